@@ -1,0 +1,1 @@
+"""Columnar history: flush, compaction, rollups and queries."""

@@ -1,0 +1,1 @@
+"""Projects, credentials, grants and the metadata store."""

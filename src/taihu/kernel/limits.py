@@ -1,0 +1,48 @@
+"""Every bound of the system, by name (§6). `site.toml` may change any under `[limits]`."""
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Named bounds; the unit is the last word of the name, a bare count where there is none."""
+
+    mqtt_connections_max: int = 20_000
+    mqtt_connections_per_address_max: int = 20_000
+    mqtt_packet_bytes_max: int = 1_048_576
+    mqtt_connect_timeout_s: float = 10.0
+    mqtt_keepalive_max_s: int = 3_600
+    mqtt_receive_maximum: int = 1_000
+    mqtt_topic_alias_max: int = 64
+    mqtt_subscriptions_per_session_max: int = 200
+    mqtt_topic_levels_max: int = 32
+    mqtt_session_expiry_max_s: int = 7 * 86_400
+    mqtt_sessions_per_project_max: int = 50_000
+    mqtt_offline_queue_messages_max: int = 10_000
+    mqtt_offline_queue_bytes_max: int = 16_777_216
+    mqtt_retained_per_project_max: int = 100_000
+    mqtt_retained_bytes_per_project_max: int = 67_108_864
+    mqtt_outbound_bytes_max: int = 4_194_304
+    commit_window_s: float = 0.005
+    commit_pending_bytes_max: int = 33_554_432
+    journal_segment_bytes: int = 67_108_864
+    journal_retention_bytes: int = 4_294_967_296
+    journal_retention_s: int = 7 * 86_400
+    flush_rows: int = 100_000
+    flush_s: float = 600.0
+    worker_lag_bytes_max: int = 1_073_741_824
+    things_per_project_max: int = 200_000
+    properties_per_thing_max: int = 1_000
+    join_things_max: int = 1_000
+    join_things_per_minute_max: int = 60
+    quarantine_entries_per_thing_max: int = 20
+    quarantine_entries_max: int = 2_000
+    quarantine_payload_bytes_max: int = 512
+    future_tolerance_s: float = 300.0
+    tail_queue_max: int = 1_000
+    http_body_bytes_max: int = 16_777_216
+    http_requests_pending_max: int = 1_000
+    query_rows_max: int = 1_000_000
+    query_timeout_s: float = 30.0
+
+
+DEFAULT = Limits()

@@ -1,0 +1,1 @@
+"""Assembles and supervises everything; the only part that knows all."""

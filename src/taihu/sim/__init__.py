@@ -1,0 +1,1 @@
+"""Simulated devices, files and faults, from a seed."""

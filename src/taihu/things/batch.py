@@ -1,0 +1,70 @@
+"""The message of the data's way: readings of one shape, column by column, and how the journal holds them.
+
+A shape is a project, a model and a tuple of properties; one row is one message of one thing. Column batches cost
+0.03 microseconds a point to move where single messages cost 20.
+"""
+
+from array import array
+from typing import Any
+
+import msgspec
+
+KIND_BATCH = 1  # journal records: readings
+KIND_BROKER = 2  # sessions, subscriptions, retained and queued messages
+KIND_TWIN = 3  # presence and desired values
+ROW_BITS = 20
+ROWS_MAX = 1 << ROW_BITS
+
+
+class Column(msgspec.Struct, frozen=True, array_like=True):
+    """One property's values. `code` is 'd' (float64), 'q' (int64), 'b' (int8 0/1) or 'o' (msgpack list)."""
+
+    code: str
+    data: bytes
+
+    def values(self) -> Any:
+        """The values as an `array` (numbers) or list (anything else), one per row."""
+        if self.code == "o":
+            return msgspec.msgpack.decode(self.data)
+        return array(self.code, self.data)
+
+
+class Batch(msgspec.Struct, frozen=True, array_like=True):
+    """Readings of one shape.
+
+    `thing_of` is an int32 array of indices into `things`, or empty when there is one thing. `observed` is an int64
+    array of UTC nanoseconds. `flags` is an int8 array (FLAG_*), or empty when all rows are 0. `received_at` is one
+    time for all rows. `mapping` names the payload mapping and its version, for provenance.
+    A row's `seq` is `position << ROW_BITS | row`, where `position` is the journal record's: unique and ever rising.
+    """
+
+    project: str
+    model: str
+    properties: tuple[str, ...]
+    things: tuple[str, ...]
+    thing_of: bytes
+    received_at: int
+    observed: bytes
+    flags: bytes
+    columns: tuple[Column, ...]
+    mapping: str = ""
+
+    def __len__(self) -> int:
+        return len(self.observed) // 8
+
+
+FLAG_STAMPED = 1  # observed_at is the receiver's (§1); such rows never collide: each has its own nanosecond
+FLAG_SUSPECT = 2  # a value breaks its property's definition and the definition says to store it all the same
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Batch)
+
+
+def encode_batch(batch: Batch) -> bytes:
+    """The journal's bytes of a batch."""
+    return _encoder.encode(batch)
+
+
+def decode_batch(data: bytes) -> Batch:
+    """Inverse of `encode_batch`; raises msgspec.DecodeError on anything else."""
+    return _decoder.decode(data)

@@ -1,0 +1,1 @@
+"""Payload mappings: how a message becomes readings."""

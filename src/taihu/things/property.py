@@ -1,0 +1,104 @@
+"""What a property is: its kind, unit, type and rules (§2). Rollup, filling and late-data rules follow from the kind."""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+Value = float | int | bool | str | list[Any] | dict[str, Any]
+
+
+class Kind(StrEnum):
+    """How a property behaves in time."""
+
+    GAUGE = "gauge"  # holds until `max_age_s`
+    COUNTER = "counter"  # monotonic register; consumption is its increase
+    INTERVAL = "interval"  # an amount over [observed_at, observed_at + interval_s)
+    STATE = "state"  # one of few values; holds until it changes or `max_age_s`
+    EVENT = "event"  # happens at an instant, holds for none
+
+
+class DataType(StrEnum):
+    """W3C Thing Description data types; `object` holds arrays too."""
+
+    NUMBER = "number"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    STRING = "string"
+    OBJECT = "object"
+
+
+class OnBad(StrEnum):
+    """What happens to a reading that breaks its property's definition."""
+
+    REFUSE = "refuse"  # to the quarantine, with the reason
+    FLAG = "flag"  # stored, with quality `suspect`
+
+
+class Property(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The definition of one property.
+
+    `unit` is a UCUM code; None says `unit undeclared`, and the property takes no part in sums.
+    `max_age_s` bounds how long a gauge or state holds. `interval_s` is the length of an interval's [start, end).
+    `wrap` is where a counter's register starts again from zero; `ratio` is the transformer ratio already
+    applied by `things.counter` when increases are formed. `period_s` is how often the device means to report.
+    """
+
+    name: str
+    kind: Kind = Kind.GAUGE
+    data_type: DataType = DataType.NUMBER
+    unit: str | None = None
+    resolution: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    max_age_s: float = 900.0
+    period_s: float | None = None
+    interval_s: float | None = None
+    wrap: float | None = None
+    ratio: float = 1.0
+    enum: tuple[str, ...] = ()
+    on_bad: OnBad = OnBad.REFUSE
+    writable: bool = False
+    observable: bool = True
+    inferred: bool = False
+    title: str = ""
+    description: str = ""
+
+
+class Quality(StrEnum):
+    """How far a reading can be trusted."""
+
+    GOOD = "good"
+    SUSPECT = "suspect"  # broke its property's definition, stored by its rule
+    STAMPED = "stamped"  # good, but observed_at is the receiver's time (§1)
+
+
+class ThingModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A Thing Model, parsed: what all things of one type share. `document` is the model as given (JSON bytes)."""
+
+    name: str
+    title: str = ""
+    version: str = "1"
+    properties: dict[str, Property] = {}
+    document: bytes = b""
+
+
+class Thing(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing: the name of its model and what differs from it.
+
+    `properties` holds only what the model does not define or the thing overrides. `inferred` marks a thing that
+    registered itself and whose properties were inferred from its traffic.
+    """
+
+    name: str
+    model: str = ""
+    title: str = ""
+    properties: dict[str, Property] = {}
+    site: str = ""
+    building: str = ""
+    parent: str = ""
+    role: str = ""
+    tags: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    inferred: bool = False
+    created_at: int = 0

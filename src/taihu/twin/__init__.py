@@ -1,0 +1,1 @@
+"""Newest values, presence and desired values."""
