@@ -26,6 +26,8 @@ class Column(msgspec.Struct, frozen=True, array_like=True):
         """The values as an `array` (numbers) or list (anything else), one per row."""
         if self.code == "o":
             return msgspec.msgpack.decode(self.data)
+        if self.code == "b":
+            return list(map(bool, self.data))
         return array(self.code, self.data)
 
 

@@ -91,6 +91,6 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
 class PayloadDecoder(Protocol):
     """Turns the payload of one message into rows; pure."""
 
-    def __call__(self, payload: bytes) -> Sequence[Row]:
-        """Raises `things.mapping.PayloadError` for anything it cannot read, and nothing else."""
+    def __call__(self, payload: bytes, received_at: int) -> Sequence[Row]:
+        """`received_at` (UTC ns) is what relative times count from. Raises `things.mapping.PayloadError` for anything it cannot read, and nothing else."""
         ...

@@ -74,7 +74,10 @@ class Quality(StrEnum):
 
 
 class ThingModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A Thing Model, parsed: what all things of one type share. `document` is the model as given (JSON bytes)."""
+    """A Thing Model, parsed: what all things of one type share.
+
+    `document` is the model as JSON, with its bases merged in; empty for one made in code.
+    """
 
     name: str
     title: str = ""
@@ -87,7 +90,8 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
     """One thing: the name of its model and what differs from it.
 
     `properties` holds only what the model does not define or the thing overrides. `inferred` marks a thing that
-    registered itself and whose properties were inferred from its traffic.
+    registered itself and whose properties were inferred from its traffic. `commissioned_at` (UTC ns, 0 when unknown) is
+    the earliest moment it can have observed anything.
     """
 
     name: str
@@ -102,3 +106,4 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()
     inferred: bool = False
     created_at: int = 0
+    commissioned_at: int = 0

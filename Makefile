@@ -1,0 +1,43 @@
+# Two commands matter: `make demo` and `make test`. Both set up what they need on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench smoke clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   17 houses and their district, live; prints the address of the page"
+	@echo "make test   all tests; a peer that is not installed is skipped with its reason"
+	@echo "make lint   ruff, mypy, import contracts"
+	@echo "make bench  every benchmark beside its peers"
+
+$(VENV)/.core: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core dev-requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement dev-requirements.txt
+	@touch $@
+
+demo: $(VENV)/.core
+	@$(BIN)/taihu demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench.all
+
+smoke: $(VENV)/.dev
+	$(BIN)/python -m bench.all --smoke
+
+clean:
+	rm -rf $(VENV) var build dist

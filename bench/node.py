@@ -1,0 +1,194 @@
+"""Our node as a benchmark runs it: a site in a temporary folder, two processes, free ports on loopback."""
+
+import http.client
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from taihu.identity.principal import CredentialKind
+from taihu.kernel.clock import SystemClock
+from taihu.kernel.config import load_site
+from taihu.runtime.paths import Paths
+from taihu.runtime.run import Supervisor
+from taihu.things.description import parse_model
+from taihu.things.property import Thing
+
+PROJECT = "bench"
+_READY_S = 60.0
+_STOP_S = 30.0
+_CHECK_POINTS_MAX = 400_000
+
+
+def gauge(unit: str, resolution: float = 0.01) -> dict[str, Any]:
+    """A numeric property of a Thing Model."""
+    kind = {"taihu:kind": "gauge", "taihu:maxAge": 600}
+    return {"type": "number", "unit": unit, "multipleOf": resolution, "readOnly": True, "observable": True} | kind
+
+
+def thing_model(properties: dict[str, Any]) -> bytes:
+    """A Thing Model with these properties."""
+    context = ["https://www.w3.org/2022/wot/td/v1.1", {"taihu": "urn:taihu:ns#"}]
+    return msgspec.json.encode(
+        {"@context": context, "@type": "tm:ThingModel", "title": "Device", "properties": properties}
+    )
+
+
+class Node:
+    """A node that benchmarks start and stop. `properties` make the model of `things`; None leaves them untyped."""
+
+    def __init__(
+        self,
+        things: Sequence[str],
+        properties: dict[str, Any] | None = None,
+        limits: dict[str, int | float] | None = None,
+    ) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="taihu-bench-"))
+        settings = {"join_things_max": 200_000, "join_things_per_minute_max": 10_000_000} | (limits or {})
+        text = "[mqtt]\nport = 0\n\n[http]\nport = 0\n\n[limits]\n"
+        text += "".join(f"{name} = {value}\n" for name, value in settings.items())
+        text += f'\n[[project]]\nname = "{PROJECT}"\n'
+        (self.folder / "site.toml").write_text(text)
+        self.tokens: dict[str, str] = {}
+        self.ready_s = 0.0
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._log = (self.folder / "log").open("wb")
+        self._prepare(things, properties)
+
+    def __enter__(self) -> "Node":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start ingest and worker; returns once both serve. `ready_s` says how long it took."""
+        paths = Paths(load_site(self.folder).data)
+        paths.node.unlink(missing_ok=True)
+        began = time.perf_counter()
+        for name in ("ingest", "worker"):
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "taihu.runtime", name, str(self.folder)], stderr=self._log, stdout=self._log
+            )
+        while True:
+            if paths.node.exists():
+                self.addresses = msgspec.json.decode(paths.node.read_bytes())
+                if self.status()["worker"] == "running":
+                    break
+            if self._processes["ingest"].poll() is not None or time.perf_counter() - began > _READY_S:
+                raise RuntimeError(f"the node did not start:\n{self.log()}")
+            time.sleep(0.005)
+        self.ready_s = time.perf_counter() - began
+
+    def stop(self) -> None:
+        """Stop the worker, then ingest, as the supervisor does."""
+        for name in ("worker", "ingest"):
+            process = self._processes.pop(name, None)
+            if process is not None:
+                process.terminate()
+                try:
+                    process.wait(_STOP_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by name."""
+        return {name: process.pid for name, process in self._processes.items()}
+
+    @property
+    def mqtt(self) -> tuple[str, int]:
+        """Where it takes MQTT."""
+        host, port = self.addresses["mqtt"]
+        return host, port
+
+    def log(self) -> str:
+        """The end of what both processes said."""
+        return (self.folder / "log").read_text(errors="replace")[-4000:]
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The answer to a GET of the API as the project's operator; RuntimeError when it is not 200."""
+        connection = http.client.HTTPConnection(*self.addresses["http"], timeout=120)
+        try:
+            url = f"/api/v1{path}?{urllib.parse.urlencode(query, doseq=True)}"
+            connection.request("GET", url, headers={"Authorization": f"Bearer {self.operator}"})
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise RuntimeError(f"{url}: {answer.status} {body[:300].decode(errors='replace')}")
+        return msgspec.json.decode(body)
+
+    def status(self) -> Any:
+        """The node's counters."""
+        return self.get("/node")
+
+    def history(self, thing: str, name: str, start: int, end: int, **query: Any) -> Any:
+        """The history of a property over [start, end) ns."""
+        where = {"thing": thing, "property": name, "start": start, "end": end}
+        return self.get(f"/projects/{PROJECT}/history", **where, **query)
+
+    def settle(self, timeout_s: float = 120.0) -> float:
+        """Wait until the history has taken over all that is durable; returns the seconds it took."""
+        began = time.perf_counter()
+        while True:
+            status = self.status()
+            if status["history_position"] >= status["journal_position"]:
+                return time.perf_counter() - began
+            if time.perf_counter() - began > timeout_s:
+                raise RuntimeError(f"the history is behind: {status}\n{self.log()}")
+            time.sleep(0.02)
+
+    def count(self, thing: str, name: str, start: int, end: int, points: int) -> int:
+        """How many readings the history API finds in [start, end), by counting windows in slices of the range."""
+        slices = points // _CHECK_POINTS_MAX + 1
+        width = (end - start) // slices // 1_000_000_000 * 1_000_000_000 + 1_000_000_000
+        found = 0
+        while start < end:
+            upper = min(start + width, end)
+            windows = self.history(thing, name, start, upper, every="1h")["windows"]
+            found += sum(window["count"] for window in windows if start <= window["start"] < upper)
+            start = upper
+        return found
+
+    def disk_bytes(self) -> dict[str, int]:
+        """Bytes below each folder of the data folder."""
+        data = load_site(self.folder).data
+        return {
+            part.name: sum(file.stat().st_size for file in part.rglob("*") if file.is_file())
+            for part in data.iterdir()
+            if part.is_dir()
+        }
+
+    def _prepare(self, things: Sequence[str], properties: dict[str, Any] | None) -> None:
+        directory = Supervisor(load_site(self.folder)).prepare()
+        try:
+            model = ""
+            if properties is not None:
+                known = parse_model(thing_model(properties), name="device")
+                directory.put_model(PROJECT, known)
+                model = known.name
+            _, self.operator = directory.issue_token(CredentialKind.OPERATOR, PROJECT, label="benchmark")
+            self._issue(directory, things)
+            directory.put_things(PROJECT, [Thing(name=name, model=model) for name in things])
+        finally:
+            directory.close()
+
+    def _issue(self, directory: Any, things: Iterable[str]) -> None:
+        """A token for each thing, in one transaction: as things that join get theirs."""
+        _, join = directory.issue_token(CredentialKind.JOIN, PROJECT, label="benchmark")
+        names = list(things)
+        for name, joined in zip(names, directory.join_all([(join, name) for name in names], SystemClock().now_ns())):
+            self.tokens[name] = joined.token

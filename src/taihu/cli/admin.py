@@ -1,0 +1,287 @@
+"""Commands that change who may do what: token, project, grant.
+
+On a site whose node runs they go through its API; on one that does not run, straight to its store. The store's lock
+tells which.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, Protocol
+
+import click
+
+from taihu.cli.client import NodeClient, connect
+from taihu.cli.output import MISSING, show, show_json, time_text
+
+_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+
+
+class Administration(Protocol):
+    """Where actions are done."""
+
+    def projects(self) -> list[dict[str, Any]]:
+        """All projects there are for the caller."""
+        ...
+
+    def act(self, action: str, **arguments: Any) -> Any:
+        """Do an action of `taihu.runtime.admin`."""
+        ...
+
+
+class NodeAdministration:
+    """Through the API of a running node."""
+
+    def __init__(self, node: NodeClient) -> None:
+        self._node = node
+
+    def projects(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._node.get("projects")["projects"]
+        return found
+
+    def act(self, action: str, **arguments: Any) -> Any:
+        return self._node.post("admin", action, body=arguments)
+
+
+class StoreAdministration:
+    """On the store of a site whose node does not run, with what its site.toml declares."""
+
+    def __init__(self, site: Path) -> None:
+        from taihu.identity.directory import Directory
+        from taihu.kernel.clock import SystemClock
+        from taihu.kernel.config import load_site
+        from taihu.kernel.files import OsFiles
+        from taihu.runtime.apply import apply_site
+
+        content = load_site(site)
+        self.directory = Directory(content.data / "metadata.db", SystemClock(), content.limits)
+        apply_site(content, self.directory, OsFiles())
+
+    def projects(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": project.name,
+                "title": project.title,
+                "timezone": project.timezone,
+                "things": self.directory.thing_count(project.name),
+            }
+            for project in self.directory.projects()
+        ]
+
+    def act(self, action: str, **arguments: Any) -> Any:
+        from taihu.identity.principal import CredentialKind, Principal
+        from taihu.runtime.admin import administer
+
+        owner = Principal("", CredentialKind.ADMIN, credential_id="cli")
+        return administer(self.directory, owner, action, arguments)
+
+
+def administration_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that find its site or node, as one argument `to`."""
+
+    @click.option("--url", envvar="TAIHU_URL", help="The node's address [TAIHU_URL].")
+    @click.option("--token", envvar="TAIHU_TOKEN", help="An operator's token [TAIHU_TOKEN].")
+    @click.option(
+        "--site", type=click.Path(file_okay=False, path_type=Path), help="The folder of a site, running or not."
+    )
+    @wraps(command)
+    def with_administration(*, url: str | None, token: str | None, site: Path | None, **others: Any) -> None:
+        from taihu.identity.store import StoreBusy
+
+        if site is None and url is None and token is None and Path("site.toml").exists():
+            site = Path()
+        if site is None:
+            command(to=NodeAdministration(connect(url, token, None)), **others)
+            return
+        try:
+            store = StoreAdministration(site)
+        except StoreBusy:
+            command(to=NodeAdministration(connect(url, token, site)), **others)
+            return
+        try:
+            command(to=store, **others)
+        finally:
+            store.directory.close()
+
+    return with_administration
+
+
+@click.group()
+def token() -> None:
+    """Issue, list and revoke tokens."""
+
+
+@token.command("issue")
+@click.argument("project")
+@click.argument("thing", required=False)
+@click.option(
+    "--kind",
+    type=click.Choice(["thing", "join", "operator", "viewer"]),
+    help="What it opens.  [default: thing when one is named, else operator]",
+)
+@click.option("--label", default="", help="A note of what it is for.")
+@click.option("--expires", help="When it ends: ISO 8601 with an offset.  [default: never]")
+@click.option("--things-max", type=click.IntRange(0), help="A join token's things in all.  [default: join_things_max]")
+@click.option(
+    "--per-minute-max",
+    type=click.IntRange(0),
+    help="A join token's things a minute.  [default: join_things_per_minute_max]",
+)
+@_json
+@administration_options
+def token_issue(
+    to: Administration,
+    project: str,
+    thing: str | None,
+    kind: str | None,
+    label: str,
+    expires: str | None,
+    things_max: int | None,
+    per_minute_max: int | None,
+    as_json: bool,
+) -> None:
+    """Make a token of PROJECT, or of one THING of it. It is shown this once."""
+    limits = {"join_things_max": things_max, "join_things_per_minute_max": per_minute_max}
+    answer = to.act(
+        "token-issue",
+        project=project,
+        thing=thing or "",
+        kind=kind or ("thing" if thing else "operator"),
+        label=label,
+        expires_at=_moment(expires),
+        limits={name: value for name, value in limits.items() if value is not None},
+    )
+    if as_json:
+        show_json(answer)
+    else:
+        click.echo(answer["token"])
+        click.echo(
+            f"Keep it: it is not shown again. Revoke it with: taihu token revoke {project} {answer['id']}", err=True
+        )
+
+
+@token.command("list")
+@click.argument("project")
+@_json
+@administration_options
+def token_list(to: Administration, project: str, as_json: bool) -> None:
+    """List the tokens of PROJECT by id; no secret is shown."""
+    answer = to.act("token-list", project=project)
+    if as_json:
+        show_json(answer)
+        return
+    rows = [
+        (
+            one["id"],
+            one["kind"],
+            one["thing"] or MISSING,
+            "revoked" if one["revoked_at"] else "used" if one["first_used_at"] else "unused",
+            time_text(one["created_at"]),
+            time_text(one["expires_at"]),
+            one["label"],
+        )
+        for one in answer["tokens"]
+    ]
+    show(("id", "kind", "thing", "state", "created", "expires", "label"), rows)
+
+
+@token.command("revoke")
+@click.argument("project")
+@click.argument("number", metavar="ID")
+@_json
+@administration_options
+def token_revoke(to: Administration, project: str, number: str, as_json: bool) -> None:
+    """Revoke the token ID of PROJECT; who is connected with it is disconnected."""
+    _done(to.act("token-revoke", project=project, id=number), as_json, f"Revoked {number}.")
+
+
+@click.group()
+def project() -> None:
+    """Create and list projects."""
+
+
+@project.command("create")
+@click.argument("name")
+@click.option("--title", default="", help="Its name for people.")
+@click.option("--timezone", default="UTC", show_default=True, help="IANA name: days begin and end there.")
+@_json
+@administration_options
+def project_create(to: Administration, name: str, title: str, timezone: str, as_json: bool) -> None:
+    """Create the project NAME."""
+    answer = to.act("project-create", name=name, title=title, timezone=timezone)
+    _done(answer, as_json, f"Created {name}. Let devices in with: taihu token issue {name} --kind join")
+
+
+@project.command("list")
+@_json
+@administration_options
+def project_list(to: Administration, as_json: bool) -> None:
+    """List the projects the token may read."""
+    found = to.projects()
+    if as_json:
+        show_json({"projects": found})
+        return
+    rows = [(one["name"], str(one["things"]), one["timezone"], one["title"]) for one in found]
+    show(("project", "things", "time zone", "title"), rows, ("things",))
+
+
+@click.group()
+def grant() -> None:
+    """Let one project read another."""
+
+
+@grant.command("add")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.option("--thing", "things", multiple=True, help="Only things of this pattern, such as meter*; may be repeated.")
+@_json
+@administration_options
+def grant_add(to: Administration, source: str, target: str, things: tuple[str, ...], as_json: bool) -> None:
+    """Let the project TO read the things of the project FROM."""
+    answer = to.act("grant-add", **{"from": source, "to": target, "things": things})
+    _done(answer, as_json, f"{target} may read {', '.join(things) or 'all things'} of {source}.")
+
+
+@grant.command("list")
+@_json
+@administration_options
+def grant_list(to: Administration, as_json: bool) -> None:
+    """List the grants from and to the token's projects."""
+    answer = to.act("grant-list")
+    if as_json:
+        show_json(answer)
+        return
+    rows = [
+        (one["from_project"], one["to_project"], ", ".join(one["rights"]), ", ".join(one["things"]) or "all")
+        for one in answer["grants"]
+    ]
+    show(("from", "to", "rights", "things"), rows)
+
+
+@grant.command("remove")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@_json
+@administration_options
+def grant_remove(to: Administration, source: str, target: str, as_json: bool) -> None:
+    """End the grant from the project FROM to the project TO."""
+    answer = to.act("grant-remove", **{"from": source, "to": target})
+    _done(answer, as_json, f"{target} may no longer read {source}.")
+
+
+def _done(answer: Any, as_json: bool, sentence: str) -> None:
+    if as_json:
+        show_json(answer)
+    else:
+        click.echo(sentence)
+
+
+def _moment(text: str | None) -> int | None:
+    if text is None:
+        return None
+    from taihu.kernel.clock import parse_iso
+
+    try:
+        return parse_iso(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}", param_hint="--expires") from None

@@ -1,0 +1,152 @@
+"""The node's HTTP API as the commands use it, and how they find the node."""
+
+import http.client
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import click
+import msgspec
+
+from taihu.kernel.errors import RefusedError, RemoteError, TransientError
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+_TIMEOUT_S = 60.0
+
+
+class NodeAway(TransientError):
+    """No node answers at the address: start it, or correct the address."""
+
+    code = "node-away"
+
+
+class NodeRefused(RefusedError):
+    """The node says no; message and remedy are its own."""
+
+    code = "node-refused"
+
+
+class NodeClient:
+    """Calls one node with one token."""
+
+    def __init__(self, url: str, token: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise RefusedError(f"{url!r} is not the address of a node:", f"write one such as {DEFAULT_URL}.")
+        self._url = url
+        self._https = parts.scheme == "https"
+        self._host = parts.hostname
+        self._port = parts.port
+        self._prefix = parts.path.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def get(self, *path: str, **query: str | int | list[str] | None) -> Any:
+        """The JSON answer to a GET; the parts of the path are escaped, absent parameters left out."""
+        with self._answer("GET", _target(path, query), None, _TIMEOUT_S) as answer:
+            return _decoded(answer.read())
+
+    def post(self, *path: str, body: Any) -> Any:
+        """The JSON answer to a POST of `body` as JSON."""
+        with self._answer("POST", _target(path, {}), msgspec.json.encode(body), _TIMEOUT_S) as answer:
+            return _decoded(answer.read())
+
+    def events(self, *path: str) -> Iterator[Any]:
+        """The data of server-sent events, until the node ends them."""
+        with self._answer("GET", _target(path, {}), None, None) as answer:
+            while line := answer.readline():
+                if line.startswith(b"data: "):
+                    yield _decoded(line[6:])
+
+    @contextmanager
+    def _answer(
+        self, method: str, target: str, body: bytes | None, timeout_s: float | None
+    ) -> Iterator[http.client.HTTPResponse]:
+        kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=timeout_s)
+        try:
+            connection.request(method, self._prefix + target, body, self._headers)
+            answer = connection.getresponse()
+            if answer.status >= 300:
+                raise _refusal(answer.status, answer.read())
+            yield answer
+        except (ConnectionRefusedError, TimeoutError, http.client.RemoteDisconnected, ConnectionResetError):
+            raise NodeAway(f"No node answers at {self._url}.", "Start one with taihu run, or set TAIHU_URL.") from None
+        except OSError as error:
+            raise NodeAway(f"No node can be reached at {self._url}: {error}.", "Correct TAIHU_URL.") from None
+        except http.client.HTTPException as error:
+            raise RemoteError(f"What answers at {self._url} is not HTTP: {error!r}.", "Correct TAIHU_URL.") from None
+        finally:
+            connection.close()
+
+
+def connect(url: str | None, token: str | None, site: Path | None) -> NodeClient:
+    """The node at `url`, or that of the site folder.
+
+    A site folder gives the address and the owner's token of the node that runs on it.
+
+    Raises:
+        NodeAway: no node runs on the site.
+        RefusedError: there is no token to call with.
+    """
+    if site is None and url is None and token is None and Path("site.toml").exists():
+        site = Path()
+    if site is not None:
+        from taihu.kernel.config import load_site
+
+        data = load_site(site).data
+        try:
+            host, port = msgspec.json.decode((data / "node.json").read_bytes())["http"]
+            token = token or (data / "admin.token").read_text().strip()
+        except (OSError, msgspec.DecodeError, KeyError, ValueError):
+            raise NodeAway(f"No node runs on {site}.", f"Start it with: taihu run {site}") from None
+        host = f"[{host}]" if ":" in host else host
+        url = url or f"http://{host}:{port}"
+    if not token:
+        raise RefusedError("There is no token to call the node with:", "set TAIHU_TOKEN, or name the site with --site.")
+    return NodeClient(url or DEFAULT_URL, token)
+
+
+def node_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that find its node, as one argument `node`."""
+
+    @click.option("--url", envvar="TAIHU_URL", help=f"The node's address [TAIHU_URL; {DEFAULT_URL}].")
+    @click.option("--token", envvar="TAIHU_TOKEN", help="A token of the project [TAIHU_TOKEN].")
+    @click.option(
+        "--site", type=click.Path(file_okay=False, path_type=Path), help="The folder of a site that runs here."
+    )
+    @wraps(command)
+    def with_node(*, url: str | None, token: str | None, site: Path | None, **others: Any) -> None:
+        command(node=connect(url, token, site), **others)
+
+    return with_node
+
+
+def _target(path: tuple[str, ...], query: dict[str, str | int | list[str] | None]) -> str:
+    target = "/api/v1/" + "/".join(quote(part, safe="") for part in path)
+    given = {name: value for name, value in query.items() if value is not None}
+    return f"{target}?{urlencode(given, doseq=True)}" if given else target
+
+
+def _decoded(data: bytes) -> Any:
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise RemoteError("The answer is not one of a Taihu node.", "Correct TAIHU_URL.") from None
+
+
+def _refusal(status: int, body: bytes) -> RefusedError | TransientError | RemoteError:
+    """The error of problem details (RFC 9457), or of whatever else answered."""
+    try:
+        problem = msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        problem = {}
+    message = str(problem.get("title") or f"The node answers with status {status}.")
+    remedy = str(problem.get("detail", ""))
+    if status == 503:
+        return NodeAway(message, remedy)
+    if 400 <= status < 500:
+        return NodeRefused(message, remedy)
+    return RemoteError(message, remedy)

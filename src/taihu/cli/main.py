@@ -1,0 +1,96 @@
+"""`taihu`: the command line. A command's module, and all that it needs, is imported when the command runs."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from taihu.kernel.errors import DamagedError, LocalError, RefusedError, RemoteError, TaihuError, TransientError
+
+EXIT_DEFECT = 1
+EXIT_USAGE = 2
+EXIT_REFUSED = 3
+EXIT_TRY_AGAIN = 4
+EXIT_DAMAGED = 5
+EXIT_INTERRUPTED = 130
+
+_COMMANDS = {
+    "run": ("start", "Run a site until Ctrl-C."),
+    "demo": ("start", "Run 17 measured houses on a demo clock, with a page."),
+    "init": ("start", "Write a commented site.toml."),
+    "things": ("look", "List things and how they are."),
+    "read": ("look", "Show newest values."),
+    "history": ("look", "Show readings of the past, or windows of them."),
+    "tail": ("look", "Follow what is accepted and refused, with the reason."),
+    "token": ("admin", "Issue, list and revoke tokens."),
+    "project": ("admin", "Create and list projects."),
+    "grant": ("admin", "Let one project read another."),
+    "bench": ("start", "Measure this machine."),
+    "version": ("start", "Print the version."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are known by name and one line; the rest is imported on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(import_module(f"taihu.cli.{_COMMANDS[cmd_name][0]}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def taihu() -> None:
+    """Connect things, keep their history, know their carbon."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit; see docs/cli.md for the exit codes."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors are one line on stderr, with the remedy."""
+    try:
+        taihu.main(args=arguments, prog_name="taihu", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = None  # what reads our output has gone; the interpreter must not flush to it at exit
+        return 0
+    except TaihuError as error:
+        click.echo(f"taihu: {error}", err=True)
+        return exit_code(error)
+    return 0
+
+
+def exit_code(error: TaihuError) -> int:
+    """The documented exit code of an error."""
+    match error:
+        case RefusedError():
+            return EXIT_REFUSED
+        case TransientError():
+            return EXIT_TRY_AGAIN
+        case DamagedError() | RemoteError():
+            return EXIT_DAMAGED
+        case LocalError():
+            return EXIT_DEFECT
+    return EXIT_DEFECT
+
+
+if __name__ == "__main__":
+    main()

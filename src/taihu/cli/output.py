@@ -1,0 +1,111 @@
+"""How answers are shown: a coloured table on a terminal, aligned text in a pipe, JSON when asked for."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from taihu.kernel.clock import NS_PER_S, format_iso, to_datetime
+
+MISSING = "-"
+_COLOURS = {
+    "online": "green",
+    "good": "green",
+    "late": "yellow",
+    "stamped": "cyan",
+    "suspect": "yellow",
+    "silent": "red",
+    "never": "dim",
+    "stale": "yellow",
+    "refused": "red",
+    "revoked": "red",
+}
+
+
+def show(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str] = ()) -> None:
+    """Print rows of text; the columns named in `numeric` are aligned to the right."""
+    if on_terminal():
+        _show_rich(columns, rows, numeric)
+        return
+    widths = [max(len(text) for text in column) for column in zip(columns, *rows, strict=True)]
+    for row in (columns, *rows):
+        cells = [
+            text.rjust(width) if name in numeric else text.ljust(width)
+            for name, text, width in zip(columns, row, widths, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
+def show_json(body: Any) -> None:
+    """Print one line of JSON."""
+    import msgspec
+
+    click.echo(msgspec.json.encode(body).decode())
+
+
+def on_terminal() -> bool:
+    """Whether a person looks on."""
+    return sys.stdout.isatty()
+
+
+def number_text(value: Any) -> str:
+    """A value as text: numbers with at most ten digits, missing as a hyphen, never as 0 (§3)."""
+    if value is None:
+        return MISSING
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    if isinstance(value, dict | list):
+        import msgspec
+
+        return msgspec.json.encode(value).decode()
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Text that cannot steer the terminal: what a device sent may hold anything."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def time_text(ns: int | None, zone: str = "") -> str:
+    """A time as ISO 8601, in UTC or in an IANA time zone."""
+    if not ns:
+        return MISSING
+    if not zone or zone == "UTC":
+        return format_iso(ns)
+    from zoneinfo import ZoneInfo
+
+    return (
+        to_datetime(ns)
+        .astimezone(ZoneInfo(zone))
+        .isoformat(timespec="seconds" if ns % NS_PER_S == 0 else "milliseconds")
+    )
+
+
+def age_text(seconds: float) -> str:
+    """How long ago, in the largest unit that leaves at least one.
+
+    >>> age_text(7261)
+    '2 h'
+    """
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def _show_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="right" if name in numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(text, style=_COLOURS.get(text, "")) for text in row))
+    Console(no_color="NO_COLOR" in os.environ).print(table)

@@ -1,0 +1,107 @@
+"""Commands that start something: run, demo, init, bench, version."""
+
+from pathlib import Path
+
+import click
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def duration(text: str) -> float:
+    """A length of time such as 90, 60s, 5m or 2h, in seconds."""
+    scale = _SECONDS.get(text[-1:])
+    try:
+        seconds = float(text[:-1] if scale else text) * (scale or 1.0)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise click.BadParameter(f"{text!r} is not a length of time such as 60s, 5m or 2h")
+    return seconds
+
+
+@click.command()
+@click.argument("site", type=_FOLDER, default=".")
+def run(site: Path) -> None:
+    """Run the site in folder SITE until Ctrl-C."""
+    from taihu.runtime.run import main
+
+    main(site)
+
+
+@click.command()
+@click.option("--dir", "folder", type=_FOLDER, default="taihu-demo", show_default=True, help="Where the demo lives.")
+@click.option("--headless", is_flag=True, help="Without the page.")
+@click.option("--for", "seconds", type=duration, help="Stop after so long, such as 60s; else at Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
+@click.option(
+    "--speed", type=click.FloatRange(1, 100_000), default=600.0, show_default=True, help="Demo seconds a second."
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=1883, show_default=True, help="MQTT; the next free one if taken."
+)
+@click.option(
+    "--http-port", type=click.IntRange(0, 65_535), default=8080, show_default=True, help="HTTP API, likewise."
+)
+@click.option(
+    "--console-port", type=click.IntRange(0, 65_535), default=8090, show_default=True, help="The page, likewise."
+)
+def demo(
+    folder: Path,
+    headless: bool,
+    seconds: float | None,
+    as_json: bool,
+    speed: float,
+    port: int,
+    http_port: int,
+    console_port: int,
+) -> None:
+    """Run 17 measured houses as 17 projects and their district as the 18th, on a demo clock.
+
+    A second start goes on from the stored history.
+    """
+    from taihu.runtime.demo import Options, main
+
+    main(
+        Options(
+            folder=folder,
+            headless=headless,
+            seconds=seconds,
+            as_json=as_json,
+            speed=speed,
+            mqtt_port=port,
+            http_port=http_port,
+            console_port=console_port,
+        )
+    )
+
+
+@click.command()
+@click.argument("folder", type=_FOLDER)
+def init(folder: Path) -> None:
+    """Write a commented site.toml into FOLDER."""
+    from taihu.kernel.config import write_example
+
+    path = write_example(folder)
+    click.echo(f"Wrote {path}. Edit it, then start it with: taihu run {folder}")
+
+
+@click.command()
+@click.option(
+    "--for", "seconds", type=duration, default="10s", show_default=True, help="How long each measurement takes."
+)
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
+def bench(seconds: float, as_json: bool) -> None:
+    """Measure how many readings this machine takes over, stores and answers."""
+    from importlib import import_module
+
+    import_module("taihu.runtime.bench").main(seconds, as_json)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def version(as_json: bool) -> None:
+    """Print the version."""
+    from taihu import __version__
+
+    click.echo(f'{{"version":"{__version__}"}}' if as_json else __version__)

@@ -1,0 +1,116 @@
+"""What the node's HTTP API answers, as this console reads it; whatever else an answer holds is ignored."""
+
+from typing import Any
+
+import msgspec
+
+Json = dict[str, Any]
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """Counters of the node. `now` is its clock in UTC nanoseconds; positions count journal records."""
+
+    now: int
+    clock_speed: float = 1.0
+    version: str = ""
+    projects: int = 0
+    things: int = 0
+    acked: int = 0
+    points: int = 0
+    stored: int = 0
+    refused: int = 0
+    journal_position: int = 0
+    history_position: int = 0
+    worker: str = ""
+
+
+class Project(msgspec.Struct, frozen=True):
+    """A project that the console's token may read; `granted` when it is another's."""
+
+    name: str
+    title: str = ""
+    timezone: str = "UTC"
+    things: int = 0
+    granted: bool = False
+    refused: int = 0
+
+
+class Thing(msgspec.Struct, frozen=True):
+    """A thing in a listing. `state` is never, online, late or silent."""
+
+    name: str
+    title: str = ""
+    model: str = ""
+    state: str = "never"
+    connected: bool = False
+    inferred: bool = False
+    refused: int = 0
+
+
+class Newest(msgspec.Struct, frozen=True):
+    """The newest value of a property. `stale` says that it does not hold any more (§3)."""
+
+    thing: str
+    property: str
+    value: Any = None
+    unit: str | None = None
+    kind: str = ""
+    quality: str = ""
+    observed_at: int = 0
+    age_s: float = 0.0
+    stale: bool = False
+
+
+class Window(msgspec.Struct, frozen=True):
+    """One window of a history, whatever its kind: `value` is None when nothing is known of it."""
+
+    start: int
+    end: int
+    coverage: float
+    value: float | None
+
+
+class ProjectsAnswer(msgspec.Struct, frozen=True):
+    """Answer of `/projects`."""
+
+    projects: tuple[Project, ...] = ()
+
+
+class ThingsAnswer(msgspec.Struct, frozen=True):
+    """Answer of `/things`: a page; `next` names its last thing when there may be more."""
+
+    things: tuple[Thing, ...] = ()
+    next: str = ""
+
+
+class ValuesAnswer(msgspec.Struct, frozen=True):
+    """Answer of `/values`."""
+
+    values: tuple[Newest, ...] = ()
+
+
+class WindowsAnswer(msgspec.Struct, frozen=True):
+    """Answer of `/history` with `every`: each kind of property has its own members beside start, end and coverage."""
+
+    windows: tuple[Json, ...] = ()
+
+
+def windows_of(answer: WindowsAnswer) -> tuple[Window, ...]:
+    """One figure for each window: the sum of an interval, the increase of a counter, the time-weighted mean of a gauge.
+
+    Windows without times are left out; one without coverage has no value (§3).
+    """
+    found = []
+    for window in answer.windows:
+        start, end = window.get("start"), window.get("end")
+        if not isinstance(start, int) or not isinstance(end, int):
+            continue
+        coverage = _number(window.get("coverage")) or 0.0
+        figures = (_number(window.get(name)) for name in ("sum", "increase", "time_mean", "mean"))
+        value = next((figure for figure in figures if figure is not None), None)
+        found.append(Window(start, end, coverage, value if coverage > 0 else None))
+    return tuple(found)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,108 @@
+"""The console's only source: the node's public HTTP API."""
+
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from taihu.console.answers import (
+    Newest,
+    NodeStatus,
+    Project,
+    ProjectsAnswer,
+    Thing,
+    ThingsAnswer,
+    ValuesAnswer,
+    Window,
+    WindowsAnswer,
+    windows_of,
+)
+from taihu.kernel.errors import RefusedError, TransientError
+
+TIMEOUT_S = 10.0
+CONNECTIONS_MAX = 4
+
+T = TypeVar("T")
+
+
+class NodeAway(TransientError):
+    """The node does not answer: it starts, or it is stopped."""
+
+    code = "node-away"
+
+
+class TokenRefused(RefusedError):
+    """The node does not know the console's token, or the token may not read."""
+
+    code = "token-refused"
+
+
+class NodeClient:
+    """Reads one node with one token.
+
+    Every method raises NodeAway when there is no usable answer (try again), and TokenRefused.
+    """
+
+    def __init__(self, url: str, token: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=TIMEOUT_S,
+            limits=httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX),
+            verify=url.startswith("https:"),
+            trust_env=False,
+            transport=transport,
+        )
+
+    async def status(self) -> NodeStatus:
+        """Counters of the node."""
+        found = await self._get("/api/v1/node", NodeStatus)
+        if found is None:
+            raise NodeAway("This address has no Taihu node.", "Give the console the address of the node's HTTP API.")
+        return found
+
+    async def projects(self) -> tuple[Project, ...]:
+        """The projects this token may read."""
+        found = await self._get("/api/v1/projects", ProjectsAnswer)
+        return found.projects if found else ()
+
+    async def things(self, project: str, after: str, limit: int) -> tuple[tuple[Thing, ...], bool]:
+        """A project's things by name, from the first after `after`, and whether there may be more."""
+        answer = await self._get(f"{_path(project)}/things", ThingsAnswer, limit=limit, **({"after": after} if after else {}))
+        return (answer.things, bool(answer.next)) if answer else ((), False)
+
+    async def values(self, project: str, things: tuple[str, ...] = ()) -> tuple[Newest, ...]:
+        """Newest values of the named things, or of all of a project."""
+        found = await self._get(f"{_path(project)}/values", ValuesAnswer, thing=things)
+        return found.values if found else ()
+
+    async def hours(self, project: str, thing: str, name: str, hours: int, tz: str) -> tuple[Window, ...]:
+        """Hourly windows of a property from `hours` before now on; empty when there is no such property."""
+        parameters = {"thing": thing, "property": name, "start": f"-{hours}h", "every": "1h", "tz": tz}
+        found = await self._get(f"{_path(project)}/history", WindowsAnswer, **parameters)
+        return windows_of(found) if found else ()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def _get(self, path: str, shape: type[T], **parameters: str | int | tuple[str, ...]) -> T | None:
+        """The answer read as `shape`; None where there is nothing."""
+        try:
+            answer = await self._http.get(path, params=parameters)
+        except httpx.HTTPError as error:
+            raise NodeAway(f"The node does not answer: {error}.", "It is tried again.") from None
+        if answer.status_code == 404:
+            return None
+        if answer.status_code in (401, 403):
+            raise TokenRefused("The node refuses the console's token.", "Give the console a token of this site.")
+        if answer.status_code != 200:
+            raise NodeAway(f"The node answered {answer.status_code} to {path}.", "See its log.")
+        try:
+            return msgspec.json.decode(answer.content, type=shape)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise NodeAway(f"The node's answer to {path} is not understood: {error}.", "Is it of another version?") from None
+
+
+def _path(project: str) -> str:
+    return f"/api/v1/projects/{project}"

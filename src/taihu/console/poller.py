@@ -1,0 +1,182 @@
+"""One poller for all browser sessions: asks the node once a second while anybody watches, and backs off when it is away."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from taihu.console.answers import Newest, NodeStatus, Project, Thing, Window
+from taihu.console.client import CONNECTIONS_MAX, NodeAway, TokenRefused
+from taihu.console.hours import HOURS_SHOWN, Hour, merge_hours
+from taihu.console.model import DISTRICT, GRID, METER, Page, View, house_views, page_of
+from taihu.kernel.clock import NS_PER_S, Clock
+
+log = logging.getLogger("taihu.console")
+
+TICK_S = 1.0
+BACKOFF_S_MAX = 10.0
+PROJECTS_MAX = 64
+THINGS_PER_PAGE = 200
+PAGES_MAX = 64
+_HOURS_EVERY_S = 10.0
+_HOURS_LATEST_S = 60.0
+_HOURS_MOVED_NS = 360 * NS_PER_S
+
+Place = tuple[str, str]  # a project, and the thing after which its page begins
+
+
+class Source(Protocol):
+    """What the poller asks; `NodeClient` is the real one."""
+
+    async def status(self) -> NodeStatus: ...
+
+    async def projects(self) -> tuple[Project, ...]: ...
+
+    async def things(self, project: str, after: str, limit: int) -> tuple[tuple[Thing, ...], bool]: ...
+
+    async def values(self, project: str, things: tuple[str, ...] = ()) -> tuple[Newest, ...]: ...
+
+    async def hours(self, project: str, thing: str, name: str, hours: int, tz: str) -> tuple[Window, ...]: ...
+
+
+class Link(StrEnum):
+    """How the console stands with the node."""
+
+    STARTING = "starting"
+    CONNECTED = "connected"
+    AWAY = "away"
+    REFUSED = "refused"
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What is known at one moment. While the node is away the rest stays as it was; `away_s` says for how long.
+
+    `hours` is None until the history has answered once. `views` holds the pages of things that are being watched.
+    """
+
+    link: Link = Link.STARTING
+    away_s: float = 0.0
+    retry_s: float = 0.0
+    page: Page | None = None
+    views: dict[Place, View] = {}
+    hours: tuple[Hour, ...] | None = None
+
+
+Listener = Callable[[Snapshot], None]
+
+
+class Poller:
+    """Reads the node for everybody who listens; with no listener the node is left alone."""
+
+    def __init__(self, source: Source, clock: Clock) -> None:
+        self._source = source
+        self._clock = clock
+        self._listeners: list[Listener] = []
+        self._places: Counter[Place] = Counter()
+        self._slots = asyncio.Semaphore(CONNECTIONS_MAX)
+        self._failures = 0
+        self._heard_s = clock.monotonic()
+        self._due_s = 0.0
+        self._hours_s = -_HOURS_LATEST_S
+        self._hours_ns = 0
+        self.snapshot = Snapshot()
+
+    def listen(self, listener: Listener, place: Place | None = None) -> Callable[[], None]:
+        """Call `listener` with every snapshot until the returned function is called.
+
+        `place` asks for a further page of things; at most PAGES_MAX are read for all sessions together.
+        """
+        self._listeners.append(listener)
+        if place is not None:
+            self._places[place] += 1
+
+        def leave() -> None:
+            self._listeners.remove(listener)
+            if place is not None:
+                self._places[place] -= 1
+
+        return leave
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        while True:
+            await self.tick()
+            await asyncio.sleep(TICK_S)
+
+    async def tick(self) -> None:
+        """One step: ask if somebody listens and it is time, and tell how things stand."""
+        if not self._listeners:
+            return
+        if self._clock.monotonic() >= self._due_s:
+            await self._ask()
+        elif self._failures:
+            self._tell(msgspec.structs.replace(self.snapshot, **self._waiting()))
+
+    async def _ask(self) -> None:
+        try:
+            page, views = await self._read()
+            self._heard_s = self._clock.monotonic()
+            self._tell(msgspec.structs.replace(self.snapshot, link=Link.CONNECTED, away_s=0.0, page=page, views=views))
+            hours = await self._read_hours(page, views)
+        except (NodeAway, TokenRefused) as error:
+            self._failed(error)
+            return
+        if self._failures:
+            log.info("the node answers again")
+        self._failures = 0
+        if hours is not None:
+            self._tell(msgspec.structs.replace(self.snapshot, hours=hours))
+
+    def _failed(self, error: NodeAway | TokenRefused) -> None:
+        if not self._failures:
+            log.warning("%s", error)
+        self._failures += 1
+        self._due_s = self._clock.monotonic() + min(BACKOFF_S_MAX, 2.0 ** min(self._failures - 1, 8))
+        link = Link.REFUSED if isinstance(error, TokenRefused) else Link.AWAY
+        self._tell(msgspec.structs.replace(self.snapshot, link=link, **self._waiting()))
+
+    def _waiting(self) -> dict[str, float]:
+        now = self._clock.monotonic()
+        return {"away_s": now - self._heard_s, "retry_s": max(0.0, self._due_s - now)}
+
+    def _tell(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        for listener in list(self._listeners):
+            listener(snapshot)
+
+    async def _read(self) -> tuple[Page, dict[Place, View]]:
+        status = await self._source.status()
+        projects = (await self._source.projects())[:PROJECTS_MAX]
+        names = {project.name: project for project in projects}
+        places = [(project.name, "") for project in projects]
+        places += [place for place, count in self._places.items() if count > 0 and place[1] and place[0] in names][:PAGES_MAX]
+        views = await asyncio.gather(*(self._view(names[name], after) for name, after in places))
+        return page_of(status, views[: len(projects)]), dict(zip(places, views, strict=True))
+
+    async def _view(self, project: Project, after: str) -> View:
+        async with self._slots:
+            things, more = await self._source.things(project.name, after, THINGS_PER_PAGE)
+            whole = not after and not more
+            names = () if whole else tuple(thing.name for thing in things)
+            values = await self._source.values(project.name, names) if things else ()
+            return View(project, things, values, more)
+
+    async def _read_hours(self, page: Page, views: dict[Place, View]) -> tuple[Hour, ...] | None:
+        """The last day, when it is time to read it again: as often as the site's clock can have brought an hour."""
+        waited = self._clock.monotonic() - self._hours_s
+        moved = page.now_ns - self._hours_ns
+        if page.district is None or waited < _HOURS_EVERY_S or (moved < _HOURS_MOVED_NS and waited < _HOURS_LATEST_S):
+            return None
+        self._hours_s, self._hours_ns = self._clock.monotonic(), page.now_ns
+        houses = [view.project.name for view in house_views(views.values())]
+        series = [(house, METER, "energy") for house in houses] + [(DISTRICT, GRID, "carbon_intensity")]
+        found = await asyncio.gather(*(self._series(place, page.timezone) for place in series))
+        return merge_hours(found[:-1], found[-1], page.now_ns)
+
+    async def _series(self, place: tuple[str, str, str], timezone: str) -> Sequence[Window]:
+        async with self._slots:
+            return await self._source.hours(*place, HOURS_SHOWN + 1, timezone)

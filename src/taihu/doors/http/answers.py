@@ -1,0 +1,83 @@
+"""How answers and errors look: JSON by msgspec, and RFC 9457 problem details."""
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from taihu.kernel.errors import LimitError, RefusedError, RemoteError, TaihuError, TransientError
+
+_encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+class Problem(TaihuError):
+    """An HTTP error answer.
+
+    Args:
+        status: the HTTP status.
+        code: stable and documented; becomes the problem's type.
+        message: what is wrong.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, status: int, code: str, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.status = status
+        self.problem = code
+
+
+def unauthorized() -> Problem:
+    """No valid token came with the request."""
+    return Problem(401, "unauthorized", "This needs a valid token.", "Send 'Authorization: Bearer TOKEN'.")
+
+
+def not_found(what: str) -> Problem:
+    """It does not exist, or the caller may not know that it does."""
+    return Problem(404, "not-found", f"There is no {what} here, or this token may not see it.", "Check the name.")
+
+
+def bad_request(message: str, remedy: str = "") -> Problem:
+    """A parameter or body cannot be used."""
+    return Problem(400, "bad-request", message, remedy)
+
+
+def answer(body: Any, status: int = 200) -> Response:
+    """A JSON answer."""
+    return Response(_encoder.encode(body), status, media_type="application/json")
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """Any TaihuError as problem details."""
+    if not isinstance(error, TaihuError):
+        raise error
+    status, code = _status(error)
+    problem: dict[str, Any] = {
+        "type": f"urn:taihu:problem:{code}",
+        "title": error.message,
+        "status": status,
+        "instance": request.url.path,
+    }
+    if error.remedy:
+        problem["detail"] = error.remedy
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {"Retry-After": "1"} if status == 503 else None
+    return Response(_encoder.encode(problem), status, headers, media_type="application/problem+json")
+
+
+def _status(error: TaihuError) -> tuple[int, str]:
+    if isinstance(error, Problem):
+        return error.status, error.problem
+    if isinstance(error, LimitError):
+        return 429, error.code
+    if isinstance(error, TransientError):
+        return 503, error.code
+    if isinstance(error, RefusedError):
+        return 403, error.code
+    if isinstance(error, RemoteError):
+        return 400, error.code
+    code = getattr(error, "fault_code", "")
+    if code in ("limit",):
+        return 429, code
+    if code in ("remote", "refused", "step", "range", "local", "name"):
+        return 400, code
+    return 500, code or error.code

@@ -1,0 +1,107 @@
+"""What the HTTP door asks of the node behind it."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from taihu.kernel.clock import Clock
+from taihu.kernel.limits import Limits
+from taihu.things.ports import Reading
+from taihu.things.property import Property
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks: a thing (`thing` set), or a person or program of `project` with `kind` operator or viewer."""
+
+    project: str
+    kind: str
+    thing: str = ""
+
+
+class IngestReport(msgspec.Struct, frozen=True):
+    """What became of a batch: rows made durable, and why others were not (the first few reasons)."""
+
+    accepted: int
+    refused: list[str]
+
+
+class ThingSummary(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing in a listing. `state` is never, online, late or silent; times are UTC nanoseconds."""
+
+    name: str
+    title: str = ""
+    model: str = ""
+    site: str = ""
+    building: str = ""
+    parent: str = ""
+    role: str = ""
+    tags: tuple[str, ...] = ()
+    inferred: bool = False
+    state: str = "never"
+    connected: bool = False
+    heard_at: int = 0
+    refused: int = 0
+
+
+class Node(Protocol):
+    """The node, as its HTTP door sees it."""
+
+    clock: Clock
+    limits: Limits
+
+    def caller(self, token: str) -> Caller | None:
+        """Who a bearer token speaks for."""
+        ...
+
+    def may_read(self, caller: Caller, project: str) -> bool:
+        """Whether the caller may read the project: its own, or through a grant (§11)."""
+        ...
+
+    def projects(self, caller: Caller) -> list[dict[str, Any]]:
+        """The projects the caller may read."""
+        ...
+
+    def things(self, project: str, after: str, limit: int) -> list[ThingSummary]:
+        """Things by name, from the first after `after`."""
+        ...
+
+    def description(self, project: str, thing: str, base: str) -> dict[str, Any] | None:
+        """The thing's W3C Thing Description."""
+        ...
+
+    def definitions(self, project: str, thing: str) -> Mapping[str, Property] | None:
+        """The thing's properties; None when there is no such thing."""
+        ...
+
+    def newest(self, project: str, thing: str) -> dict[str, Reading]:
+        """The newest reading of each property of a thing."""
+        ...
+
+    async def ingest(self, caller: Caller, thing: str, content_type: str, body: bytes) -> IngestReport:
+        """Make the readings of a body durable; returns after the sync (§4)."""
+        ...
+
+    async def ask_history(self, question: str, arguments: dict[str, Any]) -> Any:
+        """Put a question to the worker: read, window, asof or stats."""
+        ...
+
+    def tail(self, project: str) -> AsyncIterator[dict[str, Any]]:
+        """Accepted and refused messages of a project as they come."""
+        ...
+
+    def quarantine(self, project: str, thing: str | None) -> list[Any]:
+        """What was refused, newest first."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """Counters and states of the node."""
+        ...
+
+    def metrics(self) -> str:
+        """The same for Prometheus."""
+        ...
+
+    async def administer(self, caller: Caller, action: str, arguments: dict[str, Any]) -> Any:
+        """Create projects, things, tokens and grants; RefusedError unless the caller may."""
+        ...

@@ -1,0 +1,97 @@
+"""What a request says: who asks, for which project, between which times."""
+
+from starlette.requests import Request
+
+from taihu.doors.http.answers import Problem, bad_request, not_found, unauthorized
+from taihu.doors.http.ports import Caller, Node
+from taihu.kernel.clock import NS_PER_S, parse_iso
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def node_of(request: Request) -> Node:
+    """The node behind the door."""
+    node: Node = request.app.state.node
+    return node
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks; 401 without a valid token."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    caller = node_of(request).caller(token.strip()) if scheme.lower() == "bearer" else None
+    if caller is None:
+        raise unauthorized()
+    return caller
+
+
+def readable_project(request: Request) -> tuple[Caller, str]:
+    """The project of the path, if the caller may read it; 404 otherwise, so that names are not probed (§11)."""
+    caller = caller_of(request)
+    project = request.path_params["project"]
+    if not node_of(request).may_read(caller, project):
+        raise not_found(f"project {project!r}")
+    if caller.thing and caller.project != project:
+        raise not_found(f"project {project!r}")
+    return caller, project
+
+
+def own_project(request: Request) -> tuple[Caller, str]:
+    """The project of the path, if it is the caller's own."""
+    caller, project = readable_project(request)
+    if caller.project != project:
+        raise Problem(403, "refused", f"This token may only read project {project!r}.", "Use a token of that project.")
+    return caller, project
+
+
+def moment(request: Request, name: str, default: int) -> int:
+    """A time parameter: ISO 8601 with an offset, UTC nanoseconds, or a time back from now such as -24h."""
+    text = request.query_params.get(name)
+    if not text:
+        return default
+    try:
+        if text[0] == "-" and text[-1] in _UNITS_S:
+            return node_of(request).clock.now_ns() - int(float(text[1:-1]) * _UNITS_S[text[-1]] * NS_PER_S)
+        if text.lstrip("-").isdigit():
+            return _in_int64(int(text))
+        return _in_int64(parse_iso(text.replace(" ", "+")))
+    except (ValueError, OverflowError):
+        raise bad_request(
+            f"{name}={text[:40]!r} is not a time.", "Write 2026-11-23T08:00:00Z, UTC nanoseconds, or -24h."
+        ) from None
+
+
+def whole(request: Request, name: str, default: int, highest: int) -> int:
+    """A whole-number parameter from 1 to `highest`."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:12]) <= highest:
+        raise bad_request(f"{name}={text[:40]!r} is not a number from 1 to {highest}.")
+    return int(text)
+
+
+def required(request: Request, name: str) -> str:
+    """A parameter that must be there."""
+    text = request.query_params.get(name, "")
+    if not text:
+        raise bad_request(f"The parameter {name} is missing.", f"Add ?{name}=…")
+    return text
+
+
+async def body_of(request: Request) -> bytes:
+    """The request's body, refused as soon as it is larger than `http_body_bytes_max`."""
+    highest = node_of(request).limits.http_body_bytes_max
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > highest:
+            raise Problem(413, "too-large", f"The body is larger than {highest} bytes.", "Send several smaller ones.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _in_int64(value: int) -> int:
+    if not -(2**63) <= value < 2**63:
+        raise ValueError
+    return value

@@ -1,0 +1,230 @@
+"""The endpoints of the HTTP API, version 1."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from taihu.doors.http.answers import answer, bad_request, not_found, unauthorized
+from taihu.doors.http.ports import Caller
+from taihu.doors.http.requests import (
+    body_of,
+    caller_of,
+    moment,
+    node_of,
+    own_project,
+    readable_project,
+    required,
+    whole,
+)
+from taihu.kernel.clock import NS_PER_S
+
+_THINGS_PAGE_MAX = 1_000
+_VALUES_MAX = 20_000
+_DAY_NS = 86_400 * NS_PER_S
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+async def health(request: Request) -> Response:
+    """Whether the node serves."""
+    return answer({"status": "ok"})
+
+
+async def metrics(request: Request) -> Response:
+    """Counters for Prometheus."""
+    return PlainTextResponse(node_of(request).metrics(), media_type="text/plain; version=0.0.4")
+
+
+async def status(request: Request) -> Response:
+    """Counters and states of the node, for anyone with a token."""
+    caller_of(request)
+    return answer(node_of(request).status())
+
+
+async def projects(request: Request) -> Response:
+    """The projects the caller may read."""
+    return answer({"projects": node_of(request).projects(caller_of(request))})
+
+
+async def things(request: Request) -> Response:
+    """A page of a project's things."""
+    _, project = readable_project(request)
+    limit = whole(request, "limit", 100, _THINGS_PAGE_MAX)
+    found = node_of(request).things(project, request.query_params.get("after", ""), limit)
+    body: dict[str, Any] = {"things": found}
+    if len(found) == limit:
+        body["next"] = found[-1].name
+    return answer(body)
+
+
+async def thing(request: Request) -> Response:
+    """A thing's Thing Description."""
+    _, project = readable_project(request)
+    name = request.path_params["thing"]
+    base = f"{request.url.scheme}://{request.url.netloc}/api/v1/projects/{project}/things"
+    description = node_of(request).description(project, name, base)
+    if description is None:
+        raise not_found(f"thing {name!r}")
+    return Response(_encode(description), media_type="application/td+json")
+
+
+async def values(request: Request) -> Response:
+    """The newest values: of one property, one thing, named things, or all of a project."""
+    caller, project = readable_project(request)
+    node = node_of(request)
+    names = [name for name in request.query_params.getlist("thing") if name]
+    if not names:
+        names = [summary.name for summary in node.things(project, "", _VALUES_MAX)]
+    only = request.query_params.get("property")
+    now = node.clock.now_ns()
+    found: list[dict[str, Any]] = []
+    for name in names:
+        if caller.thing and caller.thing != name:
+            continue
+        definitions = node.definitions(project, name)
+        if definitions is None:
+            raise not_found(f"thing {name!r}")
+        for reading in node.newest(project, name).values():
+            if only and reading.property != only:
+                continue
+            definition = definitions.get(reading.property)
+            entry = {
+                "thing": name,
+                "property": reading.property,
+                "value": reading.value,
+                "unit": definition.unit if definition else None,
+                "quality": reading.quality,
+                "observed_at": reading.observed_at,
+                "received_at": reading.received_at,
+                "age_s": (now - reading.observed_at) / NS_PER_S,
+            }
+            if definition is not None:
+                entry["kind"] = definition.kind
+                hold_s = max(definition.max_age_s, definition.interval_s or 0.0)
+                entry["stale"] = entry["age_s"] > hold_s and definition.kind in ("gauge", "state")
+            found.append(entry)
+    return answer({"project": project, "now": now, "values": found})
+
+
+async def history(request: Request) -> Response:
+    """Readings of a property, or windows of it when `every` is given."""
+    caller, project = readable_project(request)
+    node = node_of(request)
+    name, prop = required(request, "thing"), required(request, "property")
+    definitions = node.definitions(project, name)
+    if definitions is None or prop not in definitions or caller.thing not in ("", name):
+        raise not_found(f"property {name}/{prop}")
+    end = moment(request, "end", node.clock.now_ns())
+    start = moment(request, "start", end - _DAY_NS)
+    if start >= end:
+        raise bad_request("start is not before end.")
+    arguments: dict[str, Any] = {"project": project, "thing": name, "property": prop, "start": start, "end": end}
+    every = request.query_params.get("every")
+    if every:
+        arguments |= {"every": every, "tz": request.query_params.get("tz", "UTC"), "now": node.clock.now_ns()}
+        result = await node.ask_history("window", arguments)
+    else:
+        arguments |= {
+            "limit": whole(request, "limit", 10_000, node.limits.query_rows_max),
+            "newest_first": request.query_params.get("order") == "desc",
+            "revisions": request.query_params.get("revisions") == "true",
+        }
+        result = await node.ask_history("read", arguments)
+    head = {"project": project, "thing": name, "property": prop, "unit": definitions[prop].unit}
+    return answer(head | {"kind": definitions[prop].kind} | result)
+
+
+async def asof(request: Request) -> Response:
+    """The value that held at a time."""
+    caller, project = readable_project(request)
+    node = node_of(request)
+    name, prop = required(request, "thing"), required(request, "property")
+    definitions = node.definitions(project, name)
+    if definitions is None or prop not in definitions or caller.thing not in ("", name):
+        raise not_found(f"property {name}/{prop}")
+    at = moment(request, "at", node.clock.now_ns())
+    arguments = {"project": project, "thing": name, "property": prop, "at": at}
+    return answer({"unit": definitions[prop].unit} | await node.ask_history("asof", arguments))
+
+
+async def readings(request: Request) -> Response:
+    """Take over a batch of readings; 200 comes after the sync (§4)."""
+    caller, project = own_project(request)
+    if caller.kind == "viewer":
+        raise unauthorized()
+    return await _ingest(request, caller, request.query_params.get("thing", caller.thing))
+
+
+async def device_telemetry(request: Request) -> Response:
+    """ThingsBoard's HTTP device API: the token is in the path."""
+    caller = node_of(request).caller(request.path_params["token"])
+    if caller is None or not caller.thing:
+        raise unauthorized()
+    return await _ingest(request, caller, caller.thing)
+
+
+async def tail(request: Request) -> Response:
+    """Accepted and refused messages as they come, as server-sent events."""
+    _, project = own_project(request)
+    node = node_of(request)
+
+    async def events() -> AsyncIterator[bytes]:
+        yield b": tail\n\n"
+        async for event in node.tail(project):
+            yield b"data: " + _encode(event) + b"\n\n"
+
+    return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+async def quarantine(request: Request) -> Response:
+    """What was refused, with the reasons."""
+    _, project = own_project(request)
+    entries = node_of(request).quarantine(project, request.query_params.get("thing"))
+    return answer({"refused": [_shown(entry) for entry in entries]})
+
+
+async def administer(request: Request) -> Response:
+    """Create or remove projects, things, tokens and grants; the action is the path's last word."""
+    caller = caller_of(request)
+    body = await body_of(request)
+    try:
+        arguments = msgspec.json.decode(body or b"{}", type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise bad_request("The body is not a JSON object.") from None
+    return answer(await node_of(request).administer(caller, request.path_params["action"], arguments))
+
+
+async def _ingest(request: Request, caller: Caller, thing: str) -> Response:
+    body = await body_of(request)
+    content_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    report = await node_of(request).ingest(caller, thing, content_type, body)
+    refused_all = bool(report.refused) and not report.accepted
+    return answer(report, 400 if refused_all else 200)
+
+
+def _shown(entry: Any) -> dict[str, Any]:
+    shown: dict[str, Any] = msgspec.structs.asdict(entry)
+    shown["payload"] = entry.payload.decode("utf-8", "replace")
+    return shown
+
+
+_PROJECT = "/api/v1/projects/{project}"
+ROUTES = [
+    Route("/healthz", health),
+    Route("/metrics", metrics),
+    Route("/api/v1/node", status),
+    Route("/api/v1/projects", projects),
+    Route(f"{_PROJECT}/things", things),
+    Route(f"{_PROJECT}/things/{{thing}}", thing),
+    Route(f"{_PROJECT}/values", values),
+    Route(f"{_PROJECT}/history", history),
+    Route(f"{_PROJECT}/asof", asof),
+    Route(f"{_PROJECT}/readings", readings, methods=["POST"]),
+    Route(f"{_PROJECT}/tail", tail),
+    Route(f"{_PROJECT}/quarantine", quarantine),
+    Route("/api/v1/admin/{action}", administer, methods=["POST"]),
+    Route("/api/v1/{token}/telemetry", device_telemetry, methods=["POST"]),
+]

@@ -1,0 +1,63 @@
+"""The door itself: Starlette on uvicorn, in the loop of the process that opens it."""
+
+import asyncio
+import socket
+import ssl
+
+import uvicorn
+from starlette.applications import Starlette
+
+from taihu.doors.http.answers import on_error
+from taihu.doors.http.ports import Node
+from taihu.doors.http.routes import ROUTES
+from taihu.kernel.errors import TaihuError
+
+
+class HttpDoor:
+    """Serves the API of one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._app = Starlette(routes=ROUTES, exception_handlers={TaihuError: on_error})
+        self._app.state.node = node
+        self._limit = node.limits.http_requests_pending_max
+        self._servers: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
+
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
+        """Open a listener; port 0 takes a free one. Returns the address. OSError when the port is taken."""
+        listener = socket.create_server((host, port), backlog=1024)
+        config = uvicorn.Config(
+            self._app,
+            access_log=False,
+            log_config=None,
+            lifespan="off",
+            limit_concurrency=self._limit,
+            timeout_graceful_shutdown=2,
+            server_header=False,
+        )
+        if tls is not None:
+            config.load()
+            config.ssl = tls
+        server = _Server(config)
+        task = asyncio.get_running_loop().create_task(server.serve(sockets=[listener]))
+        self._servers.append((server, task))
+        address = listener.getsockname()
+        return address[0], address[1]
+
+    async def close(self) -> None:
+        """Finish the requests in hand and close."""
+        for server, _ in self._servers:
+            server.should_exit = True
+        for _, task in self._servers:
+            await task
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server without its signal handlers: the process has its own."""
+
+    def install_signal_handlers(self) -> None:
+        """Nothing: see the class."""
+
+    def capture_signals(self):  # type: ignore[no-untyped-def]  # uvicorn's own signature is a contextmanager
+        from contextlib import nullcontext
+
+        return nullcontext()

@@ -1,0 +1,174 @@
+"""One client's socket: bytes between its transport and its `Connection`, and back-pressure both ways."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from taihu.doors.mqtt.ports import Pipeline
+from taihu.protocols.mqtt.broker import Broker, Connection
+
+
+class Wire(Protocol):
+    """The part of `asyncio.Transport` that a client needs."""
+
+    def write(self, data: bytes) -> None: ...
+    def can_write_eof(self) -> bool: ...
+    def write_eof(self) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def get_extra_info(self, name: str, default: Any = None) -> Any: ...
+
+
+class Hub(Protocol):
+    """What all clients of a door share."""
+
+    broker: Broker
+    pipeline: Pipeline
+
+    def now(self) -> tuple[float, int]:
+        """Monotonic seconds and steady wall nanoseconds."""
+        ...
+
+    def admit(self, client: "MqttClient", address: str) -> bool:
+        """Count a new connection in; False when a limit refuses it."""
+        ...
+
+    def forget(self, client: "MqttClient", address: str) -> None:
+        """Count it out."""
+        ...
+
+    def settle(self) -> None:
+        """See to what this entry into the broker left for others to do."""
+        ...
+
+    def linger(self, client: "MqttClient") -> None:
+        """Close the client's socket if it does not do so itself soon."""
+        ...
+
+
+class MqttClient(asyncio.Protocol):
+    """The asyncio protocol of one connection; also a `Source` of the group commit."""
+
+    __slots__ = ("address", "connection", "ended", "hub", "wire")
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.wire: Wire | None = None
+        self.connection: Connection | None = None
+        self.address = ""
+        self.ended = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.start(cast(asyncio.Transport, transport))
+
+    def start(self, wire: Wire) -> None:
+        """Begin to serve the client at the other end of `wire`."""
+        self.wire = wire
+        host, port = (wire.get_extra_info("peername") or ("", 0))[:2]
+        self.address = str(host)
+        raw: socket.socket | None = wire.get_extra_info("socket")
+        if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if not self.hub.admit(self, self.address):
+            self.ended = True
+            wire.abort()
+            return
+        now, _ = self.hub.now()
+        self.connection = self.hub.broker.open(f"{host}:{port}", now, _common_name(wire.get_extra_info("peercert")))
+        self.connection.shell = self
+
+    def data_received(self, data: bytes) -> None:
+        connection = self.connection
+        if connection is None or self.ended:
+            return
+        hub = self.hub
+        now, now_ns = hub.now()
+        connection.receive(data, now, now_ns)
+        if connection.needs_commit():
+            hub.pipeline.submit(self, len(data))
+            if hub.pipeline.full and not connection.paused:
+                connection.paused = True
+                hub.pipeline.pause(self)
+                self._control_reading()
+        self.flush()
+        hub.settle()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        connection = self.connection
+        self.ended = True
+        if connection is None:
+            return
+        self.hub.forget(self, self.address)
+        connection.lost(*self.hub.now())
+        self.hub.settle()
+        connection.shell = None
+
+    def pause_writing(self) -> None:
+        if self.connection is not None:
+            self.connection.congested = True
+            self._control_reading()
+
+    def resume_writing(self) -> None:
+        if self.connection is not None:
+            self.connection.congested = False
+            self._control_reading()
+            self.flush()
+
+    def take(self) -> list[tuple[object, bytes]]:
+        return self.connection.take() if self.connection is not None else []
+
+    def committed(self) -> None:
+        if self.connection is not None:
+            self.connection.committed()
+            self.flush()
+
+    def resume(self) -> None:
+        connection = self.connection
+        if connection is not None and connection.paused:
+            connection.paused = False
+            connection.seen(self.hub.now()[0])
+            self._control_reading()
+
+    def flush(self) -> None:
+        """Send what the connection has to send, and close when it says so."""
+        connection, wire = self.connection, self.wire
+        if connection is None or wire is None or self.ended:
+            return
+        while not connection.congested and (data := connection.take_output()):
+            wire.write(data)
+        if connection.closing is None:
+            return
+        if connection.congested:
+            self.hub.linger(self)
+            return
+        self.ended = True
+        if connection.linger and wire.can_write_eof():
+            wire.write_eof()  # closing at once would reset the connection and take the DISCONNECT with it
+            self.hub.linger(self)
+        else:
+            wire.close()
+
+    def _control_reading(self) -> None:
+        connection, wire = self.connection, self.wire
+        if connection is None or wire is None or self.ended:
+            return
+        if connection.paused or connection.congested:
+            wire.pause_reading()
+        else:
+            wire.resume_reading()
+
+
+def _common_name(certificate: Any) -> str | None:
+    """The common name of a verified client certificate."""
+    for part in (certificate or {}).get("subject", ()):
+        for name, value in part:
+            if name == "commonName":
+                return str(value)
+    return None
+
+
+ClientFactory = Callable[[], asyncio.Protocol]

@@ -1,0 +1,133 @@
+"""What the history knows by name: things, tables and their columns; in memory, with what is not yet in the manifest."""
+
+import re
+
+import numpy as np
+
+from taihu.history.frame import Frame, Ints, Mask
+from taihu.history.layout import column_name
+from taihu.history.manifest import Manifest, Table
+from taihu.things.batch import FLAG_STAMPED, Batch
+
+COLUMNS_MAX = 60  # a table's properties: wider tables cost every file a footer entry for each
+
+_NEVER = np.iinfo(np.int64).min
+
+Route = tuple[tuple[Table, tuple[int, ...]], ...]  # which columns of a batch go to which table
+
+
+class Catalog:
+    """The names of all projects. Not locked: `Store` calls it under its own lock."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._ids: dict[str, dict[str, int]] = {}
+        self._names: dict[str, list[str]] = {}
+        self._new_things: list[tuple[str, int, str]] = []
+        for project, _, name in manifest.things():
+            self.thing_id(project, name)
+        self._new_things.clear()
+        self._new_tables: dict[int, Table] = {}
+        self._tables: dict[int, Table] = {}
+        self._of_model: dict[tuple[str, str], list[Table]] = {}
+        self._routes: dict[tuple[str, str, tuple[str, ...]], Route] = {}
+        self._newest: dict[str, Ints] = {}
+        for table in manifest.tables():
+            self._adopt(table)
+
+    def ids(self, project: str) -> dict[str, int]:
+        """The ids of a project's things."""
+        return self._ids.get(project, {})
+
+    def names(self, project: str) -> list[str]:
+        """The names of a project's things; a thing's id is its index."""
+        return self._names.get(project, [])
+
+    def thing_id(self, project: str, name: str) -> int:
+        """The id of a thing, given out when it has none."""
+        ids = self._ids.setdefault(project, {})
+        found = ids.get(name)
+        if found is None:
+            found = ids[name] = len(ids)
+            self._names.setdefault(project, []).append(name)
+            self._new_things.append((project, found, name))
+        return found
+
+    def table(self, table_id: int) -> Table:
+        """A table by its id."""
+        return self._tables[table_id]
+
+    def tables(self, project: str | None = None) -> list[Table]:
+        """All tables, or those of one project."""
+        return [table for table in self._tables.values() if project is None or table.project == project]
+
+    def route(self, batch: Batch) -> Route:
+        """Where a batch's columns go; tables and columns are made as needed."""
+        key = (batch.project, batch.model, batch.properties)
+        found = self._routes.get(key)
+        if found is None:
+            found = self._routes[key] = self._make_route(*key)
+        for name in batch.things:
+            if name not in self._ids.get(batch.project, {}):
+                self.thing_id(batch.project, name)
+        return found
+
+    def take_new(self) -> tuple[tuple[tuple[str, int, str], ...], tuple[Table, ...]]:
+        """Things and tables that the manifest does not have yet; `put_back` them when it fails to take them."""
+        things, tables = tuple(self._new_things), tuple(self._new_tables.values())
+        self._new_things, self._new_tables = [], {}
+        return things, tables
+
+    def put_back(self, things: tuple[tuple[str, int, str], ...], tables: tuple[Table, ...]) -> None:
+        """Undo `take_new`."""
+        self._new_things[:0] = things
+        self._new_tables = {table.id: table for table in tables} | self._new_tables
+
+    def late(self, project: str, frame: Frame) -> Mask:
+        """Which rows may collide with one that was flushed before: not newer than all of their thing's.
+
+        What was written before a restart is remembered only as the newest time of the whole project.
+        """
+        newest = self._newest_of(project, int(frame.thing.max(initial=-1)))
+        return (frame.observed <= newest[frame.thing]) & (frame.flags & FLAG_STAMPED == 0)
+
+    def remember(self, project: str, frame: Frame) -> None:
+        """Note each thing's newest time in rows sorted by thing, once they are flushed."""
+        if len(frame):
+            newest = self._newest_of(project, int(frame.thing[-1]))
+            starts = np.flatnonzero(np.diff(frame.thing, prepend=-1))
+            things = frame.thing[starts]
+            newest[things] = np.maximum(newest[things], np.maximum.reduceat(frame.observed, starts))
+
+    def _newest_of(self, project: str, thing_max: int) -> Ints:
+        newest = self._newest.get(project)
+        if newest is None:
+            files = [file for table in self.tables(project) for file in table.files]
+            floor = max((file.observed_max for file in files), default=_NEVER)
+            newest = np.full(max(thing_max + 1, len(self.names(project))), floor, np.int64)
+        elif thing_max >= len(newest):
+            newest = np.concatenate([newest, np.full(thing_max + 1, _NEVER, np.int64)])
+        self._newest[project] = newest
+        return newest
+
+    def _make_route(self, project: str, model: str, properties: tuple[str, ...]) -> Route:
+        tables = self._of_model.setdefault((project, model), [])
+        homes: dict[int, list[int]] = {}
+        for index, name in enumerate(properties):
+            table = next((table for table in tables if name in table.columns), None)
+            if table is None:
+                if not tables or len(tables[-1].columns) >= COLUMNS_MAX:
+                    self._adopt(self._new_table(project, model))
+                table = tables[-1]
+                table.columns[name] = column_name(name, table.columns.values())
+                self._new_tables[table.id] = table
+            homes.setdefault(table.id, []).append(index)
+        return tuple((self._tables[table_id], tuple(indices)) for table_id, indices in homes.items())
+
+    def _new_table(self, project: str, model: str) -> Table:
+        table_id = max(self._tables, default=0) + 1
+        slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")[:40] or "untyped"
+        return Table(id=table_id, project=project, model=model, folder=f"{project}/{slug}-{table_id}", columns={})
+
+    def _adopt(self, table: Table) -> None:
+        self._tables[table.id] = table
+        self._of_model.setdefault((table.project, table.model), []).append(table)

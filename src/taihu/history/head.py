@@ -1,0 +1,47 @@
+"""The head: rows since the last flush, in memory. Batches are kept as they come and made into columns when asked for."""
+
+import msgspec
+
+from taihu.history.catalog import Catalog
+from taihu.history.frame import Frame, frame_of
+from taihu.things.batch import Batch
+
+_Shape = tuple[int, tuple[str, ...], tuple[str, ...]]  # table, properties, column codes
+
+
+class Head:
+    """Rows by table. Not locked: `Store` calls it under its own lock."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._waiting: dict[_Shape, list[tuple[int, Batch]]] = {}
+        self._frames: dict[int, list[Frame]] = {}
+
+    def add(self, position: int, batch: Batch, catalog: Catalog) -> None:
+        """Take over the batch of a journal record."""
+        self.rows += len(batch)
+        codes = tuple([column.code for column in batch.columns])
+        route = catalog.route(batch)
+        if len(route) == 1:
+            self._waiting.setdefault((route[0][0].id, batch.properties, codes), []).append((position, batch))
+            return
+        for table, indices in route:
+            part = msgspec.structs.replace(
+                batch,
+                properties=tuple(batch.properties[index] for index in indices),
+                columns=tuple(batch.columns[index] for index in indices),
+            )
+            shape = (table.id, part.properties, tuple(codes[index] for index in indices))
+            self._waiting.setdefault(shape, []).append((position, part))
+
+    def frames(self, table_id: int, catalog: Catalog) -> list[Frame]:
+        """The rows of one table, a frame or more for each shape."""
+        for shape in [shape for shape in self._waiting if shape[0] == table_id]:
+            batches = self._waiting.pop(shape)
+            ids = catalog.ids(batches[0][1].project)
+            self._frames.setdefault(table_id, []).append(frame_of(batches, ids))
+        return list(self._frames.get(table_id, ()))
+
+    def table_ids(self) -> list[int]:
+        """The tables that have rows."""
+        return sorted({*self._frames, *(shape[0] for shape in self._waiting)})

@@ -1,0 +1,291 @@
+"""The history of every project's readings: written batch by batch from the journal, asked by time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from taihu.history.aggregate import Aggregate, aggregate
+from taihu.history.calendar import edges, parse_step, parse_zone
+from taihu.history.compaction import compact
+from taihu.history.frame import Frame, Ints, concat
+from taihu.history.scan import TIME_MAX, TIME_MIN, Scan, fetch, fetch_edge, fetch_values
+from taihu.history.store import Store
+from taihu.history.windowing import by_thing, context_ns, needs_prior, roll
+from taihu.history.windows import Windows
+from taihu.kernel.clock import Clock
+from taihu.kernel.files import Files
+from taihu.kernel.limits import Limits
+from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT, Batch
+from taihu.things.counter import Swap
+from taihu.things.ports import Reading
+from taihu.things.property import Property, Quality
+
+Definitions = Callable[[str, str], Mapping[str, Property]]
+Swaps = Callable[[str, str, str], Sequence[Swap]]
+Order = Literal["asc", "desc"]
+
+
+class Series(msgspec.Struct, frozen=True):
+    """One property's readings as columns, by time. `values` is a float64 array, or a list when not all are numbers."""
+
+    observed: Ints
+    received: Ints
+    seq: Ints
+    flags: NDArray[np.int8]
+    values: Any
+
+    def __len__(self) -> int:
+        return len(self.observed)
+
+
+def _no_swaps(_project: str, _thing: str, _property: str) -> Sequence[Swap]:
+    return ()
+
+
+class History:
+    """The store of one node. One thread applies; `flush`, `maintain` and queries may run in others at the same time.
+
+    Times are int64 UTC nanoseconds, ranges [start, end). A reading applied is in the answer of the next query.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        files: Files,
+        clock: Clock,
+        limits: Limits,
+        definitions: Definitions,
+        swaps: Swaps = _no_swaps,
+    ) -> None:
+        """Open or create the store; raises ManifestDamaged or ManifestTooNew."""
+        self._store = Store(folder, files, clock, limits)
+        self._clock = clock
+        self._limits = limits
+        self._definitions = definitions
+        self._swaps = swaps
+
+    @property
+    def checkpoint(self) -> int:
+        """The journal position up to which every record survives power loss here; replay from the next one."""
+        return self._store.checkpoint
+
+    @property
+    def applied(self) -> int:
+        """The last journal position taken over, durable or not."""
+        return self._store.applied
+
+    def apply(self, position: int, batch: Batch) -> None:
+        """Take over a journal record's batch; blocks while a flush is far behind. Replayed positions are passed by."""
+        self._store.apply(position, batch)
+
+    def pass_by(self, position: int) -> None:
+        """Note that the records up to `position` hold nothing more for the history."""
+        self._store.pass_by(position)
+
+    def due(self) -> bool:
+        """Whether `flush` should be called: `flush_rows` or `flush_s` is reached."""
+        return self._store.due()
+
+    def flush(self) -> int:
+        """Make everything applied durable and return the checkpoint. OSError leaves all as it was: call again."""
+        return self._store.flush()
+
+    def maintain(self) -> bool:
+        """Do one bounded step of background work; True when there may be more."""
+        return compact(self._store)
+
+    def compact(self) -> None:
+        """Merge all that can be merged now, as before a backup; takes as long as writing the whole store again."""
+        self._store.flush()
+        while compact(self._store, everything=True):
+            pass
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._store.close()
+
+    def read(
+        self,
+        project: str,
+        thing: str,
+        property_name: str,
+        start: int = TIME_MIN,
+        end: int = TIME_MAX,
+        *,
+        limit: int | None = None,
+        revisions: bool = False,
+        order: Order = "asc",
+    ) -> list[Reading]:
+        """Readings by time, each once: at most `limit` of them from the first end of `order`.
+
+        `revisions` adds superseded ones (§1, §5). LimitError when there are more than query_rows_max and no `limit`.
+        """
+        frame = self._rows(project, thing, property_name, start, end, limit=limit, revisions=revisions, order=order)
+        values = frame.cells[property_name].objects(len(frame)) if len(frame) else []
+        quality = [_quality(flags) for flags in frame.flags.tolist()]
+        columns = (frame.observed.tolist(), frame.received.tolist(), values, quality, frame.seq.tolist())
+        return [
+            Reading(
+                project=project,
+                thing=thing,
+                property=property_name,
+                observed_at=observed,
+                received_at=received,
+                value=value,
+                quality=grade,
+                seq=seq,
+            )
+            for observed, received, value, grade, seq in zip(*columns, strict=True)
+        ]
+
+    def read_columns(
+        self,
+        project: str,
+        thing: str,
+        property_name: str,
+        start: int = TIME_MIN,
+        end: int = TIME_MAX,
+        *,
+        limit: int | None = None,
+        revisions: bool = False,
+        order: Order = "asc",
+    ) -> Series:
+        """As `read`, by column."""
+        frame = self._rows(project, thing, property_name, start, end, limit=limit, revisions=revisions, order=order)
+        return _series(frame, property_name)
+
+    def read_many(
+        self, project: str, things: Sequence[str], property_name: str, start: int = TIME_MIN, end: int = TIME_MAX
+    ) -> dict[str, Series]:
+        """One property of many things, by time; things without a reading are left out."""
+        scan = self._scan(project, things, property_name, start, end)
+        frame = fetch(self._store, scan, self._limits.query_rows_max)
+        names = self._store.catalog.names(project)
+        return {names[thing]: _series(frame.take(rows), property_name) for thing, rows in by_thing(frame).items()}
+
+    def asof(self, project: str, thing: str, property_name: str, at: int) -> Reading | None:
+        """The newest reading observed at or before `at`, however old; None when there is none."""
+        found = self.read(project, thing, property_name, TIME_MIN, at + 1, limit=1, order="desc")
+        return found[0] if found else None
+
+    def window(
+        self, project: str, thing: str, property_name: str, start: int, end: int, every: str, tz: str = "UTC"
+    ) -> Windows:
+        """Windows of `every` ('1m', '15m', '1h', '1d', '1mo', ...) over a range, by the property's kind (§3).
+
+        Raises StepRefused, ZoneRefused, RangeRefused and LimitError.
+        """
+        return self.window_many(project, [thing], property_name, start, end, every, tz)[thing]
+
+    def window_many(
+        self, project: str, things: Sequence[str], property_name: str, start: int, end: int, every: str, tz: str = "UTC"
+    ) -> dict[str, Windows]:
+        """As `window`, for each of many things; one without a reading has missing windows."""
+        bounds = edges(start, end, parse_step(every), parse_zone(tz), self._limits.query_rows_max)
+        now_ns = self._clock.now_ns()
+        groups: dict[Property, list[str]] = {}
+        for thing in things:
+            groups.setdefault(self._definition(project, thing, property_name), []).append(thing)
+        result: dict[str, Windows] = {}
+        for definition, names in groups.items():
+            frame = self._around(project, names, definition, int(bounds[0]), int(bounds[-1]))
+            rows = by_thing(frame)
+            ids = self._store.catalog.ids(project)
+            cells = frame.cells.get(property_name)
+            for name in names:
+                where = rows.get(ids.get(name, -1), slice(0, 0))
+                part = cells.take(where) if cells else frame.only(property_name).cells[property_name]
+                swaps = self._swaps(project, name, property_name)
+                result[name] = roll(definition, bounds, frame.observed[where], part, now_ns, swaps)
+        return {thing: result[thing] for thing in things}
+
+    def aggregate(
+        self,
+        project: str,
+        property_name: str,
+        start: int = TIME_MIN,
+        end: int = TIME_MAX,
+        things: Sequence[str] | None = None,
+    ) -> dict[str, Aggregate]:
+        """Count, minimum, maximum and mean of a property's numbers over a range, by thing; all things when None."""
+        scan = self._scan(project, things, property_name, start, end)
+        names = self._store.catalog.names(project)
+        return {names[thing]: found for thing, found in aggregate(self._store, scan).items()}
+
+    def count(self, project: str) -> int:
+        """Rows stored for a project: one for each message of a thing, re-deliveries and corrections included."""
+        with self._store.snapshot(project) as parts:
+            return sum(file.rows for part in parts for file in part.files) + sum(
+                len(frame) for part in parts for frame in part.frames
+            )
+
+    def stats(self) -> dict[str, int]:
+        """What the store holds: files, rows, bytes, head rows, tables, things, checkpoint, applied."""
+        return self._store.stats()
+
+    def _rows(
+        self,
+        project: str,
+        thing: str,
+        property_name: str,
+        start: int,
+        end: int,
+        *,
+        limit: int | None,
+        revisions: bool,
+        order: Order,
+    ) -> Frame:
+        scan = self._scan(project, [thing], property_name, start, end)
+        rows_max = self._limits.query_rows_max
+        if limit is None:
+            frame = fetch(self._store, scan, rows_max, revisions=revisions)
+        else:
+            count = min(limit, rows_max)
+            frame = fetch_edge(self._store, scan, count, newest=order == "desc", revisions=revisions)
+        return frame.take(slice(None, None, -1)) if order == "desc" else frame
+
+    def _around(self, project: str, things: Sequence[str], definition: Property, start: int, end: int) -> Frame:
+        """The readings of a range and those around it that windows of the kind need."""
+        before, after = context_ns(definition)
+        scan = self._scan(project, things, definition.name, max(start - before, TIME_MIN), min(end + after, TIME_MAX))
+        frame = fetch_values(self._store, scan, self._limits.query_rows_max)
+        if not needs_prior(definition):
+            return frame
+        early = set(np.unique(frame.thing[frame.observed < start]).tolist())
+        priors = [
+            fetch_edge(self._store, Scan(project, definition.name, (thing,), TIME_MIN, scan.start), 1, newest=True)
+            for thing in scan.things or ()
+            if thing not in early
+        ]
+        frame = concat([*priors, frame])
+        return frame.take(np.argsort(frame.thing, kind="stable"))
+
+    def _scan(self, project: str, things: Sequence[str] | None, property_name: str, start: int, end: int) -> Scan:
+        if things is None:
+            return Scan(project, property_name, None, start, end)
+        ids = self._store.catalog.ids(project)
+        wanted = tuple(sorted({ids[thing] for thing in things if thing in ids}))
+        return Scan(project, property_name, wanted, start, end)
+
+    def _definition(self, project: str, thing: str, property_name: str) -> Property:
+        found = self._definitions(project, thing).get(property_name)
+        return found if found is not None else Property(name=property_name)
+
+
+def _series(frame: Frame, property_name: str) -> Series:
+    cells = frame.cells.get(property_name)
+    values: Any = np.empty(0)
+    if cells is not None:
+        plain = cells.text is None and cells.boolean is None and cells.integer is None
+        values = cells.numbers(len(frame)) if plain else cells.objects(len(frame))
+    return Series(frame.observed, frame.received, frame.seq, frame.flags, values)
+
+
+def _quality(flags: int) -> str:
+    if flags & FLAG_SUSPECT:
+        return Quality.SUSPECT
+    return Quality.STAMPED if flags & FLAG_STAMPED else Quality.GOOD

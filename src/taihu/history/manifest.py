@@ -1,0 +1,185 @@
+"""The manifest: which files are live, and how far into the journal they reach, in one SQLite database (§4, §14).
+
+Files and checkpoint change in one transaction, so that a crash at any step leaves each reading there exactly once.
+All of it is held in memory too; queries never touch SQLite.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from taihu.kernel.errors import DamagedError, RefusedError
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE things (project TEXT NOT NULL, id INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (project, id))
+  STRICT, WITHOUT ROWID;
+CREATE TABLE tables (id INTEGER PRIMARY KEY, project TEXT NOT NULL, model TEXT NOT NULL, folder TEXT NOT NULL) STRICT;
+CREATE TABLE properties (table_id INTEGER NOT NULL REFERENCES tables, name TEXT NOT NULL, column_name TEXT NOT NULL,
+  PRIMARY KEY (table_id, name)) STRICT, WITHOUT ROWID;
+CREATE TABLE files (id INTEGER PRIMARY KEY AUTOINCREMENT, table_id INTEGER NOT NULL REFERENCES tables, path TEXT NOT NULL UNIQUE,
+  level INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL, observed_min INTEGER NOT NULL,
+  observed_max INTEGER NOT NULL, thing_min INTEGER NOT NULL, thing_max INTEGER NOT NULL, record_max INTEGER NOT NULL,
+  shapes INTEGER NOT NULL, late_min INTEGER, late_max INTEGER, forms TEXT NOT NULL) STRICT;
+"""
+
+
+class ManifestDamaged(DamagedError):
+    """The manifest cannot be read: restore the history folder from a backup."""
+
+    code = "manifest-damaged"
+
+
+class ManifestTooNew(RefusedError):
+    """A later release wrote the store: open it with that release or a later one."""
+
+    code = "manifest-version"
+
+
+class DataFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One live Parquet file.
+
+    `path` is relative to the history folder. `shapes` is how many sets of properties its rows have. Rows observed from
+    `late_min` to `late_max` may share thing and time with an older row, here or in another file; None when none do.
+    `forms` are its property columns.
+    """
+
+    id: int
+    table_id: int
+    path: str
+    level: int
+    rows: int
+    bytes: int
+    observed_min: int
+    observed_max: int
+    thing_min: int
+    thing_max: int
+    record_max: int
+    shapes: int
+    late_min: int | None
+    late_max: int | None
+    forms: tuple[str, ...]
+
+
+class Table(msgspec.Struct, kw_only=True):
+    """Things of one project and model. A table takes at most `COLUMNS_MAX` properties, the next ones get another."""
+
+    id: int
+    project: str
+    model: str
+    folder: str
+    columns: dict[str, str]  # property -> column
+    files: tuple[DataFile, ...] = ()
+
+
+class Change(msgspec.Struct, kw_only=True):
+    """What one transaction does."""
+
+    checkpoint: int | None = None
+    add: tuple[DataFile, ...] = ()
+    drop: tuple[DataFile, ...] = ()
+    things: tuple[tuple[str, int, str], ...] = ()
+    tables: tuple[Table, ...] = ()  # new, or with new columns
+
+
+class Manifest:
+    """The database. One process writes; calls come from one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create; raises ManifestDamaged or ManifestTooNew."""
+        self._path = path
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._open()
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            raise ManifestDamaged(f"{path.name} cannot be read ({error}):", "restore the folder from a backup.") from error
+        except RefusedError:
+            self._db.close()
+            raise
+
+    def checkpoint(self) -> int:
+        """The journal position up to which every record is in the files."""
+        return int(self._db.execute("SELECT value FROM meta WHERE key = 'checkpoint'").fetchone()[0])
+
+    def things(self) -> Iterable[tuple[str, int, str]]:
+        """(project, id, name) of every thing, by project and id."""
+        return self._db.execute("SELECT project, id, name FROM things ORDER BY project, id")
+
+    def tables(self) -> list[Table]:
+        """All tables with their live files."""
+        tables = {
+            row[0]: Table(id=row[0], project=row[1], model=row[2], folder=row[3], columns={})
+            for row in self._db.execute("SELECT id, project, model, folder FROM tables ORDER BY id")
+        }
+        for table_id, name, column in self._db.execute("SELECT table_id, name, column_name FROM properties"):
+            tables[table_id].columns[name] = column
+        for row in self._db.execute(f"SELECT {', '.join(DataFile.__struct_fields__)} FROM files ORDER BY id"):  # noqa: S608 (our own field names)
+            values: dict[str, Any] = dict(zip(DataFile.__struct_fields__, row, strict=True))
+            values["forms"] = tuple(json.loads(values["forms"]))
+            tables[values["table_id"]].files += (DataFile(**values),)
+        return list(tables.values())
+
+    def next_file_id(self) -> int:
+        """One more than any file ever had."""
+        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'files'").fetchone()
+        return int(row[0]) + 1 if row else 1
+
+    def commit(self, change: Change) -> None:
+        """Apply a change wholly or not at all; durable when this returns. OSError when the disk is full."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._apply(change)
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.OperationalError as error:
+            raise OSError(f"the manifest cannot be written: {error}") from error
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def _open(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise ManifestTooNew(
+                f"{self._path.name} has version {version}, this release knows up to {SCHEMA_VERSION}:",
+                "run the release that wrote it, or a later one.",
+            )
+        if version == 0:
+            self._db.executescript(
+                f"BEGIN; {_SCHEMA} INSERT INTO meta VALUES ('checkpoint', 0); PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            )
+
+    def _apply(self, change: Change) -> None:
+        db = self._db
+        if change.checkpoint is not None:
+            db.execute("UPDATE meta SET value = ? WHERE key = 'checkpoint'", (change.checkpoint,))
+        db.executemany("INSERT INTO things VALUES (?, ?, ?)", change.things)
+        for table in change.tables:
+            db.execute(
+                "INSERT OR IGNORE INTO tables VALUES (?, ?, ?, ?)",
+                (table.id, table.project, table.model, table.folder),
+            )
+            db.executemany(
+                "INSERT OR IGNORE INTO properties VALUES (?, ?, ?)",
+                [(table.id, name, column) for name, column in table.columns.items()],
+            )
+        db.executemany("DELETE FROM files WHERE id = ?", [(file.id,) for file in change.drop])
+        holes = ", ".join("?" * len(DataFile.__struct_fields__))
+        db.executemany(f"INSERT INTO files VALUES ({holes})", [_row(file) for file in change.add])  # noqa: S608 (only holes)
+
+
+def _row(file: DataFile) -> tuple[Any, ...]:
+    values = msgspec.structs.asdict(file) | {"forms": json.dumps(file.forms)}
+    return tuple(values[name] for name in DataFile.__struct_fields__)

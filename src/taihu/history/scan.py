@@ -1,0 +1,185 @@
+"""Readings of one property, fetched from files and head together and each resolved to the one that counts."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from taihu.history.frame import Cells, Frame, concat, empty_frame
+from taihu.history.layout import check_column, decode_cells, form_base, number_expression, present_expression
+from taihu.history.manifest import DataFile
+from taihu.history.resolve import resolve
+from taihu.history.store import Part, Store
+from taihu.kernel.errors import LimitError
+from taihu.things.batch import ROW_BITS
+
+TIME_MIN, TIME_MAX = -(1 << 63), (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What is asked for: rows with `start` <= observed_at < `end`. `things` are ids, rising; None says all."""
+
+    project: str
+    property: str
+    things: tuple[int, ...] | None = None
+    start: int = TIME_MIN
+    end: int = TIME_MAX
+
+    def wants(self, file: DataFile, column: str) -> bool:
+        """Whether the file may hold a row of the answer."""
+        if file.observed_max < self.start or file.observed_min >= self.end:
+            return False
+        if self.things is not None and (self.things[-1] < file.thing_min or self.things[0] > file.thing_max):
+            return False
+        return any(form_base(form) == column for form in file.forms)
+
+    def select(self, frame: Frame) -> Frame:
+        """The rows of the answer among a frame's rows."""
+        mask = (frame.observed >= self.start) & (frame.observed < self.end)
+        if self.things is not None:
+            mask &= frame.thing == self.things[0] if len(self.things) == 1 else np.isin(frame.thing, self.things)
+        frame = Frame(
+            frame.thing, frame.observed, frame.received, frame.seq, frame.flags,
+            {self.property: frame.cells.get(self.property) or Cells()},
+        )
+        return frame if mask.all() else frame.take(mask)
+
+
+def fetch(store: Store, scan: Scan, rows_max: int, *, revisions: bool = False) -> Frame:
+    """All readings of the answer by thing, observed_at and seq; LimitError when there are more than `rows_max`."""
+    if scan.things == ():
+        return empty_frame()
+    with store.snapshot(scan.project, scan.property) as parts:
+        frames = _fetch_parts(store, scan, parts, rows_max, whole=True)
+    return resolve(concat(frames).only(scan.property), scan.property, revisions=revisions)
+
+
+def fetch_values(store: Store, scan: Scan, rows_max: int) -> Frame:
+    """As `fetch`, but `received`, `seq` and `flags` are not to be relied on: for what needs times and values only."""
+    if scan.things == ():
+        return empty_frame()
+    with store.snapshot(scan.project, scan.property) as parts:
+        frames = _fetch_parts(store, scan, parts, rows_max, whole=False)
+        light = concat(frames).only(scan.property)
+        resolved = resolve(light, scan.property)
+        if len(resolved) == len(light) and not _collides(resolved):
+            return resolved
+        frames = _fetch_parts(store, scan, parts, rows_max, whole=True)
+    return resolve(concat(frames).only(scan.property), scan.property)
+
+
+def fetch_edge(store: Store, scan: Scan, count: int, *, newest: bool, revisions: bool = False) -> Frame:
+    """The oldest or newest `count` readings of the answer, in rising order, without reading files that cannot matter.
+
+    Files are opened from that end on, twice as many each time, until what remains lies beyond the readings found.
+    """
+    if scan.things == ():
+        return empty_frame()
+    with store.snapshot(scan.project, scan.property) as parts:
+        files = [
+            (part, file) for part in parts for file in part.files if scan.wants(file, part.table.columns[scan.property])
+        ]
+        files.sort(key=lambda item: -item[1].observed_max if newest else item[1].observed_min)
+        frames = [scan.select(frame) for part in parts for frame in part.frames]
+        taken, step = 0, 1
+        while True:
+            found = resolve(concat(frames).only(scan.property), scan.property, revisions=revisions)
+            order = np.argsort(found.observed, kind="stable")
+            found = found.take(order[-count:] if newest else order[:count])
+            if taken == len(files):
+                return found
+            if len(found) == count:
+                beyond = files[taken][1]
+                if beyond.observed_max < found.observed[0] if newest else beyond.observed_min > found.observed[-1]:
+                    return found
+            chosen = files[taken : taken + step]
+            frames += fetch_files(store, scan, chosen, TIME_MAX, whole=True)
+            taken, step = taken + len(chosen), step * 2
+
+
+def _collides(frame: Frame) -> bool:
+    same = (frame.thing[1:] == frame.thing[:-1]) & (frame.observed[1:] == frame.observed[:-1])
+    return bool(same.any())
+
+
+def _fetch_parts(store: Store, scan: Scan, parts: Sequence[Part], rows_max: int, *, whole: bool) -> list[Frame]:
+    chosen = [
+        (part, file) for part in parts for file in part.files if scan.wants(file, part.table.columns[scan.property])
+    ]
+    frames = fetch_files(store, scan, chosen, rows_max, whole=whole)
+    frames += [scan.select(frame) for part in parts for frame in part.frames]
+    if sum(map(len, frames)) > rows_max:
+        raise too_many(rows_max)
+    return frames
+
+
+def too_many(rows_max: int) -> LimitError:
+    """The refusal of an answer that is too long."""
+    return LimitError(
+        f"The answer has more than {rows_max} rows (query_rows_max):", "ask for a shorter time, fewer things or windows."
+    )
+
+
+def fetch_files(
+    store: Store, scan: Scan, chosen: Sequence[tuple[Part, DataFile]], rows_max: int, *, whole: bool
+) -> list[Frame]:
+    """The rows of the answer in files, in the files' order; files whose property has the same forms go together."""
+    frames = []
+    cursor = store.cursor()
+    try:
+        for (_, forms), group in groupby(chosen, key=lambda item: (item[0].table.id, forms_of(*item, scan.property))):
+            paths = [str(store.folder / file.path) for _, file in group]
+            frames.append(_fetch_group(cursor, scan, paths, forms, rows_max, whole=whole))
+    finally:
+        cursor.close()
+    return frames
+
+
+def forms_of(part: Part, file: DataFile, property_name: str) -> tuple[str, ...]:
+    """The file's columns of one property."""
+    column = part.table.columns[property_name]
+    return tuple(form for form in file.forms if form_base(form) == column)
+
+
+def where_clause(scan: Scan, forms: Sequence[str]) -> tuple[str, list[Any]]:
+    """The condition of a scan and its parameters."""
+    clause = f"{present_expression(forms)} AND observed_at >= ? AND observed_at < ?"
+    values: list[Any] = [scan.start, scan.end]
+    if scan.things is not None and len(scan.things) == 1:
+        return clause + " AND thing = ?", [*values, scan.things[0]]
+    if scan.things is not None:
+        clause += " AND thing BETWEEN ? AND ? AND thing IN (SELECT unnest(?))"
+        values += [scan.things[0], scan.things[-1], list(scan.things)]
+    return clause, values
+
+
+def _fetch_group(
+    cursor: duckdb.DuckDBPyConnection, scan: Scan, paths: list[str], forms: tuple[str, ...], rows_max: int, *, whole: bool
+) -> Frame:
+    columns = ["thing", "observed_at"]
+    if whole:
+        columns += ["received_at", f"record << {ROW_BITS} | row AS seq", "flags"]
+    if any(not form.endswith(("__int", "__bool", "__text")) for form in forms):
+        columns.append(f"{number_expression(forms)} AS number")
+    for kind in ("int", "bool", "text"):
+        columns += [f'"{check_column(form)}" AS {kind}' for form in forms if form.endswith(f"__{kind}")]
+    clause, values = where_clause(scan, forms)
+    limit = min(rows_max + 1, TIME_MAX)
+    # Column names passed `check_column`; all else is bound.
+    statement = f"SELECT {', '.join(columns)} FROM read_parquet(?) WHERE {clause} LIMIT ?"  # noqa: S608
+    fetched = cursor.execute(statement, [paths, *values, limit]).fetchnumpy()
+    observed = fetched["observed_at"]
+    nothing = np.zeros(len(observed) if not whole else 0, np.int64)
+    return Frame(
+        fetched["thing"],
+        observed,
+        fetched["received_at"] if whole else nothing,
+        fetched["seq"] if whole else nothing,
+        fetched["flags"] if whole else nothing.astype(np.int8),
+        {scan.property: decode_cells(fetched)},
+    )

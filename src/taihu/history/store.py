@@ -1,0 +1,264 @@
+"""The store: one writer that turns journal batches into files, and snapshots of head and files for any number of readers.
+
+A crash at any step is safe: a file counts once the manifest names it, in the transaction that moves the checkpoint;
+what the checkpoint does not cover is replayed, and files that no manifest names are removed at the next start.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from taihu.history.catalog import Catalog
+from taihu.history.draft import Draft, make_drafts
+from taihu.history.frame import Frame, Mask
+from taihu.history.head import Head
+from taihu.history.layout import COPY_OPTIONS, SYSTEM_COLUMNS, encode
+from taihu.history.manifest import Change, DataFile, Manifest, Table
+from taihu.kernel.clock import Clock
+from taihu.kernel.files import Files
+from taihu.kernel.limits import Limits
+from taihu.things.batch import Batch
+
+_DUCKDB: dict[str, Any] = {
+    "threads": 2,
+    "memory_limit": "512MB",
+    "python_enable_replacements": False,
+    "autoinstall_known_extensions": False,
+}
+_FLUSH_ZSTD = 1
+_HEAD_FLUSHES_MAX = 4  # the head may grow to so many flushes before `apply` waits for one
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One table as a query sees it: its files, and its rows that are in no file yet."""
+
+    table: Table
+    files: tuple[DataFile, ...]
+    frames: tuple[Frame, ...]
+
+
+class Store:
+    """Files, head and manifest of one folder. One process opens it; calls may come from any thread."""
+
+    def __init__(self, folder: Path, files: Files, clock: Clock, limits: Limits) -> None:
+        """Open or create; raises ManifestDamaged or ManifestTooNew."""
+        self.folder = folder
+        self.files = files
+        self._clock = clock
+        self._limits = limits
+        files.make_folder(folder)
+        self.manifest = Manifest(folder / "manifest.sqlite")
+        files.sync(folder / "manifest.sqlite")
+        self.catalog = Catalog(self.manifest)
+        self.checkpoint = self.applied = self.manifest.checkpoint()
+        self._next_file_id = self.manifest.next_file_id()
+        self._head = Head()
+        self._sealed: Head | None = None
+        self._sealed_position = self.checkpoint
+        self._flushed_at = clock.monotonic()
+        self._lock = threading.Lock()  # head, catalog and the tables' files: held briefly
+        self._writing = threading.Lock()  # flush and compaction, one at a time
+        self._readers: dict[int, int] = {}  # ticket -> 0; tickets rise
+        self._next_ticket = 0
+        self._garbage: list[tuple[int, Path]] = []
+        self._remove_orphans()
+        self._duckdb = duckdb.connect(":memory:", config=_DUCKDB | {"temp_directory": str(folder / "tmp")})
+        self._duckdb.execute("SET GLOBAL parquet_metadata_cache = true")  # files never change once written
+
+    def apply(self, position: int, batch: Batch) -> None:
+        """Take over a journal record's batch. Positions already taken over are passed by, so replay is harmless."""
+        if self._head.rows >= self._limits.flush_rows * _HEAD_FLUSHES_MAX:
+            self.flush()
+        with self._lock:
+            if position > self.applied:
+                self._head.add(position, batch, self.catalog)
+                self.applied = position
+
+    def pass_by(self, position: int) -> None:
+        """Note that the records up to `position` hold nothing more for the history."""
+        with self._lock:
+            self.applied = max(self.applied, position)
+
+    def due(self) -> bool:
+        """Whether the head is large or old enough to be flushed."""
+        if self._head.rows >= self._limits.flush_rows:
+            return True
+        waiting = self.applied > self.checkpoint
+        return waiting and self._clock.monotonic() - self._flushed_at >= self._limits.flush_s
+
+    def flush(self) -> int:
+        """Write the head to files and move the checkpoint; returns it. OSError leaves all as it was: call again."""
+        with self._writing:
+            with self._lock:
+                if self._sealed is None:
+                    self._sealed, self._sealed_position = self._head, self.applied
+                    self._head = Head()
+                head, position = self._sealed, self._sealed_position
+                parts = [
+                    (self.catalog.table(table_id), head.frames(table_id, self.catalog))
+                    for table_id in head.table_ids()
+                ]
+                news = self.catalog.take_new()
+            try:
+                drafts = make_drafts(parts, self.catalog)
+                added = tuple(self._write_draft(draft) for draft in drafts)
+                self.manifest.commit(Change(checkpoint=position, add=added, things=news[0], tables=news[1]))
+            except BaseException:
+                with self._lock:
+                    self.catalog.put_back(*news)
+                raise
+            with self._lock:
+                self._publish(added, ())
+                self._sealed = None
+                for draft in drafts:
+                    self.catalog.remember(draft.table.project, draft.frame)
+                self.checkpoint = position
+                self._flushed_at = self._clock.monotonic()
+            return position
+
+    def replace(self, old: tuple[DataFile, ...], new: tuple[DataFile, ...]) -> None:
+        """Swap files for others with the same rows; the old ones go when no reader has them. Call under `writing`."""
+        self.manifest.commit(Change(add=new, drop=old))
+        with self._lock:
+            self._publish(new, old)
+            self._garbage += [(self._next_ticket, self.folder / file.path) for file in old]
+        self._sweep()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep out every other writer."""
+        with self._writing:
+            yield
+
+    @contextmanager
+    def snapshot(self, project: str, property_name: str | None = None) -> Iterator[list[Part]]:
+        """A project's tables (those with one property, when named) as of now; the files stay while it is open."""
+        with self._lock:
+            ticket = self._next_ticket
+            self._next_ticket += 1
+            self._readers[ticket] = 0
+            parts = [
+                Part(table, table.files, tuple(self._frames(table.id)))
+                for table in self.catalog.tables(project)
+                if property_name is None or property_name in table.columns
+            ]
+        try:
+            yield parts
+        finally:
+            with self._lock:
+                del self._readers[ticket]
+            self._sweep()
+
+    def late(self, project: str, frame: Frame) -> Mask:
+        """Which rows of the head may meet a row in a file that has the same key."""
+        with self._lock:
+            return self.catalog.late(project, frame)
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection of one's own, to close after use."""
+        return self._duckdb.cursor()
+
+    def new_path(self, table: Table) -> tuple[int, str]:
+        """An id for a file to be written, and its path in the history folder."""
+        with self._lock:
+            file_id = self._next_file_id
+            self._next_file_id += 1
+        self.files.make_folder(self.folder / table.folder)
+        return file_id, f"{table.folder}/{file_id:08d}.parquet"
+
+    def copy(
+        self, cursor: duckdb.DuckDBPyConnection, path: str, statement: str, values: Sequence[Any], level: int
+    ) -> int:
+        """Write a query's rows to a file and sync it; returns its bytes. OSError when the disk is full."""
+        target = self.folder / path
+        quoted = str(target).replace("'", "''")  # a COPY target cannot be a parameter
+        try:
+            cursor.execute(f"COPY ({statement}) TO '{quoted}' ({COPY_OPTIONS}, COMPRESSION_LEVEL {level})", values)
+        except duckdb.IOException as error:
+            self.files.remove(target)
+            raise OSError(f"a history file cannot be written: {error}") from error
+        self.files.sync(target)
+        return self.files.size(target)
+
+    def stats(self) -> dict[str, int]:
+        """Counts of what the store holds."""
+        with self._lock:
+            tables = self.catalog.tables()
+            live = [file for table in tables for file in table.files]
+            return {
+                "tables": len(tables),
+                "things": sum(len(self.catalog.names(project)) for project in {table.project for table in tables}),
+                "files": len(live),
+                "rows": sum(file.rows for file in live),
+                "bytes": sum(file.bytes for file in live),
+                "head_rows": self._head.rows + (self._sealed.rows if self._sealed else 0),
+                "checkpoint": self.checkpoint,
+                "applied": self.applied,
+            }
+
+    def close(self) -> None:
+        """Flush and close."""
+        self.flush()
+        self._duckdb.close()
+        self.manifest.close()
+
+    def _frames(self, table_id: int) -> list[Frame]:
+        sealed = self._sealed.frames(table_id, self.catalog) if self._sealed else []
+        return sealed + self._head.frames(table_id, self.catalog)
+
+    def _write_draft(self, draft: Draft) -> DataFile:
+        frame, table = draft.frame, draft.table
+        arrays, select = encode(frame, table.columns)
+        file_id, path = self.new_path(table)
+        columns = ", ".join(f'{expression} AS "{name}"' for name, expression in select.items())
+        cursor = self.cursor()
+        try:
+            cursor.register("fresh", arrays)
+            size = self.copy(cursor, path, f"SELECT {columns} FROM fresh", (), _FLUSH_ZSTD)  # noqa: S608 (checked names)
+        finally:
+            cursor.close()
+        return DataFile(
+            id=file_id,
+            table_id=table.id,
+            path=path,
+            level=0,
+            rows=len(frame),
+            bytes=size,
+            observed_min=int(frame.observed.min()),
+            observed_max=int(frame.observed.max()),
+            thing_min=int(frame.thing[0]),
+            thing_max=int(frame.thing[-1]),
+            record_max=int(arrays["record"].max()),
+            shapes=draft.shapes,
+            late_min=draft.late_min,
+            late_max=draft.late_max,
+            forms=tuple(name for name in select if name not in SYSTEM_COLUMNS),
+        )
+
+    def _publish(self, added: tuple[DataFile, ...], dropped: tuple[DataFile, ...]) -> None:
+        gone = {file.id for file in dropped}
+        for table_id in {file.table_id for file in (*added, *dropped)}:
+            table = self.catalog.table(table_id)
+            kept = tuple(file for file in table.files if file.id not in gone)
+            table.files = kept + tuple(file for file in added if file.table_id == table_id)
+
+    def _sweep(self) -> None:
+        """Remove files that were dropped before every reader now at work began."""
+        with self._lock:
+            oldest = min(self._readers, default=self._next_ticket)
+            ready = [path for ticket, path in self._garbage if ticket <= oldest]
+            self._garbage = [(ticket, path) for ticket, path in self._garbage if ticket > oldest]
+        for path in ready:
+            self.files.remove(path)
+
+    def _remove_orphans(self) -> None:
+        live = {file.path for table in self.catalog.tables() for file in table.files}
+        for path in self.folder.rglob("*.parquet"):
+            if path.relative_to(self.folder).as_posix() not in live:
+                self.files.remove(path)

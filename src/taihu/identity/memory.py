@@ -1,0 +1,133 @@
+"""What the directory answers from: dicts that are only ever changed by single assignments.
+
+Readers on the event loop take no lock: each read sees the value before a change or the value after it. Changes that
+depend on the present value are made by the directory under its own lock.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping
+
+import msgspec
+
+from taihu.identity.principal import Grant, Principal, Project
+from taihu.kernel.errors import RefusedError
+from taihu.kernel.limits import Limits
+from taihu.things.property import Property, Thing, ThingModel
+
+_SHARED_MAX = 10_000
+
+
+class Unknown(RefusedError):
+    """There is no such project, thing, credential or grant: check the name."""
+
+    code = "unknown"
+
+
+class ProjectMemory:
+    """One project's models and things."""
+
+    __slots__ = ("_merged", "_names", "_shared", "limits", "models", "project", "things")
+
+    def __init__(self, project: Project, limits: Limits) -> None:
+        self.project = project
+        self.limits = msgspec.structs.replace(limits, **project.limits)
+        self.models: dict[str, ThingModel] = {}
+        self.things: dict[str, Thing] = {}
+        self._merged: dict[str, dict[str, Property]] = {}
+        self._shared: dict[bytes, dict[str, Property]] = {}
+        self._names: list[str] | None = None
+
+    def definitions(self, name: str) -> Mapping[str, Property] | None:
+        """The properties of a thing: its model's and its own; None when there is no such thing."""
+        merged = self._merged.get(name)
+        if merged is not None:
+            return merged
+        thing = self.things.get(name)
+        if thing is None:
+            return None
+        model = self.models.get(thing.model)
+        return model.properties if model else thing.properties
+
+    def put_thing(self, thing: Thing) -> None:
+        """Add or replace a thing."""
+        if thing.properties and thing.model in self.models:
+            self._merged[thing.name] = self._merge(thing)
+        else:
+            self._merged.pop(thing.name, None)
+        known = thing.name in self.things
+        self.things[thing.name] = thing
+        if not known:
+            self._names = None
+
+    def put_model(self, model: ThingModel) -> None:
+        """Add or replace a model, and with it the definitions of its things."""
+        self.models[model.name] = model
+        for thing in list(self.things.values()):
+            if thing.model == model.name and thing.properties:
+                self._merged[thing.name] = self._merge(thing)
+
+    def share(self, properties: dict[str, Property]) -> dict[str, Property]:
+        """The one dict that all things with equal properties hold; nobody changes it."""
+        key = msgspec.json.encode(properties)
+        shared = self._shared.get(key)
+        if shared is None:
+            if len(self._shared) >= _SHARED_MAX:
+                self._shared.clear()
+            shared = self._shared[key] = properties
+        return shared
+
+    def page(self, cursor: str, limit: int) -> list[Thing]:
+        """At most `limit` things whose names come after `cursor`, by name."""
+        names = self._names
+        if names is None:
+            names = self._names = sorted(self.things)
+        start = bisect_right(names, cursor) if cursor else 0
+        return [self.things[name] for name in names[start : start + limit]]
+
+    def _merge(self, thing: Thing) -> dict[str, Property]:
+        return self.share({**self.models[thing.model].properties, **thing.properties})
+
+
+class Memory:
+    """All projects, principals and grants. A principal is found by the digest of its token, never by the token."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.default_limits = limits
+        self.projects: dict[str, ProjectMemory] = {}
+        self.principals: dict[bytes, Principal] = {}
+        self.unused: set[bytes] = set()
+        self.grants: dict[str, dict[str, Grant]] = {}
+
+    def project(self, name: str) -> ProjectMemory:
+        """A project's memory; raises Unknown."""
+        try:
+            return self.projects[name]
+        except KeyError:
+            raise Unknown(f"There is no project {name!r}.", "List them with: taihu project list") from None
+
+    def put_project(self, project: Project) -> None:
+        """Add a project, or replace its own fields and keep what it owns."""
+        fresh = ProjectMemory(project, self.default_limits)
+        if known := self.projects.get(project.name):
+            known.limits, known.project = fresh.limits, project
+        else:
+            self.projects[project.name] = fresh
+
+    def put_principal(self, digest: bytes, principal: Principal) -> None:
+        """Add a principal whose token was never used."""
+        self.unused.add(digest)
+        self.principals[digest] = principal
+
+    def drop_principal(self, digest: bytes) -> Principal:
+        """Forget a principal."""
+        self.unused.discard(digest)
+        return self.principals.pop(digest)
+
+    def put_grant(self, grant: Grant) -> None:
+        """Add a grant, or replace the one between the same two projects."""
+        self.grants[grant.to_project] = {**self.grants.get(grant.to_project, {}), grant.from_project: grant}
+
+    def drop_grant(self, from_project: str, to_project: str) -> None:
+        """Forget a grant."""
+        rest = self.grants[to_project].items()
+        self.grants[to_project] = {source: grant for source, grant in rest if source != from_project}

@@ -1,0 +1,124 @@
+"""How the directory changes: one transaction at a time, durable first, then memory, then whoever listens."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from taihu.identity import records
+from taihu.identity.lookups import Lookups
+from taihu.identity.memory import Memory
+from taihu.identity.principal import AuditEntry, Change
+from taihu.identity.store import Store
+from taihu.kernel.clock import Clock
+from taihu.kernel.errors import LocalError
+from taihu.kernel.limits import Limits
+
+Listener = Callable[[Change], None]
+
+
+class Writer(Lookups):
+    """The store, the locks and the listeners that all writing shares."""
+
+    def __init__(self, path: Path, clock: Clock, limits: Limits, *, read_only: bool) -> None:
+        super().__init__(limits)
+        self._clock = clock
+        self._read_only = read_only
+        self._listeners: list[Listener] = []
+        self._writing = threading.Lock()  # held from the look at memory, over the transaction, to memory's change
+        self._changing = threading.Lock()  # held for moments, where memory is changed by what it holds
+        self._dirty_things: set[tuple[str, str]] = set()
+        self._first_uses: dict[str, int] = {}
+        self._store = Store(path, read_only=read_only)
+        try:
+            self._version = self._store.version()
+            self._memory = self._load(limits)
+        except BaseException:
+            self._store.close()
+            raise
+
+    def on_change(self, listener: Listener) -> None:
+        """Call `listener` after every change, on the thread that made it: it must hand over to its own."""
+        self._listeners.append(listener)
+
+    def close(self) -> None:
+        """Write what is pending and close the store."""
+        try:
+            if not self._read_only:
+                self.flush()
+        finally:
+            self._store.close()
+
+    def refresh(self) -> bool:
+        """Load again if another process has changed the store; returns whether it had. For readers; blocks."""
+        with self._writing:
+            version = self._store.version()
+            if version == self._version:
+                return False
+            self._memory = self._load(self._memory.default_limits)
+            self._version = version
+        return True
+
+    @property
+    def pending(self) -> int:
+        """How many changes `flush` would store."""
+        return len(self._dirty_things) + len(self._first_uses)
+
+    def flush(self) -> int:
+        """Store what was written behind, in one transaction; returns how many changes. Pending again if that fails."""
+        with self._writing:
+            with self._changing:
+                things, self._dirty_things = self._dirty_things, set()
+                uses, self._first_uses = self._first_uses, {}
+            if not things and not uses:
+                return 0
+            try:
+                with self._transaction() as connection:
+                    found = [(project, self.thing(project, name)) for project, name in sorted(things)]
+                    records.put_things(connection, [(project, thing) for project, thing in found if thing])
+                    records.mark_used(connection, uses)
+            except BaseException:
+                with self._changing:
+                    self._dirty_things |= things
+                    self._first_uses = uses | self._first_uses
+                raise
+        return len(things) + len(uses)
+
+    def audit(self, limit: int = 100) -> list[AuditEntry]:
+        """The last `limit` entries of the audit, newest first; blocks."""
+        with self._writing, self._store.transaction() as connection:
+            return records.load_audit(connection, limit)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        if self._read_only:
+            raise LocalError("This directory was opened for reading only.")
+        with self._store.transaction() as connection:
+            yield connection
+
+    def _note(self, connection: Connection, who: str, what: str, detail: str) -> None:
+        records.add_audit(connection, [AuditEntry(self._clock.now_ns(), who, what, detail)])
+
+    def _tell(self, *changes: Change) -> None:
+        for listener in self._listeners:
+            for change in changes:
+                listener(change)
+
+    def _load(self, limits: Limits) -> Memory:
+        memory = Memory(limits)
+        with self._store.transaction() as connection:
+            for project in records.load_projects(connection):
+                memory.put_project(project)
+            for name, model in records.load_models(connection):
+                memory.projects[name].put_model(model)
+            for name, thing in records.load_things(connection):
+                memory.projects[name].put_thing(thing)
+            for grant in records.load_grants(connection):
+                memory.put_grant(grant)
+            for digest, principal, used in records.load_principals(connection):
+                memory.principals[digest] = principal
+                if not used:
+                    memory.unused.add(digest)
+        return memory

@@ -1,0 +1,181 @@
+"""The MQTT server without sockets, clock or tasks: the shell feeds it bytes and the time, and sends what it answers."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from taihu.kernel.limits import Limits
+from taihu.protocols.mqtt import packets
+from taihu.protocols.mqtt.broker import greeting, publishing, subscribing
+from taihu.protocols.mqtt.broker.connection import Connection
+from taihu.protocols.mqtt.broker.core import Core
+from taihu.protocols.mqtt.broker.counters import Counters
+from taihu.protocols.mqtt.broker.lifecycle import arm, due, elapsed_s, settle
+from taihu.protocols.mqtt.broker.message import Message, forwarded
+from taihu.protocols.mqtt.broker.ports import Identity, Policy
+from taihu.protocols.mqtt.broker.router import retain as retain_message
+from taihu.protocols.mqtt.broker.router import retain_allowed, route
+from taihu.protocols.mqtt.broker.session import Session
+from taihu.protocols.mqtt.broker.snapshot import restore_snapshot, take_snapshot
+from taihu.protocols.mqtt.broker.store import Event
+from taihu.protocols.mqtt.packets import NO_PROPERTIES, Properties
+from taihu.protocols.mqtt.reasons import Reason
+
+_HANDLERS: dict[type, Callable[[Any, Any], None]] = {
+    packets.Connect: greeting.on_connect,
+    packets.Publish: publishing.on_publish,
+    packets.Puback: publishing.on_puback,
+    packets.Pubrec: publishing.on_pubrec,
+    packets.Pubrel: publishing.on_pubrel,
+    packets.Pubcomp: publishing.on_pubcomp,
+    packets.Subscribe: subscribing.on_subscribe,
+    packets.Unsubscribe: subscribing.on_unsubscribe,
+    packets.Pingreq: subscribing.on_pingreq,
+    packets.Disconnect: subscribing.on_disconnect,
+    packets.Connack: subscribing.on_unexpected,
+    packets.Suback: subscribing.on_unexpected,
+    packets.Unsuback: subscribing.on_unexpected,
+    packets.Pingresp: subscribing.on_unexpected,
+    packets.Auth: subscribing.on_unexpected,
+}
+
+
+class Broker:
+    """MQTT 3.1.1 and 5.0 for many topic spaces.
+
+    Args:
+        policy: who may do what, and which topics carry readings.
+        limits: the `mqtt_*` bounds.
+        new_id: makes what is unique in assigned client identifiers.
+    """
+
+    def __init__(self, policy: Policy, limits: Limits, new_id: Callable[[], str]) -> None:
+        self._core = Core(policy, limits, new_id)
+        self._core.handlers = _HANDLERS
+
+    @property
+    def counters(self) -> Counters:
+        return self._core.counters
+
+    @property
+    def dirty(self) -> dict[Connection, None]:
+        """Connections that have output, or must close, because of others; the shell empties it."""
+        return self._core.dirty
+
+    @property
+    def log_pending(self) -> bool:
+        """Whether `take_log` has something for the next group commit."""
+        return bool(self._core.store.log)
+
+    def open(self, peer: str, now: float, certificate_name: str | None = None) -> Connection:
+        """A connection for a new socket; it has `mqtt_connect_timeout_s` to send its CONNECT."""
+        core = self._core
+        core.now = now
+        connection = Connection(core, peer, certificate_name)
+        core.connections[connection] = None
+        core.wheel.schedule(connection, now + core.limits.mqtt_connect_timeout_s, now)
+        return connection
+
+    def next_timer(self) -> float | None:
+        """The monotonic time at which `tick` has something to do; None for never."""
+        return self._core.wheel.next_timer()
+
+    def tick(self, now: float, now_ns: int) -> None:
+        """Do what is due: keep alives, wills, session expiry."""
+        core = self._core
+        core.now, core.now_ns = now, now_ns
+        for item in core.wheel.due(now):
+            if isinstance(item, Session):
+                due(core, item)
+            else:
+                item.due()
+        settle(core)
+
+    def publish(
+        self,
+        space: str,
+        topic: str,
+        payload: bytes,
+        qos: int = 0,
+        retain: bool = False,
+        properties: Properties = NO_PROPERTIES,
+    ) -> bool:
+        """Publish a message of the server's own; False when it should be retained and there is no room."""
+        core = self._core
+        kept, expires_ns = forwarded(properties, core.now_ns)
+        message = Message(topic, payload, qos, retain, kept, expires_ns)
+        home = core.store.space(space)
+        if retain:
+            if not retain_allowed(core, home, message):
+                core.counters.retained_refused += 1
+                return False
+            retain_message(core, home, message)
+        route(core, home, message, None)
+        settle(core)
+        return True
+
+    def publish_status(self) -> None:
+        """Publish each space's own figures under `$SYS/broker/`, retained, where they changed."""
+        core = self._core
+        for home in list(core.store.spaces.values()):
+            figures = {
+                "clients/connected": home.connected,
+                "clients/total": len(home.sessions),
+                "subscriptions/count": home.subscriptions.size,
+                "retained messages/count": home.retained.count,
+                "messages/received": home.received,
+                "messages/sent": home.sent,
+            }
+            for name, value in figures.items():
+                topic, payload = f"$SYS/broker/{name}", str(value).encode()
+                old = home.retained.get(topic)
+                if old is None or old.payload != payload:
+                    self.publish(home.name, topic, payload, retain=True)
+
+    def disconnect(self, who: Callable[[Identity], bool], reason: int = Reason.ADMINISTRATIVE_ACTION) -> int:
+        """Disconnect every client of the identities that `who` picks, as when a credential is revoked; how many."""
+        chosen = [each for each in self._core.connections if each.identity is not None and who(each.identity)]
+        for connection in chosen:
+            connection.fail(reason, "its credential was revoked or an operator disconnected it")
+        settle(self._core)
+        return len(chosen)
+
+    def invalidate(self, space: str) -> None:
+        """Rights or claims of a space changed: forget what was remembered of them."""
+        self._core.store.space(space).changed()
+
+    def shut_down(self, now: float, now_ns: int) -> None:
+        """Tell every client that the server goes; sessions stay."""
+        core = self._core
+        core.now, core.now_ns = now, now_ns
+        for connection in list(core.connections):
+            if connection.session is not None and connection.version == 5:
+                connection.send(packets.Disconnect(Reason.SERVER_SHUTTING_DOWN))
+            connection.end("the server shuts down")
+        settle(core)
+
+    def take_log(self) -> list[Event]:
+        """The events since the last call: what a group commit must make durable, in order."""
+        log, self._core.store.log = self._core.store.log, []
+        return log
+
+    def apply(self, events: Iterable[Sequence[Any]]) -> None:
+        """Replay logged events onto a restored state; raises DamagedError."""
+        self._core.store.apply(events)
+
+    def snapshot(self) -> bytes:
+        """The persistent state: with the events logged after it, all that must survive."""
+        return take_snapshot(self._core.store)
+
+    def restore(self, data: bytes) -> None:
+        """Take the state of a snapshot; only on a new broker; raises DamagedError."""
+        restore_snapshot(self._core.store, data)
+
+    def resume(self, now: float, now_ns: int) -> None:
+        """After replay: sessions whose connection the crash ended are offline from now on, and all timers are set."""
+        core = self._core
+        core.now, core.now_ns = now, now_ns
+        for session in list(core.store.persistent_sessions()):
+            if session.ended_ns == 0:
+                core.store.offline(session, now_ns)
+            arm(core, session, elapsed_s(core, session))
+        settle(core)

@@ -1,0 +1,215 @@
+"""One network connection: bytes in, bytes out, and its end. What packets mean is in the handlers."""
+
+from typing import Any
+
+from taihu.protocols.mqtt.broker.core import Core
+from taihu.protocols.mqtt.broker.lifecycle import detach, settle
+from taihu.protocols.mqtt.broker.ports import Identity
+from taihu.protocols.mqtt.broker.sender import UNLIMITED, Sender
+from taihu.protocols.mqtt.codec import Decoder, encode
+from taihu.protocols.mqtt.errors import ProtocolError
+from taihu.protocols.mqtt.packets import Connack, Disconnect, Packet
+from taihu.protocols.mqtt.reasons import Reason
+from taihu.protocols.mqtt.scan import scan
+
+_CONNACK_3 = {  # 5.0 reason codes as 3.1.1 return codes (clause 3.2.2.3); for others 3.1.1 just closes
+    Reason.UNSUPPORTED_PROTOCOL_VERSION: 1,
+    Reason.CLIENT_IDENTIFIER_NOT_VALID: 2,
+    Reason.SERVER_UNAVAILABLE: 3,
+    Reason.SERVER_BUSY: 3,
+    Reason.QUOTA_EXCEEDED: 3,
+    Reason.CONNECTION_RATE_EXCEEDED: 3,
+    Reason.BAD_USER_NAME_OR_PASSWORD: 4,
+    Reason.BAD_AUTHENTICATION_METHOD: 4,
+    Reason.TOPIC_NAME_INVALID: 5,
+    Reason.NOT_AUTHORIZED: 5,
+    Reason.BANNED: 5,
+}
+
+
+class Connection(Sender):
+    """One client's connection, without its socket.
+
+    After `receive` the shell sends `take_output()`. Acknowledgements wait in `held` and readings in `readings` until
+    `take`; after `committed` what was held at `take` is in the output. `closing` says why the shell must close once
+    the output is sent; it is None while the connection lives. The shell sets `congested` while its socket takes no
+    more and `paused` while it does not read for reasons of its own. `linger` says that the client may still be
+    sending, so that closing at once would lose the last words. `shell` is the shell's own.
+    """
+
+    __slots__ = (
+        "acks_committing", "acks_pending", "aliases_in", "certificate_name", "closing", "committing", "congested",
+        "decoder", "epoch", "held", "identity", "keep_alive_s", "last_seen", "linger", "paused", "peer", "readings",
+        "receive_max", "routes", "shell", "slot",
+    )  # fmt: skip
+
+    def __init__(self, core: Core, peer: str, certificate_name: str | None) -> None:
+        super().__init__(core)
+        self.peer = peer
+        self.certificate_name = certificate_name
+        self.decoder = Decoder(None, core.limits.mqtt_packet_bytes_max)
+        self.identity: Identity | None = None
+        self.held = bytearray()
+        self.committing: bytes | None = None
+        self.acks_pending = 0
+        self.acks_committing = 0
+        self.readings: list[tuple[object, bytes]] = []
+        self.closing: str | None = None
+        self.keep_alive_s = 0
+        self.last_seen = core.now
+        self.slot = 0
+        self.routes: dict[bytes, object] = {}
+        self.epoch = -1
+        self.receive_max = UNLIMITED
+        self.aliases_in: dict[int, str] | None = None
+        self.congested = False
+        self.paused = False
+        self.linger = False
+        self.shell: Any = None
+
+    def receive(self, data: bytes, now: float, now_ns: int) -> None:
+        """Take bytes from the client; never raises."""
+        core = self.core
+        core.now, core.now_ns = now, now_ns
+        if self.closing is not None:
+            return
+        decoder = self.decoder
+        decoder.feed(data)
+        try:
+            while self.closing is None:
+                if self.routes:
+                    self._scan()
+                packet = decoder.next()
+                if packet is None:
+                    break
+                self.last_seen = now
+                core.handlers[type(packet)](self, packet)
+        except ProtocolError as error:
+            core.counters.protocol_errors += 1
+            self.fail(error.reason, error.message)
+        settle(core)
+
+    def take(self) -> list[tuple[object, bytes]]:
+        """The readings for the next group commit; what is held now is sent at the next `committed`."""
+        readings, self.readings = self.readings, []
+        self.committing = (self.committing or b"") + bytes(self.held)
+        self.held.clear()
+        self.acks_committing = self.acks_pending
+        return readings
+
+    def committed(self) -> None:
+        """What was taken survives power loss (§4)."""
+        if self.committing and self.closing is None:
+            self.output += self.committing
+        self.committing = None
+        self.acks_pending -= self.acks_committing
+        self.acks_committing = 0
+
+    def needs_commit(self) -> bool:
+        """Whether something waits for a group commit; what is held without need is released at once."""
+        if self.readings or self.committing is not None or (self.held and self.core.store.log):
+            return True
+        if self.held:
+            self.output += self.held
+            self.held.clear()
+            self.acks_pending = 0
+        return False
+
+    def take_output(self) -> bytes:
+        """The bytes to send now."""
+        data = bytes(self.output)
+        self.output.clear()
+        self.settle_account()
+        if data and self.closing is None:
+            self.pump()
+        return data
+
+    def lost(self, now: float, now_ns: int) -> None:
+        """The network connection is gone."""
+        core = self.core
+        core.now, core.now_ns = now, now_ns
+        self.end("the network connection is gone")
+        settle(core)
+
+    # What handlers and the router use
+
+    def hold(self, packet: Packet) -> None:
+        """Send a packet when what came before it is durable, in order."""
+        self.held += encode(packet, self.version)
+
+    def fail(self, reason: int, text: str) -> None:
+        """Disconnect, with the reason code where the version has one; the will is kept."""
+        if self.closing is not None:
+            return
+        self.core.notice("MQTT client %s disconnected: %s", self.name, text)
+        self.linger = True
+        if self.session is None:
+            self.refuse(reason)
+        elif self.version == 5:
+            self.send(Disconnect(reason))
+        self.end(text)
+
+    def refuse(self, reason: int) -> None:
+        """Answer a CONNECT, as far as one could be read, with a refusal."""
+        version = self.decoder.version
+        if version == 5:
+            self.output += encode(Connack(False, reason), 5)
+        elif reason == Reason.UNSUPPORTED_PROTOCOL_VERSION or (version == 4 and reason in _CONNACK_3):
+            self.output += encode(Connack(False, _CONNACK_3[Reason(reason)]), 4)
+
+    def end(self, text: str, *, keep_will: bool = True) -> None:
+        """Stop serving this connection and let its session go on without it."""
+        if self.closing is not None:
+            return
+        self.closing = text
+        self.held.clear()
+        self.settle_account()
+        core = self.core
+        core.connections.pop(self, None)
+        core.wheel.cancel(self)
+        core.dirty[self] = None
+        session, self.session = self.session, None
+        if session is not None:
+            detach(core, session, keep_will=keep_will)
+
+    @property
+    def name(self) -> str:
+        """Who this is, for log lines."""
+        who = f"{self.session.client_id!r} of {self.identity.space}" if self.session and self.identity else "(unknown)"
+        return f"{who} at {self.peer}"
+
+    def seen(self, now: float) -> None:
+        """Not reading was ours, not the client's silence."""
+        self.last_seen = now
+
+    def due(self) -> None:
+        """Its timer came due: no CONNECT in time, or no packet within one and a half keep alives [MQTT-3.1.2-22]."""
+        core = self.core
+        if self.session is None:
+            core.counters.connect_timeouts += 1
+            self.fail(Reason.NOT_AUTHORIZED, f"no CONNECT within {core.limits.mqtt_connect_timeout_s:g} s")
+            return
+        if self.paused:
+            self.last_seen = core.now
+        deadline = self.last_seen + 1.5 * self.keep_alive_s
+        if deadline <= core.now:
+            core.counters.keep_alive_timeouts += 1
+            self.fail(Reason.KEEP_ALIVE_TIMEOUT, f"nothing came for {1.5 * self.keep_alive_s:g} s")
+        else:
+            core.wheel.schedule(self, deadline, core.now)
+
+    def _scan(self) -> None:
+        assert self.home is not None
+        if self.epoch != self.home.epoch:
+            self.routes.clear()
+            return
+        found: list[Any] = []
+        payloads: list[bytes] = []
+        quota = self.receive_max - self.acks_pending
+        acks = scan(self.decoder, self.routes, quota, self.held, found, payloads)
+        if found:
+            self.acks_pending += acks
+            self.last_seen = self.core.now
+            self.home.received += len(found)
+            self.core.counters.publishes_received += len(found)
+            self.readings.extend(zip(found, payloads, strict=True))

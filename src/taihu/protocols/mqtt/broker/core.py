@@ -1,0 +1,53 @@
+"""What all parts of the broker share: its ports, limits, state, timers, counters and the time of this moment."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from taihu.kernel.limits import Limits
+from taihu.protocols.mqtt.broker.counters import Counters
+from taihu.protocols.mqtt.broker.ports import Policy
+from taihu.protocols.mqtt.broker.session import Outlet
+from taihu.protocols.mqtt.broker.store import Store
+from taihu.protocols.mqtt.broker.wheel import Wheel
+
+log = logging.getLogger("taihu.mqtt")
+
+_NOTICES_PER_WINDOW = 20
+_NOTICE_WINDOW_S = 10.0
+
+
+class Core:
+    """The shared state. `now` and `now_ns` are set at every entry into the broker.
+
+    `dirty` holds the connections that got output from others; `doomed` those to disconnect once routing is done.
+    `handlers` maps a packet type to what handles it on a connection.
+    """
+
+    def __init__(self, policy: Policy, limits: Limits, new_id: Callable[[], str]) -> None:
+        self.policy = policy
+        self.limits = limits
+        self.new_id = new_id
+        self.store = Store()
+        self.wheel: Wheel[Any] = Wheel()
+        self.counters = Counters()
+        self.connections: dict[Any, None] = {}
+        self.dirty: dict[Any, None] = {}
+        self.doomed: dict[Outlet, tuple[int, str]] = {}
+        self.handlers: dict[type, Callable[[Any, Any], None]] = {}
+        self.outbound_bytes = 0
+        self.now = 0.0
+        self.now_ns = 0
+        self._notices = 0
+        self._notices_until = 0.0
+
+    def notice(self, text: str, *values: object) -> None:
+        """One log line about one refused or limited connection; many alike are summed up, not written."""
+        if self.now >= self._notices_until:
+            if self._notices > _NOTICES_PER_WINDOW:
+                log.warning("and %d more such lines in %g s", self._notices - _NOTICES_PER_WINDOW, _NOTICE_WINDOW_S)
+            self._notices = 0
+            self._notices_until = self.now + _NOTICE_WINDOW_S
+        self._notices += 1
+        if self._notices <= _NOTICES_PER_WINDOW:
+            log.warning(text, *values)

@@ -1,0 +1,47 @@
+"""What the broker asks of its surroundings: who may do what, answered from memory and at once."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from taihu.protocols.mqtt.packets import Connect
+
+
+class Identity(Protocol):
+    """Who is connected."""
+
+    @property
+    def space(self) -> str:
+        """The topic space, one per project: nothing crosses it (§11)."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Who this is: owns sessions, stands in logs, and is what `Broker.disconnect` selects by."""
+        ...
+
+
+class Policy(Protocol):
+    """Rights and claims. Every answer is a look-up in memory; none may block. `identity` is what `authenticate` gave."""
+
+    def authenticate(self, connect: Connect, peer: str, certificate_name: str | None) -> Identity | int:
+        """The identity that a CONNECT proves, or the MQTT 5.0 reason code to refuse it with."""
+        ...
+
+    def may_publish(self, identity: Any, topic: str, retain: bool) -> int:
+        """`Reason.SUCCESS`, or the reason code of the refusal."""
+        ...
+
+    def may_subscribe(self, identity: Any, topic_filter: str) -> int:
+        """`Reason.SUCCESS`, or the reason code of the refusal; asked without `$share/{name}/`."""
+        ...
+
+    def answer(self, identity: Any, topic: str, payload: bytes) -> Sequence[tuple[str, bytes]] | None:
+        """What the server itself answers on a topic that means something else for each client: (topic, payload) pairs.
+
+        Such a message goes to nobody else and is not retained. None for a topic that is routed.
+        """
+        ...
+
+    def claim(self, identity: Any, topic: str) -> object | None:
+        """What marks a message on `topic` as readings for the journal, opaque to the broker; None for a free topic."""
+        ...

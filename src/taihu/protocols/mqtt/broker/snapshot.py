@@ -1,0 +1,90 @@
+"""The persistent state as bytes, and back; versioned (§14)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from taihu.kernel.errors import DamagedError
+from taihu.protocols.mqtt.broker.message import Delivery, Message, as_message
+from taihu.protocols.mqtt.broker.session import Session
+from taihu.protocols.mqtt.broker.store import Store
+from taihu.protocols.mqtt.packets import Subscription, Will
+
+FORMAT = 1
+
+
+def take_snapshot(store: Store) -> bytes:
+    """All that must survive a restart. Messages queued for many sessions are held once."""
+    by_object: dict[int, int] = {}
+    by_content: dict[bytes, int] = {}
+    messages: list[Message] = []
+
+    def row(delivery: Delivery | None) -> Any:
+        if delivery is None:
+            return None
+        message = delivery.message
+        index = by_object.get(id(message))
+        if index is None:
+            index = by_content.setdefault(msgspec.msgpack.encode(message), len(messages))
+            by_object[id(message)] = index
+            if index == len(messages):
+                messages.append(message)
+        return index, delivery.qos, delivery.retain, delivery.identifiers
+
+    sessions = [_session_row(session, row) for session in store.persistent_sessions()]
+    retained = [
+        (name, sorted((message for message in space.retained if message.topic[0] != "$"), key=lambda each: each.topic))
+        for name, space in sorted(store.spaces.items())
+        if space.retained.count
+    ]
+    return msgspec.msgpack.encode((FORMAT, messages, sessions, retained))
+
+
+def restore_snapshot(store: Store, data: bytes) -> None:
+    """Fill an empty store; raises DamagedError for anything `take_snapshot` did not write."""
+    try:
+        version, messages, sessions, retained = msgspec.msgpack.decode(data)
+        if version != FORMAT:
+            raise ValueError(f"format {version} is unknown")
+        shared = [as_message(row) for row in messages]
+        for row in sessions:
+            _restore_session(store, row, shared)
+        for space, rows in retained:
+            for row in rows:
+                store.retain(space, as_message(row))
+    except (msgspec.DecodeError, ValueError, TypeError, IndexError, KeyError) as error:
+        raise DamagedError(f"The broker's snapshot cannot be read: {error}.", "Restore a backup.") from error
+    finally:
+        store.log.clear()
+
+
+def _session_row(session: Session, row: Any) -> tuple[Any, ...]:
+    return (
+        (session.space, session.owner, session.client_id, session.expiry_s, session.number),
+        session.ended_ns,
+        session.will and msgspec.structs.astuple(session.will),
+        [(msgspec.structs.astuple(entry.options), entry.identifier) for entry in session.subscriptions.values()],
+        [row(delivery) for delivery in session.queue or ()],
+        [(packet_id, row(delivery)) for packet_id, delivery in session.inflight.items()],
+        list(session.received),
+    )
+
+
+def _restore_session(store: Store, row: Sequence[Any], messages: Sequence[Message]) -> None:
+    identity, ended_ns, will, subscriptions, queue, inflight, received = row
+    session = store.open_session(*identity)
+    session.ended_ns = ended_ns
+    session.will = will and Will(*will)
+    for options, identifier in subscriptions:
+        store.subscribe(session, Subscription(*options), identifier)
+    for each in queue:
+        session.push(_delivery(each, messages))
+    for packet_id, each in inflight:
+        session.inflight[packet_id] = each and _delivery(each, messages)
+    session.received = dict.fromkeys(received)
+
+
+def _delivery(row: Sequence[Any], messages: Sequence[Message]) -> Delivery:
+    index, qos, retain, identifiers = row
+    return Delivery(messages[index], qos, retain, tuple(identifiers))

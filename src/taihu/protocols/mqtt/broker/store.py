@@ -1,0 +1,220 @@
+"""All spaces and sessions, the log of what changed in those that persist, and its replay.
+
+Every change of what must survive goes through a method here, which makes the change and, for a persistent session,
+logs it as an event: a tuple of its kind and plain values. Replay calls the same methods with the logged values.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from taihu.kernel.errors import DamagedError
+from taihu.protocols.mqtt.broker.message import Delivery, Message, as_message
+from taihu.protocols.mqtt.broker.session import Entry, Session
+from taihu.protocols.mqtt.broker.space import Space
+from taihu.protocols.mqtt.packets import Subscription, Will
+
+Event = tuple[Any, ...]
+
+FORMAT = 1
+
+
+class Store:
+    """The broker's state. `log` collects events until `Broker.take_log`."""
+
+    def __init__(self) -> None:
+        self.spaces: dict[str, Space] = {}
+        self.sessions: dict[int, Session] = {}
+        self.log: list[Event] = []
+        self._next_number = 1
+        self._replaying = False
+
+    def space(self, name: str) -> Space:
+        """The space of that name, made when it is new."""
+        found = self.spaces.get(name)
+        if found is None:
+            found = self.spaces[name] = Space(name)
+        return found
+
+    def open_session(self, space: str, owner: str, client_id: str, expiry_s: int, number: int = 0) -> Session:
+        """A new session. There must be none of that owner and client identifier."""
+        number = number or self._next_number
+        self._next_number = max(self._next_number, number + 1)
+        home = self.space(space)
+        session = Session(number, space, owner, client_id, expiry_s, home.usage)
+        self.sessions[number] = home.sessions[owner, client_id] = session
+        self._log(session, "session", space, owner, client_id, expiry_s, number)
+        return session
+
+    def close_session(self, session: Session) -> None:
+        """The session and all its state are gone."""
+        home = self.spaces[session.space]
+        for topic_filter in list(session.subscriptions):
+            self._unsubscribe(session, topic_filter)
+        session.clear_queue()
+        del self.sessions[session.number], home.sessions[session.owner, session.client_id]
+        self._log(session, "closed", session.number)
+
+    def make_transient(self, session: Session) -> None:
+        """The session will end with its connection: for the log it is gone now."""
+        self._log(session, "closed", session.number)
+        session.persistent = False
+        session.expiry_s = 0
+
+    def online(self, session: Session, expiry_s: int) -> None:
+        """The session has a connection again."""
+        session.expiry_s = expiry_s
+        session.ended_ns = 0
+        self._log(session, "online", session.number, expiry_s)
+
+    def offline(self, session: Session, now_ns: int) -> None:
+        """The session lost its connection at `now_ns`."""
+        session.ended_ns = now_ns
+        self._log(session, "offline", session.number, session.expiry_s, now_ns)
+
+    def set_will(self, session: Session, will: Will | None) -> None:
+        """The message to publish if its connection ends without a word, or later; None for no longer any."""
+        if session.will is not None or will is not None:
+            session.will = will
+            self._log(session, "will", session.number, will and msgspec.structs.astuple(will))
+
+    def subscribe(self, session: Session, options: Subscription, identifier: int) -> Entry:
+        """Add or replace a subscription."""
+        entry = Entry(session, options, identifier)
+        known = session.subscriptions.get(options.filter)
+        if known == entry:
+            return known
+        session.subscriptions[options.filter] = entry
+        home = self.spaces[session.space]
+        home.subscriptions.add(entry)
+        home.changed()
+        self._log(session, "subscribe", session.number, msgspec.structs.astuple(options), identifier)
+        return entry
+
+    def unsubscribe(self, session: Session, topic_filter: str) -> bool:
+        """Remove a subscription; False when there was none."""
+        if topic_filter not in session.subscriptions:
+            return False
+        self._unsubscribe(session, topic_filter)
+        self._log(session, "unsubscribe", session.number, topic_filter)
+        return True
+
+    def retain(self, space: str, message: Message) -> None:
+        """Keep `message` for subscribers to come. Topics of the server's own (`$...`) are not logged."""
+        self.space(space).retained.put(message)
+        if not message.topic.startswith("$"):
+            self._append("retain", space, message)
+
+    def unretain(self, space: str, topic: str) -> None:
+        """Forget the retained message of a topic, if there is one."""
+        home = self.space(space)
+        if home.retained.get(topic) is not None:
+            home.retained.remove(topic)
+            self._append("unretain", space, topic)
+
+    def queue(self, message: Message, receivers: Iterable[tuple[Session, Delivery]]) -> None:
+        """Queue `message` for each of the sessions."""
+        logged = []
+        for session, delivery in receivers:
+            session.push(delivery)
+            if session.persistent:
+                logged.append((session.number, delivery.qos, delivery.retain, delivery.identifiers))
+        if logged:
+            self._append("queue", message, logged)
+
+    def sent(self, session: Session, packet_ids: Sequence[int]) -> list[Delivery]:
+        """The oldest queued messages go out under these packet identifiers; 0 stands for one that is dropped."""
+        taken = []
+        for packet_id in packet_ids:
+            delivery = session.pop()
+            if packet_id:
+                session.inflight[packet_id] = delivery
+            taken.append(delivery)
+        if packet_ids:
+            self._log(session, "sent", session.number, list(packet_ids))
+        return taken
+
+    def half_acknowledged(self, session: Session, packet_id: int) -> None:
+        """The client has the QoS 2 message and owes the PUBCOMP."""
+        session.inflight[packet_id] = None
+        self._log(session, "half", session.number, packet_id)
+
+    def acknowledged(self, session: Session, packet_id: int) -> None:
+        """The exchange of an outgoing message is over."""
+        del session.inflight[packet_id]
+        self._log(session, "done", session.number, packet_id)
+
+    def received(self, session: Session, packet_id: int) -> None:
+        """A QoS 2 message came in; until its PUBREL the same identifier is the same message."""
+        session.received[packet_id] = None
+        self._log(session, "received", session.number, packet_id)
+
+    def released(self, session: Session, packet_id: int) -> None:
+        """The client released a QoS 2 message."""
+        del session.received[packet_id]
+        self._log(session, "released", session.number, packet_id)
+
+    def apply(self, events: Iterable[Sequence[Any]]) -> None:
+        """Replay logged events; raises DamagedError for one that does not fit the state."""
+        self._replaying = True
+        try:
+            for kind, *values in events:
+                _REPLAY[kind](self, *values)
+        except (KeyError, TypeError, ValueError, AssertionError, IndexError) as error:
+            raise DamagedError(f"The broker's log does not fit its state: {error!r}.", "Restore a backup.") from error
+        finally:
+            self._replaying = False
+
+    def persistent_sessions(self) -> Iterator[Session]:
+        """The sessions that survive a restart, in the order of their numbers."""
+        return (session for _, session in sorted(self.sessions.items()) if session.persistent)
+
+    def _unsubscribe(self, session: Session, topic_filter: str) -> None:
+        del session.subscriptions[topic_filter]
+        home = self.spaces[session.space]
+        home.subscriptions.remove(session, topic_filter)
+        home.changed()
+
+    def _log(self, session: Session, kind: str, *values: Any) -> None:
+        if session.persistent:
+            self._append(kind, *values)
+
+    def _append(self, kind: str, *values: Any) -> None:
+        if not self._replaying:
+            self.log.append((kind, *values))
+
+
+def _replay_queue(store: Store, row: Any, receivers: Iterable[tuple[int, int, bool, Sequence[int]]]) -> None:
+    message = as_message(row)
+    store.queue(
+        message,
+        (
+            (store.sessions[number], Delivery(message, qos, retain, tuple(identifiers)))
+            for number, qos, retain, identifiers in receivers
+        ),
+    )
+
+
+_REPLAY: dict[str, Callable[..., object]] = {
+    "session": Store.open_session,
+    "closed": lambda store, number: store.close_session(store.sessions[number]),
+    "online": lambda store, number, expiry_s: store.online(store.sessions[number], expiry_s),
+    "offline": lambda store, number, expiry_s, now_ns: (
+        store.online(store.sessions[number], expiry_s),
+        store.offline(store.sessions[number], now_ns),
+    ),
+    "will": lambda store, number, row: store.set_will(store.sessions[number], row and Will(*row)),
+    "subscribe": lambda store, number, row, identifier: store.subscribe(
+        store.sessions[number], Subscription(*row), identifier
+    ),
+    "unsubscribe": lambda store, number, topic_filter: store.unsubscribe(store.sessions[number], topic_filter),
+    "retain": lambda store, space, row: store.retain(space, as_message(row)),
+    "unretain": Store.unretain,
+    "queue": _replay_queue,
+    "sent": lambda store, number, packet_ids: store.sent(store.sessions[number], packet_ids),
+    "half": lambda store, number, packet_id: store.half_acknowledged(store.sessions[number], packet_id),
+    "done": lambda store, number, packet_id: store.acknowledged(store.sessions[number], packet_id),
+    "received": lambda store, number, packet_id: store.received(store.sessions[number], packet_id),
+    "released": lambda store, number, packet_id: store.released(store.sessions[number], packet_id),
+}

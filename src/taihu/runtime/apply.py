@@ -1,0 +1,60 @@
+"""Makes the directory what `site.toml` declares: projects, models, things and grants; adds, never removes."""
+
+from pathlib import Path
+
+import msgspec
+
+from taihu.identity.directory import Directory
+from taihu.identity.principal import CredentialKind, Project
+from taihu.kernel.config import ProjectConfig, Site
+from taihu.kernel.errors import ConfigError
+from taihu.kernel.files import Files, write_atomic
+from taihu.runtime.paths import Paths
+from taihu.things.document import DescriptionError
+from taihu.things.model import parse_model
+from taihu.things.property import Thing
+
+_BY = "site.toml"
+_PLACE = ("title", "site", "building", "parent", "role", "tags", "groups")
+
+
+def apply_site(site: Site, directory: Directory, files: Files) -> None:
+    """Create or update what `site.toml` declares, and the node's admin token at the first start.
+
+    Raises:
+        ConfigError: a model file is not a Thing Model, with its JSON pointer.
+    """
+    for config in site.projects:
+        directory.put_project(Project(name=config.name, title=config.title, timezone=site.timezone_of(config)), _BY)
+        _put_things(site, config, directory)
+    for grant in site.grants:
+        directory.grant(grant.source, grant.to, grant.rights, grant.things, by=_BY)
+    paths = Paths(site.data)
+    if not paths.admin_token.exists():
+        _, token = directory.issue_token(CredentialKind.ADMIN, "", label="the node's owner", by=_BY)
+        write_atomic(files, paths.admin_token, token.encode())
+
+
+def _put_things(site: Site, config: ProjectConfig, directory: Directory) -> None:
+    models: dict[str, str] = {}
+    things = []
+    for entry in config.things:
+        if entry.model and entry.model not in models:
+            models[entry.model] = _put_model(site.path(entry.model), config.name, directory)
+        known = directory.thing(config.name, entry.name)
+        fields = {name: getattr(entry, name) for name in _PLACE}
+        thing = Thing(name=entry.name, model=models.get(entry.model, ""), **fields)
+        if known is not None:
+            thing = msgspec.structs.replace(thing, created_at=known.created_at, properties=known.properties)
+        things.append(thing)
+    if things:
+        directory.put_things(config.name, things, _BY)
+
+
+def _put_model(path: Path, project: str, directory: Directory) -> str:
+    try:
+        model = parse_model(path.read_bytes(), name=path.name.partition(".")[0])
+    except DescriptionError as error:
+        raise ConfigError(error.message, error.remedy, f"{path.name}{error.pointer}") from None
+    directory.put_model(project, model, _BY)
+    return model.name

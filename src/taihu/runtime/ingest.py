@@ -1,0 +1,154 @@
+"""The ingest process: doors, journal and twin. Never blocks, never loads DuckDB."""
+
+import asyncio
+import gc
+import logging
+import os
+import ssl
+from typing import Any
+
+import msgspec
+
+from taihu.doors.http.server import HttpDoor
+from taihu.doors.mqtt import MqttDoor
+from taihu.kernel.clock import SystemClock
+from taihu.kernel.config import Site
+from taihu.kernel.errors import DamagedError
+from taihu.kernel.files import write_atomic
+from taihu.runtime.link import Link, socket_path
+from taihu.runtime.node import Node
+from taihu.runtime.process import clock_of, run_until_signal, start_logging
+from taihu.things.batch import KIND_BATCH, KIND_BROKER, decode_batch
+from taihu.twin import snapshot
+
+log = logging.getLogger("taihu.ingest")
+
+_SNAPSHOT_S = 60.0
+_REPLAY_BYTES = 4_194_304
+
+
+class Ingest:
+    """One ingest process, from start to stop."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._mqtt = MqttDoor(node.broker, node.pipeline, SystemClock(), node.limits)
+        self._http = HttpDoor(node)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._worker: asyncio.Server | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Recover, open the doors, serve until `stop`, close in order."""
+        node = self._node
+        node.attach(asyncio.get_running_loop())
+        self._recover()
+        gc.collect()
+        gc.freeze()
+        await self._open()
+        self._tasks = [asyncio.create_task(self._snapshots())]
+        await stop.wait()
+        await self._close()
+
+    def _recover(self) -> None:
+        """Twin and sessions: the snapshots, then what the journal has beyond them."""
+        node = self._node
+        try:
+            twin_at = snapshot.load(node.twin, node.files, node.paths.twin)
+        except DamagedError as error:
+            log.error("%s", error)
+            twin_at = 0
+        broker_at = 0
+        if node.files.names(node.paths.data).count(node.paths.broker.name):
+            data = node.files.read(node.paths.broker)
+            broker_at = int.from_bytes(data[:8], "little")
+            node.broker.restore(data[8:])
+        position = min(twin_at, broker_at) + 1
+        while records := node.journal.read(position, _REPLAY_BYTES):
+            for record in records:
+                if record.kind == KIND_BATCH and record.position > twin_at:
+                    node.twin.apply(record.position, decode_batch(record.payload))
+                elif record.kind == KIND_BROKER and record.position > broker_at:
+                    node.broker.apply(msgspec.msgpack.decode(record.payload))
+            position = records[-1].position + 1
+        node.broker.resume(node.clock.monotonic(), node.clock.now_ns())
+
+    async def _open(self) -> None:
+        node, config = self._node, self._node.site
+        path = socket_path(config.data)
+        path.unlink(missing_ok=True)
+        self._worker = await asyncio.start_unix_server(self._serve_worker, str(path), limit=1 << 20)
+        path.chmod(0o600)
+        addresses: dict[str, Any] = {"pid": os.getpid()}
+        addresses["mqtt"] = await self._mqtt.listen(config.mqtt.host, config.mqtt.port)
+        if config.mqtt.tls_port is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(config.path(config.mqtt.certificate), config.path(config.mqtt.key))
+            addresses["mqtts"] = await self._mqtt.listen(config.mqtt.host, config.mqtt.tls_port, ssl=context)
+        if config.mqtt.websocket_port is not None:
+            addresses["ws"] = await self._mqtt.listen(config.mqtt.host, config.mqtt.websocket_port, websocket=True)
+        addresses["http"] = await self._http.listen(config.http.host, config.http.port)
+        node.addresses = addresses
+        write_atomic(node.files, node.paths.node, msgspec.json.encode(addresses))
+        log.info("ready: mqtt on %s:%d, http on %s:%d", *addresses["mqtt"], *addresses["http"])
+
+    async def _close(self) -> None:
+        node = self._node
+        for task in self._tasks:
+            task.cancel()
+        await self._http.close()
+        await self._mqtt.close()
+        await node.pipeline.close()
+        await self._snapshot()
+        if self._worker is not None:
+            self._worker.close()
+        if node.link is not None:
+            node.link.close()
+        node.journal.close()
+        node.directory.close()
+        node.files.remove(node.paths.node)
+
+    async def _serve_worker(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        node = self._node
+        link = Link(reader, writer, {"checkpoint": self._on_checkpoint})
+        node.link = link
+        link.note("durable", node.journal.durable)
+        await link.run()
+        if node.link is link:
+            node.link = None
+            log.warning("the worker is away; readings wait in the journal")
+
+    async def _on_checkpoint(self, body: dict[str, int]) -> None:
+        self._node.worker_progress(body)
+
+    async def _snapshots(self) -> None:
+        while True:
+            await asyncio.sleep(_SNAPSHOT_S)
+            try:
+                await self._snapshot()
+            except OSError as error:
+                log.error("no snapshot could be written: %s; the journal is kept longer", error)
+
+    async def _snapshot(self) -> None:
+        """Write twin and sessions, then drop what no reader of the journal needs any more."""
+        node = self._node
+        position = node.journal.durable
+        broker = node.broker.snapshot()
+        if node.broker.log_pending:
+            position = min(position, node.journal.durable)
+        loop = asyncio.get_running_loop()
+        parts = []
+        for part in snapshot.write_slices(node.twin, position):
+            parts.append(part)
+            await asyncio.sleep(0)
+        await loop.run_in_executor(None, write_atomic, node.files, node.paths.twin, b"".join(parts))
+        data = position.to_bytes(8, "little") + broker
+        await loop.run_in_executor(None, write_atomic, node.files, node.paths.broker, data)
+        keep_from = min(position, node.worker_position) + 1
+        await loop.run_in_executor(None, node.journal.trim, keep_from, node.clock.now_ns())
+
+
+def main(site: Site) -> None:
+    """Run the ingest process until a signal."""
+    start_logging("ingest")
+    node = Node(site, clock_of(site))
+    run_until_signal(lambda stop: Ingest(node).run(stop))

@@ -1,0 +1,242 @@
+"""From payloads to batches: the second half of the hot path.
+
+A message costs one C decode, one look-up of its key tuple and two appends; types, ranges and times are checked column
+by column when the group closes. Whatever the fast way is not sure of takes the slow one, value by value.
+"""
+
+from collections.abc import Callable, Iterable
+from collections.abc import Mapping as Definitions
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import structs
+
+from taihu.kernel.clock import Clock
+from taihu.kernel.errors import RefusedError
+from taihu.kernel.limits import Limits
+from taihu.kernel.units import convert
+from taihu.runtime.quarantine import Refused
+from taihu.runtime.shape import Shape
+from taihu.things.batch import Batch
+from taihu.things.infer import infer_properties
+from taihu.things.mapping.errors import PayloadError
+from taihu.things.mapping.matcher import Decoder
+from taihu.things.mapping.plan import plan_for
+from taihu.things.mapping.rules import Mapping
+from taihu.things.ports import Row
+from taihu.things.property import Property
+
+_PLANS_PER_CLAIM_MAX = 32
+_SHAPES_MAX = 10_000
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Claim:
+    """A topic, or request, that carries readings: whose they are and how to read them.
+
+    `thing` is None where the payload names its things, as a gateway's does. `plans` are the key tuples that may take
+    the fast way, with the shape their values go to.
+    """
+
+    __slots__ = ("accepted", "decoder", "label", "mapping", "may_create", "plans", "project", "refused", "thing")
+
+    def __init__(self, project: str, thing: str | None, decoder: Decoder, mapping: Mapping, may_create: bool) -> None:
+        self.project = project
+        self.thing = thing
+        self.decoder = decoder
+        self.mapping = mapping
+        self.label = mapping.label()
+        self.may_create = may_create
+        self.plans: dict[tuple[str, ...], Shape] = {}
+        self.accepted = 0
+        self.refused: list[str] = []
+
+
+class Registry(Protocol):
+    """What the intake asks of the directory."""
+
+    def definitions(self, project: str, thing: str) -> Definitions[str, Property] | None:
+        """The thing's properties, or None when there is no such thing."""
+        ...
+
+    def model_of(self, project: str, thing: str) -> str:
+        """The name of the thing's model; empty when it has none."""
+        ...
+
+    def commissioned_at(self, project: str, thing: str) -> int:
+        """The first moment the thing can have observed anything (UTC ns)."""
+        ...
+
+    def infer(self, project: str, thing: str, properties: Definitions[str, Property]) -> None:
+        """Add inferred properties to a thing."""
+        ...
+
+    def create(self, project: str, thing: str) -> None:
+        """Register a thing on behalf of one that may; RefusedError beyond the project's limits."""
+        ...
+
+
+class Intake:
+    """Collects the readings of one group and turns them into batches."""
+
+    def __init__(self, registry: Registry, clock: Clock, limits: Limits, refuse: Callable[[Refused], None]) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._limits = limits
+        self._refuse = refuse
+        self._shapes: dict[tuple[Any, ...], Shape] = {}
+        self._dirty: list[Shape] = []
+        self._stamp = 0
+        self.epoch = 0
+
+    def add(self, readings: Iterable[tuple[Any, bytes]]) -> None:
+        """Take over messages in their order."""
+        dirty = self._dirty
+        for claim, payload in readings:
+            try:
+                values = _decode(payload)
+                shape = claim.plans[tuple(values)]
+                row = tuple(values.values())
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError):
+                self._add_slowly(claim, payload)
+                continue
+            if not shape.rows:
+                dirty.append(shape)
+            shape.rows.append(row)
+            shape.of.append(claim.thing)
+
+    def finish(self) -> list[Batch]:
+        """The batches of everything added since the last call."""
+        now = self._clock.now_ns()
+        batches: list[Batch] = []
+        dirty, self._dirty = self._dirty, []
+        for shape in dirty:
+            batches += shape.close(now, self._next_stamp, self._limits, self._refuse)
+        if len(self._shapes) > _SHAPES_MAX:
+            self.forget_plans()
+        return batches
+
+    def forget_plans(self) -> None:
+        """Definitions changed: work every plan out again."""
+        self.epoch += 1
+        self._shapes.clear()
+
+    def _next_stamp(self, count: int, now: int) -> int:
+        """The first of `count` nanoseconds never given before, so that stamped readings cannot collide."""
+        first = max(now, self._stamp)
+        self._stamp = first + count
+        return first
+
+    def _add_slowly(self, claim: Claim, payload: bytes) -> None:
+        now = self._clock.now_ns()
+        try:
+            rows = claim.decoder(payload, now)
+        except PayloadError as error:
+            self._refuse_message(claim, claim.thing or "", str(error), payload, now)
+            return
+        for row in rows:
+            thing = row.thing or claim.thing
+            if thing is None:
+                self._refuse_message(claim, "", "the payload names no thing", payload, now)
+                continue
+            try:
+                self._add_row(claim, thing, row, payload, now)
+            except RefusedError as error:
+                self._refuse_message(claim, thing, str(error), payload, now)
+
+    def _add_row(self, claim: Claim, thing: str, row: Row, payload: bytes, now: int) -> None:
+        definitions = self._registry.definitions(claim.project, thing)
+        if definitions is None:
+            if not claim.may_create:
+                raise RefusedError(f"There is no thing {thing!r} in this project.", "Register it first.")
+            self._registry.create(claim.project, thing)
+            definitions = self._registry.definitions(claim.project, thing) or {}
+        values = self._convert(claim, thing, row, definitions, payload, now)
+        unknown = {name: value for name, value in values.items() if name not in definitions}
+        if unknown:
+            inferred, refused = infer_properties(unknown, definitions, self._limits)
+            for name, reason in refused:
+                del values[name]
+                if unknown[name] is not None:
+                    self._refuse_value(claim, thing, name, reason, payload, now)
+            if inferred:
+                if claim.mapping.kind is not None:
+                    kind = claim.mapping.kind
+                    inferred = {name: structs.replace(one, kind=kind) for name, one in inferred.items()}
+                self._registry.infer(claim.project, thing, inferred)
+                definitions = {**definitions, **inferred}
+        values = {name: value for name, value in values.items() if value is not None}
+        if not values:
+            return
+        shape = self._shape(claim, thing, tuple(definitions[name] for name in values), -1)
+        if not shape.rows:
+            self._dirty.append(shape)
+        shape.rows.append((*values.values(), row.observed_at))
+        shape.of.append(thing)
+        claim.accepted += 1
+        self._plan(claim, thing, payload, values, definitions)
+
+    def _convert(
+        self, claim: Claim, thing: str, row: Row, definitions: Definitions[str, Property], payload: bytes, now: int
+    ) -> dict[str, Any]:
+        """The values in the units of their definitions; conversion happens once, here (§2)."""
+        values = dict(row.values)
+        if not row.units:
+            return values
+        for name, unit in row.units.items():
+            definition = definitions.get(name)
+            if definition is None or definition.unit == unit or name not in values:
+                continue
+            try:
+                values[name] = _in_unit(values[name], unit, definition)
+            except RefusedError as error:
+                del values[name]
+                self._refuse_value(claim, thing, name, str(error), payload, now)
+        return values
+
+    def _plan(
+        self, claim: Claim, thing: str, payload: bytes, values: dict[str, Any], definitions: Definitions[str, Property]
+    ) -> None:
+        """Let the next message of this form take the fast way, if this one was plain enough."""
+        if thing != claim.thing or claim.mapping.units or len(claim.plans) >= _PLANS_PER_CLAIM_MAX:
+            return
+        document = _decode(payload)
+        if type(document) is not dict:
+            return
+        keys = tuple(document)
+        plan = plan_for(keys, claim.mapping)
+        if plan is None or plan.names != tuple(values) or not _plain(document.values()):
+            return
+        definitions_of = tuple(definitions[name] for name in plan.names)
+        if plan.time_index is None or type(document[keys[plan.time_index]]) in (int, str):
+            claim.plans[keys] = self._shape(claim, thing, definitions_of, plan.time_index)
+
+    def _shape(self, claim: Claim, thing: str, definitions: tuple[Property, ...], time_index: int | None) -> Shape:
+        model = self._registry.model_of(claim.project, thing)
+        earliest = self._registry.commissioned_at(claim.project, thing)
+        key = (claim.project, model, claim.label, time_index, earliest, definitions)
+        shape = self._shapes.get(key)
+        if shape is None:
+            shape = self._shapes[key] = Shape(claim.project, model, claim.label, definitions, time_index, earliest)
+        return shape
+
+    def _refuse_message(self, claim: Claim, thing: str, reason: str, payload: bytes, now: int) -> None:
+        self._refuse_value(claim, thing, "", reason, payload, now)
+
+    def _refuse_value(self, claim: Claim, thing: str, name: str, reason: str, payload: bytes, now: int) -> None:
+        if len(claim.refused) < _PLANS_PER_CLAIM_MAX:
+            claim.refused.append(f"{thing}/{name}: {reason}" if name else f"{thing}: {reason}")
+        self._refuse(
+            Refused(project=claim.project, thing=thing, property=name, reason=reason, payload=payload, received_at=now)
+        )
+
+
+def _plain(values: Iterable[Any]) -> bool:
+    return not any(type(value) in (dict, list) for value in values)
+
+
+def _in_unit(value: Any, unit: str, definition: Property) -> Any:
+    if definition.unit is None or type(value) not in (int, float):
+        return value
+    return convert(value, unit, definition.unit)

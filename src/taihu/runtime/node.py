@@ -1,0 +1,281 @@
+"""One node's parts put together: directory, journal, pipeline, twin, broker and the link to the worker."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import msgspec
+
+from taihu import __version__
+from taihu.doors.http.ports import Caller, IngestReport, ThingSummary
+from taihu.identity.directory import Directory
+from taihu.identity.principal import Change, CredentialKind, Event, Principal
+from taihu.journal.checkpoints import Checkpoints
+from taihu.journal.segments import SegmentJournal
+from taihu.kernel.clock import Clock
+from taihu.kernel.config import Site
+from taihu.kernel.files import OsFiles
+from taihu.kernel.ids import new_token
+from taihu.kernel.limits import Limits
+from taihu.protocols.mqtt.broker import Broker
+from taihu.runtime.access import Access
+from taihu.runtime.admin import administer
+from taihu.runtime.bodies import ingest_claim
+from taihu.runtime.intake import Intake
+from taihu.runtime.link import Link, LinkLost
+from taihu.runtime.paths import Paths
+from taihu.runtime.pipeline import Pipeline
+from taihu.runtime.quarantine import Quarantine, Refused
+from taihu.runtime.registry import ThingRegistry
+from taihu.runtime.tail import Tail
+from taihu.things.batch import KIND_BROKER, Batch
+from taihu.things.description import build_description
+from taihu.things.ports import Reading
+from taihu.things.property import Property
+from taihu.twin.twin import Twin
+
+log = logging.getLogger("taihu.node")
+
+_PLACES_MAX = 4_096
+_encode_log = msgspec.msgpack.Encoder().encode
+
+
+class Node:
+    """What the doors see, and what the ingest process runs."""
+
+    def __init__(self, site: Site, clock: Clock) -> None:
+        self.site = site
+        self.clock = clock
+        self.limits: Limits = site.limits
+        self.paths = Paths(site.data)
+        self.files = OsFiles()
+        self.directory = Directory(self.paths.metadata, clock, site.limits)
+        self.journal = SegmentJournal(
+            self.files,
+            self.paths.journal,
+            segment_bytes=site.limits.journal_segment_bytes,
+            retention_bytes=site.limits.journal_retention_bytes,
+            retention_s=site.limits.journal_retention_s,
+            clock=clock,
+        )
+        self.checkpoints = Checkpoints(self.files, self.paths.checkpoints)
+        self.twin = Twin()
+        self._tail = Tail(site.limits)
+        self._quarantine = Quarantine(site.limits)
+        self.registry = ThingRegistry(self.directory)
+        self.intake = Intake(self.registry, clock, site.limits, self._refused)
+        self.pipeline = Pipeline(self.journal, self.intake, site.limits, self.directory.flush)
+        self.access = Access(site, self.directory, self.twin.newest, clock, site.limits)
+        self.access.on_refused = self._refused_access
+        self.broker = Broker(self.access, site.limits, new_token)
+        self.pipeline.add_extra(self._broker_log)
+        self.pipeline.add_listener(self._durable)
+        self.directory.on_change(self._changed)
+        self.link: Link | None = None
+        self.started_ns = clock.now_ns()
+        self.worker_position = 0
+        self.worker_applied = 0
+        self.worker_stored = 0
+        self._points_at: deque[tuple[int, int]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.addresses: dict[str, Any] = {}
+
+    # What the HTTP door asks
+
+    def caller(self, token: str) -> Caller | None:
+        """Who a bearer token speaks for."""
+        principal = self.directory.principal(token) if token else None
+        if principal is None or principal.kind is CredentialKind.JOIN:
+            return None
+        return Caller(principal.project, principal.kind, principal.thing)
+
+    def may_read(self, caller: Caller, project: str) -> bool:
+        """Whether the caller may read the project: its own, or through a grant (§11)."""
+        if self.directory.project(project) is None:
+            return False
+        principal = Principal(caller.project, CredentialKind(caller.kind), caller.thing)
+        return self.directory.may_read(principal, project, caller.thing)
+
+    def projects(self, caller: Caller) -> list[dict[str, Any]]:
+        """The projects the caller may read."""
+        return [
+            {
+                "name": project.name,
+                "title": project.title,
+                "timezone": project.timezone,
+                "things": self.directory.thing_count(project.name),
+                "granted": project.name != caller.project,
+                "refused": self._quarantine.totals[project.name],
+            }
+            for project in self.directory.projects()
+            if self.may_read(caller, project.name)
+        ]
+
+    def things(self, project: str, after: str, limit: int) -> list[ThingSummary]:
+        """Things by name, from the first after `after`."""
+        now = self.clock.now_ns()
+        found = []
+        for thing in self.directory.things(project, after, limit):
+            presence = self.twin.presence(project, thing.name)
+            definitions = self.directory.definitions(project, thing.name) or {}
+            periods = [known.period_s for known in definitions.values() if known.period_s]
+            found.append(
+                ThingSummary(
+                    name=thing.name,
+                    title=thing.title,
+                    model=thing.model,
+                    site=thing.site,
+                    building=thing.building,
+                    parent=thing.parent,
+                    role=thing.role,
+                    tags=thing.tags,
+                    inferred=thing.inferred,
+                    state=presence.state(now, min(periods, default=None)) if presence else "never",
+                    connected=bool(presence and presence.connections),
+                    heard_at=presence.heard_at if presence else 0,
+                    refused=self._quarantine.counts[project, thing.name],
+                )
+            )
+        return found
+
+    def description(self, project: str, thing: str, base: str) -> dict[str, Any] | None:
+        """The thing's W3C Thing Description."""
+        known = self.directory.thing(project, thing)
+        if known is None:
+            return None
+        model = self.directory.model(project, known.model) if known.model else None
+        return build_description(project, known, model, base)
+
+    def definitions(self, project: str, thing: str) -> Mapping[str, Property] | None:
+        """The thing's properties; None when there is no such thing."""
+        return self.directory.definitions(project, thing)
+
+    def newest(self, project: str, thing: str) -> dict[str, Reading]:
+        """The newest reading of each property of a thing."""
+        return self.twin.newest(project, thing)
+
+    async def ingest(self, caller: Caller, thing: str, content_type: str, body: bytes) -> IngestReport:
+        """Make the readings of a body durable; returns after the sync (§4)."""
+        claim = ingest_claim(self.access, caller, thing, content_type)
+        request = _Request(claim, body)
+        self.pipeline.submit(request, len(body))
+        await request.done.wait()
+        return IngestReport(claim.accepted, claim.refused)
+
+    async def ask_history(self, question: str, arguments: dict[str, Any]) -> Any:
+        """Put a question to the worker."""
+        if self.link is None:
+            raise LinkLost("The worker is not running.", "It is started again by itself; try again in a moment.")
+        definitions = self.directory.definitions(arguments["project"], arguments["thing"]) or {}
+        arguments["definition"] = definitions[arguments["property"]]
+        return await self.link.call(question, arguments, self.limits.query_timeout_s)
+
+    def tail(self, project: str) -> AsyncIterator[dict[str, Any]]:
+        """Accepted and refused messages of a project as they come."""
+        return self._tail.watch(project)
+
+    def quarantine(self, project: str, thing: str | None) -> list[Any]:
+        """What was refused, newest first."""
+        return self._quarantine.of_project(project, thing)
+
+    def status(self) -> dict[str, Any]:
+        """Counters and states of the node."""
+        return {
+            "version": __version__,
+            "now": self.clock.now_ns(),
+            "clock_speed": self.clock.speed,
+            "projects": len(self.directory.projects()),
+            "things": sum(self.directory.thing_count(project.name) for project in self.directory.projects()),
+            "acked": self.pipeline.acked,
+            "points": self.pipeline.points,
+            "groups": self.pipeline.groups,
+            "stored": self.worker_stored,
+            "refused": sum(self._quarantine.totals.values()),
+            "journal_position": self.journal.durable,
+            "history_position": self.worker_applied,
+            "worker": "running" if self.link is not None else "away",
+            "mqtt": msgspec.to_builtins(self.broker.counters),
+        }
+
+    def metrics(self) -> str:
+        """Counters for Prometheus."""
+        status = self.status()
+        numbers = {name: value for name, value in status.items() if isinstance(value, int | float)}
+        numbers |= {f"mqtt_{name}": value for name, value in status["mqtt"].items()}
+        lines = []
+        for name, value in numbers.items():
+            lines.append(f"# TYPE taihu_{name} gauge\ntaihu_{name} {value}")
+        return "\n".join(lines) + "\n"
+
+    async def administer(self, caller: Caller, action: str, arguments: dict[str, Any]) -> Any:
+        """Create projects, things, tokens and grants."""
+        principal = Principal(caller.project, CredentialKind(caller.kind), caller.thing)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, administer, self.directory, principal, action, arguments)
+
+    def worker_progress(self, body: Mapping[str, int]) -> None:
+        """The worker tells what it made durable (`position`) and what it took over (`applied`)."""
+        self.worker_position, self.worker_applied = body["position"], body["applied"]
+        while self._points_at and self._points_at[0][0] <= self.worker_applied:
+            self.worker_stored = self._points_at.popleft()[1]
+        lag = self.journal.lag_bytes(self.worker_applied + 1)
+        self.pipeline.set_lagging(lag > self.limits.worker_lag_bytes_max)
+
+    # What happens inside
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Changes of the directory made on threads are told to this loop."""
+        self._loop = loop
+
+    def _broker_log(self) -> list[tuple[int, bytes]]:
+        events = self.broker.take_log()
+        return [(KIND_BROKER, _encode_log(events))] if events else []
+
+    def _durable(self, durable: int, batches: list[tuple[int, Batch]]) -> None:
+        for position, batch in batches:
+            self.twin.apply(position, batch)
+            self._tail.accepted(batch)
+        if batches:
+            self._points_at.append((durable, self.pipeline.points))
+            if len(self._points_at) > _PLACES_MAX:
+                self._points_at = deque(list(self._points_at)[1::2])
+        if self.link is not None:
+            self.link.note("durable", durable)
+
+    def _refused(self, refused: Refused) -> None:
+        self._quarantine.add(refused)
+        self._tail.refused(refused)
+
+    def _refused_access(self, project: str, thing: str, reason: str) -> None:
+        self._refused(Refused(project=project, thing=thing, reason=reason, received_at=self.clock.now_ns()))
+
+    def _changed(self, change: Change) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._take_change, change)
+
+    def _take_change(self, change: Change) -> None:
+        if change.event is Event.TOKEN_REVOKED:
+            self.broker.disconnect(lambda identity: identity.key == change.credential_id)
+        elif change.event is Event.MODEL:
+            self.intake.forget_plans()
+            self.broker.invalidate(change.project)
+
+
+class _Request:
+    """An HTTP request as a source of the pipeline."""
+
+    def __init__(self, claim: object, body: bytes) -> None:
+        self._readings = [(claim, body)]
+        self.done = asyncio.Event()
+
+    def take(self) -> list[tuple[object, bytes]]:
+        readings, self._readings = self._readings, []
+        return readings
+
+    def committed(self) -> None:
+        self.done.set()
+
+    def resume(self) -> None:
+        """Nothing: a request does not go on."""

@@ -1,0 +1,20 @@
+"""Where a node keeps what it stores, below its data folder."""
+
+from pathlib import Path
+
+
+class Paths:
+    """The files and folders of one data folder."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.journal = data / "journal"
+        self.checkpoints = data / "checkpoints"
+        self.history = data / "history"
+        self.metadata = data / "metadata.db"
+        self.twin = data / "twin.snapshot"
+        self.broker = data / "broker.snapshot"
+        self.clock = data / "clock.json"
+        self.node = data / "node.json"
+        self.admin_token = data / "admin.token"
+        self.lock = data / "node.lock"

@@ -1,0 +1,223 @@
+"""Group commit: what many senders sent becomes one journal write, one sync, and then their acknowledgements (§4).
+
+While one group is being synced in a thread the next gathers. When senders are few a group goes at once; when they are
+many it waits until as many have come as last time, at most `commit_window_s`: 5,000 devices at one message a second
+cost 160 syncs a second instead of 3,400.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from taihu.kernel.limits import Limits
+from taihu.runtime.intake import Intake
+from taihu.things.batch import KIND_BATCH, Batch, encode_batch
+from taihu.things.ports import Journal
+
+log = logging.getLogger("taihu.pipeline")
+
+_RETRY_S_MIN = 0.1
+_RETRY_S_MAX = 5.0
+
+
+class Source(Protocol):
+    """A connection or request with readings to make durable and somebody waiting for the word."""
+
+    def take(self) -> list[tuple[object, bytes]]:
+        """Hand over the readings; what is acknowledged at the next `committed` is fixed now."""
+        ...
+
+    def committed(self) -> None:
+        """What was taken survives power loss."""
+        ...
+
+    def resume(self) -> None:
+        """The pipeline has room again."""
+        ...
+
+
+Extra = Callable[[], list[tuple[int, bytes]]]
+"""Other records for the group, such as the broker's log: (kind, payload)."""
+Durable = Callable[[int, list[tuple[int, Batch]]], None]
+"""Told after each sync: the durable position, and the batches of the group with their positions."""
+
+
+class Pipeline:
+    """Gathers sources into groups and commits one group at a time.
+
+    `before` runs on the commit thread before each sync: it stores what the group's readings need to be understood.
+    """
+
+    def __init__(
+        self, journal: Journal, intake: Intake, limits: Limits, before: Callable[[], object] = lambda: None
+    ) -> None:
+        self.full = False
+        self.acked = 0
+        self.points = 0
+        self.groups = 0
+        self._journal = journal
+        self._intake = intake
+        self._limits = limits
+        self._before = before
+        self._extras: list[Extra] = []
+        self._listeners: list[Durable] = []
+        self._waiting: dict[Source, None] = {}
+        self._paused: dict[Source, None] = {}
+        self._timer: asyncio.Handle | None = None
+        self._committing = False
+        self._last_size = 1
+        self._pending_bytes = 0
+        self._stalled = False
+        self._lagging = False
+        self._thread = ThreadPoolExecutor(1, "commit")
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def add_extra(self, extra: Extra) -> None:
+        """Let `extra` add its records to every group."""
+        self._extras.append(extra)
+
+    def add_listener(self, listener: Durable) -> None:
+        """Call `listener` after every sync."""
+        self._listeners.append(listener)
+
+    def submit(self, source: Source, size: int = 0) -> None:
+        """Take `source` into the next group; `size` is the bytes it just added to what is pending."""
+        self._waiting[source] = None
+        self._pending_bytes += size
+        if self._pending_bytes > self._limits.commit_pending_bytes_max:
+            self._set_full()
+        if self._committing:
+            return
+        if len(self._waiting) >= self._last_size or self._pending_bytes > self._limits.commit_pending_bytes_max // 8:
+            self._start_soon()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._limits.commit_window_s, self._start)
+
+    def pause(self, source: Source) -> None:
+        """Remember a source that stopped reading because the pipeline is full; it is resumed later."""
+        self._paused[source] = None
+
+    def set_lagging(self, lagging: bool) -> None:
+        """The reader of the journal is too far behind: slow the senders until it has caught up (§6)."""
+        self._lagging = lagging
+        if lagging:
+            self._set_full()
+        else:
+            self._make_room()
+
+    async def drain(self) -> None:
+        """Return when everything submitted so far is durable."""
+        while self._waiting or self._committing:
+            if not self._committing:
+                self._start()
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def close(self) -> None:
+        """Commit what is pending and stop."""
+        await self.drain()
+        self._thread.shutdown(wait=True)
+
+    def _start_soon(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_soon(self._start)
+
+    def _start(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._committing or not self._waiting:
+            return
+        group, self._waiting = list(self._waiting), {}
+        self._pending_bytes = 0
+        self._last_size = max(len(group), self._last_size // 2)
+        messages = 0
+        for source in group:
+            readings = source.take()
+            if readings:
+                messages += len(readings)
+                self._intake.add(readings)
+        batches = []
+        for batch in self._intake.finish():
+            batches.append((self._journal.append(KIND_BATCH, encode_batch(batch)), batch))
+        for extra in self._extras:
+            for kind, payload in extra():
+                self._journal.append(kind, payload)
+        self._committing = True
+        self._commit(group, batches, messages, _RETRY_S_MIN)
+
+    def _commit(self, group: list[Source], batches: list[tuple[int, Batch]], messages: int, retry_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._journal.next_position == self._journal.durable + 1:
+            self._finish(group, batches, messages)
+            return
+        future = loop.run_in_executor(self._thread, self._sync)
+        future.add_done_callback(lambda done: self._done(done, group, batches, messages, retry_s))
+
+    def _sync(self) -> int:
+        """On the commit thread: first what the readings need to be understood, then the readings."""
+        self._before()
+        return self._journal.commit()
+
+    def _done(
+        self,
+        done: asyncio.Future[int],
+        group: list[Source],
+        batches: list[tuple[int, Batch]],
+        messages: int,
+        retry_s: float,
+    ) -> None:
+        error = None if done.cancelled() else done.exception()
+        if error is None:
+            if self._stalled:
+                self._stalled = False
+                log.warning("the journal can be written again; senders go on")
+            self._finish(group, batches, messages)
+            return
+        if not isinstance(error, OSError):
+            raise error
+        if not self._stalled:
+            self._stalled = True
+            log.error("the journal cannot be written (%s); nothing is acknowledged until it can: free space", error)
+        self._set_full()
+        loop = asyncio.get_running_loop()
+        again = min(retry_s * 2, _RETRY_S_MAX)
+        loop.call_later(retry_s, self._commit, group, batches, messages, again)
+
+    def _finish(self, group: list[Source], batches: list[tuple[int, Batch]], messages: int) -> None:
+        self._committing = False
+        self.groups += 1
+        self.acked += messages
+        for _, batch in batches:
+            self.points += len(batch) * len(batch.properties)
+        for source in group:
+            source.committed()
+        durable = self._journal.durable
+        for listener in self._listeners:
+            listener(durable, batches)
+        self._make_room()
+        if self._waiting:
+            if len(self._waiting) >= self._last_size:
+                self._start_soon()
+            elif self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(self._limits.commit_window_s, self._start)
+        else:
+            self._idle.set()
+        if not self._committing:
+            self._idle.set()
+
+    def _set_full(self) -> None:
+        self.full = True
+
+    def _make_room(self) -> None:
+        if not self.full or self._stalled or self._lagging:
+            return
+        if self._pending_bytes <= self._limits.commit_pending_bytes_max // 2:
+            self.full = False
+            paused, self._paused = list(self._paused), {}
+            for source in paused:
+                source.resume()

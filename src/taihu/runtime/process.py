@@ -1,0 +1,52 @@
+"""What every process of a node does alike: its clock, its log, its signals, its event loop."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from taihu.kernel.clock import Clock, SystemClock
+from taihu.kernel.config import Site
+from taihu.kernel.files import OsFiles
+from taihu.runtime.democlock import read_clock
+from taihu.runtime.paths import Paths
+
+
+def clock_of(site: Site) -> Clock:
+    """The system's clock, or the demo clock that the site declares and the supervisor started."""
+    if site.clock.start_ns is None:
+        return SystemClock()
+    return read_clock(OsFiles(), Paths(site.data).clock)
+
+
+def start_logging(name: str) -> None:
+    """One line an event on stderr, with the process's name."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {name:<7} %(levelname)-7s %(message)s"
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("websockets").setLevel(logging.WARNING)
+
+
+def run_until_signal(body: Callable[[asyncio.Event], Awaitable[Any]]) -> None:
+    """Run `body` with an event that SIGINT and SIGTERM set, on uvloop where there is one."""
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        await body(stop)
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(run())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

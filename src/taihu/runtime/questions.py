@@ -1,0 +1,128 @@
+"""The questions the worker answers, and the shape of its answers (plain lists and dicts, missing as None)."""
+
+from collections.abc import Callable, Mapping
+from math import isfinite
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from taihu.history.history import History
+from taihu.history.windows import (
+    CounterWindows,
+    EventWindows,
+    GaugeWindows,
+    IntervalWindows,
+    StateWindows,
+    Windows,
+)
+from taihu.kernel.clock import NS_PER_S
+from taihu.things.property import Property
+
+Body = Mapping[str, Any]
+Question = Callable[[History, Body], dict[str, Any]]
+
+
+class Definitions:
+    """The definitions that came with questions; the history asks for them while it answers."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], dict[str, Property]] = {}
+
+    def learn(self, body: Body) -> None:
+        """Take the definition that a question carries."""
+        definition = msgspec.convert(body["definition"], Property)
+        self._known.setdefault((body["project"], body["thing"]), {})[definition.name] = definition
+
+    def of(self, project: str, thing: str) -> Mapping[str, Property]:
+        """What is known of a thing's properties."""
+        return self._known.get((project, thing), {})
+
+
+def read(history: History, body: Body) -> dict[str, Any]:
+    """Readings of a range, by time."""
+    readings = history.read(
+        body["project"],
+        body["thing"],
+        body["property"],
+        body["start"],
+        body["end"],
+        limit=body["limit"],
+        revisions=body["revisions"],
+        order="desc" if body["newest_first"] else "asc",
+    )
+    return {
+        "readings": [
+            {
+                "observed_at": reading.observed_at,
+                "received_at": reading.received_at,
+                "value": reading.value,
+                "quality": str(reading.quality),
+                "seq": reading.seq,
+            }
+            for reading in readings
+        ]
+    }
+
+
+def asof(history: History, body: Body) -> dict[str, Any]:
+    """The newest reading at or before a time."""
+    reading = history.asof(body["project"], body["thing"], body["property"], body["at"])
+    return {"reading": None if reading is None else msgspec.to_builtins(reading)}
+
+
+def window(history: History, body: Body) -> dict[str, Any]:
+    """Windows of a range, by the property's kind; what is missing is None and has coverage 0 (§3)."""
+    windows = history.window(
+        body["project"], body["thing"], body["property"], body["start"], body["end"], body["every"], body["tz"]
+    )
+    columns: dict[str, list[Any]] = {
+        "start": windows.start.tolist(),
+        "end": windows.end.tolist(),
+        "coverage": _numbers(windows.coverage),
+    }
+    columns |= _by_kind(windows)
+    names = list(columns)
+    return {"windows": [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]}
+
+
+def stats(history: History, body: Body) -> dict[str, Any]:
+    """What the store holds."""
+    return dict(history.stats())
+
+
+QUESTIONS: dict[str, Question] = {"read": read, "window": window, "asof": asof, "stats": stats}
+
+
+def _by_kind(windows: Windows) -> dict[str, list[Any]]:
+    match windows:
+        case GaugeWindows():
+            return {
+                "count": windows.count.tolist(),
+                "min": _numbers(windows.minimum),
+                "max": _numbers(windows.maximum),
+                "mean": _numbers(windows.mean),
+                "last": _numbers(windows.last),
+                "time_mean": _numbers(windows.time_mean),
+            }
+        case CounterWindows():
+            return {"increase": _numbers(windows.increase)}
+        case IntervalWindows():
+            return {"sum": _numbers(windows.amount)}
+        case StateWindows():
+            return {
+                "count": windows.count.tolist(),
+                "changes": windows.changes.tolist(),
+                "last": [windows.states[code] if code >= 0 else None for code in windows.last.tolist()],
+                "seconds": [
+                    {state: held / NS_PER_S for state, held in zip(windows.states, row, strict=True) if held}
+                    for row in windows.held.tolist()
+                ],
+            }
+        case EventWindows():
+            return {"count": windows.count.tolist()}
+    raise TypeError(type(windows).__name__)
+
+
+def _numbers(values: Any) -> list[float | None]:
+    return [value if isfinite(value) else None for value in np.asarray(values, np.float64).tolist()]

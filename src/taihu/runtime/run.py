@@ -1,0 +1,149 @@
+"""`taihu run`: one site's processes under one supervisor."""
+
+import asyncio
+import logging
+import socket
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from taihu.identity.directory import Directory
+from taihu.kernel.clock import Clock, ScaledClock, SystemClock
+from taihu.kernel.config import Site, load_site
+from taihu.kernel.errors import RefusedError, TransientError
+from taihu.kernel.files import OsFiles
+from taihu.runtime.apply import apply_site
+from taihu.runtime.democlock import SAVE_PERIOD_S, save_clock, start_clock
+from taihu.runtime.paths import Paths
+from taihu.runtime.process import run_until_signal, start_logging
+from taihu.runtime.supervise import Child, port_holder, python_module
+
+log = logging.getLogger("taihu.run")
+
+_READY_S = 60.0
+
+
+class PortTaken(RefusedError):
+    """Another process listens where a door should open: the message names it."""
+
+    code = "port-taken"
+
+
+class Supervisor:
+    """Ingest and worker of one site, and whatever else is added, from start to stop."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.paths = Paths(site.data)
+        self.files = OsFiles()
+        self.machine = SystemClock()
+        self.clock: Clock = self.machine
+        self.children: list[Child] = []
+
+    def prepare(self) -> Directory:
+        """Make the data folder, start the demo clock if there is one, and apply the configuration.
+
+        Returns the open directory: close it before `start`, since ingest is its one writer from then on.
+        """
+        self.files.make_folder(self.site.data)
+        if self.site.clock.start_ns is not None:
+            self.clock = start_clock(self.files, self.paths.clock, self.site.clock.start_ns, self.site.clock.speed)
+        directory = Directory(self.paths.metadata, self.clock, self.site.limits)
+        apply_site(self.site, directory, self.files)
+        return directory
+
+    async def start(self) -> dict[str, Any]:
+        """Start ingest and worker; returns where ingest listens, once it does.
+
+        Raises:
+            TransientError: it did not start: its log, above, says why.
+        """
+        self.files.remove(self.paths.node)
+        for name in ("ingest", "worker"):
+            await self.add(name, python_module("taihu.runtime", name, self.site.folder))
+        began = self.machine.monotonic()
+        while self.machine.monotonic() - began < _READY_S:
+            if self.paths.node.exists():
+                addresses: dict[str, Any] = msgspec.json.decode(self.paths.node.read_bytes())
+                return addresses
+            if self.children[0].restarts > 2:
+                break
+            await asyncio.sleep(0.02)
+        raise TransientError("The node did not start.", "Its log above says why.")
+
+    async def add(self, name: str, arguments: list[str]) -> Child:
+        """Start another process of this node and watch over it."""
+        child = Child(name, arguments, self.machine)
+        self.children.append(child)
+        await child.start()
+        return child
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Until `stop`: keep the demo clock's place."""
+        while not stop.is_set():
+            try:
+                async with asyncio.timeout(SAVE_PERIOD_S):
+                    await stop.wait()
+            except TimeoutError:
+                self._save_clock(clean=False)
+
+    async def stop(self) -> None:
+        """Stop what was started, last first: the worker before ingest, so that it checkpoints."""
+        for child in reversed(self.children):
+            await child.stop()
+        self._save_clock(clean=True)
+
+    def _save_clock(self, *, clean: bool) -> None:
+        if isinstance(self.clock, ScaledClock):
+            save_clock(self.files, self.paths.clock, self.clock, clean=clean)
+
+
+def check_ports(site: Site) -> None:
+    """Raise PortTaken, naming the process, when a port of the site is not free."""
+    wanted = [
+        ("mqtt.port", site.mqtt.host, site.mqtt.port),
+        ("mqtt.tls_port", site.mqtt.host, site.mqtt.tls_port),
+        ("mqtt.websocket_port", site.mqtt.host, site.mqtt.websocket_port),
+        ("http.port", site.http.host, site.http.port),
+    ]
+    for name, host, port in wanted:
+        if port and not port_free(host, port):
+            raise PortTaken(
+                f"Port {port} ({name}) is taken by {port_holder(port)}.",
+                f"Stop it, or set another {name} in site.toml.",
+            )
+
+
+def port_free(host: str, port: int) -> bool:
+    """Whether a door could listen there now."""
+    try:
+        with socket.create_server((host, port)):
+            return True
+    except OSError:
+        return False
+
+
+def main(folder: Path) -> None:
+    """Run the site until a signal."""
+    start_logging("taihu")
+    site = load_site(folder)
+    check_ports(site)
+
+    async def body(stop: asyncio.Event) -> None:
+        supervisor = Supervisor(site)
+        supervisor.prepare().close()
+        try:
+            addresses = await supervisor.start()
+            token = supervisor.paths.admin_token
+            log.info(
+                "MQTT on %s:%d, API on http://%s:%d, its owner's token in %s",
+                *addresses["mqtt"],
+                *addresses["http"],
+                token,
+            )
+            await supervisor.serve(stop)
+        finally:
+            await supervisor.stop()
+
+    run_until_signal(body)

@@ -1,0 +1,179 @@
+"""Rows of one shape as they come in, and the batches they become when their group closes."""
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from taihu.kernel.limits import Limits
+from taihu.runtime.quarantine import Refused
+from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT, ROWS_MAX, Batch, Column
+from taihu.things.mapping.errors import PayloadError
+from taihu.things.mapping.times import parse_time
+from taihu.things.property import Property
+from taihu.things.validate import check_times, pack_column
+
+_MS_LOW, _MS_HIGH = 10**11, 2**63 // 10**6
+
+Stamp = Callable[[int, int], int]
+Refuse = Callable[[Refused], None]
+
+
+class Shape:
+    """Rows of things that share a project, model, mapping and definitions.
+
+    `time_index` says where a row has its time as the device wrote it; None that it has none; -1 that it comes last, in
+    nanoseconds or None.
+    """
+
+    __slots__ = ("definitions", "earliest", "mapping", "model", "names", "of", "project", "rows", "time_index")
+
+    def __init__(
+        self,
+        project: str,
+        model: str,
+        mapping: str,
+        definitions: tuple[Property, ...],
+        time_index: int | None,
+        earliest: int,
+    ) -> None:
+        self.project = project
+        self.model = model
+        self.mapping = mapping
+        self.definitions = definitions
+        self.names = tuple(definition.name for definition in definitions)
+        self.time_index = time_index
+        self.earliest = earliest
+        self.rows: list[tuple[Any, ...]] = []
+        self.of: list[str] = []
+
+    def close(self, now: int, stamp: Stamp, limits: Limits, refuse: Refuse) -> list[Batch]:
+        """The batches of the rows gathered, checked; the shape is empty again."""
+        rows, of = self.rows[:], self.of[:]
+        self.rows.clear()
+        self.of.clear()
+        batches: list[Batch] = []
+        for start in range(0, len(rows), ROWS_MAX):
+            part = _Part(self, now, refuse)
+            batches += part.close(rows[start : start + ROWS_MAX], of[start : start + ROWS_MAX], stamp, limits)
+        return batches
+
+
+class _Part:
+    """One closing of a shape: the places where rows, cells and times may be refused, in one sitting."""
+
+    def __init__(self, shape: Shape, now: int, refuse: Refuse) -> None:
+        self.shape = shape
+        self.now = now
+        self._refuse = refuse
+
+    def close(self, rows: Sequence[tuple[Any, ...]], of: list[str], stamp: Stamp, limits: Limits) -> list[Batch]:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        observed, flags, bad = self._times(columns, len(rows), stamp)
+        bad += check_times(observed, self.now, self.shape.earliest, limits)
+        if bad:
+            for row, reason in bad:
+                self._tell(of[row], "", reason)
+            keep = sorted(set(range(len(rows))) - {row for row, _ in bad})
+            columns = [[column[row] for row in keep] for column in columns]
+            observed = array("q", [observed[row] for row in keep])
+            of = [of[row] for row in keep]
+            flags = bytes(flags[row] for row in keep) if flags else b""
+        return self._pack(columns, observed, flags, of) if of else []
+
+    def _times(
+        self, columns: list[list[Any]], count: int, stamp: Stamp
+    ) -> tuple["array[int]", bytes, list[tuple[int, str]]]:
+        """`observed_at` of each row and its flags; takes the time column out of `columns`."""
+        index = self.shape.time_index
+        if index is None:
+            first = stamp(count, self.now)
+            return array("q", range(first, first + count)), bytes([FLAG_STAMPED]) * count, []
+        given = columns.pop(index)
+        if index >= 0 and set(map(type, given)) == {int} and min(given) >= _MS_LOW and max(given) < _MS_HIGH:
+            return array("q", [moment * 1_000_000 for moment in given]), b"", []
+        observed: list[int] = []
+        flags = bytearray(count)
+        bad: list[tuple[int, str]] = []
+        for row, moment in enumerate(given):
+            if moment is None:
+                observed.append(stamp(1, self.now))
+                flags[row] = FLAG_STAMPED
+                continue
+            try:
+                observed.append(moment if index < 0 else parse_time(moment))
+            except PayloadError as error:
+                observed.append(self.now)
+                bad.append((row, str(error)))
+        return array("q", observed), bytes(flags) if any(flags) else b"", bad
+
+    def _pack(self, columns: list[list[Any]], observed: "array[int]", flags: bytes, of: list[str]) -> list[Batch]:
+        """One batch when every cell is good; otherwise bad and suspect cells are parted from their rows."""
+        packed = []
+        faulty: set[int] = set()
+        for definition, column in zip(self.shape.definitions, columns, strict=True):
+            result = pack_column(definition, column)
+            packed.append(result)
+            for row, reason in result.refused:
+                faulty.add(row)
+                if column[row] is not None:
+                    self._tell(of[row], definition.name, reason)
+            faulty.update(row for row, _ in result.suspect)
+        if not faulty:
+            return [self._batch(self.shape.names, of, observed, flags, [result.column for result in packed])]
+        good = [row for row in range(len(of)) if row not in faulty]
+        batches = []
+        if good:
+            cells = [
+                pack_column(definition, [column[row] for row in good]).column
+                for definition, column in zip(self.shape.definitions, columns, strict=True)
+            ]
+            batches.append(self._batch(self.shape.names, *_rows_of(good, of, observed, flags), cells))
+        for place, (definition, result) in enumerate(zip(self.shape.definitions, packed, strict=True)):
+            refused = {row for row, _ in result.refused}
+            suspect = {row for row, _ in result.suspect}
+            for rows, flag in (
+                (sorted(faulty - refused - suspect), 0),
+                (sorted(suspect), FLAG_SUSPECT),
+            ):
+                if rows:
+                    cell = pack_column(definition, [columns[place][row] for row in rows]).column
+                    names, moments, marks = _rows_of(rows, of, observed, flags)
+                    marks = bytes(mark | flag for mark in marks or bytes(len(rows)))
+                    batches.append(self._batch((definition.name,), names, moments, marks, [cell]))
+        return batches
+
+    def _batch(
+        self, names: tuple[str, ...], of: list[str], observed: "array[int]", flags: bytes, columns: list[Column]
+    ) -> Batch:
+        things = dict.fromkeys(of)
+        thing_of = b""
+        if len(things) > 1:
+            place = {thing: index for index, thing in enumerate(things)}
+            thing_of = array("i", [place[thing] for thing in of]).tobytes()
+        return Batch(
+            project=self.shape.project,
+            model=self.shape.model,
+            properties=names,
+            things=tuple(things),
+            thing_of=thing_of,
+            received_at=self.now,
+            observed=observed.tobytes(),
+            flags=flags,
+            columns=tuple(columns),
+            mapping=self.shape.mapping,
+        )
+
+    def _tell(self, thing: str, name: str, reason: str) -> None:
+        self._refuse(
+            Refused(project=self.shape.project, thing=thing, property=name, reason=reason, received_at=self.now)
+        )
+
+
+def _rows_of(
+    rows: list[int], of: list[str], observed: "array[int]", flags: bytes
+) -> tuple[list[str], "array[int]", bytes]:
+    return (
+        [of[row] for row in rows],
+        array("q", [observed[row] for row in rows]),
+        bytes(flags[row] for row in rows) if flags else b"",
+    )

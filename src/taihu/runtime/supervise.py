@@ -1,0 +1,102 @@
+"""Keeps a node's processes running: starts them in order, restarts what dies, stops all in order."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from taihu.kernel.clock import Clock
+
+log = logging.getLogger("taihu.supervise")
+
+_BACKOFF_S_MIN = 0.2
+_BACKOFF_S_MAX = 10.0
+_HEALTHY_S = 10.0
+_STOP_S = 15.0
+
+
+class Child:
+    """One process, restarted with a growing pause when it dies."""
+
+    def __init__(self, name: str, arguments: list[str], clock: Clock) -> None:
+        self.name = name
+        self._arguments = arguments
+        self._clock = clock
+        self._process: asyncio.subprocess.Process | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    async def start(self) -> None:
+        """Start the process and watch over it."""
+        await self._spawn()
+        self._task = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        """Ask it to stop; end it when it does not within 15 s."""
+        self._stopping = True
+        process = self._process
+        if process and process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(_STOP_S):
+                    await process.wait()
+            except TimeoutError:
+                log.error("%s did not stop within %d s and is ended", self.name, _STOP_S)
+                process.kill()
+                await process.wait()
+        if self._task:
+            self._task.cancel()
+
+    async def _spawn(self) -> None:
+        # A group of its own: Ctrl-C reaches the supervisor alone, which stops the children in their order.
+        self._process = await asyncio.create_subprocess_exec(*self._arguments, start_new_session=True)
+
+    async def _watch(self) -> None:
+        pause = _BACKOFF_S_MIN
+        while self._process:
+            started = self._clock.monotonic()
+            status = await self._process.wait()
+            if self._stopping:
+                return
+            if self._clock.monotonic() - started > _HEALTHY_S:
+                pause = _BACKOFF_S_MIN
+            log.error("%s ended with status %d and is started again in %.1f s", self.name, status, pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _BACKOFF_S_MAX)
+            self.restarts += 1
+            await self._spawn()
+
+
+def python_module(module: str, *arguments: str | Path) -> list[str]:
+    """The command line that runs a module of this installation."""
+    return [sys.executable, "-m", module, *map(str, arguments)]
+
+
+def port_holder(port: int) -> str:
+    """Which process listens on a TCP port, as "name (pid N)"; "another process" where that cannot be told."""
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                inodes.add(f"socket:[{fields[9]}]")
+    for process in Path("/proc").glob("[0-9]*") if inodes else ():
+        try:
+            for descriptor in (process / "fd").iterdir():
+                if os.readlink(descriptor) in inodes:
+                    return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+        except OSError:
+            continue
+    return "another process"

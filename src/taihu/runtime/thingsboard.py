@@ -1,0 +1,83 @@
+"""The server's side of ThingsBoard's device API: what is answered to attribute requests, gateways and newcomers.
+
+Claiming a device is heard and acknowledged, and changes nothing: here a thing belongs to its project from the start.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from taihu.identity.directory import Directory
+from taihu.kernel.clock import Clock
+from taihu.kernel.errors import TaihuError
+from taihu.kernel.limits import Limits
+from taihu.things.mapping import thingsboard as api
+from taihu.things.mapping.errors import PayloadError
+from taihu.things.ports import Reading
+
+log = logging.getLogger("taihu.thingsboard")
+
+Answers = Sequence[tuple[str, bytes]]
+Newest = Callable[[str, str], dict[str, Reading]]
+
+PRIVATE = ("v1/devices/me/", "v1/gateway/", "/provision/")
+PROVISION_SPACE = "$provision"
+
+
+class ThingsBoardApi:
+    """Answers the requests of one node's devices."""
+
+    def __init__(self, directory: Directory, newest: Newest, clock: Clock, limits: Limits) -> None:
+        self._directory = directory
+        self._newest = newest
+        self._clock = clock
+        self._limits = limits
+
+    def answer(self, space: str, thing: str, gateway: bool, topic: str, payload: bytes) -> Answers:
+        """The answers to a message on a private topic; none for one that only brings readings.
+
+        Raises:
+            TaihuError: it cannot be read or may not be done; the connection lives on.
+        """
+        if topic.startswith(api.ATTRIBUTES_REQUEST):
+            number = api.parse_request_id(topic, api.ATTRIBUTES_REQUEST)
+            request = api.parse_attributes_request(payload)
+            everything = request.client_keys is None and request.shared_keys is None
+            client = self._values(space, thing, None if everything else request.client_keys or ())
+            return [(f"{api.ATTRIBUTES_RESPONSE}{number}", api.format_attributes_response(client, {}))]
+        if topic.startswith(api.RPC_REQUEST):
+            number = api.parse_request_id(topic, api.RPC_REQUEST)
+            return [(f"{api.RPC_RESPONSE}{number}", self._call(payload))]
+        if topic == api.PROVISION_REQUEST:
+            return [(api.PROVISION_RESPONSE, self._provision(payload))]
+        if gateway and topic == api.GATEWAY_CONNECT:
+            self._directory.adopt_thing(space, api.parse_gateway_connect(payload).device)
+        elif gateway and topic == api.GATEWAY_ATTRIBUTES_REQUEST:
+            wanted = api.parse_gateway_attributes_request(payload)
+            values = self._values(space, wanted.device, wanted.keys) if wanted.client else {}
+            return [(api.GATEWAY_ATTRIBUTES_RESPONSE, api.format_gateway_attributes_response(wanted, values))]
+        return []
+
+    def _values(self, project: str, thing: str, keys: Sequence[str] | None) -> dict[str, Any]:
+        newest = self._newest(project, thing)
+        return {name: reading.value for name, reading in newest.items() if keys is None or name in keys}
+
+    def _call(self, payload: bytes) -> bytes:
+        """A device's own call: clients ask for their limits by it, and we have nothing else to offer."""
+        request = api.parse_rpc_request(payload)
+        if request.method == api.SESSION_LIMITS:
+            return api.format_session_limits(self._limits.mqtt_packet_bytes_max, self._limits.mqtt_receive_maximum)
+        return api.format_rpc_response({"error": f"there is no method {request.method[:80]}"})
+
+    def _provision(self, payload: bytes) -> bytes:
+        """A newcomer with a join token as its provisioning secret becomes a thing with a token of its own."""
+        try:
+            request = api.parse_provision_request(payload)
+            name = request.device_name or ""
+            joined = self._directory.join(request.provision_device_secret, name, self._clock.now_ns())
+        except PayloadError as error:
+            return api.format_provision_failure(str(error))
+        except TaihuError as error:
+            log.warning("a device may not register itself: %s", error)
+            return api.format_provision_failure(str(error))
+        return api.format_provision_success(joined.token)

@@ -1,0 +1,143 @@
+"""The worker process: reads the journal into the history and answers questions about it.
+
+It may crash at any moment: its checkpoint moves with the history's own files, and the journal keeps what comes after.
+"""
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+from taihu.history.history import History
+from taihu.journal.reader import JournalReader
+from taihu.kernel.clock import Clock
+from taihu.kernel.config import Site
+from taihu.kernel.files import OsFiles
+from taihu.runtime import questions
+from taihu.runtime.link import Link, socket_path
+from taihu.runtime.paths import Paths
+from taihu.runtime.process import clock_of, run_until_signal, start_logging
+from taihu.things.batch import KIND_BATCH, decode_batch
+
+log = logging.getLogger("taihu.worker")
+
+_READ_BYTES = 4_194_304
+_QUERY_THREADS = 2
+_UPKEEP_S = 1.0
+_CONNECT_RETRY_S = 0.05
+
+
+class Worker:
+    """One worker, from start to stop."""
+
+    def __init__(self, site: Site, clock: Clock) -> None:
+        self._site = site
+        self._clock = clock
+        self._paths = Paths(site.data)
+        self._files = OsFiles()
+        self._reader = JournalReader(self._files, self._paths.journal)
+        self._definitions = questions.Definitions()
+        self._history = History(self._paths.history, self._files, clock, site.limits, self._definitions.of)
+        self._threads = ThreadPoolExecutor(_QUERY_THREADS, "query")
+        self._store = ThreadPoolExecutor(1, "store")
+        self._durable = 0
+        self._wake = asyncio.Event()
+        self._link: Link | None = None
+        self._stalled = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, or until the ingest process goes away."""
+        streams = await _connect(str(socket_path(self._site.data)), stop)
+        if streams is None:
+            return
+        reader, writer = streams
+        handlers = {
+            "durable": self._on_durable,
+            **{name: self._answers(question) for name, question in questions.QUESTIONS.items()},
+        }
+        self._link = Link(reader, writer, handlers)
+        self._link.note("checkpoint", self._progress())
+        serving = asyncio.create_task(self._link.run())
+        consuming = asyncio.create_task(self._consume())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({serving, consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (serving, consuming, stopping):
+            task.cancel()
+        results = await asyncio.gather(serving, consuming, stopping, return_exceptions=True)
+        await asyncio.get_running_loop().run_in_executor(self._store, self._history.close)
+        self._link.note("checkpoint", self._progress())
+        self._link.close()
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _on_durable(self, body: Any) -> None:
+        self._durable = max(self._durable, body)
+        self._wake.set()
+
+    def _answers(self, question: questions.Question) -> Any:
+        async def answer(body: Any) -> Any:
+            self._definitions.learn(body)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, question, self._history, body)
+
+        return answer
+
+    async def _consume(self) -> None:
+        """Follow the journal; between reads, let the history look after its files."""
+        loop = asyncio.get_running_loop()
+        position = self._history.checkpoint + 1
+        while True:
+            if position > self._durable:
+                self._wake.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_UPKEEP_S):
+                        await self._wake.wait()
+            position = await loop.run_in_executor(self._store, self._take, position)
+            if self._link is not None:
+                self._link.note("checkpoint", self._progress())
+
+    def _progress(self) -> dict[str, int]:
+        return {"position": self._history.checkpoint, "applied": self._history.applied}
+
+    def _take(self, position: int) -> int:
+        """Apply one read of the journal and do a step of upkeep; returns the next position."""
+        for record in self._reader.read(position, self._durable, _READ_BYTES):
+            if record.kind == KIND_BATCH:
+                self._history.apply(record.position, decode_batch(record.payload))
+            position = record.position + 1
+        self._history.pass_by(position - 1)
+        if self._history.due():
+            self._flush()
+        if position > self._durable:
+            self._history.maintain()
+        return position
+
+    def _flush(self) -> None:
+        try:
+            self._history.flush()
+        except OSError as error:
+            if not self._stalled:
+                log.error("the history cannot be written (%s); readings wait in the journal: free space", error)
+            self._stalled = True
+        else:
+            if self._stalled:
+                log.warning("the history can be written again")
+            self._stalled = False
+
+
+async def _connect(path: str, stop: asyncio.Event) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+    while not stop.is_set():
+        try:
+            return await asyncio.open_unix_connection(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            await asyncio.sleep(_CONNECT_RETRY_S)
+    return None
+
+
+def main(site: Site) -> None:
+    """Run the worker until a signal."""
+    start_logging("worker")
+    clock = clock_of(site)
+    run_until_signal(lambda stop: Worker(site, clock).run(stop))

@@ -1,0 +1,68 @@
+"""The demo's site: 17 houses with a meter, an inverter and a battery each, and the district that may read them."""
+
+import shutil
+from pathlib import Path
+
+from taihu.kernel.clock import format_iso
+from taihu.sim.district import HOUR_NS, HOUSES, START_NS, TIME_ZONE
+
+DISTRICT = "district"
+_MODELS = Path(__file__).parent / "models"
+_FIRST_HOUR = 36 * HOUR_NS  # the demo begins at noon of 1 August, with a day of measured hours behind it
+_THINGS = (
+    ("meter", "Main meter", "main_meter"),
+    ("pv", "PV inverter", "generator"),
+    ("battery", "Home battery", "storage"),
+)
+
+HOUSE_NAMES = tuple(f"house-{number:02d}" for number in range(1, HOUSES + 1))
+DEVICES = (*((house, thing) for house in HOUSE_NAMES for thing, _, _ in _THINGS), (DISTRICT, "grid"))
+
+
+def write_models(folder: Path) -> None:
+    """Put the Thing Models into the site folder."""
+    target = folder / "models"
+    target.mkdir(exist_ok=True)
+    for path in _MODELS.glob("*.json"):
+        shutil.copyfile(path, target / path.name)
+
+
+def site_text(ports: dict[str, int], speed: float) -> str:
+    """The demo's `site.toml`, for these ports and this speed of its clock."""
+    start = format_iso(START_NS + _FIRST_HOUR + HOUR_NS)
+    parts = [
+        f"""# Written by `taihu demo` at each start; changes here do not last.
+[site]
+name = "sierra-crest"
+title = "Sierra Crest district"
+timezone = "{TIME_ZONE}"
+
+[clock]
+start = {start}
+speed = {speed:g}
+
+[mqtt]
+port = {ports["mqtt"]}
+
+[http]
+port = {ports["http"]}
+
+[console]
+port = {ports["console"]}
+""",
+        _project(DISTRICT, "Sierra Crest district", (("grid", "Grid signal", "grid"),)),
+    ]
+    for number, house in enumerate(HOUSE_NAMES, 1):
+        parts.append(_project(house, f"House {number}", _THINGS))
+        parts.append(f'[[grant]]\nfrom = "{house}"\nto = "{DISTRICT}"\nrights = ["read"]\n')
+    return "\n".join(parts)
+
+
+def _project(name: str, title: str, things: tuple[tuple[str, str, str], ...]) -> str:
+    text = f'[[project]]\nname = "{name}"\ntitle = "{title}"\n'
+    for thing, thing_title, role in things:
+        text += f'\n[[project.thing]]\nname = "{thing}"\ntitle = "{thing_title}"\nmodel = "models/{thing}.tm.json"\n'
+        text += f'site = "{name}"\nrole = "{role}"\n'
+        if role in ("generator", "storage"):
+            text += 'parent = "meter"\n'
+    return text

@@ -1,0 +1,102 @@
+"""What a counter counted: increases between successive register values, across resets, wraps and meter swaps.
+
+An increase belongs to the span between two readings. Over a window it is shared in proportion to time where a span
+crosses the window's border, so that the increases over adjacent windows add up to the increase over both.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from taihu.things.property import Property
+
+FLAG_RESET = 1  # the register fell: it started again from zero
+FLAG_WRAP = 2  # the register fell from near `wrap`: it went round
+FLAG_SWAP = 4  # a meter was swapped within the span
+
+_WRAP_SHARE_MAX = 0.5  # a fall is a wrap when it means at most this share of the register's range, else a reset
+
+Floats = NDArray[np.float64]
+Times = NDArray[np.int64]
+Flags = NDArray[np.int8]
+
+
+class Swap(msgspec.Struct, frozen=True):
+    """A meter was replaced at `at` (UTC ns): the old one showed `old_final`, the new one began at `new_initial`.
+
+    Both are register values, before the transformer ratio. A reading at `at` itself is the new meter's.
+    """
+
+    at: int
+    old_final: float
+    new_initial: float
+
+
+def increases(
+    observed: ArrayLike, values: ArrayLike, definition: Property, swaps: Sequence[Swap] = ()
+) -> tuple[Floats, Flags]:
+    """What was counted up to each reading since the one before it, times the transformer ratio, and FLAG_*.
+
+    `observed` (UTC ns) must rise strictly; the first increase is 0, since nothing is known of what was before. A fall
+    is a wrap when the definition has one and the increase that means is the smaller part of its range; any other fall
+    is a reset, and the register's value since zero is the increase. Raises ValueError when times do not rise.
+    """
+    times = np.asarray(observed, np.int64)
+    register = np.asarray(values, np.float64)
+    if times.shape != register.shape or times.ndim != 1:
+        raise ValueError(f"times and values differ in shape: {times.shape} and {register.shape}")
+    if times.size > 1 and not (times[1:] > times[:-1]).all():
+        raise ValueError("times must rise strictly: sort the readings and drop superseded ones first")
+    grown, flags = np.zeros(times.size), np.zeros(times.size, np.int8)
+    if times.size > 1:
+        grown[1:], flags[1:] = _steps(register[:-1], register[1:], definition.wrap)
+        _apply_swaps(times, register, definition.wrap, sorted(swaps, key=lambda swap: swap.at), grown, flags)
+    return grown * definition.ratio, flags
+
+
+def increase_over(observed: ArrayLike, grown: ArrayLike, edges: ArrayLike) -> tuple[Floats, Floats]:
+    """The increase in each window between successive `edges` (UTC ns, rising), and its coverage from 0 to 1.
+
+    `grown` is what `increases` gives. A span that crosses an edge is shared in proportion to time. Coverage is the
+    share of the window between the first and the last reading; a window with none counted nothing that is known: its
+    increase is NaN (§3).
+    """
+    times, bounds = np.asarray(observed, np.int64), np.asarray(edges, np.int64)
+    if times.size == 0 or bounds.size < 2:
+        windows = max(bounds.size - 1, 0)
+        return np.full(windows, np.nan), np.zeros(windows)
+    origin = int(times[0])  # float64 holds nanoseconds of a few months, not of decades
+    known, asked = (times - origin).astype(np.float64), (bounds - origin).astype(np.float64)
+    total = np.interp(asked, known, np.cumsum(np.asarray(grown, np.float64)))
+    inside = np.clip(asked, known[0], known[-1])
+    coverage = np.diff(inside) / np.diff(asked)
+    return np.where(coverage > 0, np.diff(total), np.nan), coverage
+
+
+def _steps(before: Floats, after: Floats, wrap: float | None) -> tuple[Floats, Flags]:
+    step = after - before
+    fell = step < 0
+    grown = np.where(fell, after, step)
+    flags = np.where(fell, FLAG_RESET, 0).astype(np.int8)
+    if wrap is not None:
+        around = step + wrap
+        wrapped = fell & (around >= 0) & (around <= wrap * _WRAP_SHARE_MAX)
+        grown = np.where(wrapped, around, grown)
+        flags = np.where(wrapped, FLAG_WRAP, flags).astype(np.int8)
+    return np.maximum(grown, 0.0), flags
+
+
+def _apply_swaps(
+    times: Times, register: Floats, wrap: float | None, swaps: Sequence[Swap], grown: Floats, flags: Flags
+) -> None:
+    """Replace the increase of each span that holds swaps: old meter to its end, then each new one from its start."""
+    rows = np.searchsorted(times, [swap.at for swap in swaps], side="left")
+    for row in np.unique(rows[(rows > 0) & (rows < times.size)]):
+        within = [swap for swap, at in zip(swaps, rows, strict=True) if at == row]
+        starts = [register[row - 1], *(swap.new_initial for swap in within)]
+        ends = [*(swap.old_final for swap in within), register[row]]
+        parts, part_flags = _steps(np.array(starts, np.float64), np.array(ends, np.float64), wrap)
+        grown[row] = parts.sum()
+        flags[row] = np.bitwise_or.reduce(part_flags) | FLAG_SWAP

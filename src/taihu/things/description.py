@@ -1,0 +1,181 @@
+"""W3C Thing Descriptions: what a thing is and how to reach it, read from JSON and built when asked for.
+
+A thing is kept as its model's name and a small delta. Nothing of a description is stored.
+"""
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+import msgspec
+
+from taihu.kernel.clock import format_iso, parse_iso
+from taihu.kernel.ids import NameRefused, check_name
+from taihu.kernel.limits import DEFAULT, Limits
+from taihu.things.affordance import OP_WRITE, TAIHU, read_property, write_property
+from taihu.things.document import Json, Node, read_document
+from taihu.things.model import definitions, local_name, optional_properties
+from taihu.things.property import Property, Thing, ThingModel
+from taihu.things.structure import CONTEXT, check_structure, is_model
+
+_MQTT = "http://www.w3.org/2018/wot/mqtt#"
+_CONTENT_TYPE = "application/json"
+_MODEL_URN = "urn:taihu:model:"
+_PLACES = ("site", "building", "parent", "role")
+_MODEL_ONLY = ("forms", "tm:ref", "taihu:name")
+_KEPT_OF_MODEL = ("@type", "titles", "description", "descriptions", "support", "schemaDefinitions")
+
+
+def parse_description(
+    document: bytes | str | Json,
+    name: str = "",
+    models: Mapping[str, ThingModel] | None = None,
+    limits: Limits = DEFAULT,
+) -> Thing:
+    """The thing that a Thing Description describes; raises DescriptionError.
+
+    Args:
+        document: JSON.
+        name: what the thing is called here; else the document's `taihu:name` or title.
+        models: the Thing Models that a link of relation `type` may name; with another or none, all is in the delta.
+        limits: bounds on size, depth and number.
+
+    A title equal to the name is no title.
+    """
+    root = Node(read_document(document, limits))
+    if is_model(root):
+        root.fail("it is a Thing Model, not a Thing Description.", "Load it as a model.")
+    check_structure(root, limits, model=False)
+    name = _thing_name(root, name)
+    title = root.need("title", "").text()
+    model = (models or {}).get(_model_link(root))
+    given = {
+        key: read_property(key, node) for key, node in Node(root.value.get("properties", {}), "/properties").members()
+    }
+    return Thing(
+        name=name,
+        model="" if model is None else model.name,
+        title="" if title == name else title,
+        properties=given if model is None else _delta(root, given, model),
+        site=_place(root, "site"),
+        building=_place(root, "building"),
+        parent=_place(root, "parent"),
+        role=_place(root, "role"),
+        tags=root.optional("taihu:tags", Node.texts, ()),
+        groups=root.optional("taihu:groups", Node.texts, ()),
+        inferred=root.optional("taihu:inferred", Node.flag, False),
+        created_at=root.optional("created", lambda node: parse_iso(node.text()), 0),
+    )
+
+
+def build_description(
+    project: str, thing: Thing, model: ThingModel | None, base_href: str, mqtt_href: str = ""
+) -> Json:
+    """The Thing Description of a thing, as a new document; `parse_description` gives the thing back.
+
+    Args:
+        project: whose thing it is.
+        thing: the thing.
+        model: the model it names, or None where it has none.
+        base_href: address of the project's things in the HTTP API, without a slash at its end.
+        mqtt_href: address of the MQTT endpoint, such as `mqtt://host:1883`; empty leaves its forms out.
+
+    Actions and events of the model are in it as far as the model says how to reach them.
+    """
+    raw: Json = msgspec.json.decode(model.document) if model is not None and model.document else {}
+    address = f"{base_href}/{_quoted(thing.name)}"
+    document: Json = {
+        "@context": [CONTEXT, {"taihu": TAIHU, "mqv": _MQTT}],
+        "id": f"urn:taihu:{_quoted(project)}:{_quoted(thing.name)}",
+        "title": thing.title or thing.name,
+        "taihu:name": thing.name,
+        "securityDefinitions": {"bearer": {"scheme": "bearer", "in": "header", "format": "opaque"}},
+        "security": "bearer",
+    }
+    declared = Node(raw["@type"]).texts() if "@type" in raw else ()
+    types = [name for name in declared if not name.startswith("tm:")]
+    document |= {term: raw[term] for term in _KEPT_OF_MODEL if term in raw and term != "@type"}
+    document |= {"@type": types} if types else {}
+    document |= {f"taihu:{term}": getattr(thing, term) for term in _PLACES if getattr(thing, term)}
+    document |= {f"taihu:{term}": list(getattr(thing, term)) for term in ("tags", "groups") if getattr(thing, term)}
+    document |= {"taihu:inferred": True} if thing.inferred else {}
+    document |= {"created": format_iso(thing.created_at)} if thing.created_at else {}
+    document["links"] = _links(thing, base_href)
+    properties: Json = {}
+    for name, definition in definitions(thing, model).items():
+        own = {} if name in thing.properties else raw.get("properties", {}).get(name, {})
+        affordance = _affordance(definition, own)
+        topic = f"taihu/{project}/{thing.name}/{name}"
+        affordance["forms"] = _forms(definition, affordance, f"{address}/properties/{_quoted(name)}", mqtt_href, topic)
+        properties[name] = affordance
+    document |= {"properties": properties} if properties else {}
+    for term in ("actions", "events"):
+        reachable = {name: item for name, item in raw.get(term, {}).items() if _is_reachable(item)}
+        document |= {term: reachable} if reachable else {}
+    return document
+
+
+def _thing_name(root: Node, name: str) -> str:
+    named = root.get("taihu:name") or root.need("title", "")
+    try:
+        return check_name(name or named.text())
+    except NameRefused as error:
+        named.fail(error.message, 'Write "taihu:name", ' + error.remedy)
+
+
+def _place(root: Node, term: str) -> str:
+    return root.optional(f"taihu:{term}", Node.text, "")
+
+
+def _model_link(root: Node) -> str:
+    """The name of the model the thing says it is of, or empty."""
+    for link in root.value.get("links", ()):
+        if link.get("rel") == "type":
+            return local_name(link["href"])
+    return ""
+
+
+def _delta(root: Node, given: dict[str, Property], model: ThingModel) -> dict[str, Property]:
+    """What differs from the model; a thing has all that its model demands."""
+    missing = model.properties.keys() - given.keys()
+    if missing and (missing := missing - optional_properties(model)):
+        root.fail(f"the model {model.name} also has {min(missing)!r}.", "Add it, or leave out the link to the model.")
+    return {name: definition for name, definition in given.items() if model.properties.get(name) != definition}
+
+
+def _links(thing: Thing, base_href: str) -> list[Json]:
+    links: list[Json] = [{"rel": "collection", "href": base_href, "type": _CONTENT_TYPE}]
+    if thing.model:
+        links.append({"rel": "type", "href": _MODEL_URN + _quoted(thing.model), "type": "application/tm+json"})
+    if thing.parent:
+        links.append({"rel": "up", "href": f"{base_href}/{_quoted(thing.parent)}"})
+    return links
+
+
+def _affordance(definition: Property, raw: Json) -> Json:
+    """The affordance, with what only the model's document says of it, such as an object's schema."""
+    kept = {term: value for term, value in raw.items() if term not in _MODEL_ONLY}
+    merged = kept | write_property(definition)
+    if raw.get("type") == "array":
+        merged["type"] = "array"
+    return merged
+
+
+def _forms(definition: Property, affordance: Json, href: str, mqtt_href: str, topic: str) -> list[Json]:
+    hidden = affordance.get("writeOnly", False)
+    ops = ([] if hidden else ["readproperty"]) + ([OP_WRITE] if definition.writable else [])
+    forms: list[Json] = [{"href": href, "op": ops, "contentType": _CONTENT_TYPE}]
+    if definition.observable and not hidden:
+        observe = {"op": ["observeproperty", "unobserveproperty"], "contentType": _CONTENT_TYPE}
+        forms.append({"href": href, "subprotocol": "sse", **observe})
+        if mqtt_href:
+            forms.append({"href": f"{mqtt_href}/{quote(topic)}", "mqv:filter": topic, **observe})
+    return forms
+
+
+def _is_reachable(affordance: Json) -> bool:
+    forms = affordance.get("forms")
+    return bool(forms) and b"{{" not in msgspec.json.encode(forms)
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")

@@ -1,0 +1,140 @@
+"""A running door with an in-memory group commit, for clients that others wrote."""
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from taihu.doors.mqtt import MqttDoor, Source
+from taihu.kernel.clock import SystemClock
+from taihu.kernel.limits import Limits
+from taihu.protocols.mqtt.broker import Broker
+from taihu.protocols.mqtt.broker import Identity as IdentityPort
+from taihu.protocols.mqtt.packets import Connect
+from taihu.protocols.mqtt.reasons import Reason
+
+
+class Identity(NamedTuple):
+    space: str
+    key: str
+
+
+class OpenPolicy:
+    """Anybody may do nearly anything; `readings/...` is claimed; the user name `space:key` picks the project."""
+
+    def authenticate(self, connect: Connect, peer: str, certificate_name: str | None) -> IdentityPort | int:
+        if connect.username == "stranger":
+            return Reason.BAD_USER_NAME_OR_PASSWORD
+        space, _, key = (connect.username or certificate_name or "default").partition(":")
+        return Identity(space, key)
+
+    def may_publish(self, identity: IdentityPort, topic: str, retain: bool) -> int:
+        return Reason.NOT_AUTHORIZED if topic.startswith("forbidden/") else Reason.SUCCESS
+
+    def may_subscribe(self, identity: IdentityPort, topic_filter: str) -> int:
+        return Reason.UNSPECIFIED_ERROR if topic_filter.endswith("nosubscribe") else Reason.SUCCESS
+
+    def claim(self, identity: IdentityPort, topic: str) -> object | None:
+        return topic if topic.startswith("readings/") else None
+
+
+class MemoryPipeline:
+    """A group commit whose disk is a list; a group starts in the next turn of the loop."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.full = False
+        self.broker = broker
+        self.readings: list[tuple[object, bytes]] = []
+        self.log: list[bytes] = []
+        self.waiting: dict[Source, None] = {}
+        self.paused: dict[Source, None] = {}
+
+    def submit(self, source: Source, size: int = 0) -> None:
+        if not self.waiting:
+            asyncio.get_running_loop().call_soon(self._commit)
+        self.waiting[source] = None
+
+    def pause(self, source: Source) -> None:
+        self.paused[source] = None
+
+    def make_room(self) -> None:
+        self.full = False
+        paused, self.paused = self.paused, {}
+        for source in paused:
+            source.resume()
+
+    def _commit(self) -> None:
+        group, self.waiting = list(self.waiting), {}
+        for source in group:
+            self.readings += source.take()
+        self.log += [msgspec.msgpack.encode(event) for event in self.broker.take_log()]
+        for source in group:
+            source.committed()
+
+
+class Running:
+    """A door in a thread of its own, for blocking clients."""
+
+    def __init__(self, limits: Limits, tls: ssl.SSLContext | None) -> None:
+        self.limits = limits
+        self.tls = tls
+        self.broker = Broker(OpenPolicy(), limits, iter(f"id{n}" for n in range(1_000_000)).__next__)
+        self.pipeline = MemoryPipeline(self.broker)
+        self.host = "127.0.0.1"
+        self.port = self.websocket_port = self.tls_port = 0
+        self.door: MqttDoor
+        self.loop: asyncio.AbstractEventLoop
+        self._stop: asyncio.Event
+        ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(ready)))
+        self._thread.start()
+        assert ready.wait(10)
+
+    async def _run(self, ready: threading.Event) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self.door = MqttDoor(self.broker, self.pipeline, SystemClock(), self.limits)
+        _, self.port = await self.door.listen(self.host, 0)
+        _, self.websocket_port = await self.door.listen(self.host, 0, websocket=True)
+        if self.tls is not None:
+            _, self.tls_port = await self.door.listen(self.host, 0, ssl=self.tls)
+        ready.set()
+        await self._stop.wait()
+        await self.door.close()
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        """Run `function` in the door's loop and return its result."""
+
+        async def run() -> Any:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Running]]:
+    """Starts doors; all are stopped at the end."""
+    started: list[Running] = []
+
+    def start_one(limits: Limits | None = None, tls: ssl.SSLContext | None = None) -> Running:
+        started.append(Running(limits or Limits(), tls))
+        return started[-1]
+
+    yield start_one
+    for each in started:
+        each.stop()
+
+
+@pytest.fixture
+def running(start: Callable[..., Running]) -> Running:
+    """A door with the default limits."""
+    return start()

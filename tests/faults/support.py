@@ -1,0 +1,299 @@
+"""A real node in processes of its own, and senders that remember what was acknowledged to them."""
+
+import asyncio
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from taihu.identity.principal import CredentialKind
+from taihu.kernel.clock import NS_PER_S, SystemClock
+from taihu.kernel.config import load_site
+from taihu.kernel.errors import TaihuError
+from taihu.protocols.mqtt.client import Client, State
+from taihu.protocols.mqtt.packets import Puback
+from taihu.runtime.run import Supervisor
+
+CLOCK = SystemClock()
+LONG = bool(os.environ.get("TAIHU_LONG_FAULTS"))
+PROJECT = "plant"
+_START_S = 30.0
+_READ_BYTES = 262_144
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+class Answer(msgspec.Struct):
+    """An HTTP answer; `body` is its JSON."""
+
+    status: int
+    body: Any
+
+
+class LiveNode:
+    """A site folder and its two processes, each of which can be killed and started alone."""
+
+    def __init__(
+        self,
+        folder: Path,
+        things: list[str],
+        limits: dict[str, float] | None = None,
+        *,
+        node: str = "",
+        project: str = "",
+        mqtt: str = "",
+    ) -> None:
+        self.folder = folder
+        self.mqtt_port, self.http_port = free_port(), free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [f"{name} = {value}" for name, value in (limits or {}).items()]
+        things_text = "".join(f'[[project.thing]]\nname = "{name}"\n' for name in things)
+        text = (
+            f"[node]\n{node}\n[mqtt]\nport = {self.mqtt_port}\n{mqtt}\n[http]\nport = {self.http_port}\n[limits]\n"
+            + "\n".join(lines)
+            + f'\n[[project]]\nname = "{PROJECT}"\n{project}\n{things_text}'
+        )
+        (folder / "site.toml").write_text(text)
+        self.site = load_site(folder)
+        self.tokens: dict[str, str] = {}
+        supervisor = Supervisor(self.site)
+        directory = supervisor.prepare()
+        try:
+            for name in things:
+                _, self.tokens[name] = directory.issue_token(CredentialKind.THING, PROJECT, name, by="test")
+            _, self.operator = directory.issue_token(CredentialKind.OPERATOR, PROJECT, by="test")
+        finally:
+            directory.close()
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, *names: str) -> None:
+        """Start the named processes (both without a name) and return once the doors are open."""
+        ready = self.site.data / "node.json"
+        for name in names or ("ingest", "worker"):
+            if name == "ingest":
+                ready.unlink(missing_ok=True)
+            with (self.folder / f"{name}.log").open("ab") as log:
+                self.processes[name] = subprocess.Popen(
+                    [sys.executable, "-m", "taihu.runtime", name, str(self.folder)], stdout=log, stderr=log
+                )
+        until = CLOCK.monotonic() + _START_S
+        while not ready.exists():
+            if self.processes["ingest"].poll() is not None or CLOCK.monotonic() > until:
+                raise AssertionError(f"ingest did not start:\n{self.log('ingest')[-4000:]}")
+            _pause(0.02)
+
+    def running(self, name: str) -> bool:
+        """Whether the process lives."""
+        process = self.processes.get(name)
+        return process is not None and process.poll() is None
+
+    def kill(self, *names: str) -> None:
+        """`kill -9`; ends the worker too when ingest goes, since it leaves by itself then."""
+        for name in names:
+            self.processes[name].kill()
+        for name in names:
+            self.processes[name].wait(20)
+        if "ingest" in names and self.processes["worker"].poll() is None:
+            self.processes["worker"].wait(20)
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.processes[name].send_signal(number)
+
+    def stop(self) -> None:
+        """An orderly stop; whatever hangs is killed and told of."""
+        hung = []
+        for name in ("worker", "ingest"):
+            process = self.processes.get(name)
+            if process is None:
+                continue
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(20)
+                hung.append(name)
+        assert not hung, f"{hung} did not stop:\n{self.log(hung[0])[-4000:]}"
+
+    def log(self, name: str) -> str:
+        """What the process wrote to stderr, over all its lives."""
+        path = self.folder / f"{name}.log"
+        return path.read_text("utf-8", "replace") if path.exists() else ""
+
+    def log_lines(self, name: str, pattern: str) -> list[str]:
+        """The lines of a process's log that match."""
+        return [line for line in self.log(name).splitlines() if re.search(pattern, line)]
+
+    def rss_bytes(self, name: str = "ingest") -> int:
+        """Resident memory of a process."""
+        fields = Path(f"/proc/{self.processes[name].pid}/statm").read_text().split()
+        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, token: str | None = None, **headers: str
+    ) -> Answer:
+        """One HTTP request, as the project's operator unless a token is given."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=60)
+        given = {"Authorization": f"Bearer {self.operator if token is None else token}"}
+        given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            connection.request(method, path, body=body, headers=given)
+            answer = connection.getresponse()
+            data = answer.read()
+            kind = answer.headers.get_content_subtype()
+            return Answer(answer.status, msgspec.json.decode(data) if "json" in kind else data)
+        finally:
+            connection.close()
+
+    def get(self, path: str, token: str | None = None, **parameters: Any) -> Answer:
+        """GET a path below /api/v1."""
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        return self.ask("GET", f"/api/v1{path}{query}", token=token)
+
+    def status(self) -> dict[str, Any]:
+        """The node's own counters."""
+        answer = self.get("/node")
+        assert answer.status == 200, answer
+        return dict(answer.body)
+
+    def settle(self, timeout_s: float = 60.0) -> None:
+        """Return when the history has taken over everything that the journal has."""
+        until = CLOCK.monotonic() + timeout_s
+        while True:
+            status = self.status()
+            if status["worker"] == "running" and status["history_position"] >= status["journal_position"]:
+                return
+            if CLOCK.monotonic() > until:
+                raise AssertionError(f"the history does not catch up: {status}\n{self.log('worker')[-4000:]}")
+            _pause(0.05)
+
+    def history(self, thing: str, name: str, start: int, end: int) -> list[dict[str, Any]]:
+        """Every reading of a range."""
+        answer = self.get(
+            f"/projects/{PROJECT}/history", thing=thing, property=name, start=start, end=end, limit=1_000_000
+        )
+        assert answer.status == 200, answer
+        return list(answer.body["readings"])
+
+
+class Sender:
+    """A device that floods `{"ts": ..., "id": n}` at QoS 1 and remembers which were acknowledged.
+
+    What was not is sent again after each reconnect, as MQTT has it.
+    """
+
+    def __init__(self, node: LiveNode, thing: str, *, in_flight: int = 200, first: int = 0) -> None:
+        self.thing = thing
+        self.acked: set[int] = set()
+        self.sent = first
+        self.first = first
+        self.connects = 0
+        self.base_ms = CLOCK.now_ns() // 1_000_000 - 7_200_000
+        self._port = node.mqtt_port
+        self._in_flight = in_flight
+        self._pending: dict[int, int] = {}
+        self._client = Client(
+            f"sender-{thing}", username=node.tokens[thing], clean_start=False, in_flight_max=in_flight, keep_alive=30
+        )
+
+    @property
+    def start_ns(self) -> int:
+        """The time of the first message."""
+        return (self.base_ms + self.first) * 1_000_000
+
+    @property
+    def end_ns(self) -> int:
+        """Just after the time of the last."""
+        return (self.base_ms + self.sent) * 1_000_000
+
+    async def run(self, stop: asyncio.Event, messages_max: int = 1_000_000) -> None:
+        """Flood until `stop`, then wait for the last acknowledgements."""
+        while not (stop.is_set() or self.sent - self.first >= messages_max) or self._pending:
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            except OSError:
+                await asyncio.sleep(0.02)
+                continue
+            try:
+                await self._serve(reader, writer, stop, messages_max)
+            except (OSError, TaihuError):
+                pass
+            finally:
+                self._client.connection_lost()
+                writer.close()
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stop: asyncio.Event, messages_max: int
+    ) -> None:
+        client = self._client
+        client.connect(CLOCK.monotonic())
+        writer.write(client.take_output())
+        while True:
+            data = await asyncio.wait_for(reader.read(_READ_BYTES), 30)
+            if not data:
+                raise ConnectionResetError
+            for packet in client.receive(data, CLOCK.monotonic()):
+                if isinstance(packet, Puback):
+                    assert packet.reason < 0x80, packet
+                    self.acked.add(self._pending.pop(packet.packet_id))
+            if client.state is State.CONNECTED:
+                more = not stop.is_set()
+                while more and len(self._pending) < self._in_flight and self.sent - self.first < messages_max:
+                    self._publish()
+            if not self._pending:
+                return
+            writer.write(client.take_output())
+            await writer.drain()
+
+    def _publish(self) -> None:
+        payload = b'{"ts":%d,"id":%d}' % (self.base_ms + self.sent, self.sent)
+        self._pending[self._client.publish("v1/devices/me/telemetry", payload, qos=1)] = self.sent
+        self.sent += 1
+
+
+def check_exactly_once(node: LiveNode, senders: list[Sender]) -> None:
+    """Every acknowledged id is read back through the history API exactly once, at its own time (§4)."""
+    for sender in senders:
+        readings = node.history(sender.thing, "id", sender.start_ns, sender.end_ns)
+        counts = Counter(int(reading["value"]) for reading in readings)
+        lost = sorted(sender.acked - counts.keys())
+        twice = [number for number, count in counts.items() if count > 1]
+        assert not lost, f"{sender.thing}: {len(lost)} of {len(sender.acked)} acked are lost: {lost[:5]}..{lost[-5:]}"
+        assert not twice, f"{sender.thing}: {len(twice)} twice: {twice[:5]}"
+        assert counts.keys() <= set(range(sender.first, sender.sent)), "readings nobody sent"
+        wrong = [each for each in readings if each["observed_at"] != (sender.base_ms + int(each["value"])) * 1_000_000]
+        assert not wrong, f"{sender.thing}: {wrong[:3]}"
+
+
+def wait_until(condition: Any, what: str, timeout_s: float = 30.0) -> None:
+    """Return when `condition()` holds; fails after `timeout_s`."""
+    until = CLOCK.monotonic() + timeout_s
+    while not condition():
+        if CLOCK.monotonic() > until:
+            raise AssertionError(f"never: {what}")
+        _pause(0.02)
+
+
+def _pause(seconds: float) -> None:
+    import time
+
+    time.sleep(seconds)
+
+
+NS_PER_MS = NS_PER_S // 1000

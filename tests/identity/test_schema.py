@@ -1,0 +1,96 @@
+"""§14: every released version of the metadata opens in this one, and a newer one is refused."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect
+
+from taihu.identity.directory import Directory
+from taihu.identity.principal import CredentialKind, Grant
+from taihu.identity.schema import MIGRATIONS, NewerStore, metadata
+from taihu.identity.store import Store
+from taihu.kernel.clock import SimClock
+from taihu.kernel.errors import RefusedError
+from taihu.things.property import Kind
+
+DATA = Path(__file__).parent.parent / "data"
+
+
+def load(sample: Path, path: Path) -> Path:
+    connection = sqlite3.connect(path)
+    connection.executescript(sample.read_text())
+    connection.close()
+    return path
+
+
+def test_every_version_has_a_sample() -> None:
+    versions = range(1, len(MIGRATIONS) + 1)
+    assert [(DATA / f"metadata_v{version}" / "metadata.sql").is_file() for version in versions] == [
+        True for _ in versions
+    ]
+
+
+def test_version_1_opens(tmp_path: Path) -> None:
+    path = load(DATA / "metadata_v1" / "metadata.sql", tmp_path / "metadata.db")
+    clock = SimClock()
+    directory = Directory(path, clock)
+    house = directory.project("house-01")
+    assert house and (house.title, house.timezone) == ("House 1", "Asia/Shanghai")
+    assert directory.limits("house-01").join_things_max == 5
+    assert [thing.name for thing in directory.things("house-01")] == ["main", "newcomer", "sub"]
+    main = directory.thing("house-01", "main")
+    assert main and (main.role, main.tags, main.groups) == ("main_meter", ("electricity",), ("g1",))
+    definitions = directory.definitions("house-01", "sub") or {}
+    assert set(definitions) == {"power", "energy", "mode"}
+    assert (definitions["energy"].kind, definitions["energy"].ratio) == (Kind.COUNTER, 40.0)
+    newcomer = directory.thing("house-01", "newcomer")
+    assert newcomer and newcomer.inferred and newcomer.properties["volt"].inferred
+    kinds = {number: directory.principal(f"sample-token-{number}") for number in range(1, 7)}
+    assert {number: principal.kind for number, principal in kinds.items() if principal} == {
+        1: CredentialKind.THING,
+        2: CredentialKind.JOIN,
+        3: CredentialKind.OPERATOR,
+        5: CredentialKind.ADMIN,
+        6: CredentialKind.THING,
+    }
+    grant = directory.grants_to("district")[0]
+    assert grant == Grant(from_project="house-01", to_project="district", things=("ma*",), created_at=grant.created_at)
+    assert len(directory.audit()) == 14
+    directory.join("sample-token-2", "second", clock.now_ns())
+    directory.close()
+
+
+def test_the_migrated_tables_are_those_the_code_uses(tmp_path: Path) -> None:
+    store = Store(tmp_path / "metadata.db")
+    with store.transaction() as connection:
+        found = inspect(connection)
+        assert set(found.get_table_names()) == set(metadata.tables)
+        for name, table in metadata.tables.items():
+            columns = {column["name"]: (str(column["type"]), column["nullable"]) for column in found.get_columns(name)}
+            wanted = {
+                column.name: (str(column.type.compile(connection.dialect)), bool(column.nullable))
+                for column in table.columns
+            }
+            assert columns == wanted
+            assert found.get_pk_constraint(name)["constrained_columns"] == [column.name for column in table.primary_key]
+            assert {index["name"] for index in found.get_indexes(name)} == {index.name for index in table.indexes}
+    store.close()
+
+
+def test_a_newer_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.db"
+    Directory(path, SimClock()).close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE schema_version SET version = 99")
+    connection.commit()
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(NewerStore, match="version 99"):
+        Directory(path, SimClock())
+    assert path.read_bytes() == before
+
+
+def test_a_reader_does_not_make_a_store(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="no metadata"):
+        Directory(tmp_path / "metadata.db", SimClock(), read_only=True)
