@@ -18,7 +18,7 @@ from taihu.kernel.clock import SystemClock
 from taihu.kernel.config import load_site
 from taihu.runtime.paths import Paths
 from taihu.runtime.run import Supervisor
-from taihu.things.description import parse_model
+from taihu.things.model import parse_model
 from taihu.things.property import Thing
 
 PROJECT = "bench"

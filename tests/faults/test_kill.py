@@ -13,6 +13,7 @@ LIMITS = {
     "journal_retention_s": 1,
     "flush_rows": 2_000,
     "flush_s": 1.0,
+    "snapshot_s": 0.5,
 }
 THINGS = ["pump", "fan", "oven"]
 VICTIMS = (("ingest",), ("worker",), ("ingest", "worker"))

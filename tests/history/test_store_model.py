@@ -33,7 +33,12 @@ numbers = st.one_of(
     st.floats(-1e100, 1e100),
 )
 any_value = st.one_of(
-    numbers, st.integers(-(2**70), 2**70), st.booleans(), st.none(), st.text(max_size=3), st.lists(st.integers(0, 9))
+    numbers,
+    st.integers(-(2**63), 2**64 - 1),
+    st.booleans(),
+    st.none(),
+    st.text(max_size=3),
+    st.lists(st.integers(0, 9)),
 )
 times = st.integers(0, 12).map(lambda step: T0 + step * 1_000_000_123)
 
@@ -41,10 +46,10 @@ times = st.integers(0, 12).map(lambda step: T0 + step * 1_000_000_123)
 @st.composite
 def batches(draw: st.DrawFn) -> dict[str, Any]:
     chosen = draw(st.lists(st.sampled_from(PROPERTIES), min_size=1, max_size=3, unique=True))
-    values = [draw(st.sampled_from([numbers, st.integers(-(2**63), 2**63 - 1), st.booleans(), any_value])) for _ in chosen]
-    rows = draw(
-        st.lists(st.tuples(st.sampled_from(THINGS), times, st.tuples(*values)), min_size=1, max_size=8)
-    )
+    values = [
+        draw(st.sampled_from([numbers, st.integers(-(2**63), 2**63 - 1), st.booleans(), any_value])) for _ in chosen
+    ]
+    rows = draw(st.lists(st.tuples(st.sampled_from(THINGS), times, st.tuples(*values)), min_size=1, max_size=8))
     return {
         "rows": rows,
         "properties": chosen,

@@ -94,3 +94,4 @@ def test_a_newer_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
 def test_a_reader_does_not_make_a_store(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="no metadata"):
         Directory(tmp_path / "metadata.db", SimClock(), read_only=True)
+    assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ import click
 
 from taihu.cli.client import NodeClient, connect
 from taihu.cli.output import MISSING, show, show_json, time_text
+from taihu.kernel.errors import RefusedError
 
 _json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
@@ -119,6 +120,7 @@ def token() -> None:
     type=click.Choice(["thing", "join", "operator", "viewer"]),
     help="What it opens.  [default: thing when one is named, else operator]",
 )
+@click.option("--create", is_flag=True, help="Create the thing if there is none of its name.")
 @click.option("--label", default="", help="A note of what it is for.")
 @click.option("--expires", help="When it ends: ISO 8601 with an offset.  [default: never]")
 @click.option("--things-max", type=click.IntRange(0), help="A join token's things in all.  [default: join_things_max]")
@@ -134,6 +136,7 @@ def token_issue(
     project: str,
     thing: str | None,
     kind: str | None,
+    create: bool,
     label: str,
     expires: str | None,
     things_max: int | None,
@@ -142,6 +145,8 @@ def token_issue(
 ) -> None:
     """Make a token of PROJECT, or of one THING of it. It is shown this once."""
     limits = {"join_things_max": things_max, "join_things_per_minute_max": per_minute_max}
+    if create and thing:
+        _create_thing(to, project, thing)
     answer = to.act(
         "token-issue",
         project=project,
@@ -267,6 +272,14 @@ def grant_remove(to: Administration, source: str, target: str, as_json: bool) ->
     """End the grant from the project FROM to the project TO."""
     answer = to.act("grant-remove", **{"from": source, "to": target})
     _done(answer, as_json, f"{target} may no longer read {source}.")
+
+
+def _create_thing(to: Administration, project: str, thing: str) -> None:
+    try:
+        to.act("thing-create", project=project, name=thing)
+    except RefusedError as error:
+        if getattr(error, "problem", error.code) != "exists":
+            raise
 
 
 def _done(answer: Any, as_json: bool, sentence: str) -> None:

@@ -24,9 +24,13 @@ class NodeAway(TransientError):
 
 
 class NodeRefused(RefusedError):
-    """The node says no; message and remedy are its own."""
+    """The node says no; message, remedy and `problem`, its code for the reason, are its own."""
 
     code = "node-refused"
+
+    def __init__(self, message: str, remedy: str, problem: str) -> None:
+        super().__init__(message, remedy)
+        self.problem = problem
 
 
 class NodeClient:
@@ -98,10 +102,10 @@ def connect(url: str | None, token: str | None, site: Path | None) -> NodeClient
 
         data = load_site(site).data
         try:
-            host, port = msgspec.json.decode((data / "node.json").read_bytes())["http"]
+            host, port = msgspec.json.decode((data / "node.json").read_bytes(), type=_Addresses).http
             token = token or (data / "admin.token").read_text().strip()
-        except (OSError, msgspec.DecodeError, KeyError, ValueError):
-            raise NodeAway(f"No node runs on {site}.", f"Start it with: taihu run {site}") from None
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            raise NodeAway(f"No node runs on {site.absolute()}.", f"Start it with: taihu run {site}") from None
         host = f"[{host}]" if ":" in host else host
         url = url or f"http://{host}:{port}"
     if not token:
@@ -122,6 +126,12 @@ def node_options(command: Callable[..., None]) -> Callable[..., None]:
         command(node=connect(url, token, site), **others)
 
     return with_node
+
+
+class _Addresses(msgspec.Struct):
+    """What a running node writes into `data/node.json`."""
+
+    http: tuple[str, int]
 
 
 def _target(path: tuple[str, ...], query: dict[str, str | int | list[str] | None]) -> str:
@@ -148,5 +158,5 @@ def _refusal(status: int, body: bytes) -> RefusedError | TransientError | Remote
     if status == 503:
         return NodeAway(message, remedy)
     if 400 <= status < 500:
-        return NodeRefused(message, remedy)
+        return NodeRefused(message, remedy, str(problem.get("type", "")).rpartition(":")[2])
     return RemoteError(message, remedy)

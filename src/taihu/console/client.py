@@ -68,7 +68,7 @@ class NodeClient:
 
     async def things(self, project: str, after: str, limit: int) -> tuple[tuple[Thing, ...], bool]:
         """A project's things by name, from the first after `after`, and whether there may be more."""
-        answer = await self._get(f"{_path(project)}/things", ThingsAnswer, limit=limit, **({"after": after} if after else {}))
+        answer = await self._get(f"{_path(project)}/things", ThingsAnswer, limit=limit, after=after)
         return (answer.things, bool(answer.next)) if answer else ((), False)
 
     async def values(self, project: str, things: tuple[str, ...] = ()) -> tuple[Newest, ...]:
@@ -101,7 +101,9 @@ class NodeClient:
         try:
             return msgspec.json.decode(answer.content, type=shape)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise NodeAway(f"The node's answer to {path} is not understood: {error}.", "Is it of another version?") from None
+            raise NodeAway(
+                f"The answer to {path} is not understood: {error}.", "Is the node of another version?"
+            ) from None
 
 
 def _path(project: str) -> str:

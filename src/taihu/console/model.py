@@ -13,7 +13,7 @@ HOUSE_THINGS = (METER, PV, BATTERY)
 
 
 class View(msgspec.Struct, frozen=True):
-    """What was read of one project: a page of its things and their newest values; `more` when there are further things."""
+    """A page of a project's things and their newest values; `more` when there are further things."""
 
     project: Project
     things: tuple[Thing, ...]

@@ -1,10 +1,11 @@
-"""One poller for all browser sessions: asks the node once a second while anybody watches, and backs off when it is away."""
+"""One poller for all browser sessions: asks the node each second while anybody watches, and backs off from one away."""
 
 import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from itertools import islice
 from typing import Protocol
 
 import msgspec
@@ -55,7 +56,7 @@ class Link(StrEnum):
 class Snapshot(msgspec.Struct, frozen=True):
     """What is known at one moment. While the node is away the rest stays as it was; `away_s` says for how long.
 
-    `hours` is None until the history has answered once. `views` holds the pages of things that are being watched.
+    `hours` is None until the history has answered once. `views` holds the pages of things that are read.
     """
 
     link: Link = Link.STARTING
@@ -66,16 +67,15 @@ class Snapshot(msgspec.Struct, frozen=True):
     hours: tuple[Hour, ...] | None = None
 
 
-Listener = Callable[[Snapshot], None]
-
-
 class Poller:
-    """Reads the node for everybody who listens; with no listener the node is left alone."""
+    """Reads the node for everybody who watches, and tells each snapshot; while nobody does the node is left alone."""
 
-    def __init__(self, source: Source, clock: Clock) -> None:
+    def __init__(self, source: Source, clock: Clock, tell: Callable[[Snapshot], None]) -> None:
         self._source = source
         self._clock = clock
-        self._listeners: list[Listener] = []
+        self._listener = tell
+        self._watchers = 0
+        self._wake = asyncio.Event()
         self._places: Counter[Place] = Counter()
         self._slots = asyncio.Semaphore(CONNECTIONS_MAX)
         self._failures = 0
@@ -85,17 +85,22 @@ class Poller:
         self._hours_ns = 0
         self.snapshot = Snapshot()
 
-    def listen(self, listener: Listener, place: Place | None = None) -> Callable[[], None]:
-        """Call `listener` with every snapshot until the returned function is called.
+    def watch(self, place: Place | None = None) -> Callable[[], None]:
+        """Begin to read for one more session, until the returned function is called.
 
         `place` asks for a further page of things; at most PAGES_MAX are read for all sessions together.
         """
-        self._listeners.append(listener)
+        if not self._watchers:  # what was known then is not known now
+            self.snapshot = Snapshot()
+            self._heard_s = self._clock.monotonic()
+            self._hours_s = self._heard_s - _HOURS_LATEST_S
+        self._watchers += 1
+        self._wake.set()
         if place is not None:
             self._places[place] += 1
 
         def leave() -> None:
-            self._listeners.remove(listener)
+            self._watchers -= 1
             if place is not None:
                 self._places[place] -= 1
 
@@ -104,13 +109,14 @@ class Poller:
     async def run(self) -> None:
         """Poll until cancelled."""
         while True:
+            await self._wake.wait()
             await self.tick()
             await asyncio.sleep(TICK_S)
+            if not self._watchers:
+                self._wake.clear()
 
     async def tick(self) -> None:
-        """One step: ask if somebody listens and it is time, and tell how things stand."""
-        if not self._listeners:
-            return
+        """One step: ask if it is time to, and tell how things stand."""
         if self._clock.monotonic() >= self._due_s:
             await self._ask()
         elif self._failures:
@@ -145,15 +151,15 @@ class Poller:
 
     def _tell(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        for listener in list(self._listeners):
-            listener(snapshot)
+        self._listener(snapshot)
 
     async def _read(self) -> tuple[Page, dict[Place, View]]:
         status = await self._source.status()
         projects = (await self._source.projects())[:PROJECTS_MAX]
         names = {project.name: project for project in projects}
         places = [(project.name, "") for project in projects]
-        places += [place for place, count in self._places.items() if count > 0 and place[1] and place[0] in names][:PAGES_MAX]
+        further = (place for place, count in self._places.items() if count > 0 and place[1] and place[0] in names)
+        places += islice(further, PAGES_MAX)
         views = await asyncio.gather(*(self._view(names[name], after) for name, after in places))
         return page_of(status, views[: len(projects)]), dict(zip(places, views, strict=True))
 

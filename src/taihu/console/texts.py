@@ -52,7 +52,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "chart_partial": ("incomplete hour", "不完整的小时"),
     "chart_missing": ("no data", "无数据"),
     "chart_coverage": ("known {percent} %", "已知 {percent}%"),
-    "chart_empty": ("No complete hour yet. The first appears when an hour has ended.", "还没有完整的小时，一小时结束后即会出现。"),
+    "chart_empty": (
+        "No complete hour yet. The first appears when an hour has ended.",
+        "还没有完整的小时，一小时结束后即会出现。",
+    ),
     "chart_waiting": ("Reading the history …", "正在读取历史数据……"),
     # data strip
     "acked": ("Messages acknowledged", "已确认报文"),
@@ -66,6 +69,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "late": ("late", "迟到"),
     "silent": ("silent", "静默"),
     "never": ("never heard", "从未上报"),
+    "never_short": ("never", "从未"),
     # houses
     "houses": ("Houses", "住宅"),
     "house": ("House {number}", "{number} 号住宅"),
@@ -88,7 +92,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "measured": ("measured", "实测"),
     "modelled": ("modelled", "模型"),
     "synthetic": ("synthetic", "合成"),
-    "legend_measured": ("hourly load and PV energy, grid intensity", "每小时用电量、光伏电量与电网碳强度"),
+    "legend_measured": ("hourly load and PV energy", "每小时用电量与光伏电量"),
     "legend_modelled": (
         "batteries, and with them each hour's net energy",
         "电池，以及含电池的每小时净电量",

@@ -118,7 +118,9 @@ def _sources(store: Store, scan: Scan, chosen: Chosen, columns: str, condition: 
     """SELECTs over the files, those whose property has the same forms together, and their parameters."""
     selects: list[str] = []
     values: list[Any] = []
-    for (_, forms), group in groupby(chosen, key=lambda item: (item[0].table.id, forms_of(*item, scan.property))):
+    for (_, forms), group in groupby(
+        chosen, key=lambda item: (item[0].table.id, forms_of(item[0], item[1], scan.property))
+    ):
         clause, bound = where_clause(scan, forms)
         value = any_number_expression(forms)
         # Column names passed `check_column`; all else is bound.
@@ -134,7 +136,7 @@ def _plain(cursor: Any, store: Store, scan: Scan, chosen: Chosen, spans: Sequenc
         return []
     union = " UNION ALL ".join(selects)
     rows: list[tuple[Any, ...]] = cursor.execute(
-        f"{_TOTALS} ({union}) WHERE value IS NOT NULL GROUP BY thing",  # noqa: S608 (built of checked names)
+        f"{_TOTALS} ({union}) WHERE value IS NOT NULL GROUP BY thing",
         values,
     ).fetchall()
     return rows

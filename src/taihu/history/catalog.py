@@ -88,7 +88,7 @@ class Catalog:
         What was written before a restart is remembered only as the newest time of the whole project.
         """
         newest = self._newest_of(project, int(frame.thing.max(initial=-1)))
-        return (frame.observed <= newest[frame.thing]) & (frame.flags & FLAG_STAMPED == 0)
+        return np.asarray((frame.observed <= newest[frame.thing]) & (frame.flags & FLAG_STAMPED == 0))
 
     def remember(self, project: str, frame: Frame) -> None:
         """Note each thing's newest time in rows sorted by thing, once they are flushed."""

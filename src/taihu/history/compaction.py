@@ -10,7 +10,6 @@ from typing import Any
 import duckdb
 
 from taihu.history.layout import (
-    COPY_OPTIONS,
     REST_SHARE,
     SYSTEM_COLUMNS,
     check_column,
@@ -159,7 +158,9 @@ def _united(cursor: duckdb.DuckDBPyConnection, paths: list[str], base: str, form
         quoted = f'"{check_column(form)}"'
         if form in decimals:
             small = f"abs(CAST({quoted} AS DOUBLE)) < {bound!r}"
-            fine.append(f"CASE WHEN {small} THEN CAST({quoted} AS DECIMAL(18, {places})) END" if form != target else quoted)
+            fine.append(
+                f"CASE WHEN {small} THEN CAST({quoted} AS DECIMAL(18, {places})) END" if form != target else quoted
+            )
             if form != target:
                 coarse.append(f"CASE WHEN NOT {small} THEN CAST({quoted} AS DOUBLE) END")
         elif form != base:

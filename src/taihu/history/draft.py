@@ -75,4 +75,5 @@ def _order(frame: Frame, key: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _meets_previous(frame: Frame) -> Mask:
     stamped = frame.flags[1:] & frame.flags[:-1] & FLAG_STAMPED != 0
-    return (frame.thing[1:] == frame.thing[:-1]) & (frame.observed[1:] == frame.observed[:-1]) & ~stamped
+    same = (frame.thing[1:] == frame.thing[:-1]) & (frame.observed[1:] == frame.observed[:-1])
+    return np.asarray(same & ~stamped)

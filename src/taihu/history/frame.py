@@ -21,6 +21,11 @@ RECEIVED_STEP_NS = 1_000_000  # received_at is kept to the whole millisecond: it
 _INT64 = range(-(2**63), 2**63)
 
 
+def known_text(values: NDArray[np.object_]) -> Mask:
+    """Which entries of a text part are values."""
+    return np.array([value is not None for value in values], np.bool_)
+
+
 @dataclass(frozen=True, slots=True)
 class Cells:
     """One property's values, a part each; NaN, masked and None say that the row is silent. Absent parts are None."""
@@ -40,7 +45,7 @@ class Cells:
         if self.boolean is not None:
             found |= ~np.ma.getmaskarray(self.boolean)
         if self.text is not None:
-            found |= np.not_equal(self.text, None)
+            found |= known_text(self.text)
         return found
 
     def take(self, index: Any) -> "Cells":
@@ -74,7 +79,7 @@ class Cells:
                 known = ~np.ma.getmaskarray(part)
                 values[known] = part.data[known].tolist()
         if self.text is not None:
-            for index in np.flatnonzero(np.not_equal(self.text, None)):
+            for index in np.flatnonzero(known_text(self.text)):
                 values[index] = msgspec.json.decode(self.text[index])
         return values.tolist()
 
@@ -89,7 +94,7 @@ class Cells:
                 masked = np.ma.getmaskarray(part)
                 same[1:] &= (masked[1:] == masked[:-1]) & (masked[1:] | (part.data[1:] == part.data[:-1]))
         if self.text is not None:
-            same[1:] &= np.equal(self.text[1:], self.text[:-1]).astype(np.bool_)
+            same[1:] &= np.asarray(self.text[1:] == self.text[:-1], np.bool_)
         return same
 
 
@@ -199,8 +204,8 @@ def _mixed(values: list[Any]) -> Cells:
     """Each value in the part it belongs to."""
     count = len(values)
     number = np.full(count, np.nan)
-    integer = np.ma.masked_all(count, np.int64)
-    boolean = np.ma.masked_all(count, np.bool_)
+    integer = np.ma.array(np.zeros(count, np.int64), mask=True)
+    boolean = np.ma.array(np.zeros(count, np.bool_), mask=True)
     text = np.full(count, None, np.object_)
     for index, value in enumerate(values):
         if isinstance(value, bool):
@@ -220,27 +225,28 @@ def _mixed(values: list[Any]) -> Cells:
 
 
 def _concat_cells(parts: Sequence[Cells], lengths: Sequence[int]) -> Cells:
-    number = integer = boolean = text = None
-    if any(part.number is not None for part in parts):
-        number = np.concatenate(
-            [np.full(n, np.nan) if p.number is None else p.number for p, n in zip(parts, lengths, strict=True)]
-        )
-    if any(part.integer is not None for part in parts):
-        integer = np.ma.concatenate(
-            [
-                np.ma.masked_all(n, np.int64) if p.integer is None else p.integer
-                for p, n in zip(parts, lengths, strict=True)
-            ]
-        )
-    if any(part.boolean is not None for part in parts):
-        boolean = np.ma.concatenate(
-            [
-                np.ma.masked_all(n, np.bool_) if p.boolean is None else p.boolean
-                for p, n in zip(parts, lengths, strict=True)
-            ]
-        )
+    text = None
     if any(part.text is not None for part in parts):
         text = np.concatenate(
             [np.full(n, None, np.object_) if p.text is None else p.text for p, n in zip(parts, lengths, strict=True)]
         )
-    return Cells(number, integer, boolean, text)
+    number = None
+    if any(part.number is not None for part in parts):
+        number = np.concatenate(
+            [np.full(n, np.nan) if p.number is None else p.number for p, n in zip(parts, lengths, strict=True)]
+        )
+    return Cells(
+        number,
+        _concat_masked([part.integer for part in parts], lengths, np.int64),
+        _concat_masked([part.boolean for part in parts], lengths, np.bool_),
+        text,
+    )
+
+
+def _concat_masked(parts: Sequence[Any], lengths: Sequence[int], dtype: Any) -> Any:
+    if all(part is None for part in parts):
+        return None
+    pairs = list(zip(parts, lengths, strict=True))
+    data = [np.zeros(length, dtype) if part is None else part.data for part, length in pairs]
+    masks = [np.ones(length, np.bool_) if part is None else np.ma.getmaskarray(part) for part, length in pairs]
+    return np.ma.array(np.concatenate(data), mask=np.concatenate(masks))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from taihu.history.frame import Cells, Frame
+from taihu.history.frame import Cells, Frame, known_text
 from taihu.kernel.errors import LocalError
 from taihu.things.batch import ROW_BITS, ROWS_MAX
 
@@ -109,7 +109,7 @@ def encode(frame: Frame, columns: Mapping[str, str]) -> tuple[dict[str, Any], di
 def cells_used(form: str, values: Any) -> bool:
     """Whether any row has a value in this form."""
     if form == "text":
-        return bool(np.not_equal(values, None).any())
+        return bool(known_text(values).any())
     return not np.ma.getmaskarray(values).all()
 
 
@@ -129,8 +129,10 @@ def split_decimals(
         fits = _fits(values, places)
         rest = total - int(np.count_nonzero(fits))
         if rest * REST_SHARE <= total:
-            return (values, None, places) if not rest else (
-                np.where(fits, values, np.nan), np.where(fits, np.nan, values), places
+            return (
+                (values, None, places)
+                if not rest
+                else (np.where(fits, values, np.nan), np.where(fits, np.nan, values), places)
             )
     return None, (values if total else None), 0
 
@@ -157,9 +159,7 @@ def any_number_expression(forms: Sequence[str]) -> str:
     """SQL for a cell as a float, booleans as 0 and 1; NULL when it is no number."""
     terms = [number_expression(forms)]
     for form in forms:
-        if form.endswith("__int"):
-            terms.append(f'CAST("{check_column(form)}" AS DOUBLE)')
-        elif form.endswith("__bool"):
+        if form.endswith("__int") or form.endswith("__bool"):
             terms.append(f'CAST("{check_column(form)}" AS DOUBLE)')
     return terms[0] if len(terms) == 1 else f"coalesce({', '.join(terms)})"
 
@@ -186,8 +186,9 @@ def _masked(values: Any) -> Any:
 
 
 def _objects(values: Any) -> NDArray[np.object_]:
-    plain = np.ma.filled(values.astype(np.object_), None) if isinstance(values, np.ma.MaskedArray) else values
-    return np.asarray(plain, np.object_)
+    plain = np.array(np.ma.getdata(values), np.object_)
+    plain[np.ma.getmaskarray(values)] = None
+    return plain
 
 
 def is_float(form: str) -> bool:

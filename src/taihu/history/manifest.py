@@ -100,7 +100,9 @@ class Manifest:
             self._open()
         except sqlite3.DatabaseError as error:
             self._db.close()
-            raise ManifestDamaged(f"{path.name} cannot be read ({error}):", "restore the folder from a backup.") from error
+            raise ManifestDamaged(
+                f"{path.name} cannot be read ({error}):", "restore the folder from a backup."
+            ) from error
         except RefusedError:
             self._db.close()
             raise

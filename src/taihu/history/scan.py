@@ -1,13 +1,12 @@
 """Readings of one property, fetched from files and head together and each resolved to the one that counts."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.history.frame import Cells, Frame, concat, empty_frame
 from taihu.history.layout import check_column, decode_cells, form_base, number_expression, present_expression
@@ -44,7 +43,11 @@ class Scan:
         if self.things is not None:
             mask &= frame.thing == self.things[0] if len(self.things) == 1 else np.isin(frame.thing, self.things)
         frame = Frame(
-            frame.thing, frame.observed, frame.received, frame.seq, frame.flags,
+            frame.thing,
+            frame.observed,
+            frame.received,
+            frame.seq,
+            frame.flags,
             {self.property: frame.cells.get(self.property) or Cells()},
         )
         return frame if mask.all() else frame.take(mask)
@@ -121,7 +124,8 @@ def _fetch_parts(store: Store, scan: Scan, parts: Sequence[Part], rows_max: int,
 def too_many(rows_max: int) -> LimitError:
     """The refusal of an answer that is too long."""
     return LimitError(
-        f"The answer has more than {rows_max} rows (query_rows_max):", "ask for a shorter time, fewer things or windows."
+        f"The answer has more than {rows_max} rows (query_rows_max):",
+        "ask for a shorter time, fewer things or windows.",
     )
 
 
@@ -132,7 +136,9 @@ def fetch_files(
     frames = []
     cursor = store.cursor()
     try:
-        for (_, forms), group in groupby(chosen, key=lambda item: (item[0].table.id, forms_of(*item, scan.property))):
+        for (_, forms), group in groupby(
+            chosen, key=lambda item: (item[0].table.id, forms_of(item[0], item[1], scan.property))
+        ):
             paths = [str(store.folder / file.path) for _, file in group]
             frames.append(_fetch_group(cursor, scan, paths, forms, rows_max, whole=whole))
     finally:
@@ -159,7 +165,13 @@ def where_clause(scan: Scan, forms: Sequence[str]) -> tuple[str, list[Any]]:
 
 
 def _fetch_group(
-    cursor: duckdb.DuckDBPyConnection, scan: Scan, paths: list[str], forms: tuple[str, ...], rows_max: int, *, whole: bool
+    cursor: duckdb.DuckDBPyConnection,
+    scan: Scan,
+    paths: list[str],
+    forms: tuple[str, ...],
+    rows_max: int,
+    *,
+    whole: bool,
 ) -> Frame:
     columns = ["thing", "observed_at"]
     if whole:

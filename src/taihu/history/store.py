@@ -1,4 +1,4 @@
-"""The store: one writer that turns journal batches into files, and snapshots of head and files for any number of readers.
+"""The store: one writer that turns journal batches into files, and snapshots of head and files for many readers.
 
 A crash at any step is safe: a file counts once the manifest names it, in the transaction that moves the checkpoint;
 what the checkpoint does not cover is replayed, and files that no manifest names are removed at the next start.
@@ -101,8 +101,7 @@ class Store:
                     self._head = Head()
                 head, position = self._sealed, self._sealed_position
                 parts = [
-                    (self.catalog.table(table_id), head.frames(table_id, self.catalog))
-                    for table_id in head.table_ids()
+                    (self.catalog.table(table_id), head.frames(table_id, self.catalog)) for table_id in head.table_ids()
                 ]
                 news = self.catalog.take_new()
             try:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taihu.history import windows
-from taihu.history.frame import Cells, Frame, Ints
+from taihu.history.frame import Cells, Frame, Ints, known_text
 from taihu.history.windows import Windows
 from taihu.kernel.clock import NS_PER_S
 from taihu.things.counter import Swap, increases
@@ -63,13 +63,14 @@ def roll(
 def state_codes(definition: Property, cells: Cells, count: int) -> tuple[Ints, tuple[str, ...]]:
     """Each value's index among the states: those of the definition first, then the others that occur."""
     labels = np.full(count, "", np.object_)
-    for part in (cells.number, cells.integer, cells.boolean):
-        if part is not None:
-            _label(labels, ~np.isnan(part) if part is cells.number else ~np.ma.getmaskarray(part), part, str)
+    if cells.number is not None:
+        _label(labels, ~np.isnan(cells.number), cells.number, str)
+    if cells.integer is not None:
+        _label(labels, ~np.ma.getmaskarray(cells.integer), cells.integer.data, str)
     if cells.boolean is not None:
-        _label(labels, ~np.ma.getmaskarray(cells.boolean), cells.boolean, lambda value: "true" if value else "false")
+        _label(labels, ~np.ma.getmaskarray(cells.boolean), cells.boolean.data, lambda flag: "true" if flag else "false")
     if cells.text is not None:
-        _label(labels, np.not_equal(cells.text, None).astype(np.bool_), cells.text, _text_label)
+        _label(labels, known_text(cells.text), cells.text, _text_label)
     found, codes = np.unique(labels.astype(np.str_), return_inverse=True)
     states = tuple(dict.fromkeys((*definition.enum, *found.tolist())))
     place = np.array([states.index(name) for name in found.tolist()], np.int64)
@@ -88,10 +89,8 @@ def by_thing(frame: Frame) -> dict[int, slice]:
     }
 
 
-def _label(
-    labels: NDArray[np.object_], known: NDArray[np.bool_], values: Any, text: Callable[[Any], str]
-) -> None:
-    found, index = np.unique(np.asarray(values[known]), return_inverse=True)
+def _label(labels: NDArray[np.object_], known: NDArray[np.bool_], values: Any, text: Callable[[Any], str]) -> None:
+    found, index = np.unique(values[known], return_inverse=True)
     labels[known] = np.array([text(value) for value in found.tolist()], np.object_)[index] if len(found) else ""
 
 

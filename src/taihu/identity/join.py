@@ -136,7 +136,7 @@ class _Count:
     """What one join token has made, in all and in the last minute."""
 
     def __init__(self, connection: Connection, credential: str, limits: Limits) -> None:
-        made = select(func.count()).where(credentials.c.issued_by == credential)
+        made = select(func.count(credentials.c.thing.distinct())).where(credentials.c.issued_by == credential)
         own = select(credentials.c.limits).where(credentials.c.id == credential)
         limits = msgspec.structs.replace(limits, **msgspec.json.decode(connection.execute(own).scalar_one()))
         self._made = connection.execute(made).scalar_one()

@@ -31,7 +31,14 @@ class Store:
     """One SQLite file. A writer holds `PATH.lock` as long as it lives; readers hold nothing."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self._lock = -1 if read_only else _take_lock(path.with_name(path.name + ".lock"))
+        self._lock = -1
+        if not read_only:
+            self._lock = _take_lock(path.with_name(path.name + ".lock"))
+            os.close(
+                os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            )  # SQLite's own would be for all to read
+        elif not path.exists():
+            raise _nothing_yet(path)
         self._begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
         # Drivers open transactions by rules of their own; autocommit and our own BEGIN make migrations atomic too.
         self._engine = create_engine(
@@ -82,13 +89,16 @@ class Store:
             if not read_only:
                 migrate(connection)
             elif stored_version(connection) == 0:
-                raise RefusedError(f"There is no metadata in {path} yet.", "Start the node first.")
-        path.chmod(0o600)
+                raise _nothing_yet(path)
 
 
 def _configure(connection: sqlite3.Connection, _: object) -> None:
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _nothing_yet(path: Path) -> RefusedError:
+    return RefusedError(f"There is no metadata in {path} yet.", "Start the node first.")
 
 
 def _take_lock(path: Path) -> int:

@@ -189,7 +189,9 @@ class Tokens(Writer):
         if (kind is CredentialKind.THING) != bool(thing):
             raise RefusedError("A thing's token names its thing, and no other token does:", "correct kind or thing.")
         if thing and thing not in state.things:
-            raise Unknown(f"There is no thing {project}/{thing}.", "Create it first, or let it join.")
+            raise Unknown(
+                f"There is no thing {project}/{thing}.", "Create it (taihu token issue --create), or let it join."
+            )
 
 
 def _entry(joined: Joined, now_ns: int) -> AuditEntry:

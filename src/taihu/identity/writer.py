@@ -40,7 +40,7 @@ class Writer(Lookups):
             raise
 
     def on_change(self, listener: Listener) -> None:
-        """Call `listener` after every change, on the thread that made it: it must hand over to its own."""
+        """Call `listener` after every change, on the thread that made it; it must not change the directory."""
         self._listeners.append(listener)
 
     def close(self) -> None:

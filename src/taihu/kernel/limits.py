@@ -36,6 +36,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     journal_retention_s: int = 7 * 86_400
     flush_rows: int = 100_000
     flush_s: float = 600.0
+    snapshot_s: float = 60.0
     worker_lag_bytes_max: int = 1_073_741_824
     things_per_project_max: int = 200_000
     properties_per_thing_max: int = 1_000

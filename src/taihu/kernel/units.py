@@ -133,7 +133,7 @@ class _Parser:
         unit = self.term()
         if self.at < len(self.code):
             raise _NoCode
-        if unit.factor and not -300 < math.log10(unit.factor.numerator) - math.log10(unit.factor.denominator) < 300:
+        if not -300 < math.log10(unit.factor.numerator) - math.log10(unit.factor.denominator) < 300:
             raise UnitError(f"The unit {self.code!r} is out of range.", "Use smaller exponents.")
         return msgspec.structs.replace(unit, code=self.code)
 

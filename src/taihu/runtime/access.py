@@ -14,10 +14,11 @@ from taihu.protocols.mqtt.packets import Connect
 from taihu.protocols.mqtt.reasons import Reason
 from taihu.protocols.mqtt.topics import filter_covers
 from taihu.runtime.intake import Claim
-from taihu.runtime.thingsboard import PRIVATE, PROVISION_SPACE, Newest, ThingsBoardApi
+from taihu.runtime.thingsboard import PRIVATE, PROVISION_SPACE, ThingsBoardApi
 from taihu.things.mapping.matcher import Match, Matcher
 from taihu.things.mapping.rules import Format, Mapping, builtin_mappings, load_mappings
 from taihu.things.mapping.thingsboard import PROVISION_REQUEST, PROVISION_RESPONSE, PROVISION_USER
+from taihu.twin.twin import Twin
 
 GATEWAY = "gateway"
 
@@ -35,15 +36,16 @@ class Identity(msgspec.Struct, frozen=True):
 class Access:
     """The broker's `Policy`. Every answer is a look-up."""
 
-    def __init__(self, site: Site, directory: Directory, newest: Newest, clock: Clock, limits: Limits) -> None:
+    def __init__(self, site: Site, directory: Directory, twin: Twin, clock: Clock, limits: Limits) -> None:
         self._directory = directory
         self._clock = clock
         self._limits = limits
-        self._thingsboard = ThingsBoardApi(directory, newest, clock, limits)
+        self._thingsboard = ThingsBoardApi(directory, twin, clock, limits)
         self._anonymous = site.mqtt.anonymous
         self._configs = {config.name: config for config in site.projects}
         self._files = {name: _read(site, config) for name, config in self._configs.items()}
         self._matchers: dict[str, Matcher] = {}
+        self.on_connected: Callable[[str, str, int], None] = lambda project, thing, change: None
         self.on_refused: Callable[[str, str, str], None] = lambda project, thing, reason: None
 
     def authenticate(self, connect: Connect, peer: str, certificate_name: str | None) -> Identity | int:
@@ -65,6 +67,11 @@ class Access:
             return Reason.NOT_AUTHORIZED
         return self._identity(principal, principal.thing)
 
+    def connected(self, identity: Identity, up: bool) -> None:
+        """Tell the twin which things have a connection."""
+        if identity.thing:
+            self.on_connected(identity.space, identity.thing, 1 if up else -1)
+
     def may_publish(self, identity: Identity, topic: str, retain: bool) -> int:
         """Its own topics for a thing, all but `$` for an operator, nothing for a viewer."""
         if identity.space == PROVISION_SPACE:
@@ -82,7 +89,7 @@ class Access:
             return Reason.SUCCESS if topic_filter == PROVISION_RESPONSE else Reason.NOT_AUTHORIZED
         config = self._configs.get(identity.space)
         if config and any(filter_covers(denied, topic_filter) for denied in config.deny_subscribe):
-            return Reason.NOT_AUTHORIZED
+            return Reason.UNSPECIFIED_ERROR
         if identity.kind in (CredentialKind.OPERATOR, CredentialKind.VIEWER):
             return Reason.SUCCESS
         if self._own(identity, topic_filter) or self._free(identity, topic_filter):

@@ -18,12 +18,11 @@ from taihu.kernel.files import write_atomic
 from taihu.runtime.link import Link, socket_path
 from taihu.runtime.node import Node
 from taihu.runtime.process import clock_of, run_until_signal, start_logging
-from taihu.things.batch import KIND_BATCH, KIND_BROKER, decode_batch
+from taihu.things.batch import KIND_BATCH, KIND_BROKER, KIND_TWIN, decode_batch
 from taihu.twin import snapshot
 
 log = logging.getLogger("taihu.ingest")
 
-_SNAPSHOT_S = 60.0
 _REPLAY_BYTES = 4_194_304
 
 
@@ -67,6 +66,8 @@ class Ingest:
             for record in records:
                 if record.kind == KIND_BATCH and record.position > twin_at:
                     node.twin.apply(record.position, decode_batch(record.payload))
+                elif record.kind == KIND_TWIN:
+                    node.twin.want(*msgspec.msgpack.decode(record.payload))
                 elif record.kind == KIND_BROKER and record.position > broker_at:
                     node.broker.apply(msgspec.msgpack.decode(record.payload))
             position = records[-1].position + 1
@@ -122,7 +123,7 @@ class Ingest:
 
     async def _snapshots(self) -> None:
         while True:
-            await asyncio.sleep(_SNAPSHOT_S)
+            await asyncio.sleep(self._node.limits.snapshot_s)
             try:
                 await self._snapshot()
             except OSError as error:
@@ -131,10 +132,8 @@ class Ingest:
     async def _snapshot(self) -> None:
         """Write twin and sessions, then drop what no reader of the journal needs any more."""
         node = self._node
-        position = node.journal.durable
+        position = node.pipeline.durable
         broker = node.broker.snapshot()
-        if node.broker.log_pending:
-            position = min(position, node.journal.durable)
         loop = asyncio.get_running_loop()
         parts = []
         for part in snapshot.write_slices(node.twin, position):

@@ -130,6 +130,8 @@ class Link:
             self._send(-number, *answer)
 
     def _send(self, number: int, name: str, body: Any) -> None:
+        if self._writer.is_closing():
+            return
         data = msgspec.msgpack.encode((number, name, body))
         self._writer.write(len(data).to_bytes(4, "little") + data)
 

@@ -11,13 +11,15 @@ import msgspec
 from taihu import __version__
 from taihu.doors.http.ports import Caller, IngestReport, ThingSummary
 from taihu.identity.directory import Directory
+from taihu.identity.join import Joined
 from taihu.identity.principal import Change, CredentialKind, Event, Principal
 from taihu.journal.checkpoints import Checkpoints
 from taihu.journal.segments import SegmentJournal
 from taihu.kernel.clock import Clock
 from taihu.kernel.config import Site
+from taihu.kernel.errors import RefusedError
 from taihu.kernel.files import OsFiles
-from taihu.kernel.ids import new_token
+from taihu.kernel.ids import check_name, new_token
 from taihu.kernel.limits import Limits
 from taihu.protocols.mqtt.broker import Broker
 from taihu.runtime.access import Access
@@ -30,11 +32,13 @@ from taihu.runtime.pipeline import Pipeline
 from taihu.runtime.quarantine import Quarantine, Refused
 from taihu.runtime.registry import ThingRegistry
 from taihu.runtime.tail import Tail
-from taihu.things.batch import KIND_BROKER, Batch
+from taihu.things.batch import KIND_BROKER, KIND_TWIN, Batch
 from taihu.things.description import build_description
+from taihu.things.mapping.thingsboard import ATTRIBUTES, format_attributes_update
 from taihu.things.ports import Reading
 from taihu.things.property import Property
-from taihu.twin.twin import Twin
+from taihu.things.validate import check_wish
+from taihu.twin.twin import Desired, Twin
 
 log = logging.getLogger("taihu.node")
 
@@ -67,10 +71,13 @@ class Node:
         self.registry = ThingRegistry(self.directory)
         self.intake = Intake(self.registry, clock, site.limits, self._refused)
         self.pipeline = Pipeline(self.journal, self.intake, site.limits, self.directory.flush)
-        self.access = Access(site, self.directory, self.twin.newest, clock, site.limits)
+        self.access = Access(site, self.directory, self.twin, clock, site.limits)
         self.access.on_refused = self._refused_access
+        self.access.on_connected = self.twin.connected
         self.broker = Broker(self.access, site.limits, new_token)
+        self._wishes: list[tuple[str, str, dict[str, Any], int, str]] = []
         self.pipeline.add_extra(self._broker_log)
+        self.pipeline.add_extra(self._take_wishes)
         self.pipeline.add_listener(self._durable)
         self.directory.on_change(self._changed)
         self.link: Link | None = None
@@ -78,6 +85,7 @@ class Node:
         self.worker_position = 0
         self.worker_applied = 0
         self.worker_stored = 0
+        self._read_until = self.journal.durable  # the worker's place; until it tells, what is new is counted
         self._points_at: deque[tuple[int, int]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.addresses: dict[str, Any] = {}
@@ -159,7 +167,7 @@ class Node:
     async def ingest(self, caller: Caller, thing: str, content_type: str, body: bytes) -> IngestReport:
         """Make the readings of a body durable; returns after the sync (§4)."""
         claim = ingest_claim(self.access, caller, thing, content_type)
-        request = _Request(claim, body)
+        request = _Request((claim, body))
         self.pipeline.submit(request, len(body))
         await request.done.wait()
         return IngestReport(claim.accepted, claim.refused)
@@ -171,6 +179,33 @@ class Node:
         definitions = self.directory.definitions(arguments["project"], arguments["thing"]) or {}
         arguments["definition"] = definitions[arguments["property"]]
         return await self.link.call(question, arguments, self.limits.query_timeout_s)
+
+    async def want(self, caller: Caller, thing: str, values: dict[str, Any]) -> None:
+        """Make desired values durable, then tell the device if it is connected (§4).
+
+        Raises:
+            RefusedError: no such thing, a read-only property, or a value its definition forbids.
+        """
+        definitions = self.directory.definitions(caller.project, thing)
+        if definitions is None:
+            raise RefusedError(f"There is no thing {thing!r} in this project.", "Register it first.")
+        for name, value in values.items():
+            check_wish(name, value, definitions.get(check_name(name)))
+        wish = (caller.project, thing, values, self.clock.now_ns(), caller.thing or caller.kind)
+        self._wishes.append(wish)
+        request = _Request()
+        self.pipeline.submit(request)
+        await request.done.wait()
+        self.twin.want(*wish)
+        self.broker.tell(caller.project, lambda who: who.thing == thing, ATTRIBUTES, format_attributes_update(values))
+
+    def desired(self, project: str, thing: str) -> dict[str, Desired]:
+        """What is wanted of a thing."""
+        return self.twin.desired(project, thing)
+
+    def join(self, token: str, thing: str) -> Joined:
+        """Register a thing with a join token; its own token is told this once. Raises JoinRefused."""
+        return self.directory.join(token, thing, self.clock.now_ns())
 
     def tail(self, project: str) -> AsyncIterator[dict[str, Any]]:
         """Accepted and refused messages of a project as they come."""
@@ -220,8 +255,8 @@ class Node:
         self.worker_position, self.worker_applied = body["position"], body["applied"]
         while self._points_at and self._points_at[0][0] <= self.worker_applied:
             self.worker_stored = self._points_at.popleft()[1]
-        lag = self.journal.lag_bytes(self.worker_applied + 1)
-        self.pipeline.set_lagging(lag > self.limits.worker_lag_bytes_max)
+        self._read_until = self.worker_applied
+        self._watch_lag()
 
     # What happens inside
 
@@ -229,9 +264,18 @@ class Node:
         """Changes of the directory made on threads are told to this loop."""
         self._loop = loop
 
+    def _watch_lag(self) -> None:
+        """Slow the senders while the worker, there or not, is `worker_lag_bytes_max` behind (§6)."""
+        lag = self.journal.lag_bytes(self._read_until + 1)
+        self.pipeline.set_lagging(lag > self.limits.worker_lag_bytes_max)
+
     def _broker_log(self) -> list[tuple[int, bytes]]:
         events = self.broker.take_log()
         return [(KIND_BROKER, _encode_log(events))] if events else []
+
+    def _take_wishes(self) -> list[tuple[int, bytes]]:
+        wishes, self._wishes = self._wishes, []
+        return [(KIND_TWIN, _encode_log(wish)) for wish in wishes]
 
     def _durable(self, durable: int, batches: list[tuple[int, Batch]]) -> None:
         for position, batch in batches:
@@ -241,6 +285,7 @@ class Node:
             self._points_at.append((durable, self.pipeline.points))
             if len(self._points_at) > _PLACES_MAX:
                 self._points_at = deque(list(self._points_at)[1::2])
+        self._watch_lag()
         if self.link is not None:
             self.link.note("durable", durable)
 
@@ -266,8 +311,8 @@ class Node:
 class _Request:
     """An HTTP request as a source of the pipeline."""
 
-    def __init__(self, claim: object, body: bytes) -> None:
-        self._readings = [(claim, body)]
+    def __init__(self, *readings: tuple[object, bytes]) -> None:
+        self._readings = list(readings)
         self.done = asyncio.Event()
 
     def take(self) -> list[tuple[object, bytes]]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from taihu.kernel.errors import TaihuError
 from taihu.kernel.limits import Limits
 from taihu.runtime.intake import Intake
 from taihu.things.batch import KIND_BATCH, Batch, encode_batch
@@ -57,6 +58,7 @@ class Pipeline:
         self.acked = 0
         self.points = 0
         self.groups = 0
+        self.durable = journal.durable
         self._journal = journal
         self._intake = intake
         self._limits = limits
@@ -88,7 +90,7 @@ class Pipeline:
         self._waiting[source] = None
         self._pending_bytes += size
         if self._pending_bytes > self._limits.commit_pending_bytes_max:
-            self._set_full()
+            self.full = True
         if self._committing:
             return
         if len(self._waiting) >= self._last_size or self._pending_bytes > self._limits.commit_pending_bytes_max // 8:
@@ -102,9 +104,13 @@ class Pipeline:
 
     def set_lagging(self, lagging: bool) -> None:
         """The reader of the journal is too far behind: slow the senders until it has caught up (§6)."""
+        if lagging and not self._lagging:
+            log.warning("the worker is too far behind the journal; senders are slowed until it has caught up")
+        elif self._lagging and not lagging:
+            log.warning("the worker has caught up; senders go on")
         self._lagging = lagging
         if lagging:
-            self._set_full()
+            self.full = True
         else:
             self._make_room()
 
@@ -178,12 +184,15 @@ class Pipeline:
                 log.warning("the journal can be written again; senders go on")
             self._finish(group, batches, messages)
             return
-        if not isinstance(error, OSError):
-            raise error
         if not self._stalled:
             self._stalled = True
-            log.error("the journal cannot be written (%s); nothing is acknowledged until it can: free space", error)
-        self._set_full()
+            known = isinstance(error, OSError | TaihuError)
+            log.error(
+                "the journal cannot be written (%s); nothing is acknowledged until it can: free space",
+                error,
+                exc_info=None if known else error,
+            )
+        self.full = True
         loop = asyncio.get_running_loop()
         again = min(retry_s * 2, _RETRY_S_MAX)
         loop.call_later(retry_s, self._commit, group, batches, messages, again)
@@ -196,9 +205,9 @@ class Pipeline:
             self.points += len(batch) * len(batch.properties)
         for source in group:
             source.committed()
-        durable = self._journal.durable
+        self.durable = self._journal.durable
         for listener in self._listeners:
-            listener(durable, batches)
+            listener(self.durable, batches)
         self._make_room()
         if self._waiting:
             if len(self._waiting) >= self._last_size:
@@ -209,9 +218,6 @@ class Pipeline:
             self._idle.set()
         if not self._committing:
             self._idle.set()
-
-    def _set_full(self) -> None:
-        self.full = True
 
     def _make_room(self) -> None:
         if not self.full or self._stalled or self._lagging:

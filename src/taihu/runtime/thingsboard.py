@@ -4,7 +4,7 @@ Claiming a device is heard and acknowledged, and changes nothing: here a thing b
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from taihu.identity.directory import Directory
@@ -13,12 +13,11 @@ from taihu.kernel.errors import TaihuError
 from taihu.kernel.limits import Limits
 from taihu.things.mapping import thingsboard as api
 from taihu.things.mapping.errors import PayloadError
-from taihu.things.ports import Reading
+from taihu.twin.twin import Twin
 
 log = logging.getLogger("taihu.thingsboard")
 
 Answers = Sequence[tuple[str, bytes]]
-Newest = Callable[[str, str], dict[str, Reading]]
 
 PRIVATE = ("v1/devices/me/", "v1/gateway/", "/provision/")
 PROVISION_SPACE = "$provision"
@@ -27,9 +26,9 @@ PROVISION_SPACE = "$provision"
 class ThingsBoardApi:
     """Answers the requests of one node's devices."""
 
-    def __init__(self, directory: Directory, newest: Newest, clock: Clock, limits: Limits) -> None:
+    def __init__(self, directory: Directory, twin: Twin, clock: Clock, limits: Limits) -> None:
         self._directory = directory
-        self._newest = newest
+        self._twin = twin
         self._clock = clock
         self._limits = limits
 
@@ -44,7 +43,8 @@ class ThingsBoardApi:
             request = api.parse_attributes_request(payload)
             everything = request.client_keys is None and request.shared_keys is None
             client = self._values(space, thing, None if everything else request.client_keys or ())
-            return [(f"{api.ATTRIBUTES_RESPONSE}{number}", api.format_attributes_response(client, {}))]
+            shared = self._wishes(space, thing, None if everything else request.shared_keys or ())
+            return [(f"{api.ATTRIBUTES_RESPONSE}{number}", api.format_attributes_response(client, shared))]
         if topic.startswith(api.RPC_REQUEST):
             number = api.parse_request_id(topic, api.RPC_REQUEST)
             return [(f"{api.RPC_RESPONSE}{number}", self._call(payload))]
@@ -54,13 +54,19 @@ class ThingsBoardApi:
             self._directory.adopt_thing(space, api.parse_gateway_connect(payload).device)
         elif gateway and topic == api.GATEWAY_ATTRIBUTES_REQUEST:
             wanted = api.parse_gateway_attributes_request(payload)
-            values = self._values(space, wanted.device, wanted.keys) if wanted.client else {}
+            read = self._values if wanted.client else self._wishes
+            values = read(space, wanted.device, wanted.keys)
             return [(api.GATEWAY_ATTRIBUTES_RESPONSE, api.format_gateway_attributes_response(wanted, values))]
         return []
 
     def _values(self, project: str, thing: str, keys: Sequence[str] | None) -> dict[str, Any]:
-        newest = self._newest(project, thing)
+        newest = self._twin.newest(project, thing)
         return {name: reading.value for name, reading in newest.items() if keys is None or name in keys}
+
+    def _wishes(self, project: str, thing: str, keys: Sequence[str] | None) -> dict[str, Any]:
+        """ThingsBoard's shared attributes: here, the values wanted of the thing."""
+        desired = self._twin.desired(project, thing)
+        return {name: wish.value for name, wish in desired.items() if keys is None or name in keys}
 
     def _call(self, payload: bytes) -> bytes:
         """A device's own call: clients ask for their limits by it, and we have nothing else to offer."""

@@ -92,5 +92,8 @@ class PayloadDecoder(Protocol):
     """Turns the payload of one message into rows; pure."""
 
     def __call__(self, payload: bytes, received_at: int) -> Sequence[Row]:
-        """`received_at` (UTC ns) is what relative times count from. Raises `things.mapping.PayloadError` for anything it cannot read, and nothing else."""
+        """The rows of `payload`; `received_at` (UTC ns) is what relative times count from.
+
+        Raises `things.mapping.PayloadError` for anything it cannot read, and nothing else.
+        """
         ...

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from taihu.kernel.clock import NS_PER_S, format_iso
+from taihu.kernel.errors import RefusedError
 from taihu.kernel.limits import Limits
 from taihu.things.batch import Column
 from taihu.things.property import DataType, Kind, OnBad, Property
@@ -21,6 +22,12 @@ _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _OBJECT_DEPTH_MAX = 32
 _OBJECT_ITEMS_MAX = 10_000  # counted as expanded: CBOR can name one list many times
 _SHOWN_MAX = 40
+
+class ValueRefused(RefusedError):
+    """A property's definition forbids the value: the message says why."""
+
+    code = "value"
+
 
 Bad = tuple[int, str]  # a row and what is wrong with its value
 
@@ -63,6 +70,20 @@ def pack_column(definition: Property, values: list[Any]) -> Packed:
 def check_value(definition: Property, value: Any) -> str | None:
     """What is wrong with one value, or None."""
     return _unfit(definition, value) or _forbidden(definition, value)
+
+
+def check_wish(name: str, value: Any, definition: Property | None) -> None:
+    """Raise ValueRefused unless `value` may be wanted of a property; None, which takes a wish back, always may.
+
+    A property nobody declared may be wanted: the device knows best what it listens to.
+    """
+    if definition is None or definition.inferred or value is None:
+        return
+    if not definition.writable:
+        raise ValueRefused(f"{name} is read-only.", "Declare it writable in its Thing Model.")
+    reason = check_value(definition, value)
+    if reason is not None:
+        raise ValueRefused(f"{name}: {reason}.", "Send a value that its definition allows.")
 
 
 def check_times(observed: Sequence[int], received_at: int, created_at: int, limits: Limits) -> list[Bad]:

@@ -5,7 +5,7 @@ cells are worked out when somebody asks. 100,000 things of four properties take 
 """
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -25,11 +25,20 @@ class NewestRow(msgspec.Struct, array_like=True, gc=False):
     values: tuple[Any, ...]
 
 
+class Desired(msgspec.Struct, array_like=True, gc=False):
+    """What somebody wants a property to be, since when (UTC ns) and who."""
+
+    value: Any
+    at: int
+    by: str
+
+
 class ThingTwin(msgspec.Struct, array_like=True):
-    """What is known now of one thing."""
+    """What is known now of one thing, and what is wanted of it."""
 
     rows: dict[tuple[str, ...], NewestRow]
     presence: Presence
+    desired: dict[str, Desired] = {}
 
 
 class Twin:
@@ -81,6 +90,22 @@ class Twin:
             if name in properties and (best is None or (best.observed_at, best.seq) < (row.observed_at, row.seq)):
                 best = _reading(project, thing, name, row, row.values[properties.index(name)])
         return best
+
+    def want(self, project: str, thing: str, values: Mapping[str, Any], at: int, by: str) -> None:
+        """Note desired values; None takes a wish back. An older wish than the one kept changes nothing."""
+        things = self._projects.setdefault(project, {})
+        twin = things.get(thing)
+        if twin is None:
+            twin = things[thing] = ThingTwin({}, Presence())
+        for name, value in values.items():
+            kept = twin.desired.get(name)
+            if kept is None or kept.at <= at:
+                twin.desired[name] = Desired(value, at, by)
+
+    def desired(self, project: str, thing: str) -> dict[str, Desired]:
+        """What is wanted of a thing, by property."""
+        twin = self._projects.get(project, {}).get(thing)
+        return {name: wish for name, wish in twin.desired.items() if wish.value is not None} if twin else {}
 
     def presence(self, project: str, thing: str) -> Presence | None:
         """When the thing was heard and how often it reports; None when it never was."""

@@ -3,11 +3,12 @@
 import asyncio
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+import uvloop
 
 from taihu.doors.mqtt import MqttDoor, Source
 from taihu.kernel.clock import SystemClock
@@ -32,11 +33,17 @@ class OpenPolicy:
         space, _, key = (connect.username or certificate_name or "default").partition(":")
         return Identity(space, key)
 
+    def connected(self, identity: IdentityPort, up: bool) -> None:
+        pass
+
     def may_publish(self, identity: IdentityPort, topic: str, retain: bool) -> int:
         return Reason.NOT_AUTHORIZED if topic.startswith("forbidden/") else Reason.SUCCESS
 
     def may_subscribe(self, identity: IdentityPort, topic_filter: str) -> int:
         return Reason.UNSPECIFIED_ERROR if topic_filter.endswith("nosubscribe") else Reason.SUCCESS
+
+    def answer(self, identity: IdentityPort, topic: str, payload: bytes) -> Sequence[tuple[str, bytes]] | None:
+        return None
 
     def claim(self, identity: IdentityPort, topic: str) -> object | None:
         return topic if topic.startswith("readings/") else None
@@ -79,7 +86,7 @@ class MemoryPipeline:
 class Running:
     """A door in a thread of its own, for blocking clients."""
 
-    def __init__(self, limits: Limits, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, limits: Limits, tls: ssl.SSLContext | None, loop: str) -> None:
         self.limits = limits
         self.tls = tls
         self.broker = Broker(OpenPolicy(), limits, iter(f"id{n}" for n in range(1_000_000)).__next__)
@@ -90,7 +97,13 @@ class Running:
         self.loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
         ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(ready)))
+        factory = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
+
+        def run() -> None:
+            with asyncio.Runner(loop_factory=factory) as runner:
+                runner.run(self._run(ready))
+
+        self._thread = threading.Thread(target=run)
         self._thread.start()
         assert ready.wait(10)
 
@@ -115,18 +128,20 @@ class Running:
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
 
     def stop(self) -> None:
+        if not self._thread.is_alive():
+            return
         self.loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
         assert not self._thread.is_alive()
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., Running]]:
-    """Starts doors; all are stopped at the end."""
+def start(request: pytest.FixtureRequest) -> Iterator[Callable[..., Running]]:
+    """Starts doors, on uvloop unless parametrized with asyncio; all are stopped at the end."""
     started: list[Running] = []
 
     def start_one(limits: Limits | None = None, tls: ssl.SSLContext | None = None) -> Running:
-        started.append(Running(limits or Limits(), tls))
+        started.append(Running(limits or Limits(), tls, getattr(request, "param", "uvloop")))
         return started[-1]
 
     yield start_one

@@ -34,7 +34,7 @@ class Paho:
         clean = {} if version == paho.MQTTv5 else {"clean_session": connect.pop("clean_start", True)}
         self.client = paho.Client(
             paho.CallbackAPIVersion.VERSION2, name, protocol=version, transport=transport, **clean
-        )  # type: ignore[call-overload]
+        )
         self.client.on_connect = lambda client, data, flags, reason, properties: self.done.put((flags, reason))
         self.client.on_message = lambda client, data, message: self.messages.put(message)
         self.client.on_subscribe = lambda client, data, mid, reasons, properties: self.done.put(reasons)
@@ -205,7 +205,7 @@ def test_aiomqtt(running: Any) -> None:
             await client.publish("t/live", b"2", qos=2)
             got = []
             async for message in client.messages:
-                got.append(bytes(message.payload))  # type: ignore[arg-type]
+                got.append(bytes(message.payload))
                 if len(got) == 2:
                     return got
         return []

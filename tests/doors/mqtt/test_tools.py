@@ -23,8 +23,8 @@ def test_publish_and_subscribe_at_each_qos(running: Any, version: str, qos: str)
     done = publish(running.port, "-V", version, "-q", qos, "-t", "a/b", "-m", "hello", "-r")
     assert done.returncode == 0, done.stderr
     got = subprocess.run(
-        ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(running.port), "-V", version, "-q", qos, "-t", "a/#", "-C", "1"]
-        + ["-F", "%t %p %q %r", "-W", "10"],
+        ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(running.port), "-V", version, "-q", qos, "-t", "a/#",
+         "-C", "1", "-F", "%t %p %q %r", "-W", "10"],
         capture_output=True, text=True, timeout=20,
     )  # fmt: skip
     assert got.stdout == f"a/b hello {qos} 1\n", got.stderr

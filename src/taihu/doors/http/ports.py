@@ -86,6 +86,18 @@ class Node(Protocol):
         """Put a question to the worker: read, window, asof or stats."""
         ...
 
+    async def want(self, caller: Caller, thing: str, values: dict[str, Any]) -> None:
+        """Make desired values durable and tell the device."""
+        ...
+
+    def desired(self, project: str, thing: str) -> Mapping[str, Any]:
+        """What is wanted of a thing."""
+        ...
+
+    def join(self, token: str, thing: str) -> Any:
+        """Register a thing with a join token; blocks for a disk sync."""
+        ...
+
     def tail(self, project: str) -> AsyncIterator[dict[str, Any]]:
         """Accepted and refused messages of a project as they come."""
         ...

@@ -1,5 +1,8 @@
 """What a request says: who asks, for which project, between which times."""
 
+from typing import Any
+
+import msgspec
 from starlette.requests import Request
 
 from taihu.doors.http.answers import Problem, bad_request, not_found, unauthorized
@@ -89,6 +92,14 @@ async def body_of(request: Request) -> bytes:
             raise Problem(413, "too-large", f"The body is larger than {highest} bytes.", "Send several smaller ones.")
         parts.append(part)
     return b"".join(parts)
+
+
+async def object_of(request: Request) -> dict[str, Any]:
+    """The request's body as a JSON object; none counts as an empty one."""
+    try:
+        return msgspec.json.decode(await body_of(request) or b"{}", type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise bad_request("The body is not a JSON object.") from None
 
 
 def _in_int64(value: int) -> int:

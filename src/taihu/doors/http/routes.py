@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -15,6 +16,7 @@ from taihu.doors.http.requests import (
     caller_of,
     moment,
     node_of,
+    object_of,
     own_project,
     readable_project,
     required,
@@ -150,9 +152,45 @@ async def asof(request: Request) -> Response:
     return answer({"unit": definitions[prop].unit} | await node.ask_history("asof", arguments))
 
 
+async def property_value(request: Request) -> Response:
+    """The newest value of one property, as its Thing Description's form says."""
+    caller, project = readable_project(request)
+    name, prop = request.path_params["thing"], request.path_params["property"]
+    if caller.thing not in ("", name):
+        raise not_found(f"thing {name!r}")
+    reading = node_of(request).newest(project, name).get(prop)
+    if reading is None:
+        raise not_found(f"value of {name}/{prop}")
+    return answer(reading.value)
+
+
+async def desired(request: Request) -> Response:
+    """What is wanted of a thing: read it, or change it with a JSON object of values (null takes a wish back)."""
+    node = node_of(request)
+    name = request.path_params["thing"]
+    caller, project = own_project(request) if request.method == "PUT" else readable_project(request)
+    if node.definitions(project, name) is None or caller.thing not in ("", name):
+        raise not_found(f"thing {name!r}")
+    if request.method == "PUT":
+        if caller.kind == "viewer":
+            raise unauthorized()
+        await node.want(caller, name, await object_of(request))
+    return answer({"desired": node.desired(project, name)})
+
+
+async def join(request: Request) -> Response:
+    """A device registers itself with a join token and gets a token of its own, this once."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    body = await object_of(request)
+    if scheme.lower() != "bearer" or not isinstance(body.get("thing"), str):
+        raise bad_request('Send a join token and {"thing": "its-name"}.')
+    joined = await run_in_threadpool(node_of(request).join, token.strip(), body["thing"])
+    return answer({"project": joined.project, "thing": joined.thing.name, "token": joined.token}, 201)
+
+
 async def readings(request: Request) -> Response:
     """Take over a batch of readings; 200 comes after the sync (§4)."""
-    caller, project = own_project(request)
+    caller, _ = own_project(request)
     if caller.kind == "viewer":
         raise unauthorized()
     return await _ingest(request, caller, request.query_params.get("thing", caller.thing))
@@ -189,11 +227,7 @@ async def quarantine(request: Request) -> Response:
 async def administer(request: Request) -> Response:
     """Create or remove projects, things, tokens and grants; the action is the path's last word."""
     caller = caller_of(request)
-    body = await body_of(request)
-    try:
-        arguments = msgspec.json.decode(body or b"{}", type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise bad_request("The body is not a JSON object.") from None
+    arguments = await object_of(request)
     return answer(await node_of(request).administer(caller, request.path_params["action"], arguments))
 
 
@@ -219,12 +253,15 @@ ROUTES = [
     Route("/api/v1/projects", projects),
     Route(f"{_PROJECT}/things", things),
     Route(f"{_PROJECT}/things/{{thing}}", thing),
+    Route(f"{_PROJECT}/things/{{thing}}/properties/{{property}}", property_value),
+    Route(f"{_PROJECT}/things/{{thing}}/desired", desired, methods=["GET", "PUT"]),
     Route(f"{_PROJECT}/values", values),
     Route(f"{_PROJECT}/history", history),
     Route(f"{_PROJECT}/asof", asof),
     Route(f"{_PROJECT}/readings", readings, methods=["POST"]),
     Route(f"{_PROJECT}/tail", tail),
     Route(f"{_PROJECT}/quarantine", quarantine),
+    Route("/api/v1/join", join, methods=["POST"]),
     Route("/api/v1/admin/{action}", administer, methods=["POST"]),
     Route("/api/v1/{token}/telemetry", device_telemetry, methods=["POST"]),
 ]

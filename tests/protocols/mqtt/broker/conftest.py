@@ -1,6 +1,6 @@
 """A broker with simulated time, a group commit in memory, and clients that speak through the codec."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -40,6 +40,7 @@ class Policy:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.online: dict[str, int] = {}
 
     def authenticate(self, connect: Connect, peer: str, certificate_name: str | None) -> IdentityPort | int:
         if connect.username == "stranger":
@@ -49,6 +50,9 @@ class Policy:
         space, _, key = (connect.username or "default").partition(":")
         return Identity(space, key)
 
+    def connected(self, identity: IdentityPort, up: bool) -> None:
+        self.online[identity.key] = self.online.get(identity.key, 0) + (1 if up else -1)
+
     def may_publish(self, identity: IdentityPort, topic: str, retain: bool) -> int:
         self.asked += 1
         return Reason.NOT_AUTHORIZED if topic.startswith("forbidden/") else Reason.SUCCESS
@@ -56,8 +60,13 @@ class Policy:
     def may_subscribe(self, identity: IdentityPort, topic_filter: str) -> int:
         return Reason.NOT_AUTHORIZED if topic_filter.startswith("forbidden/") else Reason.SUCCESS
 
+    def answer(self, identity: IdentityPort, topic: str, payload: bytes) -> Sequence[tuple[str, bytes]] | None:
+        if not topic.startswith("me/"):
+            return None
+        return [("me/answer", identity.key.encode() + payload)] if topic == "me/question" else []
+
     def claim(self, identity: IdentityPort, topic: str) -> object | None:
-        return topic if topic.startswith("readings/") else None
+        return topic if topic.startswith(("readings/", "me/readings")) else None
 
 
 class Peer:
@@ -86,6 +95,11 @@ class Peer:
         while data := self.connection.take_output():
             self.decoder.feed(data)
         return list(self.decoder.packets())
+
+    @property
+    def ended(self) -> bool:
+        """Whether the broker is done with the connection."""
+        return self.connection.closing is not None
 
     def messages(self) -> list[Publish]:
         """The messages since the last call, each acknowledged to its end."""

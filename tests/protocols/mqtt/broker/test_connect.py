@@ -26,7 +26,7 @@ from taihu.protocols.mqtt.reasons import Reason
 def test_first_packet_must_be_connect(world: Any, version: int) -> None:
     """[MQTT-3.1.0-1]."""
     peer = world.open(version).send(Pingreq())
-    assert peer.connection.closing is not None
+    assert peer.ended
     assert peer.connection.take_output() == b""
 
 
@@ -35,14 +35,14 @@ def test_second_connect_is_a_protocol_error(world: Any) -> None:
     peer = world.client()
     peer.send(Connect(5, "c", True, 0))
     assert peer.got() == [Disconnect(Reason.PROTOCOL_ERROR)]
-    assert peer.connection.closing is not None
+    assert peer.ended
 
 
 def test_other_protocol_versions_are_answered(world: Any) -> None:
     """[MQTT-3.1.2-2]: 3.1.1's return code 1 tells a client of any version."""
     peer = world.open(4).send_bytes(b"\x10\x0c\x00\x04MQTT\x03\x02\x00\x00\x00\x00")
     assert peer.got() == [Connack(False, 1)]
-    assert peer.connection.closing is not None
+    assert peer.ended
 
 
 def test_server_assigns_an_identifier(world: Any) -> None:
@@ -57,7 +57,7 @@ def test_empty_identifier_needs_a_clean_session_in_311(world: Any) -> None:
     """3.1.1 [MQTT-3.1.3-8]: return code 2, then close."""
     peer = world.client("", 4, clean=False, ok=False)
     assert peer.connack == Connack(False, 2)
-    assert peer.connection.closing is not None
+    assert peer.ended
 
 
 @pytest.mark.parametrize(("user", "code", "reason"), [("stranger", 4, 0x86), ("banned", 5, 0x87)])
@@ -109,9 +109,9 @@ def test_connect_must_come_in_time(world: Any) -> None:
     for _ in range(9):
         world.advance(1)
         peer.send_bytes(b"\x10" if _ == 0 else b"\x7f" if _ == 1 else b"\x00")
-    assert peer.connection.closing is None
+    assert not peer.ended
     world.advance(2)
-    assert peer.connection.closing is not None
+    assert peer.ended
     assert world.broker.counters.connect_timeouts == 1
 
 
@@ -125,9 +125,9 @@ def test_silence_for_one_and_a_half_keep_alives(world: Any, version: int) -> Non
         world.advance(14)
         assert peer.send(Pingreq()).got() == [Pingresp()]
     world.advance(14.9)
-    assert peer.connection.closing is None
+    assert not peer.ended
     world.advance(0.5)
-    assert peer.connection.closing is not None
+    assert peer.ended
     assert peer.got() == ([Disconnect(Reason.KEEP_ALIVE_TIMEOUT)] if version == 5 else [])
     assert watcher.payloads() == [b"c"]
 
@@ -138,7 +138,7 @@ def test_half_a_packet_is_not_a_sign_of_life(world: Any) -> None:
     for _ in range(8):
         world.advance(2)
         peer.send_bytes(b"\x30\x40\x00" if _ == 0 else b"a")
-    assert peer.connection.closing is not None
+    assert peer.ended
 
 
 def test_time_in_which_the_server_does_not_read_does_not_count(world: Any) -> None:
@@ -146,7 +146,7 @@ def test_time_in_which_the_server_does_not_read_does_not_count(world: Any) -> No
     peer = world.client(keep_alive=10)
     peer.connection.paused = True
     world.advance(100)
-    assert peer.connection.closing is None
+    assert not peer.ended
 
 
 def test_server_keep_alive(make_world: Any) -> None:
@@ -156,7 +156,7 @@ def test_server_keep_alive(make_world: Any) -> None:
     assert peer.connack.properties["server_keep_alive"] == 60
     assert "server_keep_alive" not in world.client("d", keep_alive=60).connack.properties
     world.advance(91)
-    assert peer.connection.closing is not None
+    assert peer.ended
 
 
 @pytest.mark.parametrize("version", [4, 5])
@@ -251,6 +251,17 @@ def test_revoked_credentials_are_disconnected(world: Any) -> None:
     assert world.broker.disconnect(lambda identity: identity.key == "me", Reason.NOT_AUTHORIZED) == 1
     assert mine.got() == [Disconnect(Reason.NOT_AUTHORIZED)]
     assert other.connection.closing is None
+
+
+def test_presence_is_told(world: Any) -> None:
+    """Who has a connection: one up and one down for each, takeovers included."""
+    one = world.client("a", user="p:one")
+    world.client("a", user="p:one")
+    world.client("b", user="p:one").lose()
+    assert world.policy.online == {"one": 1}
+    one.lose()
+    world.client("x", user="banned", ok=False).lose()
+    assert world.policy.online == {"one": 1}
 
 
 def test_log_lines_are_few(world: Any, caplog: Any) -> None:

@@ -356,3 +356,23 @@ def test_server_messages(world: Any) -> None:
     assert messages[0].payload == b"1" and messages[0].properties == {"user_property": [("a", "b")]}
     assert {m.topic: m.payload for m in messages[1:]}["$SYS/broker/clients/connected"] == b"1"
     assert there.messages() == []
+
+
+def test_topics_of_each_client_alone(world: Any) -> None:
+    """§11: what means something else for each client goes to nobody else, is not retained, and is answered to it."""
+    one, two = world.client("1", user="p:one"), world.client("2", user="p:two")
+    for peer in (one, two):
+        peer.subscribe("#", "me/answer")
+    one.publish("me/question", b"?", 1, retain=True)
+    assert one.payloads() == [b"one?"]
+    for _ in range(2):
+        one.publish("me/readings", b"5", 1)
+    assert two.messages() == []
+    late = world.client("3", user="p:three")
+    late.subscribe("#")
+    assert late.early == []
+    assert world.readings == [("me/readings", b"5")] * 2
+    one.publish("me/readings", b"5", 1)
+    asked = world.policy.asked
+    one.publish("me/readings", b"6", 1)
+    assert world.policy.asked == asked

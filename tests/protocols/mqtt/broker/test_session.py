@@ -190,10 +190,17 @@ def test_subscription_options_survive_a_crash(world: Any) -> None:
 
 def test_damaged_state_is_one_error(world: Any) -> None:
     """§13, §14."""
-    for data in (b"", b"\x01", b"\x94\x07\x90\x90\x90", b"\x94\x01\x90\x91\x01\x90", bytes(range(200))):
+    for data in (b"", b"\x01", b"\x95\x07\0\x90\x90\x90", b"\x95\x01\0\x90\x91\x01\x90", bytes(range(200))):
         with pytest.raises(DamagedError):
             world.new_broker().restore(data)
-    for event in (("nonsense",), ("sent", 9, [1]), ("subscribe", 1), ("retain", "a", 3), ("queue", [], [])):
+    events: list[tuple[Any, ...]] = [
+        ("nonsense",),
+        ("sent", 9, [1]),
+        ("subscribe", 1),
+        ("retain", "a", 3),
+        ("queue", []),
+    ]
+    for event in [(1, *event) for event in events] + [(), (1,), (2, "unretain", "a", "b")]:
         with pytest.raises(DamagedError):
             world.new_broker().apply([event])
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taihu.kernel.limits import Limits
-from taihu.protocols.mqtt.broker.retained import Message, RetainedMessages
+from taihu.protocols.mqtt.broker.message import Message
+from taihu.protocols.mqtt.broker.retained import RetainedMessages
 from taihu.protocols.mqtt.broker.session import Entry, Session, Usage
 from taihu.protocols.mqtt.broker.trie import SubscriptionTrie
 from taihu.protocols.mqtt.packets import Disconnect, Subscription, Unsuback
@@ -141,7 +142,7 @@ def test_retain_as_published(world: Any) -> None:
 def test_retain_handling(world: Any) -> None:
     """[MQTT-3.3.1-9, -10, -11]: always, only when new, never."""
     world.client("p").publish("a", b"1", 1, retain=True)
-    counts = {}
+    counts: dict[int, list[int]] = {}
     for handling in (0, 1, 2):
         peer = world.client(f"c{handling}")
         counts[handling] = []

@@ -12,8 +12,8 @@ from taihu.protocols.mqtt.broker.counters import Counters
 from taihu.protocols.mqtt.broker.lifecycle import arm, due, elapsed_s, settle
 from taihu.protocols.mqtt.broker.message import Message, forwarded
 from taihu.protocols.mqtt.broker.ports import Identity, Policy
+from taihu.protocols.mqtt.broker.router import reply, retain_allowed, route
 from taihu.protocols.mqtt.broker.router import retain as retain_message
-from taihu.protocols.mqtt.broker.router import retain_allowed, route
 from taihu.protocols.mqtt.broker.session import Session
 from taihu.protocols.mqtt.broker.snapshot import restore_snapshot, take_snapshot
 from taihu.protocols.mqtt.broker.store import Event
@@ -113,6 +113,15 @@ class Broker:
         settle(core)
         return True
 
+    def tell(self, space: str, who: Callable[[Any], bool], topic: str, payload: bytes, qos: int = 1) -> None:
+        """Send a message of the server's own to the connected clients that `who` picks, if they subscribed to it."""
+        core = self._core
+        for connection in list(core.connections):
+            identity, session = connection.identity, connection.session
+            if session is not None and identity is not None and identity.space == space and who(identity):
+                reply(core, session, Message(topic, payload, qos))
+        settle(core)
+
     def publish_status(self) -> None:
         """Publish each space's own figures under `$SYS/broker/`, retained, where they changed."""
         core = self._core
@@ -159,7 +168,7 @@ class Broker:
         return log
 
     def apply(self, events: Iterable[Sequence[Any]]) -> None:
-        """Replay logged events onto a restored state; raises DamagedError."""
+        """Replay logged events onto a restored state, from any position before its snapshot on; raises DamagedError."""
         self._core.store.apply(events)
 
     def snapshot(self) -> bytes:

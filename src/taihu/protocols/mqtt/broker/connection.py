@@ -120,7 +120,8 @@ class Connection(Sender):
         data = bytes(self.output)
         self.output.clear()
         self.settle_account()
-        if data and self.closing is None:
+        session = self.session
+        if data and session is not None and (session.queue or self.backlog or self.resend):
             self.pump()
         return data
 
@@ -170,6 +171,7 @@ class Connection(Sender):
         core.dirty[self] = None
         session, self.session = self.session, None
         if session is not None:
+            core.policy.connected(self.identity, False)
             detach(core, session, keep_will=keep_will)
 
     @property

@@ -38,6 +38,7 @@ def on_connect(connection: Connection, packet: Connect) -> None:
     session = found or core.store.open_session(identity.space, identity.key, client_id, expiry_s)
     connection.session = session
     attach(core, session, connection, expiry_s)
+    core.policy.connected(connection.identity, True)
     core.store.set_will(session, packet.will)
     core.counters.connections += 1
     properties = _agree(connection, packet, expiry_s)

@@ -21,10 +21,18 @@ class Identity(Protocol):
 
 
 class Policy(Protocol):
-    """Rights and claims. Every answer is a look-up in memory; none may block. `identity` is what `authenticate` gave."""
+    """Rights and claims; every answer is a look-up in memory, none may block.
+
+    `identity` is what `authenticate` gave. A topic that is claimed and answered with nothing, or with None, is asked
+    about once: until `Broker.invalidate` its messages are readings and no more.
+    """
 
     def authenticate(self, connect: Connect, peer: str, certificate_name: str | None) -> Identity | int:
         """The identity that a CONNECT proves, or the MQTT 5.0 reason code to refuse it with."""
+        ...
+
+    def connected(self, identity: Any, up: bool) -> None:
+        """A client of this identity connected, or its connection ended."""
         ...
 
     def may_publish(self, identity: Any, topic: str, retain: bool) -> int:

@@ -3,6 +3,7 @@
 from taihu.protocols.mqtt.broker.connection import Connection
 from taihu.protocols.mqtt.broker.message import Message, forwarded
 from taihu.protocols.mqtt.broker.router import reply, retain, retain_allowed, route
+from taihu.protocols.mqtt.broker.space import NOBODY
 from taihu.protocols.mqtt.errors import ProtocolError
 from taihu.protocols.mqtt.packets import Puback, Pubcomp, Publish, Pubrec, Pubrel
 from taihu.protocols.mqtt.reasons import Reason
@@ -115,21 +116,20 @@ def _accept(connection: Connection, topic: str, packet: Publish) -> int:
     refusal = core.policy.may_publish(identity, topic, packet.retain)
     if refusal:
         return refusal
+    answers = core.policy.answer(identity, topic, packet.payload)
     properties, expires_ns = forwarded(packet.properties, core.now_ns)
     message = Message(topic, packet.payload, packet.qos, packet.retain, properties, expires_ns)
-    if packet.retain and not retain_allowed(core, home, message):
+    if answers is None and packet.retain and not retain_allowed(core, home, message):
         core.counters.retained_refused += 1
         return Reason.QUOTA_EXCEEDED
     claim = core.policy.claim(identity, topic)
-    answers = core.policy.answer(identity, topic, packet.payload)
     if claim is not None:
         connection.readings.append((claim, packet.payload))
-        targets = home.targets(topic)
-        if answers is not None or (not targets.sessions and not targets.groups):
+        if not answers and (answers is not None or home.targets(topic) is NOBODY):
             _remember(connection, topic, claim)
     if answers is not None:
-        for answer_topic, payload in answers:
-            reply(core, home, Message(answer_topic, payload, packet.qos), session)
+        for name, payload in answers:
+            reply(core, session, Message(name, payload, 1))
         return Reason.SUCCESS
     if packet.retain:
         retain(core, home, message)

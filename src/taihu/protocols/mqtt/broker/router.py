@@ -3,9 +3,10 @@
 from taihu.protocols.mqtt.broker.core import Core
 from taihu.protocols.mqtt.broker.message import Delivery, Message
 from taihu.protocols.mqtt.broker.session import Encoded, Entry, Session
-from taihu.protocols.mqtt.broker.space import Space, merge
+from taihu.protocols.mqtt.broker.space import NOBODY, Space, merge
 from taihu.protocols.mqtt.broker.trie import Group
 from taihu.protocols.mqtt.reasons import Reason
+from taihu.protocols.mqtt.topics import filter_covers
 
 
 def retain_allowed(core: Core, space: Space, message: Message) -> bool:
@@ -28,7 +29,7 @@ def retain(core: Core, space: Space, message: Message) -> None:
 def route(core: Core, space: Space, message: Message, publisher: Session | None) -> None:
     """Deliver `message` to every matching subscription, once a session and once a share."""
     targets = space.targets(message.topic)
-    if not targets.sessions and not targets.groups:
+    if targets is NOBODY:
         return
     encoded: Encoded = {}
     queued: list[tuple[Session, Delivery]] = []
@@ -57,13 +58,17 @@ def route(core: Core, space: Space, message: Message, publisher: Session | None)
                 session.connection.pump()
 
 
-def reply(core: Core, space: Space, message: Message, session: Session) -> None:
+def reply(core: Core, session: Session, message: Message) -> None:
     """Deliver `message` to one session alone, if it subscribed to it."""
+    entries = tuple(
+        entry for entry in session.subscriptions.values() if filter_covers(entry.options.filter, message.topic)
+    )
+    if not entries:
+        return
+    target = merge(session, entries)
     queued: list[tuple[Session, Delivery]] = []
-    for target in space.targets(message.topic).sessions:
-        if target.session is session:
-            delivery = Delivery(message, min(message.qos, target.qos), False, target.identifiers)
-            _hand_over(core, session, delivery, {}, queued)
+    delivery = Delivery(message, min(message.qos, target.qos), False, target.identifiers)
+    _hand_over(core, session, delivery, {}, queued)
     if queued:
         core.store.queue(message, queued)
         if session.connection is not None:

@@ -38,13 +38,13 @@ def take_snapshot(store: Store) -> bytes:
         for name, space in sorted(store.spaces.items())
         if space.retained.count
     ]
-    return msgspec.msgpack.encode((FORMAT, messages, sessions, retained))
+    return msgspec.msgpack.encode((FORMAT, store.sequence, messages, sessions, retained))
 
 
 def restore_snapshot(store: Store, data: bytes) -> None:
     """Fill an empty store; raises DamagedError for anything `take_snapshot` did not write."""
     try:
-        version, messages, sessions, retained = msgspec.msgpack.decode(data)
+        version, sequence, messages, sessions, retained = msgspec.msgpack.decode(data)
         if version != FORMAT:
             raise ValueError(f"format {version} is unknown")
         shared = [as_message(row) for row in messages]
@@ -53,6 +53,7 @@ def restore_snapshot(store: Store, data: bytes) -> None:
         for space, rows in retained:
             for row in rows:
                 store.retain(space, as_message(row))
+        store.sequence = int(sequence)
     except (msgspec.DecodeError, ValueError, TypeError, IndexError, KeyError) as error:
         raise DamagedError(f"The broker's snapshot cannot be read: {error}.", "Restore a backup.") from error
     finally:

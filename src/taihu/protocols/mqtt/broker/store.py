@@ -1,7 +1,8 @@
 """All spaces and sessions, the log of what changed in those that persist, and its replay.
 
 Every change of what must survive goes through a method here, which makes the change and, for a persistent session,
-logs it as an event: a tuple of its kind and plain values. Replay calls the same methods with the logged values.
+logs it as an event: a tuple of its number, its kind and plain values. Replay calls the same methods with the logged
+values, and passes over events that the state holds already: it may begin anywhere before the snapshot was taken.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,16 +18,15 @@ from taihu.protocols.mqtt.packets import Subscription, Will
 
 Event = tuple[Any, ...]
 
-FORMAT = 1
-
 
 class Store:
-    """The broker's state. `log` collects events until `Broker.take_log`."""
+    """The broker's state. `log` collects events until `Broker.take_log`; `sequence` is the number of the last one."""
 
     def __init__(self) -> None:
         self.spaces: dict[str, Space] = {}
         self.sessions: dict[int, Session] = {}
         self.log: list[Event] = []
+        self.sequence = 0
         self._next_number = 1
         self._replaying = False
 
@@ -156,11 +156,16 @@ class Store:
         self._log(session, "released", session.number, packet_id)
 
     def apply(self, events: Iterable[Sequence[Any]]) -> None:
-        """Replay logged events; raises DamagedError for one that does not fit the state."""
+        """Replay logged events; raises DamagedError for one that does not fit the state, or when some are missing."""
         self._replaying = True
         try:
-            for kind, *values in events:
+            for sequence, kind, *values in events:
+                if sequence <= self.sequence:
+                    continue
+                if sequence != self.sequence + 1:
+                    raise ValueError(f"event {sequence} follows {self.sequence}")
                 _REPLAY[kind](self, *values)
+                self.sequence = sequence
         except (KeyError, TypeError, ValueError, AssertionError, IndexError) as error:
             raise DamagedError(f"The broker's log does not fit its state: {error!r}.", "Restore a backup.") from error
         finally:
@@ -182,7 +187,8 @@ class Store:
 
     def _append(self, kind: str, *values: Any) -> None:
         if not self._replaying:
-            self.log.append((kind, *values))
+            self.sequence += 1
+            self.log.append((self.sequence, kind, *values))
 
 
 def _replay_queue(store: Store, row: Any, receivers: Iterable[tuple[int, int, bool, Sequence[int]]]) -> None:

@@ -1,0 +1,76 @@
+"""A house's tile."""
+
+import re
+
+from taihu.console.model import House
+from taihu.console.numbers import age, number, signed
+from taihu.console.texts import Language, text, word
+from taihu.console.widgets import ARROWS, StateMark, Words, box, way_of
+
+_NUMBERED = re.compile(r"House (\d+)")
+
+
+class Tile:
+    """One house: net power with its direction, PV, battery, carbon, and how its devices report."""
+
+    def __init__(self, language: Language, house: House) -> None:
+        self._language = language
+        with box("tile", tag="article") as self._box:
+            with box("tile-head"):
+                Words(title_of(language, house.title), "tile-title", tag="h3")
+                self._stale = Words("", "badge")
+                self._age = Words("", "tile-age")
+            with box("tile-net"):
+                self._net = Words("", "tile-number")
+                Words("kW", "tile-unit")
+                with box("direction direction-small") as self._direction:
+                    self._arrow = Words("", "direction-arrow").props("aria-hidden=true")
+                    self._way = Words("")
+            with box("tile-facts"):
+                self._pv = self._fact("pv")
+                self._battery = self._fact("battery")
+                self._carbon = self._fact("carbon")
+            with box("bar"):
+                self._bar = box("bar-fill")
+            with box("tile-devices"):
+                self._devices = [StateMark(language, word(language, thing)) for thing, _ in house.devices]
+
+    def show(self, house: House) -> None:
+        """Put in what is known now."""
+        language = self._language
+        way = "unknown" if house.net_kw is None else way_of(house.net_kw)
+        silent = house.age_s is None
+        self._box.classes(replace="tile tile-old" if house.stale or silent else "tile")
+        self._stale.text = text(language, "stale") if house.stale else ""
+        self._age.text = text(language, "no_value") if silent else age(language, house.age_s)
+        self._net.text = signed(house.net_kw)
+        self._direction.classes(replace=f"direction direction-small way-{way}")
+        self._arrow.text = ARROWS[way]
+        self._way.text = text(language, way)
+        self._pv.text = with_unit(number(house.pv_kw), "kW", house.pv_kw)
+        mode = f" {word(language, house.mode)}" if house.mode and house.charge_percent is not None else ""
+        self._battery.text = with_unit(number(house.charge_percent, 0), "%" + mode, house.charge_percent)
+        self._carbon.text = with_unit(number(house.carbon_kg_h), "kg/h", house.carbon_kg_h)
+        self._bar.style(replace=f"width: {house.charge_percent or 0:.0f}%")
+        for mark, (_, state) in zip(self._devices, house.devices, strict=True):
+            mark.show(state)
+
+    def _fact(self, key: str) -> Words:
+        with box("fact"):
+            Words(text(self._language, key), "fact-label")
+            return Words("", "fact-value")
+
+
+def title_of(language: Language, title: str) -> str:
+    """A house's title; "House 7" is said in the page's language.
+
+    >>> title_of("zh", "House 7"), title_of("zh", "Lakeside")
+    ('7 号住宅', 'Lakeside')
+    """
+    found = _NUMBERED.fullmatch(title)
+    return text(language, "house", number=found[1]) if found else title
+
+
+def with_unit(shown: str, unit: str, value: float | None) -> str:
+    """A shown value and its unit; a missing one has none."""
+    return shown if value is None else f"{shown} {unit}"
