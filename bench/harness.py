@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from bench.load import Plan, Result
 from bench.machine import cpu_seconds
+from bench.peers import Absent
 
 Row = dict[str, str | float | None]
 ROOT = Path(__file__).parent.parent
@@ -107,20 +108,22 @@ def measure(plan: Plan, pids: dict[str, int], afterwards: Callable[[], object] =
     return Measured(result, cpu)
 
 
-def median_by(runs: Sequence[Measured], key: Callable[[Measured], float]) -> Measured:
-    """The run in the middle by `key`."""
-    return sorted(runs, key=key)[len(runs) // 2]
+def side_by_side(report: Report, contenders: dict[str, Callable[[], Row]], runs: int, key: str) -> None:
+    """Run contenders in turn, `runs` times, so that what else the machine does meets all alike.
 
-
-def alternate(
-    contenders: dict[str, Callable[[], Measured]], runs: int
-) -> dict[str, list[Measured]]:
-    """Run contenders in turn, `runs` times, so that what else the machine does meets all alike."""
-    results: dict[str, list[Measured]] = {name: [] for name in contenders}
+    Adds each one's median row by `key`; one that is not installed is told and left out.
+    """
+    found: dict[str, list[Row]] = {name: [] for name in contenders}
     for _ in range(runs):
-        for name, contender in contenders.items():
-            results[name].append(contender())
-    return results
+        for name, contender in list(contenders.items()):
+            try:
+                found[name].append(contender())
+            except Absent as absent:
+                report.note(f"{name} is left out: {absent}.")
+                del contenders[name]
+    for rows in found.values():
+        if rows:
+            report.rows.append(sorted(rows, key=lambda row: float(row[key] or 0))[len(rows) // 2])
 
 
 @contextmanager
@@ -165,10 +168,10 @@ def shown(value: Any) -> str:
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
 
 
-def markdown(report: Report) -> str:
+def markdown(report: Report, conditions: str) -> str:
     """A report as a section of RESULTS.md."""
     columns = list(dict.fromkeys(name for row in report.rows for name in row))
-    lines = [f"## {report.title}", "", f"`python -m bench.all --only {report.name}`", ""]
+    lines = [f"## {report.title}", "", conditions, ""]
     lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(shown(row.get(name)) for name in columns) + " |" for row in report.rows]
     lines += ["", *(f"- {note}" for note in report.notes), ""]

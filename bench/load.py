@@ -83,14 +83,19 @@ def encode_connect(client_id: str, user: str) -> bytes:
     return b"\x10" + (bytes([size]) if size < 128 else bytes([size & 0x7F | 0x80, size >> 7])) + body
 
 
-def payloads(count: int, timestamps: bool, seed: int = 7) -> list[bytes]:
-    """JSON objects of three numbers that drift slowly: all of one length, 58 bytes with a time and 61 without."""
+def values(count: int, seed: int = 7) -> list[list[float]]:
+    """What the payloads say, a row of three numbers each: they drift slowly, with two decimals."""
     random = np.random.default_rng(seed)
     steps = random.integers(-9, 10, (count, 3)) * (random.random((count, 3)) > 0.3)
     walk = 1000 + np.abs(4000 + np.cumsum(steps, axis=0)) % 9000  # always four digits
-    numbers = ",".join(f'"{name}":%d.%02d' for name in PROPERTIES[timestamps])
+    return [[number / 100 for number in row] for row in walk.tolist()]
+
+
+def payloads(count: int, timestamps: bool) -> list[bytes]:
+    """`values` as JSON objects, all of one length: 58 bytes with a time and 61 without."""
+    numbers = ",".join(f'"{name}":%.2f' for name in PROPERTIES[timestamps])
     form = f'{{"ts":{TIME_BASE_MS},{numbers}}}' if timestamps else f"{{{numbers}}}"
-    return [(form % (*divmod(a, 100), *divmod(b, 100), *divmod(c, 100))).encode() for a, b, c in walk.tolist()]
+    return [(form % tuple(row)).encode() for row in values(count)]
 
 
 class Blocks:
@@ -166,6 +171,7 @@ def flood(plan: Plan, sockets: list[socket.socket]) -> Result:
     latencies: list[float] = []
     blocks_max = plan.messages_max // blocks.size // len(pipes) or 1
     size, window = blocks.size, plan.window
+    target = blocks_max * size * len(pipes)
     acked = acked_in_time = 0
     cpu = time.process_time()
     began = now = time.perf_counter()
@@ -208,13 +214,14 @@ def flood(plan: Plan, sockets: list[socket.socket]) -> Result:
                 while waiting and waiting[0][0] <= pipe.acked:
                     latencies.append(now - waiting.popleft()[1])
             fill(pipe)
-        sent = sum(pipe.blocks_sent for pipe in pipes.values()) * size if not events or not sending else 0
-        if sent and acked >= sent and (not sending or sent >= blocks_max * size * len(pipes)):
-            if sending:
-                ended, acked_in_time = now, acked
-            break
+        if acked >= target or not sending:
+            sent = sum(pipe.blocks_sent for pipe in pipes.values()) * size
+            if acked >= sent:
+                break
         if now > deadline + _DRAIN_S:
             break
+    if sending:
+        ended, acked_in_time = now, acked
     return Result(
         acked=acked,
         sent_by_connection=[pipe.blocks_sent * size for pipe in pipes.values()],

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from taihu.identity.principal import CredentialKind
-from taihu.kernel.clock import SystemClock
+from taihu.kernel.clock import NS_PER_S, SystemClock
 from taihu.kernel.config import load_site
 from taihu.runtime.paths import Paths
 from taihu.runtime.run import Supervisor
@@ -24,7 +24,6 @@ from taihu.things.property import Thing
 PROJECT = "bench"
 _READY_S = 60.0
 _STOP_S = 30.0
-_CHECK_POINTS_MAX = 400_000
 
 
 def gauge(unit: str, resolution: float = 0.01) -> dict[str, Any]:
@@ -151,16 +150,14 @@ class Node:
                 raise RuntimeError(f"the history is behind: {status}\n{self.log()}")
             time.sleep(0.02)
 
-    def count(self, thing: str, name: str, start: int, end: int, points: int) -> int:
-        """How many readings the history API finds in [start, end), by counting windows in slices of the range."""
-        slices = points // _CHECK_POINTS_MAX + 1
-        width = (end - start) // slices // 1_000_000_000 * 1_000_000_000 + 1_000_000_000
+    def count(self, thing: str, name: str, start: int, end: int, slice_s: int) -> int:
+        """How many readings the history API finds in [start, end), counted by seconds or hours in slices."""
+        every = "1h" if slice_s % 3600 == 0 else "1s"
+        width = slice_s * NS_PER_S
         found = 0
-        while start < end:
-            upper = min(start + width, end)
-            windows = self.history(thing, name, start, upper, every="1h")["windows"]
-            found += sum(window["count"] for window in windows if start <= window["start"] < upper)
-            start = upper
+        for begin in range(start // width * width, end, width):
+            windows = self.history(thing, name, begin, begin + width, every=every)["windows"]
+            found += sum(window["count"] for window in windows)
         return found
 
     def disk_bytes(self) -> dict[str, int]:

@@ -6,8 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 _START_S = 20.0
@@ -40,6 +40,9 @@ class Peer:
         self.less = less
         self.port = port
         self.pids = pids
+
+
+Starter = Callable[[], AbstractContextManager[Peer]]
 
 
 @contextmanager

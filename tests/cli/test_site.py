@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from taihu.cli.client import NodeClient
+from taihu.cli.client import NodeClient, connect
 from taihu.cli.main import EXIT_REFUSED, EXIT_TRY_AGAIN, run
 
 SITE = """
@@ -98,6 +98,15 @@ def send(folder: Path, token: str, body: bytes) -> int:
     return status
 
 
+def wait_for_history() -> None:
+    """Until the worker has taken over what is acknowledged; the test's own timeout bounds it."""
+    client = connect(None, None, None)
+    while True:
+        status = client.get("node")
+        if status["worker"] == "running" and status["history_position"] >= status["journal_position"]:
+            return
+
+
 def test_before_it_runs_the_store_is_changed_and_nothing_is_read(
     capsys: pytest.CaptureFixture[str], device_token: str
 ) -> None:
@@ -115,6 +124,7 @@ def test_readings_are_shown(node: object, folder: Path, device_token: str, capsy
     value = answer(capsys, "read", "house/meter/power")["values"][0]
     assert (value["thing"], value["property"], value["value"]) == ("meter", "power", 3.25)
     assert "meter/mode" in shown(capsys, "read", "house/meter")
+    wait_for_history()
     readings = answer(capsys, "history", "house/meter/power", "--start", "-1h", "--limit", "10")["readings"]
     assert [one["value"] for one in readings] == [3.25]
     assert "3.25" in shown(capsys, "history", "house/meter/power")

@@ -192,6 +192,11 @@ def test_limits_and_names_are_kept(tmp_path: Path, clock: SimClock) -> None:
         directory.put_things("house", [Thing(name="a/b")])
     with pytest.raises(NameRefused):
         directory.create_project(Project(name="No"))
+    wrong = ({"limits": {"no_such": 1}}, {"limits": {"flush_rows": -1}}, {"limits": {"flush_rows": float("nan")}})
+    for fields in (*wrong, {"timezone": "Asia/Wuxi"}, {"timezone": "/etc"}):
+        with pytest.raises(RefusedError):
+            directory.create_project(msgspec.convert({"name": "other"} | fields, Project))
+    assert directory.project("other") is None
     with pytest.raises(Exists):
         directory.create_project(Project(name="house"))
     with pytest.raises(Exists):
@@ -270,13 +275,13 @@ def test_reading_while_threads_write_sees_whole_changes(directory: Directory) ->
     for writer in writers:
         writer.start()
     while not stop.is_set():
-        names = [thing.name for thing in directory.things("house", "", 10_000)]
+        names = [thing.name for thing in directory.things("house", "", 1_000_000)]
         assert names == sorted(names)
         directory.adopt_thing("house", f"c{len(names)}")
         directory.infer_properties("house", f"c{len(names)}", [POWER])
     for writer in writers:
         writer.join()
-    assert len(directory.things("house", "", 10_000)) == directory.thing_count("house") >= 1200
+    assert len(directory.things("house", "", 1_000_000)) == directory.thing_count("house") >= 1200
 
 
 def test_bytes_that_are_no_store_are_damage(tmp_path: Path, clock: SimClock) -> None:

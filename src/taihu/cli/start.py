@@ -93,9 +93,9 @@ def init(folder: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
 def bench(seconds: float, as_json: bool) -> None:
     """Measure how many readings this machine takes over, stores and answers."""
-    from importlib import import_module
+    from taihu.runtime.bench import main
 
-    import_module("taihu.runtime.bench").main(seconds, as_json)
+    main(seconds, as_json)
 
 
 @click.command()

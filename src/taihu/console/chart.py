@@ -25,11 +25,17 @@ class Row(msgspec.Struct, frozen=True):
 
 ROWS = (Row("chart_energy", 26, 122), Row("chart_carbon", 186, 48), Row("chart_intensity", 272, 40))
 _STILL: Option = {"emphasis": {"disabled": True}}
-_BARS: Option = {"type": "bar", "barCategoryGap": "30%", **_STILL}
+_BARS: Option = {"type": "bar", "barCategoryGap": "30%", "barMinHeight": 2, **_STILL}  # a known 0 can be seen
 
 
 def chart_option(language: Language, hours: Sequence[Hour], timezone: str) -> Option:
-    """The option for these hours; a missing figure is a gap, an incomplete one pale with a dashed edge."""
+    """The option for these hours; a missing figure is a shaded gap, an incomplete one pale with a dashed edge."""
+    labels = [f"{local(hour.start, timezone):%H:%M}" for hour in hours]
+    figures = [
+        [hour.energy_kwh for hour in hours],
+        [hour.carbon_kg for hour in hours],
+        [hour.intensity for hour in hours],
+    ]
     tips = [_tip(language, hour, timezone) for hour in hours]
     marked = list(zip(hours, tips, strict=True))
     return {
@@ -37,8 +43,8 @@ def chart_option(language: Language, hours: Sequence[Hour], timezone: str) -> Op
         "textStyle": {"fontFamily": "inherit"},
         "title": [_title(text(language, row.key), row.top) for row in ROWS],
         "grid": [{"left": 40, "right": 8, "top": row.top, "height": row.height} for row in ROWS],
-        "xAxis": [_time_axis(index, [f"{local(hour.start, timezone):%H:%M}" for hour in hours]) for index in range(3)],
-        "yAxis": [_value_axis(index) for index in range(3)],
+        "xAxis": [_time_axis(row, labels, figures[row]) for row in range(len(ROWS))],
+        "yAxis": [_value_axis(index) for index in range(len(ROWS))],
         "axisPointer": {"link": [{"xAxisIndex": "all"}], "lineStyle": {"color": "var(--ink-faint)", "type": "solid"}},
         "tooltip": _tooltip(),
         "series": [
@@ -78,7 +84,7 @@ def _tooltip() -> Option:
     }
 
 
-def _time_axis(index: int, labels: list[str]) -> Option:
+def _time_axis(index: int, labels: list[str], figures: list[float | None]) -> Option:
     last = index == len(ROWS) - 1
     label = {"show": last, "color": "var(--ink-soft)", "fontSize": 11, "hideOverlap": True, "interval": 2}
     return {
@@ -89,6 +95,11 @@ def _time_axis(index: int, labels: list[str]) -> Option:
         "axisLine": {"lineStyle": {"color": "var(--line-strong)"}},
         "axisLabel": label,
         "axisPointer": {"label": {"show": False}},
+        "splitArea": {
+            "show": True,
+            "interval": 0,
+            "areaStyle": {"color": ["var(--gap-fill)" if figure is None else "transparent" for figure in figures]},
+        },
     }
 
 
@@ -103,7 +114,7 @@ def _value_axis(index: int) -> Option:
 
 
 def _direction(value: float | None) -> str:
-    return "var(--export)" if value is not None and value < 0 else "var(--import)"
+    return "var(--export-fill)" if value is not None and value < 0 else "var(--import-fill)"
 
 
 def _bar(value: float | None, hour: Hour, tip: str, colour: str) -> Option:

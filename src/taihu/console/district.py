@@ -5,11 +5,11 @@ from nicegui import ui
 from taihu.console.chart import chart_option
 from taihu.console.hours import Hour
 from taihu.console.house import Tile
-from taihu.console.model import STATES, District, Page, Total
+from taihu.console.model import STATES, District, Page, Total, way_of
 from taihu.console.numbers import age, number, signed
 from taihu.console.poller import Snapshot
 from taihu.console.texts import Language, text
-from taihu.console.widgets import ARROWS, STATE_MARKS, Figure, Words, box, provenance_mark, way_of
+from taihu.console.widgets import ARROWS, STATE_MARKS, Figure, Words, box, provenance_mark
 
 _WAY_WORDS = {"import": "importing", "export": "exporting", "even": "balanced", "unknown": "unknown"}
 
@@ -22,10 +22,10 @@ class DistrictBody:
         self._hours: tuple[Hour, ...] | None = None
         with box("hero"):
             with box("card now", tag="section"):
-                self._net()
-                self._figures()
+                self._net(page.demo)
+                self._figures(page.demo)
             with box("card day", tag="section"):
-                self._day()
+                self._day(page.demo)
         self._strip = Strip(language)
         with box("houses", tag="section"):
             with box("section-head"):
@@ -33,8 +33,10 @@ class DistrictBody:
                 self._flow = Words("", "section-note")
             with box("tiles"):
                 self._tiles = {house.name: Tile(language, house) for house in district.houses}
-                if page.speed != 1:
+                if page.demo:
                     _legend(language)
+        if page.demo:
+            Words(f"{text(language, 'legend_carbon')} {text(language, 'legend_source')}", "foot", tag="p")
 
     def show(self, snapshot: Snapshot) -> None:
         """Put in what is known now."""
@@ -48,11 +50,12 @@ class DistrictBody:
         if snapshot.hours is not None and snapshot.hours != self._hours:
             self._show_hours(snapshot.hours, page.timezone)
 
-    def _net(self) -> None:
+    def _net(self, demo: bool) -> None:
         language = self._language
         with box("figure-label"):
             Words(text(language, "net_power"), "section-title", tag="h2")
-            provenance_mark("synthetic")
+            if demo:
+                provenance_mark("synthetic")
         with box("net"):
             self._net_value = Words("", "net-number")
             Words("kW", "net-unit")
@@ -61,20 +64,25 @@ class DistrictBody:
             self._direction_words = Words("")
         self._net_note = Words("", "figure-note", tag="div")
 
-    def _figures(self) -> None:
+    def _figures(self, demo: bool) -> None:
         language = self._language
         with box("figures"):
-            self._pv = Figure(text(language, "pv_power"), "kW", "synthetic")
-            self._charge = Figure(text(language, "battery_charge"), "%", "modelled")
-            self._carbon = Figure(text(language, "carbon_rate"), "kg/h", "synthetic")
+            self._pv = Figure(text(language, "pv_power"), "kW", "synthetic" if demo else "")
+            self._charge = Figure(text(language, "battery_charge"), "%", "modelled" if demo else "")
+            self._carbon = Figure(text(language, "carbon_rate"), "kg/h", "synthetic" if demo else "")
             self._intensity = Figure(text(language, "intensity"), "kg/kWh")
+            self._price = Figure(text(language, "price"), "USD/kWh")
+            self._outdoor = Figure(text(language, "outdoor"), "°C")
 
-    def _day(self) -> None:
+    def _day(self, demo: bool) -> None:
         language = self._language
         with box("section-head"):
-            Words(text(language, "last_day"), "section-title", tag="h2")
+            with box("figure-label"):
+                Words(text(language, "last_day"), "section-title", tag="h2")
+                if demo:
+                    provenance_mark("modelled")
             with box("keys"):
-                for key in ("import", "export", "partial"):
+                for key in ("import", "export", "partial", "missing"):
                     with box("key"):
                         box(f"key-mark key-{key}", tag="i")
                         Words(text(language, f"chart_{key}"))
@@ -85,19 +93,21 @@ class DistrictBody:
 
     def _show_now(self, district: District) -> None:
         language, net = self._language, district.net_kw.value
-        way = "unknown" if net is None else way_of(net)
+        way = way_of(net)
         self._net_value.text = signed(net, 1)
         self._direction.classes(replace=f"direction way-{way}")
         self._arrow.text = ARROWS[way]
         self._direction_words.text = text(language, _WAY_WORDS[way])
-        flow = text(language, "houses_flow", importing=district.importing, exporting=district.exporting)
         self._net_note.text = houses_known(language, district.net_kw)
-        self._flow.text = flow
-        self._pv.show(number(district.pv_kw.value, 1), houses_known(language, district.pv_kw))
-        self._charge.show(number(district.charge_percent.value, 0), houses_known(language, district.charge_percent))
-        self._carbon.show(number(district.carbon_kg_h.value, 1), houses_known(language, district.carbon_kg_h))
-        outdoor = f"{text(language, 'outdoor')} {number(district.outdoor_c, 1)} °C"
-        self._intensity.show(number(district.intensity, 3), outdoor)
+        self._flow.text = text(
+            language, "houses_flow", importing=district.importing, exporting=district.exporting, even=district.even
+        )
+        self._pv.show(number(district.pv_kw.value, 1), _missing(language, district.pv_kw))
+        self._charge.show(number(district.charge_percent.value, 0), _missing(language, district.charge_percent))
+        self._carbon.show(number(district.carbon_kg_h.value, 1), _missing(language, district.carbon_kg_h))
+        self._intensity.show(number(district.intensity, 3))
+        self._price.show(number(district.price, 2))
+        self._outdoor.show(number(district.outdoor_c, 1))
 
     def _show_hours(self, hours: tuple[Hour, ...], timezone: str) -> None:
         self._hours = hours
@@ -158,6 +168,11 @@ def houses_known(language: Language, figure: Total) -> str:
     return text(language, "houses_known", known=figure.known, of=figure.of)
 
 
+def _missing(language: Language, figure: Total) -> str:
+    """A word of warning where a figure does not speak for every house."""
+    return "" if figure.complete else houses_known(language, figure)
+
+
 def _legend(language: Language) -> None:
     with box("tile legend"):
         Words(text(language, "legend"), "legend-title", tag="h3")
@@ -167,5 +182,3 @@ def _legend(language: Language) -> None:
                 with box("legend-words"):
                     Words(text(language, kind), "legend-kind")
                     Words(text(language, f"legend_{kind}"))
-        Words(text(language, "legend_carbon"), "legend-note", tag="p")
-        Words(text(language, "legend_source"), "legend-note", tag="p")

@@ -59,7 +59,7 @@ class Frame:
         self._home.text = text(language, "page_district" if page.district else "page_site")
         self._time.text = f"{moment:%H:%M}" if page.speed > 1 else f"{moment:%H:%M:%S}"
         self._date.text = date(language, moment)
-        self._speed.text = text(language, "clock_demo", speed=f"{page.speed:g}") if page.speed != 1 else page.timezone
+        self._speed.text = text(language, "clock_demo", speed=f"{page.speed:g}") if page.demo else page.timezone
 
     def _brand(self) -> None:
         with box("brand", tag="a").props(f"href=/{self._language}"):

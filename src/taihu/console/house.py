@@ -2,10 +2,10 @@
 
 import re
 
-from taihu.console.model import House
+from taihu.console.model import House, way_of
 from taihu.console.numbers import age, number, signed
 from taihu.console.texts import Language, text, word
-from taihu.console.widgets import ARROWS, StateMark, Words, box, way_of
+from taihu.console.widgets import ARROWS, StateMark, Words, box
 
 _NUMBERED = re.compile(r"House (\d+)")
 
@@ -30,15 +30,17 @@ class Tile:
                 self._pv = self._fact("pv")
                 self._battery = self._fact("battery")
                 self._carbon = self._fact("carbon")
-            with box("bar"):
-                self._bar = box("bar-fill")
+            with box("tile-battery"):
+                with box("bar"):
+                    self._bar = box("bar-fill")
+                self._mode = Words("", "tile-mode")
             with box("tile-devices"):
                 self._devices = [StateMark(language, word(language, thing)) for thing, _ in house.devices]
 
     def show(self, house: House) -> None:
         """Put in what is known now."""
         language = self._language
-        way = "unknown" if house.net_kw is None else way_of(house.net_kw)
+        way = way_of(house.net_kw)
         silent = house.age_s is None
         self._box.classes(replace="tile tile-old" if house.stale or silent else "tile")
         self._stale.text = text(language, "stale") if house.stale else ""
@@ -48,8 +50,8 @@ class Tile:
         self._arrow.text = ARROWS[way]
         self._way.text = text(language, way)
         self._pv.text = with_unit(number(house.pv_kw), "kW", house.pv_kw)
-        mode = f" {word(language, house.mode)}" if house.mode and house.charge_percent is not None else ""
-        self._battery.text = with_unit(number(house.charge_percent, 0), "%" + mode, house.charge_percent)
+        self._battery.text = with_unit(number(house.charge_percent, 0), "%", house.charge_percent)
+        self._mode.text = word(language, house.mode)
         self._carbon.text = with_unit(number(house.carbon_kg_h), "kg/h", house.carbon_kg_h)
         self._bar.style(replace=f"width: {house.charge_percent or 0:.0f}%")
         for mark, (_, state) in zip(self._devices, house.devices, strict=True):

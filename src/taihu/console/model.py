@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from taihu.console.answers import Newest, NodeStatus, Project, Thing
+from taihu.kernel.clock import NS_PER_S
 
 STATES = ("online", "late", "silent", "never")
 DISTRICT = "district"
 GRID, METER, PV, BATTERY = "grid", "meter", "pv", "battery"
 HOUSE_THINGS = (METER, PV, BATTERY)
+_EVEN_KW = 0.005
+_SAME_CLOCK_NS = 3_600 * NS_PER_S
 
 
 class View(msgspec.Struct, frozen=True):
@@ -88,6 +91,7 @@ class District(msgspec.Struct, frozen=True):
     carbon_kg_h: Total
     importing: int
     exporting: int
+    even: int
     price: float | None
     outdoor_c: float | None
 
@@ -102,10 +106,14 @@ class Card(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Everything the pages show at one moment; `district` is None on a site that has none."""
+    """Everything the pages show at one moment; `district` is None on a site that has none.
+
+    `demo` when the site's clock is not the machine's: then its devices are simulated.
+    """
 
     now_ns: int
     speed: float
+    demo: bool
     title: str
     timezone: str
     flow: Flow
@@ -115,13 +123,14 @@ class Page(msgspec.Struct, frozen=True):
     district: District | None
 
 
-def page_of(status: NodeStatus, views: Sequence[View]) -> Page:
-    """The page of a node's answers."""
+def page_of(status: NodeStatus, views: Sequence[View], machine_ns: int) -> Page:
+    """The page of a node's answers; `machine_ns` is this machine's own time."""
     own = next((view.project for view in views if not view.project.granted), Project("", "Taihu"))
     cards = tuple(card_of(view) for view in views)
     return Page(
         now_ns=status.now,
         speed=status.clock_speed,
+        demo=status.clock_speed != 1 or abs(status.now - machine_ns) > _SAME_CLOCK_NS,
         title=own.title or own.name,
         timezone=own.timezone,
         flow=Flow(
@@ -159,6 +168,7 @@ def district_of(views: Sequence[View]) -> District | None:
     houses = tuple(house_of(view, intensity) for view in metered)
     net = total(houses, lambda house: house.net_kw)
     charge = total(houses, lambda house: house.charge_percent)
+    ways = [way_of(house.net_kw) for house in houses]
     return District(
         houses=houses,
         net_kw=net,
@@ -166,8 +176,9 @@ def district_of(views: Sequence[View]) -> District | None:
         charge_percent=Total(None if charge.value is None else charge.value / charge.known, charge.known, charge.of),
         intensity=intensity,
         carbon_kg_h=Total(carbon_rate(net.value, intensity), net.known, net.of),
-        importing=sum(house.net_kw is not None and house.net_kw > 0 for house in houses),
-        exporting=sum(house.net_kw is not None and house.net_kw < 0 for house in houses),
+        importing=ways.count("import"),
+        exporting=ways.count("export"),
+        even=ways.count("even"),
         price=grid.number(GRID, "price"),
         outdoor_c=grid.number(GRID, "outdoor_temperature"),
     )
@@ -201,6 +212,17 @@ def carbon_rate(net_kw: float | None, intensity: float | None) -> float | None:
     (0.5, 0.0, None)
     """
     return None if net_kw is None or intensity is None else max(0.0, net_kw) * intensity
+
+
+def way_of(net_kw: float | None) -> str:
+    """Which way net power flows: import, export, even (below what is shown) or unknown.
+
+    >>> way_of(1.2), way_of(-1.2), way_of(0.001), way_of(None)
+    ('import', 'export', 'even', 'unknown')
+    """
+    if net_kw is None:
+        return "unknown"
+    return "even" if abs(net_kw) < _EVEN_KW else "import" if net_kw > 0 else "export"
 
 
 def total(houses: Sequence[House], figure: Callable[[House], float | None]) -> Total:

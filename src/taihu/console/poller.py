@@ -23,7 +23,7 @@ BACKOFF_S_MAX = 10.0
 PROJECTS_MAX = 64
 THINGS_PER_PAGE = 200
 PAGES_MAX = 64
-_HOURS_EVERY_S = 10.0
+_HOURS_EVERY_S = 5.0
 _HOURS_LATEST_S = 60.0
 _HOURS_MOVED_NS = 360 * NS_PER_S
 
@@ -161,7 +161,7 @@ class Poller:
         further = (place for place, count in self._places.items() if count > 0 and place[1] and place[0] in names)
         places += islice(further, PAGES_MAX)
         views = await asyncio.gather(*(self._view(names[name], after) for name, after in places))
-        return page_of(status, views[: len(projects)]), dict(zip(places, views, strict=True))
+        return page_of(status, views[: len(projects)], self._clock.now_ns()), dict(zip(places, views, strict=True))
 
     async def _view(self, project: Project, after: str) -> View:
         async with self._slots:

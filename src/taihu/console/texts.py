@@ -34,7 +34,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "importing": ("drawn from the grid", "从电网取电"),
     "exporting": ("fed into the grid", "向电网送电"),
     "balanced": ("in balance", "收支平衡"),
-    "houses_flow": ("{importing} importing, {exporting} exporting", "{importing} 户取电，{exporting} 户送电"),
+    "houses_flow": (
+        "{importing} importing, {exporting} exporting, {even} even",
+        "{importing} 户取电，{exporting} 户送电，{even} 户平衡",
+    ),
     "houses_known": ("{known} of {of} houses", "{of} 户中的 {known} 户"),
     "pv_power": ("PV power", "光伏功率"),
     "battery_charge": ("Batteries, mean charge", "电池平均电量"),

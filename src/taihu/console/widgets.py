@@ -8,7 +8,6 @@ from taihu.console.texts import Language, text
 
 STATE_MARKS = {"online": "●", "late": "◐", "silent": "○", "never": "–"}  # a shape for each, not a colour alone
 ARROWS = {"import": "↓", "export": "↑", "even": "=", "unknown": "?"}
-_BALANCED_KW = 0.005
 
 
 class Words(TextElement):
@@ -41,7 +40,7 @@ class Figure:
             with box("figure-value"):
                 self._value = Words("", "figure-number")
                 Words(unit, "figure-unit")
-            self._note = Words("", "figure-note", tag="div")
+            self._note = Words("", "figure-note figure-partial", tag="div")
 
     def show(self, value: str, note: str = "") -> None:
         """Put in what is known now."""
@@ -70,8 +69,3 @@ class StateMark:
 def provenance_mark(kind: str) -> None:
     """The small sign that tells measured, modelled and synthetic figures apart; the legend explains it."""
     box(f"mark mark-{kind}", tag="i").props("aria-hidden=true")
-
-
-def way_of(net_kw: float) -> str:
-    """Which way net power flows: import, export or even."""
-    return "even" if abs(net_kw) < _BALANCED_KW else "import" if net_kw > 0 else "export"

@@ -1,7 +1,6 @@
 """Sums over many readings at once: computed by DuckDB where the files are read, without fetching them."""
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -11,7 +10,7 @@ from taihu.history.frame import Frame, concat
 from taihu.history.layout import any_number_expression
 from taihu.history.manifest import DataFile
 from taihu.history.resolve import resolve
-from taihu.history.scan import Scan, forms_of, where_clause
+from taihu.history.scan import Scan, file_groups, where_clause
 from taihu.history.store import Part, Store
 from taihu.things.batch import FLAG_STAMPED, ROW_BITS
 
@@ -118,14 +117,12 @@ def _sources(store: Store, scan: Scan, chosen: Chosen, columns: str, condition: 
     """SELECTs over the files, those whose property has the same forms together, and their parameters."""
     selects: list[str] = []
     values: list[Any] = []
-    for (_, forms), group in groupby(
-        chosen, key=lambda item: (item[0].table.id, forms_of(item[0], item[1], scan.property))
-    ):
+    for paths, forms in file_groups(store, scan, chosen):
         clause, bound = where_clause(scan, forms)
         value = any_number_expression(forms)
         # Column names passed `check_column`; all else is bound.
         selects.append(f"SELECT {columns}, {value} AS value FROM read_parquet(?) WHERE {clause} AND {condition}")  # noqa: S608
-        values += [[str(store.folder / file.path) for _, file in group], *bound, *extra]
+        values += [paths, *bound, *extra]
     return selects, values
 
 

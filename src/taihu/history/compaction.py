@@ -186,8 +186,7 @@ def _late(
         return low, high
     found: Any = cursor.execute(
         "SELECT min(observed_at), max(observed_at) FROM (SELECT thing, observed_at FROM read_parquet(?) "
-        f"WHERE observed_at BETWEEN ? AND ? AND flags & {FLAG_STAMPED} = 0 "
-        "GROUP BY thing, observed_at HAVING count(*) > 1)",
-        [str(store.folder / path), low, high],
+        "WHERE observed_at BETWEEN ? AND ? AND flags & ? = 0 GROUP BY thing, observed_at HAVING count(*) > 1)",
+        [str(store.folder / path), low, high, FLAG_STAMPED],
     ).fetchone()
     return found[0], found[1]

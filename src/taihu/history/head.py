@@ -1,4 +1,4 @@
-"""The head: rows since the last flush, in memory. Batches are kept as they come and made into columns when asked for."""
+"""The head: rows since the last flush, in memory. Batches are kept as they come, and made into columns when asked."""
 
 import msgspec
 

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from taihu.history.aggregate import Aggregate, aggregate
 from taihu.history.calendar import edges, parse_step, parse_zone
 from taihu.history.compaction import compact
-from taihu.history.frame import Frame, Ints, concat
+from taihu.history.frame import Cells, Frame, Ints, concat
 from taihu.history.scan import TIME_MAX, TIME_MIN, Scan, fetch, fetch_edge, fetch_values
 from taihu.history.store import Store
-from taihu.history.windowing import by_thing, context_ns, needs_prior, roll
+from taihu.history.windowing import by_thing, context_ns, join, needs_prior, roll
 from taihu.history.windows import Windows
 from taihu.kernel.clock import Clock
+from taihu.kernel.errors import LimitError
 from taihu.kernel.files import Files
 from taihu.kernel.limits import Limits
 from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT, Batch
@@ -186,21 +187,12 @@ class History:
     ) -> dict[str, Windows]:
         """As `window`, for each of many things; one without a reading has missing windows."""
         bounds = edges(start, end, parse_step(every), parse_zone(tz), self._limits.query_rows_max)
-        now_ns = self._clock.now_ns()
         groups: dict[Property, list[str]] = {}
         for thing in things:
             groups.setdefault(self._definition(project, thing, property_name), []).append(thing)
         result: dict[str, Windows] = {}
         for definition, names in groups.items():
-            frame = self._around(project, names, definition, int(bounds[0]), int(bounds[-1]))
-            rows = by_thing(frame)
-            ids = self._store.catalog.ids(project)
-            cells = frame.cells.get(property_name)
-            for name in names:
-                where = rows.get(ids.get(name, -1), slice(0, 0))
-                part = cells.take(where) if cells else frame.only(property_name).cells[property_name]
-                swaps = self._swaps(project, name, property_name)
-                result[name] = roll(definition, bounds, frame.observed[where], part, now_ns, swaps)
+            result |= self._windows(project, names, definition, bounds, self._clock.now_ns())
         return {thing: result[thing] for thing in things}
 
     def aggregate(
@@ -247,6 +239,32 @@ class History:
             count = min(limit, rows_max)
             frame = fetch_edge(self._store, scan, count, newest=order == "desc", revisions=revisions)
         return frame.take(slice(None, None, -1)) if order == "desc" else frame
+
+    def _windows(
+        self, project: str, things: Sequence[str], definition: Property, bounds: Ints, now_ns: int
+    ) -> dict[str, Windows]:
+        """Windows of things with one definition; in halves where the readings are too many to hold at once."""
+        try:
+            frame = self._around(project, things, definition, int(bounds[0]), int(bounds[-1]))
+        except LimitError:
+            if len(things) > 1:
+                half = len(things) // 2
+                first = self._windows(project, things[:half], definition, bounds, now_ns)
+                return first | self._windows(project, things[half:], definition, bounds, now_ns)
+            if len(bounds) <= 2:
+                raise
+            half = len(bounds) // 2
+            early = self._windows(project, things, definition, bounds[: half + 1], now_ns)
+            later = self._windows(project, things, definition, bounds[half:], now_ns)
+            return {thing: join(early[thing], later[thing]) for thing in things}
+        rows, ids, name = by_thing(frame), self._store.catalog.ids(project), definition.name
+        cells = frame.cells.get(name, Cells())
+        result = {}
+        for thing in things:
+            where = rows.get(ids.get(thing, -1), slice(0, 0))
+            swaps = self._swaps(project, thing, name)
+            result[thing] = roll(definition, bounds, frame.observed[where], cells.take(where), now_ns, swaps)
+        return result
 
     def _around(self, project: str, things: Sequence[str], definition: Property, start: int, end: int) -> Frame:
         """The readings of a range and those around it that windows of the kind need."""

@@ -159,7 +159,7 @@ def any_number_expression(forms: Sequence[str]) -> str:
     """SQL for a cell as a float, booleans as 0 and 1; NULL when it is no number."""
     terms = [number_expression(forms)]
     for form in forms:
-        if form.endswith("__int") or form.endswith("__bool"):
+        if form.endswith(("__int", "__bool")):
             terms.append(f'CAST("{check_column(form)}" AS DOUBLE)')
     return terms[0] if len(terms) == 1 else f"coalesce({', '.join(terms)})"
 

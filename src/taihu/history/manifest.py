@@ -22,10 +22,12 @@ CREATE TABLE things (project TEXT NOT NULL, id INTEGER NOT NULL, name TEXT NOT N
 CREATE TABLE tables (id INTEGER PRIMARY KEY, project TEXT NOT NULL, model TEXT NOT NULL, folder TEXT NOT NULL) STRICT;
 CREATE TABLE properties (table_id INTEGER NOT NULL REFERENCES tables, name TEXT NOT NULL, column_name TEXT NOT NULL,
   PRIMARY KEY (table_id, name)) STRICT, WITHOUT ROWID;
-CREATE TABLE files (id INTEGER PRIMARY KEY AUTOINCREMENT, table_id INTEGER NOT NULL REFERENCES tables, path TEXT NOT NULL UNIQUE,
-  level INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL, observed_min INTEGER NOT NULL,
-  observed_max INTEGER NOT NULL, thing_min INTEGER NOT NULL, thing_max INTEGER NOT NULL, record_max INTEGER NOT NULL,
+CREATE TABLE files (id INTEGER PRIMARY KEY AUTOINCREMENT, table_id INTEGER NOT NULL REFERENCES tables,
+  path TEXT NOT NULL UNIQUE, level INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL,
+  observed_min INTEGER NOT NULL, observed_max INTEGER NOT NULL, thing_min INTEGER NOT NULL,
+  thing_max INTEGER NOT NULL, record_max INTEGER NOT NULL,
   shapes INTEGER NOT NULL, late_min INTEGER, late_max INTEGER, forms TEXT NOT NULL) STRICT;
+INSERT INTO meta VALUES ('checkpoint', 0);
 """
 
 
@@ -159,9 +161,7 @@ class Manifest:
                 "run the release that wrote it, or a later one.",
             )
         if version == 0:
-            self._db.executescript(
-                f"BEGIN; {_SCHEMA} INSERT INTO meta VALUES ('checkpoint', 0); PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            )
+            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
     def _apply(self, change: Change) -> None:
         db = self._db

@@ -1,6 +1,6 @@
 """Readings of one property, fetched from files and head together and each resolved to the one that counts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -136,20 +136,25 @@ def fetch_files(
     frames = []
     cursor = store.cursor()
     try:
-        for (_, forms), group in groupby(
-            chosen, key=lambda item: (item[0].table.id, forms_of(item[0], item[1], scan.property))
-        ):
-            paths = [str(store.folder / file.path) for _, file in group]
+        for paths, forms in file_groups(store, scan, chosen):
             frames.append(_fetch_group(cursor, scan, paths, forms, rows_max, whole=whole))
     finally:
         cursor.close()
     return frames
 
 
-def forms_of(part: Part, file: DataFile, property_name: str) -> tuple[str, ...]:
-    """The file's columns of one property."""
-    column = part.table.columns[property_name]
-    return tuple(form for form in file.forms if form_base(form) == column)
+def file_groups(
+    store: Store, scan: Scan, chosen: Sequence[tuple[Part, DataFile]]
+) -> Iterator[tuple[list[str], tuple[str, ...]]]:
+    """Paths of files that hold the property in the same columns, and those columns."""
+
+    def columns(item: tuple[Part, DataFile]) -> tuple[int, tuple[str, ...]]:
+        part, file = item
+        column = part.table.columns[scan.property]
+        return part.table.id, tuple(form for form in file.forms if form_base(form) == column)
+
+    for (_, forms), group in groupby(chosen, key=columns):
+        yield [str(store.folder / file.path) for _, file in group], forms
 
 
 def where_clause(scan: Scan, forms: Sequence[str]) -> tuple[str, list[Any]]:

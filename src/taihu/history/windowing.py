@@ -1,6 +1,7 @@
 """Windows of a property's readings by its kind, with the readings around them that the kind needs."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from taihu.history import windows
 from taihu.history.frame import Cells, Frame, Ints, known_text
-from taihu.history.windows import Windows
+from taihu.history.windows import NO_STATE, StateWindows, Windows
 from taihu.kernel.clock import NS_PER_S
 from taihu.things.counter import Swap, increases
 from taihu.things.property import Kind, Property
@@ -75,6 +76,25 @@ def state_codes(definition: Property, cells: Cells, count: int) -> tuple[Ints, t
     states = tuple(dict.fromkeys((*definition.enum, *found.tolist())))
     place = np.array([states.index(name) for name in found.tolist()], np.int64)
     return (place[codes] if count else np.empty(0, np.int64)), states
+
+
+def join(first: Windows, second: Windows) -> Windows:
+    """Windows of two ranges, the second after the first, as one."""
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(first, name), getattr(second, name)])
+        for name in (field.name for field in fields(first))
+        if name not in ("states", "held")
+    }
+    if isinstance(first, StateWindows) and isinstance(second, StateWindows):
+        states = tuple(dict.fromkeys((*first.states, *second.states)))
+        held = np.zeros((len(first) + len(second), len(states)), np.int64)
+        held[: len(first), : len(first.states)] = first.held
+        places = np.array([states.index(name) for name in second.states], np.int64)
+        held[len(first) :, places] = second.held
+        last = second.last.copy()
+        last[last != NO_STATE] = places[last[last != NO_STATE]]
+        columns |= {"states": states, "held": held, "last": np.concatenate([first.last, last])}
+    return type(first)(**columns)
 
 
 def by_thing(frame: Frame) -> dict[int, slice]:

@@ -141,7 +141,7 @@ class _Count:
         limits = msgspec.structs.replace(limits, **msgspec.json.decode(connection.execute(own).scalar_one()))
         self._made = connection.execute(made).scalar_one()
         self._made_max = limits.join_things_max
-        self._times: deque[int] = deque(maxlen=max(1, limits.join_things_per_minute_max))
+        self._times: deque[int] = deque()  # at most `_rate_max` of them
         self._rate_max = limits.join_things_per_minute_max
 
     def take(self, now_ns: int) -> None:

@@ -35,7 +35,7 @@ class ProjectMemory:
         self.things: dict[str, Thing] = {}
         self._merged: dict[str, dict[str, Property]] = {}
         self._shared: dict[bytes, dict[str, Property]] = {}
-        self._names: list[str] | None = None
+        self._names: list[str] = []
 
     def definitions(self, name: str) -> Mapping[str, Property] | None:
         """The properties of a thing: its model's and its own; None when there is no such thing."""
@@ -54,10 +54,7 @@ class ProjectMemory:
             self._merged[thing.name] = self._merge(thing)
         else:
             self._merged.pop(thing.name, None)
-        known = thing.name in self.things
         self.things[thing.name] = thing
-        if not known:
-            self._names = None
 
     def put_model(self, model: ThingModel) -> None:
         """Add or replace a model, and with it the definitions of its things."""
@@ -79,7 +76,7 @@ class ProjectMemory:
     def page(self, cursor: str, limit: int) -> list[Thing]:
         """At most `limit` things whose names come after `cursor`, by name."""
         names = self._names
-        if names is None:
+        if len(names) != len(self.things):  # things are only ever added
             names = self._names = sorted(self.things)
         start = bisect_right(names, cursor) if cursor else 0
         return [self.things[name] for name in names[start : start + limit]]

@@ -1,6 +1,7 @@
 """Projects, models, things and their properties: what is declared, and what is inferred from traffic."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -10,6 +11,7 @@ from taihu.identity.principal import Change, Event, Project
 from taihu.identity.writer import Writer
 from taihu.kernel.errors import LimitError, RefusedError
 from taihu.kernel.ids import check_name, check_project
+from taihu.kernel.limits import Limits
 from taihu.things.property import Property, Thing, ThingModel
 
 
@@ -23,7 +25,7 @@ class Registry(Writer):
     """The part of the directory that changes projects, models and things. `by` is who, for the audit."""
 
     def create_project(self, project: Project, by: str = "") -> Project:
-        """Create a project. Raises NameRefused and Exists."""
+        """Create a project. Raises NameRefused, Exists, and RefusedError for a time zone or limit there is not."""
         with self._writing:
             if self.project(project.name):
                 raise Exists(f"There is a project {project.name} already.", "Take another name.")
@@ -118,6 +120,7 @@ class Registry(Writer):
 
     def _put_project(self, project: Project, by: str) -> Project:
         known = self.project(check_project(project.name))
+        _check_fields(project)
         created_at = known.created_at if known else project.created_at or self._clock.now_ns()
         project = msgspec.structs.replace(project, created_at=created_at)
         if project == known:
@@ -146,6 +149,16 @@ class Registry(Writer):
                     state.put_thing(_settled(state, thing, now))
             self._tell(*(Change(Event.THING, project, thing.name) for thing in changed))
         return [state.things[thing.name] for thing in things]
+
+
+def _check_fields(project: Project) -> None:
+    for name, value in project.limits.items():
+        if name not in Limits.__struct_fields__ or not value >= 0:
+            raise RefusedError(f"{name} = {value} is not a limit:", "use a name of [limits], and 0 or more.")
+    try:
+        ZoneInfo(project.timezone)
+    except (OSError, ValueError, KeyError):
+        raise RefusedError(f"{project.timezone!r} is not a time zone:", "use an IANA name, or UTC.") from None
 
 
 def _settled(state: ProjectMemory, thing: Thing, now_ns: int) -> Thing:

@@ -26,6 +26,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     mqtt_queued_bytes_per_project_max: int = 268_435_456
     mqtt_subscriptions_per_project_max: int = 100_000
     mqtt_client_id_length_max: int = 256
+    mqtt_topic_length_max: int = 1_024
     mqtt_inflight_max: int = 1_000
     mqtt_client_pending_max: int = 10_000
     mqtt_client_in_flight_max: int = 20

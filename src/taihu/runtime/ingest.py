@@ -35,6 +35,7 @@ class Ingest:
         self._http = HttpDoor(node)
         self._tasks: list[asyncio.Task[None]] = []
         self._worker: asyncio.Server | None = None
+        self._worker_leaving = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Recover, open the doors, serve until `stop`, close in order."""
@@ -110,13 +111,20 @@ class Ingest:
 
     async def _serve_worker(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         node = self._node
-        link = Link(reader, writer, {"checkpoint": self._on_checkpoint})
+        link = Link(reader, writer, {"checkpoint": self._on_checkpoint, "leaving": self._on_leaving})
         node.link = link
+        self._worker_leaving = False
         link.note("durable", node.journal.durable)
         await link.run()
+        await asyncio.sleep(0)  # its last notes are being served
         if node.link is link:
             node.link = None
+        if not self._worker_leaving:
             log.warning("the worker is away; readings wait in the journal")
+
+    async def _on_leaving(self, body: None) -> None:
+        """The worker stops in good order: its absence is no surprise."""
+        self._worker_leaving = True
 
     async def _on_checkpoint(self, body: dict[str, int]) -> None:
         self._node.worker_progress(body)

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import structs
 
-from taihu.kernel.clock import Clock
-from taihu.kernel.errors import RefusedError
+from taihu.kernel.clock import NS_PER_S, Clock
+from taihu.kernel.errors import RefusedError, TaihuError
 from taihu.kernel.limits import Limits
 from taihu.kernel.units import convert
 from taihu.runtime.quarantine import Refused
@@ -28,8 +28,10 @@ from taihu.things.property import Property
 
 _PLANS_PER_CLAIM_MAX = 32
 _SHAPES_MAX = 10_000
+_SET_BACK_NS = NS_PER_S
 
 _decode = msgspec.json.Decoder().decode
+_decode_flat = msgspec.json.Decoder(dict[str, float | int | str | bool | None]).decode
 
 
 class Claim:
@@ -51,6 +53,26 @@ class Claim:
         self.plans: dict[tuple[str, ...], Shape] = {}
         self.accepted = 0
         self.refused: list[str] = []
+
+    def refuse(self, where: str, reason: str) -> None:
+        """Note a refusal for whoever asks; the first few are kept."""
+        if len(self.refused) < _PLANS_PER_CLAIM_MAX:
+            self.refused.append(f"{where}: {reason}")
+
+    def lose_row(self) -> None:
+        """Nothing of a row that was accepted could be kept."""
+        self.accepted -= 1
+
+
+class Named:
+    """One of the things that a claim's payload speaks for."""
+
+    __slots__ = ("lose_row", "refuse", "thing")
+
+    def __init__(self, claim: Claim, thing: str) -> None:
+        self.thing = thing
+        self.refuse = claim.refuse
+        self.lose_row = claim.lose_row
 
 
 class Registry(Protocol):
@@ -95,16 +117,16 @@ class Intake:
         dirty = self._dirty
         for claim, payload in readings:
             try:
-                values = _decode(payload)
+                values = _decode_flat(payload)
                 shape = claim.plans[tuple(values)]
                 row = tuple(values.values())
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError):
                 self._add_slowly(claim, payload)
                 continue
             if not shape.rows:
                 dirty.append(shape)
             shape.rows.append(row)
-            shape.of.append(claim.thing)
+            shape.of.append(claim)
 
     def finish(self) -> list[Batch]:
         """The batches of everything added since the last call."""
@@ -124,6 +146,8 @@ class Intake:
 
     def _next_stamp(self, count: int, now: int) -> int:
         """The first of `count` nanoseconds never given before, so that stamped readings cannot collide."""
+        if self._stamp - now > _SET_BACK_NS:
+            self._stamp = 0  # the clock was set back: times go on from there, not an hour ahead of it
         first = max(now, self._stamp)
         self._stamp = first + count
         return first
@@ -142,10 +166,12 @@ class Intake:
                 continue
             try:
                 self._add_row(claim, thing, row, payload, now)
-            except RefusedError as error:
+            except TaihuError as error:
                 self._refuse_message(claim, thing, str(error), payload, now)
 
     def _add_row(self, claim: Claim, thing: str, row: Row, payload: bytes, now: int) -> None:
+        if thing != claim.thing and not claim.may_create:
+            raise RefusedError(f"The sender may not speak for {thing!r}.", "Use that thing's token, or a gateway's.")
         definitions = self._registry.definitions(claim.project, thing)
         if definitions is None:
             if not claim.may_create:
@@ -173,7 +199,7 @@ class Intake:
         if not shape.rows:
             self._dirty.append(shape)
         shape.rows.append((*values.values(), row.observed_at))
-        shape.of.append(thing)
+        shape.of.append(claim if thing == claim.thing else Named(claim, thing))
         claim.accepted += 1
         self._plan(claim, thing, payload, values, definitions)
 
@@ -190,7 +216,7 @@ class Intake:
                 continue
             try:
                 values[name] = _in_unit(values[name], unit, definition)
-            except RefusedError as error:
+            except TaihuError as error:
                 del values[name]
                 self._refuse_value(claim, thing, name, str(error), payload, now)
         return values
@@ -225,8 +251,7 @@ class Intake:
         self._refuse_value(claim, thing, "", reason, payload, now)
 
     def _refuse_value(self, claim: Claim, thing: str, name: str, reason: str, payload: bytes, now: int) -> None:
-        if len(claim.refused) < _PLANS_PER_CLAIM_MAX:
-            claim.refused.append(f"{thing}/{name}: {reason}" if name else f"{thing}: {reason}")
+        claim.refuse(f"{thing}/{name}" if name else thing, reason)
         self._refuse(
             Refused(project=claim.project, thing=thing, property=name, reason=reason, payload=payload, received_at=now)
         )

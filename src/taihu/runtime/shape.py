@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from taihu.kernel.limits import Limits
 from taihu.runtime.quarantine import Refused
@@ -15,6 +15,22 @@ from taihu.things.validate import check_times, pack_column
 _MS_LOW, _MS_HIGH = 10**11, 2**63 // 10**6
 
 Stamp = Callable[[int, int], int]
+
+
+class Origin(Protocol):
+    """Where a row comes from."""
+
+    thing: Any
+
+    def refuse(self, where: str, reason: str) -> None:
+        """A value of the row, or all of it, was refused."""
+        ...
+
+    def lose_row(self) -> None:
+        """Nothing of the row is kept."""
+        ...
+
+
 Refuse = Callable[[Refused], None]
 
 
@@ -44,7 +60,7 @@ class Shape:
         self.time_index = time_index
         self.earliest = earliest
         self.rows: list[tuple[Any, ...]] = []
-        self.of: list[str] = []
+        self.of: list[Origin] = []
 
     def close(self, now: int, stamp: Stamp, limits: Limits, refuse: Refuse) -> list[Batch]:
         """The batches of the rows gathered, checked; the shape is empty again."""
@@ -66,13 +82,14 @@ class _Part:
         self.now = now
         self._refuse = refuse
 
-    def close(self, rows: Sequence[tuple[Any, ...]], of: list[str], stamp: Stamp, limits: Limits) -> list[Batch]:
+    def close(self, rows: Sequence[tuple[Any, ...]], of: list[Origin], stamp: Stamp, limits: Limits) -> list[Batch]:
         columns = [list(column) for column in zip(*rows, strict=True)]
         observed, flags, bad = self._times(columns, len(rows), stamp)
         bad += check_times(observed, self.now, self.shape.earliest, limits)
         if bad:
             for row, reason in bad:
                 self._tell(of[row], "", reason)
+                of[row].lose_row()
             keep = sorted(set(range(len(rows))) - {row for row, _ in bad})
             columns = [[column[row] for row in keep] for column in columns]
             observed = array("q", [observed[row] for row in keep])
@@ -106,7 +123,7 @@ class _Part:
                 bad.append((row, str(error)))
         return array("q", observed), bytes(flags) if any(flags) else b"", bad
 
-    def _pack(self, columns: list[list[Any]], observed: "array[int]", flags: bytes, of: list[str]) -> list[Batch]:
+    def _pack(self, columns: list[list[Any]], observed: "array[int]", flags: bytes, of: list[Origin]) -> list[Batch]:
         """One batch when every cell is good; otherwise bad and suspect cells are parted from their rows."""
         packed = []
         faulty: set[int] = set()
@@ -119,7 +136,9 @@ class _Part:
                     self._tell(of[row], definition.name, reason)
             faulty.update(row for row, _ in result.suspect)
         if not faulty:
-            return [self._batch(self.shape.names, of, observed, flags, [result.column for result in packed])]
+            return [self._batch(self.shape.names, [origin.thing for origin in of], observed, flags, [result.column for result in packed])]
+        for row in set.intersection(*({row for row, _ in result.refused} for result in packed)):
+            of[row].lose_row()
         good = [row for row in range(len(of)) if row not in faulty]
         batches = []
         if good:
@@ -163,17 +182,19 @@ class _Part:
             mapping=self.shape.mapping,
         )
 
-    def _tell(self, thing: str, name: str, reason: str) -> None:
+    def _tell(self, origin: Origin, name: str, reason: str) -> None:
+        thing = origin.thing
+        origin.refuse(f"{thing}/{name}" if name else thing, reason)
         self._refuse(
             Refused(project=self.shape.project, thing=thing, property=name, reason=reason, received_at=self.now)
         )
 
 
 def _rows_of(
-    rows: list[int], of: list[str], observed: "array[int]", flags: bytes
+    rows: list[int], of: list[Origin], observed: "array[int]", flags: bytes
 ) -> tuple[list[str], "array[int]", bytes]:
     return (
-        [of[row] for row in rows],
+        [of[row].thing for row in rows],
         array("q", [observed[row] for row in rows]),
         bytes(flags[row] for row in rows) if flags else b"",
     )

@@ -67,6 +67,7 @@ class Worker:
         results = await asyncio.gather(serving, consuming, stopping, return_exceptions=True)
         await asyncio.get_running_loop().run_in_executor(self._store, self._history.close)
         self._link.note("checkpoint", self._progress())
+        self._link.note("leaving", None)
         self._link.close()
         for result in results:
             if isinstance(result, Exception):

@@ -16,6 +16,7 @@ class Wire(Protocol):
     def can_write_eof(self) -> bool: ...
     def write_eof(self) -> None: ...
     def close(self) -> None: ...
+    def is_closing(self) -> bool: ...
     def abort(self) -> None: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
@@ -52,7 +53,7 @@ class Hub(Protocol):
 class MqttClient(asyncio.Protocol):
     """The asyncio protocol of one connection; also a `Source` of the group commit."""
 
-    __slots__ = ("address", "connection", "ended", "hub", "wire")
+    __slots__ = ("address", "connection", "ended", "hub", "lingers", "wire")
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
@@ -60,6 +61,7 @@ class MqttClient(asyncio.Protocol):
         self.connection: Connection | None = None
         self.address = ""
         self.ended = False
+        self.lingers = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.start(cast(asyncio.Transport, transport))
@@ -136,25 +138,27 @@ class MqttClient(asyncio.Protocol):
     def flush(self) -> None:
         """Send what the connection has to send, and close when it says so."""
         connection, wire = self.connection, self.wire
-        if connection is None or wire is None or self.ended:
+        if connection is None or wire is None or self.ended or wire.is_closing():
             return
         while not connection.congested and (data := connection.take_output()):
             wire.write(data)
         if connection.closing is None:
             return
-        if connection.congested:
+        if not connection.congested:
+            self.ended = True
+            if not connection.linger:
+                wire.close()
+                return
+            wire.resume_reading()  # with bytes unread, closing resets the connection and takes the DISCONNECT with it
+            if wire.can_write_eof():
+                wire.write_eof()
+        if not self.lingers:
+            self.lingers = True
             self.hub.linger(self)
-            return
-        self.ended = True
-        if connection.linger and wire.can_write_eof():
-            wire.write_eof()  # closing at once would reset the connection and take the DISCONNECT with it
-            self.hub.linger(self)
-        else:
-            wire.close()
 
     def _control_reading(self) -> None:
         connection, wire = self.connection, self.wire
-        if connection is None or wire is None or self.ended:
+        if connection is None or wire is None or self.ended or wire.is_closing():
             return
         if connection.paused or connection.congested:
             wire.pause_reading()

@@ -66,6 +66,9 @@ class WebSocketClient(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def is_closing(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()

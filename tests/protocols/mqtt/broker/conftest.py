@@ -217,11 +217,11 @@ class World:
         self._move(end)
         self.drain()
 
-    def rebuilt(self) -> Broker:
-        """Another broker with the state of the base snapshot and the log."""
+    def rebuilt(self, cut: int | None = None) -> Broker:
+        """Another broker with the state of the base snapshot and the log, or the first `cut` events of it."""
         broker = self.new_broker()
         broker.restore(self.base)
-        broker.apply([msgspec.msgpack.decode(event) for event in self.log])
+        broker.apply([msgspec.msgpack.decode(event) for event in self.log[:cut]])
         return broker
 
     def crash(self, down_s: float = 0.0) -> None:

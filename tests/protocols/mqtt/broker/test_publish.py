@@ -115,6 +115,11 @@ def test_topic_depth_is_bounded(world: Any) -> None:
     deep = "/".join("a" * 33)
     assert world.client().publish(deep, qos=1, packet_id=1).got() == [Puback(1, Reason.TOPIC_NAME_INVALID)]
     assert world.client().publish(deep[2:], qos=1, packet_id=1).got() == [Puback(1)]
+    long = world.client("long")
+    long.publish("a" * 1_025, qos=1, packet_id=1, properties={"topic_alias": 1})
+    assert long.got() == [Puback(1, Reason.TOPIC_NAME_INVALID)]
+    assert not long.connection.aliases_in
+    assert long.subscribe("a" * 1_025, "a" * 1_024) == (Reason.TOPIC_FILTER_INVALID, 2)
 
 
 def test_order_is_kept_by_topic_and_qos(world: Any) -> None:

@@ -90,6 +90,8 @@ def test_rebuilt_state_is_the_live_state(make_world: Callable[..., Any], steps: 
     for name, *values in steps:
         getattr(play, name)(*values)
         assert world.rebuilt().snapshot() == world.broker.snapshot()
+    for cut in range(len(world.log)):
+        world.rebuilt(cut)
     world.crash()
     assert world.rebuilt().snapshot() == world.broker.snapshot()
 

@@ -4,8 +4,9 @@ import msgspec
 
 
 class Counters(msgspec.Struct):
-    """Totals since the start."""
+    """Totals since the start, but for `connected`, the clients connected now."""
 
+    connected: int = 0
     connections: int = 0
     connects_refused: int = 0
     takeovers: int = 0

@@ -20,7 +20,7 @@ def on_connect(connection: Connection, packet: Connect) -> None:
     checked = _check(connection, packet)
     if isinstance(checked, int):
         core.counters.connects_refused += 1
-        connection.fail(checked, f"its CONNECT is refused with {Reason(checked).name}")
+        connection.fail(checked, f"its CONNECT as {packet.client_id[:80]!r} is refused with {Reason(checked).name}")
         return
     connection.identity = identity = checked
     connection.home = home = core.store.space(identity.space)
@@ -64,7 +64,8 @@ def _check(connection: Connection, packet: Connect) -> Identity | int:
         return identity
     will = packet.will
     if will is not None:
-        if will.topic.startswith("$") or will.topic.count("/") >= limits.mqtt_topic_levels_max:
+        too_long = len(will.topic) > limits.mqtt_topic_length_max
+        if will.topic.startswith("$") or will.topic.count("/") >= limits.mqtt_topic_levels_max or too_long:
             return Reason.TOPIC_NAME_INVALID
         refusal = core.policy.may_publish(identity, will.topic, will.retain)
         if refusal:

@@ -20,12 +20,14 @@ def attach(core: Core, session: Session, connection: Outlet, expiry_s: int) -> N
     else:
         core.store.online(session, expiry_s)
     core.store.space(session.space).connected += 1
+    core.counters.connected += 1
 
 
 def detach(core: Core, session: Session, *, keep_will: bool) -> None:
     """The connection is gone: send the will now or arm it, and let the session end or wait for its client."""
     session.connection = None
     core.store.space(session.space).connected -= 1
+    core.counters.connected -= 1
     if not keep_will:
         core.store.set_will(session, None)
     if session.expiry_s == 0:

@@ -97,7 +97,8 @@ def _resolve(connection: Connection, packet: Publish) -> str:
     if connection.aliases_in is None:
         connection.aliases_in = {}
     if packet.topic:
-        connection.aliases_in[alias] = packet.topic
+        if len(packet.topic) <= connection.core.limits.mqtt_topic_length_max:  # a longer one is refused anyway
+            connection.aliases_in[alias] = packet.topic
         return packet.topic
     topic = connection.aliases_in.get(alias)
     if topic is None:
@@ -111,7 +112,8 @@ def _accept(connection: Connection, topic: str, packet: Publish) -> int:
     assert identity is not None and home is not None and session is not None
     if topic.startswith("$"):
         return Reason.NOT_AUTHORIZED  # such topics are the server's own (4.7.2)
-    if topic.count("/") >= core.limits.mqtt_topic_levels_max:
+    limits = core.limits
+    if topic.count("/") >= limits.mqtt_topic_levels_max or len(topic) > limits.mqtt_topic_length_max:
         return Reason.TOPIC_NAME_INVALID
     refusal = core.policy.may_publish(identity, topic, packet.retain)
     if refusal:

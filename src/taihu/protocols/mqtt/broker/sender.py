@@ -56,10 +56,12 @@ class Sender:
             elif len(data) > self.packet_bytes_max:
                 data = b""
                 counters.dropped_too_large += 1
+        if not data:
+            return
         if self._full(len(data)):
             counters.dropped_slow += 1
-        elif data:
-            self._put(data)
+        else:
+            self._put_message(data)
 
     def pump(self) -> None:
         """See `Outlet.pump`."""
@@ -86,7 +88,7 @@ class Sender:
                 packet_id = session.free_packet_id()
                 data = self._encode(delivery, packet_id, dup=False)
                 if data:
-                    self._put(data)
+                    self._put_message(data)
                     room -= 1
                 else:
                     packet_id = 0
@@ -119,7 +121,7 @@ class Sender:
             if delivery is None:
                 self._put(encode(Pubrel(packet_id), self.version))
             elif data := self._encode(delivery, packet_id, dup=True):
-                self._put(data)
+                self._put_message(data)
             else:
                 self.core.store.acknowledged(session, packet_id)
                 continue
@@ -166,6 +168,12 @@ class Sender:
             or core.outbound_bytes + size > core.limits.mqtt_outbound_total_bytes_max
         )
 
+    def _put_message(self, data: bytes) -> None:
+        self._put(data)
+        self.core.counters.publishes_sent += 1
+        if self.home is not None:
+            self.home.sent += 1
+
     def _put(self, data: bytes) -> None:
         self.output += data
         self.accounted += len(data)
@@ -196,9 +204,6 @@ class Sender:
             return b""
         if alias < 0 and self.aliases_out is not None:
             self.aliases_out[message.topic] = -alias
-        self.core.counters.publishes_sent += 1
-        if self.home is not None:
-            self.home.sent += 1
         return data
 
     def _alias(self, topic: str) -> int:

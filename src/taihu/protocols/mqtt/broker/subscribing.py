@@ -86,7 +86,7 @@ def _refusal(connection: Connection, topic_filter: str) -> int:
     assert session is not None and home is not None and identity is not None
     limits = core.limits
     _, bare = split_share(topic_filter)
-    if bare.count("/") >= limits.mqtt_topic_levels_max:
+    if bare.count("/") >= limits.mqtt_topic_levels_max or len(topic_filter) > limits.mqtt_topic_length_max:
         return Reason.TOPIC_FILTER_INVALID
     refusal = core.policy.may_subscribe(identity, bare)
     if refusal or topic_filter in session.subscriptions:

@@ -1,0 +1,51 @@
+"""The manifest opens what it and earlier releases wrote, and says so when it cannot (§14)."""
+
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taihu.history.manifest import Change, Manifest, ManifestDamaged, ManifestTooNew
+
+SAMPLE = Path(__file__).parents[1] / "data" / "history_v1"
+S = 1_000_000_000
+T0 = 1_700_000_000 * S
+
+
+def test_a_store_of_version_1_opens(tmp_path: Path, open_history: Any) -> None:
+    """§14: a sample written by the first release; tests/data/history_v1/README.md says what is in it."""
+    shutil.copytree(SAMPLE, tmp_path / "old")
+    history = open_history(tmp_path / "old")
+    assert history.checkpoint == 4
+    readings = history.read("house-01", "meter", "power")
+    assert [(r.observed_at, r.value) for r in readings] == [(T0, 1.25), (T0 + S, 9.5), (T0 + 2 * S, 3.75)]
+    assert [r.value for r in history.read("house-01", "meter", "power", revisions=True)] == [1.25, 2.5, 9.5, 3.75]
+    assert [r.value for r in history.read("house-01", "meter", "energy")] == [100, 101, 102]
+    assert [r.value for r in history.read("house-01", "box", "状态")] == [True, "on", 3, 0.1]
+    history.close()
+
+
+def test_a_store_of_a_later_release_is_refused(tmp_path: Path) -> None:
+    Manifest(tmp_path / "m").close()
+    with sqlite3.connect(tmp_path / "m") as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(ManifestTooNew, match="99"):
+        Manifest(tmp_path / "m")
+
+
+def test_damage_is_named(tmp_path: Path) -> None:
+    (tmp_path / "m").write_bytes(b"no database" * 1000)
+    with pytest.raises(ManifestDamaged, match="backup"):
+        Manifest(tmp_path / "m")
+
+
+def test_a_change_is_whole_or_not_at_all(tmp_path: Path) -> None:
+    manifest = Manifest(tmp_path / "m")
+    manifest.commit(Change(checkpoint=3, things=(("p", 0, "a"),)))
+    with pytest.raises(sqlite3.IntegrityError):
+        manifest.commit(Change(checkpoint=9, things=(("p", 0, "again"),)))
+    assert (manifest.checkpoint(), list(manifest.things())) == (3, [("p", 0, "a")])
+    manifest.close()

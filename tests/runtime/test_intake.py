@@ -1,0 +1,233 @@
+"""From payloads to batches: the fast way equals the slow one, and what is wrong is refused by its rule (§1 §2 §3)."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.runtime.support import NOW_NS, Bench, Cell, Things, cells, claim_of, properties_of, property_of
+
+from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.limits import Limits
+from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT
+from taihu.things.property import DataType, Kind, OnBad
+
+MS = NOW_NS // 1_000_000
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(-1e6, 1e6),
+    st.sampled_from(["", "on", "off", 10**400, 2**63, -(2**63), 2**64, 0, 1, -1, 1e308, {"x": 1}, [1, 2], {}, []]),
+)
+TIMES = st.one_of(
+    st.none(),
+    st.integers(MS - 100_000, MS),
+    st.integers(NOW_NS - 10**12, NOW_NS),
+    st.sampled_from([0, -1, 1.5, "2023-11-14T22:13:20Z", "noon", True, MS + 10**9, 1_700_000_000.125, 2**63, {}, []]),
+)
+PAYLOADS = st.one_of(
+    st.dictionaries(st.sampled_from(["a", "b", "on", "text"]), VALUES, max_size=4),
+    st.builds(
+        lambda ts, values: {"ts": ts, **values},
+        TIMES,
+        st.dictionaries(st.sampled_from(["a", "b", "on", "text"]), VALUES, max_size=4),
+    ),
+    st.builds(
+        lambda ts, values: {**values, "ts": ts},
+        TIMES,
+        st.dictionaries(st.sampled_from(["a", "b"]), VALUES, min_size=1, max_size=2),
+    ),
+)
+
+
+def declared() -> Things:
+    return Things(
+        pump=properties_of(
+            property_of("a", minimum=-1000.0, maximum=1000.0),
+            property_of("on", data_type=DataType.BOOLEAN, kind=Kind.STATE),
+            property_of("text", data_type=DataType.STRING, kind=Kind.STATE, enum=("on", "off"), on_bad=OnBad.FLAG),
+        )
+    )
+
+
+def outcome(found: list[Cell]) -> list[tuple[Any, ...]]:
+    """Stamped readings are told by their order, not by the nanosecond that keeps them apart."""
+    return sorted(
+        (cell.thing, cell.name, cell.flags, -1 if cell.flags & FLAG_STAMPED else cell.observed_at, repr(cell.value))
+        for cell in found
+    )
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(PAYLOADS, min_size=1, max_size=12))
+def test_the_fast_way_equals_the_slow(documents: list[dict[str, Any]]) -> None:
+    """A claim that remembers its plans gives what a claim that never saw a payload gives, message by message."""
+    fast, slow = Bench(declared()), Bench(declared())
+    claim = claim_of()
+    for document in documents:
+        payload = msgspec.json.encode(document)
+        assert outcome(fast.cells((claim, payload))) == outcome(slow.cells((claim_of(), payload))), document
+        assert fast.things.things == slow.things.things
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.one_of(PAYLOADS.map(msgspec.json.encode), st.binary(max_size=40)), max_size=12))
+def test_a_group_equals_its_messages_one_by_one(payloads: list[bytes]) -> None:
+    """Whatever shares a group with a message does not change what becomes of it; any bytes are taken (§13)."""
+    together, apart = Bench(declared()), Bench(declared())
+    claim, other = claim_of(), claim_of()
+    found = together.cells(*((claim, payload) for payload in payloads))
+    singly = [cell for payload in payloads for cell in apart.cells((other, payload))]
+    assert outcome(found) == outcome(singly)
+    assert sorted(each.reason for each in together.refused) == sorted(each.reason for each in apart.refused)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6))
+def test_stamped_times_never_collide(groups: list[int]) -> None:
+    """§1: without a device time it is the receiver's, flagged, and each reading has its own nanosecond."""
+    bench = Bench(declared())
+    claim = claim_of()
+    found = [cell for size in groups for cell in bench.cells(*[(claim, b'{"a": 1}')] * size)]
+    assert len({cell.observed_at for cell in found}) == sum(groups)
+    assert all(cell.flags & FLAG_STAMPED and cell.observed_at >= NOW_NS for cell in found)
+
+
+def test_a_clock_that_jumps_back_does_not_stamp_a_time_twice() -> None:
+    """§1"""
+    bench = Bench(declared())
+    first = bench.cells(*[(claim_of(), b'{"a": 1}')] * 3)
+    bench.clock.jump(-3_600)
+    second = bench.cells(*[(claim_of(), b'{"a": 1}')] * 3)
+    assert min(cell.observed_at for cell in second) > max(cell.observed_at for cell in first)
+
+
+def test_a_bad_cell_leaves_its_row() -> None:
+    """The other values of the message are stored; the bad one is in the quarantine with its reason."""
+    bench = Bench(declared())
+    found = bench.cells((claim_of(), b'{"ts": %d, "a": 5000, "on": true}' % MS))
+    assert found == [Cell("pump", "on", NOW_NS, True, 0)]
+    assert [(each.thing, each.property) for each in bench.refused] == [("pump", "a")]
+    assert "1000" in bench.refused[0].reason
+
+
+def test_a_suspect_cell_is_stored_and_flagged() -> None:
+    bench = Bench(declared())
+    found = bench.cells((claim_of(), b'{"ts": %d, "a": 5, "text": "half"}' % MS))
+    assert sorted(found) == [Cell("pump", "a", NOW_NS, 5.0, 0), Cell("pump", "text", NOW_NS, "half", FLAG_SUSPECT)]
+    assert not bench.refused
+
+
+def test_a_bad_cell_does_not_touch_other_rows_of_its_group() -> None:
+    bench = Bench(declared())
+    claim = claim_of()
+    payloads = [b'{"ts": %d, "a": %d}' % (MS - number, 5000 if number == 3 else number) for number in range(6)]
+    found = bench.cells(*((claim, payload) for payload in payloads))
+    assert sorted(cell.value for cell in found) == [0, 1, 2, 4, 5]
+    assert len(bench.refused) == 1
+
+
+@pytest.mark.parametrize("moment", [MS + 10**9, "noon", -5, 3, {}])
+def test_a_time_that_cannot_be_is_refused(moment: Any) -> None:
+    bench = Bench(declared())
+    claim = claim_of()
+    bench.cells((claim, b'{"ts": %d, "a": 1}' % MS))
+    assert bench.cells((claim, msgspec.json.encode({"ts": moment, "a": 1}))) == []
+    assert len(bench.refused) == 1
+
+
+def test_a_time_before_the_device_existed_is_refused() -> None:
+    bench = Bench(declared())
+    bench.things.commissioned["pump"] = NOW_NS - 10 * NS_PER_S
+    claim = claim_of()
+    assert bench.cells((claim, b'{"ts": %d, "a": 1}' % (MS - 9_000)))
+    assert not bench.cells((claim, b'{"ts": %d, "a": 1}' % (MS - 11_000)))
+    assert "existed" in bench.refused[0].reason
+
+
+def test_null_is_missing_and_not_a_value() -> None:
+    """§3"""
+    bench = Bench(declared())
+    claim = claim_of()
+    for _ in range(2):
+        found = bench.cells((claim, b'{"ts": %d, "a": null, "on": true}' % MS))
+        assert [cell.name for cell in found] == ["on"]
+    bench.cells((claim, b'{"ts": %d, "a": 1, "on": true}' % MS))
+    assert [cell.name for cell in bench.cells((claim, b'{"ts": %d, "a": null, "on": true}' % MS))] == ["on"]
+    assert not bench.refused
+
+
+def test_what_was_a_number_stays_one() -> None:
+    """§2: the first value decides; another type is refused, never widened."""
+    bench = Bench(Things(pump={}))
+    claim = claim_of()
+    assert bench.cells((claim, b'{"power": 20}'))[0].value == 20.0
+    assert bench.cells((claim, b'{"power": "high"}')) == []
+    assert bench.things.things["pump"]["power"].data_type is DataType.NUMBER
+    assert bench.things.things["pump"]["power"].unit is None
+    assert bench.refused[0].property == "power"
+
+
+def test_a_declared_unit_is_converted_once_at_the_edge() -> None:
+    """§2"""
+    bench = Bench(Things(pump=properties_of(property_of("power", unit="kW"))))
+    claim = claim_of(topic="taihu/plant/pump/power")
+    for _ in range(2):
+        assert bench.cells((claim, b'{"value": 1500, "unit": "W"}'))[0].value == 1.5
+    assert bench.cells((claim, b'{"value": 2, "unit": "kW"}'))[0].value == 2.0
+    assert bench.cells((claim, b"3"))[0].value == 3.0
+
+
+def test_a_wrong_unit_is_refused() -> None:
+    """§2"""
+    bench = Bench(Things(pump=properties_of(property_of("power", unit="kW"))))
+    assert bench.cells((claim_of(topic="taihu/plant/pump/power"), b'{"value": 1500, "unit": "Cel"}')) == []
+    assert bench.refused[0].property == "power"
+
+
+def test_a_thing_speaks_only_for_itself() -> None:
+    """§11 inside a project: a payload that names another thing is refused unless its sender may speak for others."""
+    pack = b'[{"bn": "fan", "n": "speed", "v": 3}]'
+    bench = Bench(Things(pump={}, fan={}))
+    assert bench.cells((claim_of("pump", "senml/plant"), pack)) == []
+    assert "fan" in bench.refused[0].reason
+    assert bench.cells((claim_of(None, "senml/plant", may_create=True), pack))[0].thing == "fan"
+
+
+def test_a_gateway_may_bring_new_things_and_a_stranger_may_not() -> None:
+    payload = b'{"fan": [{"ts": %d, "values": {"speed": 3}}]}' % MS
+    bench = Bench(Things(pump={}))
+    assert bench.cells((claim_of(None, "v1/gateway/telemetry"), payload)) == []
+    assert "fan" in bench.refused[0].reason
+    assert bench.cells((claim_of(None, "v1/gateway/telemetry", may_create=True), payload))[0].thing == "fan"
+
+
+def test_properties_of_a_thing_are_bounded() -> None:
+    """§6"""
+    bench = Bench(Things(pump={}), Limits(properties_per_thing_max=5))
+    claim = claim_of()
+    for number in range(9):
+        bench.cells((claim, b'{"p%d": 1}' % number))
+    assert len(bench.things.things["pump"]) == 5
+    assert len(bench.refused) == 4
+
+
+def test_new_definitions_take_the_place_of_remembered_ones() -> None:
+    bench = Bench(declared())
+    claim = claim_of()
+    assert bench.cells((claim, b'{"a": 900}'))
+    bench.things.things["pump"]["a"] = property_of("a", maximum=100.0)
+    bench.intake.forget_plans()
+    claim.plans.clear()
+    assert bench.cells((claim, b'{"a": 900}')) == []
+    assert len(bench.refused) == 1
+
+
+def test_rows_of_many_things_share_one_batch() -> None:
+    bench = Bench(Things(pump=declared().things["pump"], fan=declared().things["pump"]))
+    readings = [(claim_of(name), b'{"ts": %d, "a": 1}' % (MS - place)) for place, name in enumerate(["pump", "fan"] * 3)]
+    batches = bench.take(*readings)
+    assert len(batches) == 1
+    assert sorted(cell.thing for cell in cells(batches)) == ["fan"] * 3 + ["pump"] * 3
