@@ -1,7 +1,7 @@
 """How many bytes a point takes in each encoding that docs/adr/0002-history.md weighs.
 
-10 M points: 1,000 devices x 4 metrics, 10 s apart with +-3 ms jitter, random walks of 2 decimals. `cyclic` arrives device
-after device in batches of 1,000 rows; `fleet` has random phases, 5 to 25 ms of latency and 50 ms commit groups.
+10 M points: 1,000 devices x 4 metrics, 10 s apart with +-3 ms jitter, random walks of 2 decimals. `cyclic` arrives
+device after device in batches of 1,000 rows; `fleet` has random phases, 5 to 25 ms of latency and 50 ms commit groups.
 Run: python bench/history_encoding.py
 """
 
@@ -65,19 +65,21 @@ def measure(path: Path, columns: dict[str, Any], select: str, level: int = 6) ->
 
 def main() -> None:
     decimals = ", ".join(f"CAST(v{m} AS DECIMAL(18, 2)) AS v{m}" for m in range(METRICS))
+    received = "received // 1000000 * 1000000 AS received"
+    system = f"thing, observed, {received}, record, row, 0::TINYINT AS flags"
     variants = {
         "values as DOUBLE": ", ".join(f"v{m}" for m in range(METRICS)),
         "values as DECIMAL(18, 2)": decimals,
         "observed, ns": "observed",
         "observed, ms and rest": "observed // 1000000 AS ms, CAST(observed % 1000000 AS INTEGER) AS rest",
         "received, ns": "received",
-        "received, whole ms": "received // 1000000 * 1000000 AS received",
+        "received, whole ms": received,
         "received - observed, ms": "(received - observed) // 1000000 AS delay",
         "seq, one number": "record << 20 | row AS seq",
         "record and row": "record, row",
-        "chosen": f"thing, observed, received // 1000000 * 1000000 AS received, record, row, 0::TINYINT AS flags, {decimals}",
+        "chosen": f"{system}, {decimals}",
     }
-    single = "thing, observed, received // 1000000 * 1000000 AS received, record, row, 0::TINYINT AS flags, {}"
+    single = f"{system}, CAST(v0 AS DECIMAL(18, 2)) AS v0"
     with tempfile.TemporaryDirectory() as folder:
         for name, fleet in (("cyclic", False), ("fleet", True)):
             columns = rows(fleet)
@@ -87,7 +89,7 @@ def main() -> None:
             for level in (1, 3, 9):
                 size, seconds = measure(Path(folder) / "x.parquet", columns, variants["chosen"], level)
                 print(f"{name:7} chosen at zstd level {level:<5} {size:6.3f} B/point {seconds:6.2f} s")
-            size, _ = measure(Path(folder) / "x.parquet", columns, single.format("CAST(v0 AS DECIMAL(18, 2)) AS v0"))
+            size, _ = measure(Path(folder) / "x.parquet", columns, single)
             print(f"{name:7} one value a row            {size * METRICS:6.3f} B/point")
 
 

@@ -62,7 +62,7 @@ class DistrictBody:
         with box("direction") as self._direction:
             self._arrow = Words("", "direction-arrow").props("aria-hidden=true")
             self._direction_words = Words("")
-        self._net_note = Words("", "figure-note", tag="div")
+        self._net_note = Words("", "figure-note net-note", tag="div")
 
     def _figures(self, demo: bool) -> None:
         language = self._language

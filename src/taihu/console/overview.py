@@ -65,4 +65,4 @@ def things_count(language: Language, shown: int, count: int) -> str:
     """How many things there are, and of how many the page speaks when those are fewer."""
     if shown < count:
         return text(language, "things_first", shown=number(shown, 0), count=number(count, 0))
-    return text(language, "things_count", count=number(max(shown, count), 0))
+    return text(language, "things_one" if shown == 1 else "things_count", count=number(shown, 0))

@@ -120,6 +120,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "projects_lead": ("What this site knows now.", "本站点当前的全部数据。"),
     "no_projects": ("This token may not read any project yet.", "该令牌目前不能读取任何项目。"),
     "things_count": ("{count} things", "{count} 个设备"),
+    "things_one": ("1 thing", "1 个设备"),
     "things_first": ("{shown} of {count} things", "{count} 个设备中的 {shown} 个"),
     "things_next": ("Next {count}", "后 {count} 个"),
     "things_start": ("From the first", "回到开头"),

@@ -22,7 +22,6 @@ from taihu.kernel.toml import Fault, located, nearest, read_toml
 FILE_NAME = "site.toml"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
-Days = Annotated[int, msgspec.Meta(ge=0)]
 Right = Literal["read"]
 
 
@@ -97,10 +96,7 @@ class ThingConfig(Section, frozen=True, kw_only=True):
 
 
 class ProjectConfig(Section, frozen=True, kw_only=True):
-    """`[[project]]`: a border that nothing crosses without a grant. Files are relative to the site folder.
-
-    Raw readings and their rollups are kept for so many days; 0 keeps them for ever.
-    """
+    """`[[project]]`: a border that nothing crosses without a grant. Files are relative to the site folder."""
 
     name: str
     title: str = ""
@@ -108,9 +104,6 @@ class ProjectConfig(Section, frozen=True, kw_only=True):
     free_topics: tuple[str, ...] = ()
     deny_subscribe: tuple[str, ...] = ()
     mappings: tuple[str, ...] = ()
-    retention_raw_days: Days = 0
-    retention_minute_days: Days = 0
-    retention_hour_days: Days = 0
     things: tuple[ThingConfig, ...] = msgspec.field(default=(), name="thing")
 
 

@@ -71,6 +71,7 @@ def _token_issue(directory: Directory, principal: Principal, arguments: Mapping[
         thing=str(arguments.get("thing", "")),
         label=str(arguments.get("label", "")),
         expires_at=msgspec.convert(arguments.get("expires_at"), int | None),
+        limits=msgspec.convert(arguments.get("limits"), dict[str, int] | None),
         by=principal.credential_id,
     )
     return {"id": number, "token": token}

@@ -76,11 +76,7 @@ class Ingest:
 
     async def _open(self) -> None:
         node, config = self._node, self._node.site
-        path = socket_path(config.data)
-        path.unlink(missing_ok=True)
-        self._worker = await asyncio.start_unix_server(self._serve_worker, str(path), limit=1 << 20)
-        path.chmod(0o600)
-        addresses: dict[str, Any] = {"pid": os.getpid()}
+        addresses: dict[str, Any] = {"pid": os.getpid(), "worker": False}
         addresses["mqtt"] = await self._mqtt.listen(config.mqtt.host, config.mqtt.port)
         if config.mqtt.tls_port is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -91,6 +87,10 @@ class Ingest:
         addresses["http"] = await self._http.listen(config.http.host, config.http.port)
         node.addresses = addresses
         write_atomic(node.files, node.paths.node, msgspec.json.encode(addresses))
+        path = socket_path(config.data)
+        path.unlink(missing_ok=True)
+        self._worker = await asyncio.start_unix_server(self._serve_worker, str(path), limit=1 << 20)
+        path.chmod(0o600)
         log.info("ready: mqtt on %s:%d, http on %s:%d", *addresses["mqtt"], *addresses["http"])
 
     async def _close(self) -> None:
@@ -115,6 +115,9 @@ class Ingest:
         node.link = link
         self._worker_leaving = False
         link.note("durable", node.journal.durable)
+        if not node.addresses["worker"]:
+            node.addresses["worker"] = True
+            write_atomic(node.files, node.paths.node, msgspec.json.encode(node.addresses))
         await link.run()
         await asyncio.sleep(0)  # its last notes are being served
         if node.link is link:

@@ -4,6 +4,7 @@ A message costs one C decode, one look-up of its key tuple and two appends; type
 by column when the group closes. Whatever the fast way is not sure of takes the slow one, value by value.
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Definitions
 from typing import Any, Protocol
@@ -25,6 +26,8 @@ from taihu.things.mapping.plan import plan_for
 from taihu.things.mapping.rules import Mapping
 from taihu.things.ports import Row
 from taihu.things.property import Property
+
+log = logging.getLogger("taihu.intake")
 
 _PLANS_PER_CLAIM_MAX = 32
 _SHAPES_MAX = 10_000
@@ -168,6 +171,9 @@ class Intake:
                 self._add_row(claim, thing, row, payload, now)
             except TaihuError as error:
                 self._refuse_message(claim, thing, str(error), payload, now)
+            except Exception:  # one message must not take the group of all senders with it
+                log.exception("a message of %s/%s met a defect: %r", claim.project, thing, payload[:200])
+                self._refuse_message(claim, thing, "it met a defect of this node; see its log", payload, now)
 
     def _add_row(self, claim: Claim, thing: str, row: Row, payload: bytes, now: int) -> None:
         if thing != claim.thing and not claim.may_create:

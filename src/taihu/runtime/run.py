@@ -54,7 +54,7 @@ class Supervisor:
         return directory
 
     async def start(self) -> dict[str, Any]:
-        """Start ingest and worker; returns where ingest listens, once it does.
+        """Start ingest and worker; returns where ingest listens, once it does and the worker answers it.
 
         Raises:
             TransientError: it did not start: its log, above, says why.
@@ -66,7 +66,8 @@ class Supervisor:
         while self.machine.monotonic() - began < _READY_S:
             if self.paths.node.exists():
                 addresses: dict[str, Any] = msgspec.json.decode(self.paths.node.read_bytes())
-                return addresses
+                if addresses["worker"]:
+                    return addresses
             if self.children[0].restarts > 2:
                 break
             await asyncio.sleep(0.02)

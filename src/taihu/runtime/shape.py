@@ -136,7 +136,15 @@ class _Part:
                     self._tell(of[row], definition.name, reason)
             faulty.update(row for row, _ in result.suspect)
         if not faulty:
-            return [self._batch(self.shape.names, [origin.thing for origin in of], observed, flags, [result.column for result in packed])]
+            return [
+                self._batch(
+                    self.shape.names,
+                    [origin.thing for origin in of],
+                    observed,
+                    flags,
+                    [result.column for result in packed],
+                )
+            ]
         for row in set.intersection(*({row for row, _ in result.refused} for result in packed)):
             of[row].lose_row()
         good = [row for row in range(len(of)) if row not in faulty]

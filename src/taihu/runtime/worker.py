@@ -62,13 +62,14 @@ class Worker:
         consuming = asyncio.create_task(self._consume())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({serving, consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (serving, consuming, stopping):
+        for task in (consuming, stopping):
             task.cancel()
-        results = await asyncio.gather(serving, consuming, stopping, return_exceptions=True)
+        results = await asyncio.gather(consuming, stopping, return_exceptions=True)
         await asyncio.get_running_loop().run_in_executor(self._store, self._history.close)
         self._link.note("checkpoint", self._progress())
         self._link.note("leaving", None)
-        self._link.close()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):
                 raise result

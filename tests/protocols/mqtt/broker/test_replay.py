@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taihu.kernel.limits import Limits
-from taihu.protocols.mqtt.packets import Disconnect, Puback, Pubcomp, Publish, Pubrec, Pubrel, Subscription, Will
+from taihu.protocols.mqtt.packets import Disconnect, Puback, Pubcomp, Pubrec, Pubrel, Subscription, Will
 
-_NAMES = st.sampled_from(["a", "b", "c"])
+_NAMES = st.sampled_from(["a", "b"])
 _TOPICS = st.sampled_from(["t/1", "t/2", "u"])
-_FILTERS = st.sampled_from(["t/+", "#", "u", "$share/g/t/#", "t/1"])
+_FILTERS = st.sampled_from(["t/+", "#", "$share/g/t/#"])
 _STEPS = st.one_of(
     st.tuples(st.just("connect"), _NAMES, st.booleans(), st.sampled_from([0, 5, 50]), st.booleans()),
     st.tuples(st.just("lose"), _NAMES),
@@ -20,15 +20,15 @@ _STEPS = st.one_of(
     st.tuples(st.just("subscribe"), _NAMES, _FILTERS, st.integers(0, 2), st.integers(0, 2)),
     st.tuples(st.just("unsubscribe"), _NAMES, _FILTERS),
     st.tuples(st.just("publish"), _NAMES, _TOPICS, st.integers(0, 2), st.booleans(), st.sampled_from([0, 1, 9])),
-    st.tuples(st.just("answer"), _NAMES, st.integers(0, 3)),
-    st.tuples(st.just("release"), _NAMES, st.integers(1, 9)),
+    st.tuples(st.just("answer"), _NAMES, st.integers(1, 3)),
+    st.tuples(st.just("release"), _NAMES),
     st.tuples(st.just("advance"), st.sampled_from([0.5, 2.0, 7.0])),
     st.tuples(st.just("snapshot"), st.booleans()),
 )
 
 
 class Play:
-    """Three clients doing anything in any order."""
+    """Two clients doing anything in any order."""
 
     def __init__(self, world: Any) -> None:
         self.world = world
@@ -62,15 +62,18 @@ class Play:
         self.peer(name).publish(topic, b"" if expiry_s == 9 else b"x", qos, retain=retain, properties=properties)
 
     def answer(self, name: str, count: int) -> None:
-        for packet in self.peer(name).got()[:count]:
-            if isinstance(packet, Publish) and packet.qos:
-                answer = Puback(packet.packet_id) if packet.qos == 1 else Pubrec(packet.packet_id)
-                self.peer(name).send(answer)
-            elif isinstance(packet, Pubrel):
-                self.peer(name).send(Pubcomp(packet.packet_id))
+        """Acknowledge what is in flight, one step each."""
+        peer = self.peer(name)
+        for packet_id, delivery in list(peer.connection.session.inflight.items())[:count]:
+            if delivery is None:
+                peer.send(Pubcomp(packet_id))
+            else:
+                peer.send(Puback(packet_id) if delivery.qos == 1 else Pubrec(packet_id))
 
-    def release(self, name: str, packet_id: int) -> None:
-        self.peer(name).send(Pubrel(packet_id))
+    def release(self, name: str) -> None:
+        peer = self.peer(name)
+        for packet_id in list(peer.connection.session.received)[:1]:
+            peer.send(Pubrel(packet_id))
 
     def advance(self, seconds: float) -> None:
         self.world.advance(seconds)
@@ -82,11 +85,13 @@ class Play:
             self.world.log = []
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(_STEPS, max_size=25))
+@settings(max_examples=200, deadline=None)
+@given(st.lists(_STEPS, max_size=40))
 def test_rebuilt_state_is_the_live_state(make_world: Callable[..., Any], steps: list[tuple[Any, ...]]) -> None:
     world = make_world(Limits(mqtt_offline_queue_messages_max=4))
     play = Play(world)
+    play.subscribe("a", "t/+", 2, 0)
+    play.publish("b", "t/1", 2, False, 0)
     for name, *values in steps:
         getattr(play, name)(*values)
         assert world.rebuilt().snapshot() == world.broker.snapshot()

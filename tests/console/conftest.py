@@ -1,0 +1,143 @@
+"""A node's HTTP API with recorded answers: three houses, of which one is stale and one was never heard."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+TOKEN = "operator-of-the-district"
+HOUR_NS = 3_600 * 10**9
+NOW = 1_470_168_000 * 10**9 + 900 * 10**9  # 2016-08-02 12:15 in Etc/GMT+8
+THIS_HOUR = NOW - 900 * 10**9
+
+
+def value(thing: str, name: str, given: Any, unit: str | None, age_s: float = 300.0) -> dict[str, Any]:
+    return {
+        "thing": thing,
+        "property": name,
+        "value": given,
+        "unit": unit,
+        "quality": "good",
+        "observed_at": NOW - int(age_s * 1e9),
+        "received_at": NOW,
+        "age_s": age_s,
+        "kind": "gauge",
+        "stale": age_s > 3_600,
+    }
+
+
+def house(net_kw: float, pv_kw: float, charge: float, age_s: float = 300.0) -> list[dict[str, Any]]:
+    return [
+        value("meter", "power", net_kw, "kW", age_s),
+        value("pv", "power", pv_kw, "kW", age_s),
+        value("battery", "state_of_charge", charge, "%", age_s),
+        value("battery", "mode", "charging", None, age_s),
+    ]
+
+
+VALUES: dict[str, list[dict[str, Any]]] = {
+    "district": [
+        value("grid", "carbon_intensity", 0.25, "kg/(kW.h)"),
+        value("grid", "price", 0.22, "{USD}/(kW.h)"),
+        value("grid", "outdoor_temperature", 31.5, "Cel"),
+    ],
+    "house-01": house(6.5, 1.25, 40.0),
+    "house-02": house(-1.25, 3.5, 80.0),
+    "house-03": house(9.0, 9.0, 90.0, age_s=7_300.0),
+    "house-04": [],
+}
+STATES = {"district": "online", "house-01": "online", "house-02": "late", "house-03": "silent", "house-04": "never"}
+
+
+def windows(project: str) -> list[dict[str, Any]]:
+    """24 whole hours and the running one: house-02 lacks the hour before last, nobody has the hour before that."""
+    found = []
+    for back in range(24, -1, -1):
+        start = THIS_HOUR - back * HOUR_NS
+        missing = back == 3 or (project == "house-02" and back == 2) or project in ("house-03", "house-04")
+        figures: dict[str, Any] = {"sum": None if missing else 2.0 if project == "house-01" else -0.5}
+        if project == "district":
+            missing, figures = back == 3, {"time_mean": None if back == 3 else 0.25}
+        found.append({"start": start, "end": start + HOUR_NS, "coverage": 0.0 if missing else 1.0, **figures})
+    return found
+
+
+class FakeNode:
+    """Answers as a node does; `status` other than 200 lets every request fail, `paths` are those that were asked."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.paths: list[str] = []
+        self.values = VALUES
+        self.url = ""
+        self.app = Starlette(
+            routes=[
+                Route("/api/v1/node", self._node),
+                Route("/api/v1/projects", self._projects),
+                Route("/api/v1/projects/{project}/things", self._things),
+                Route("/api/v1/projects/{project}/values", self._values),
+                Route("/api/v1/projects/{project}/history", self._history),
+            ]
+        )
+
+    def _answer(self, request: Request, body: dict[str, Any]) -> Response:
+        self.paths.append(request.url.path)
+        if request.headers.get("authorization") != f"Bearer {TOKEN}":
+            return JSONResponse({"title": "This needs a valid token."}, 401)
+        return JSONResponse(body, self.status)
+
+    def _node(self, request: Request) -> Response:
+        status = {"now": NOW, "clock_speed": 600.0, "acked": 12_345, "points": 67_890, "stored": 67_880}
+        return self._answer(request, status | {"journal_position": 12, "history_position": 9, "mqtt": {}})
+
+    def _projects(self, request: Request) -> Response:
+        projects = [
+            {
+                "name": name,
+                "title": "Lakeside <b>district</b>" if name == "district" else f"House {int(name[-2:])}",
+                "timezone": "Etc/GMT+8",
+                "things": 1 if name == "district" else 3,
+                "granted": name != "district",
+            }
+            for name in self.values
+        ]
+        return self._answer(request, {"projects": projects})
+
+    def _things(self, request: Request) -> Response:
+        project = request.path_params["project"]
+        names = ("grid",) if project == "district" else ("battery", "meter", "pv")
+        things = [{"name": name, "title": "", "model": name, "state": STATES[project]} for name in names]
+        return self._answer(request, {"things": things})
+
+    def _values(self, request: Request) -> Response:
+        return self._answer(request, {"now": NOW, "values": self.values[request.path_params["project"]]})
+
+    def _history(self, request: Request) -> Response:
+        return self._answer(request, {"windows": windows(request.path_params["project"])})
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def fake_node() -> Iterator[FakeNode]:
+    node = FakeNode()
+    listener = socket.create_server(("127.0.0.1", 0))
+    node.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server = uvicorn.Server(uvicorn.Config(node.app, log_config=None, lifespan="off", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield node
+    server.should_exit = True
+    thread.join()
+    listener.close()

@@ -1,0 +1,56 @@
+"""A torn or bit-flipped journal page is found, reported and cut at the last good record; the node starts and goes on."""
+
+import asyncio
+import re
+from pathlib import Path
+from random import Random
+
+import pytest
+from tests.faults.support import LiveNode, Sender
+
+
+@pytest.mark.parametrize("damage", ["flip", "tear", "zeros"])
+def test_a_damaged_journal_page_is_cut_and_the_node_starts(tmp_path: Path, damage: str) -> None:
+    """What lies before the damage is read back; what comes after the start is acknowledged and stored."""
+    node = LiveNode(tmp_path / "site", ["pump"], {"flush_rows": 1_000_000, "snapshot_s": 3_600})
+    sender = Sender(node, "pump", in_flight=20)
+    node.start()
+    try:
+        for _ in range(10):
+            asyncio.run(send(sender, 100))
+        node.kill("worker", "ingest")
+        at = spoil(node.site.data / "journal", damage)
+        node.start()
+        asyncio.run(send(sender, 50))
+        node.settle()
+        found = {int(reading["value"]) for reading in node.history("pump", "id", sender.start_ns, sender.end_ns)}
+        assert set(range(1_000, sender.sent)) <= found, "acknowledged after the start and lost"
+        assert len(found) > 100
+        lines = node.log_lines("ingest", "damaged")
+        assert len(lines) == 1, lines
+        told = re.search(r"at byte (\d+): \d+ bytes unreadable", lines[0])
+        assert told and at - 4_096 < int(told[1]) <= at, lines
+    finally:
+        node.stop()
+
+
+async def send(sender: Sender, messages: int) -> None:
+    """Send so many, each acknowledged."""
+    before = len(sender.acked)
+    await sender.run(asyncio.Event(), sender.sent - sender.first + messages)
+    assert len(sender.acked) == before + messages
+
+
+def spoil(folder: Path, damage: str) -> int:
+    """Spoil the newest segment past its middle; returns where."""
+    path = max(folder.glob("*.seg"))
+    data = bytearray(path.read_bytes())
+    at = Random(7).randrange(len(data) * 3 // 4, len(data) - 300)
+    if damage == "flip":
+        data[at] ^= 16
+    elif damage == "tear":
+        del data[at:]
+    else:
+        data[at : at + 200] = bytes(200)
+    path.write_bytes(data)
+    return at
