@@ -37,6 +37,7 @@ class Plan(msgspec.Struct, frozen=True):
     """What to send. A user name a connection; `rate` is messages a second and connection, 0 as fast as acks allow.
 
     `window` is how many messages a connection may have unacknowledged; 1 or a `rate` sends one packet a segment.
+    With `warm_up` each connection has had one message acknowledged before the run begins.
     """
 
     host: str
@@ -46,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True):
     seconds: float = 5.0
     window: int = 1000
     rate: float = 0.0
+    warm_up: bool = False
     timestamps: bool = False
     messages_max: int = 1 << 40
     client_prefix: str = "load"
@@ -233,6 +235,19 @@ def flood(plan: Plan, sockets: list[socket.socket]) -> Result:
     )
 
 
+def warm_up(plan: Plan, sockets: list[socket.socket]) -> None:
+    """One message on each connection, acknowledged."""
+    packet = encode_publish(plan.topics[0], 65_535, payloads(1, timestamps=False)[0])
+    for start in range(0, len(sockets), _CONNECT_BATCH):
+        batch = sockets[start : start + _CONNECT_BATCH]
+        for one in batch:
+            one.sendall(packet)
+        for one in batch:
+            one.setblocking(True)
+            one.recv(4, socket.MSG_WAITALL)
+            one.setblocking(False)
+
+
 def singles(plan: Plan, sockets: list[socket.socket]) -> Result:
     """One packet a segment: each connection sends at `rate`, or at once after the last ack, within its window."""
     topics = [plan.topics[index % len(plan.topics)] for index in range(len(sockets))]
@@ -329,6 +344,8 @@ def main() -> None:
     """Read the plan, connect, wait for the word, send, report."""
     plan = msgspec.json.decode(sys.stdin.buffer.readline(), type=Plan)
     sockets = connect(plan)
+    if plan.warm_up:
+        warm_up(plan, sockets)
     _say({"ready": True})
     sys.stdin.buffer.readline()
     one_by_one = plan.window == 1 or plan.rate

@@ -1,5 +1,7 @@
 """The last hours added up: a missing hour is a gap and never zero, and coverage is kept (§3)."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,7 +63,7 @@ def test_a_figure_is_there_exactly_when_a_house_knows_it(houses: list[list[float
 
 def test_each_kind_of_window_gives_its_own_figure() -> None:
     base = {"start": 0, "end": HOUR, "coverage": 1.0}
-    kinds = [
+    kinds: list[dict[str, Any]] = [
         base | {"sum": 2.5},
         base | {"increase": 3},
         base | {"mean": 1.0, "time_mean": 4.5, "last": 9.0},

@@ -49,22 +49,24 @@ class LiveNode:
     def __init__(
         self,
         folder: Path,
-        things: list[str],
+        names: list[str],
         limits: dict[str, float] | None = None,
         *,
         node: str = "",
         project: str = "",
         mqtt: str = "",
+        things: str = "",
+        more: str = "",
     ) -> None:
         self.folder = folder
         self.mqtt_port, self.http_port = free_port(), free_port()
         folder.mkdir(parents=True, exist_ok=True)
         lines = [f"{name} = {value}" for name, value in (limits or {}).items()]
-        things_text = "".join(f'[[project.thing]]\nname = "{name}"\n' for name in things)
+        things += "".join(f'[[project.thing]]\nname = "{name}"\n' for name in names)
         text = (
             f"[node]\n{node}\n[mqtt]\nport = {self.mqtt_port}\n{mqtt}\n[http]\nport = {self.http_port}\n[limits]\n"
             + "\n".join(lines)
-            + f'\n[[project]]\nname = "{PROJECT}"\n{project}\n{things_text}'
+            + f'\n[[project]]\nname = "{PROJECT}"\n{project}\n{things}{more}'
         )
         (folder / "site.toml").write_text(text)
         self.site = load_site(folder)
@@ -72,9 +74,15 @@ class LiveNode:
         supervisor = Supervisor(self.site)
         directory = supervisor.prepare()
         try:
-            for name in things:
+            for name in names:
                 _, self.tokens[name] = directory.issue_token(CredentialKind.THING, PROJECT, name, by="test")
             _, self.operator = directory.issue_token(CredentialKind.OPERATOR, PROJECT, by="test")
+            _, self.viewer = directory.issue_token(CredentialKind.VIEWER, PROJECT, by="test")
+            self.strangers = {
+                config.name: directory.issue_token(CredentialKind.OPERATOR, config.name, by="test")[1]
+                for config in self.site.projects
+                if config.name != PROJECT
+            }
         finally:
             directory.close()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}

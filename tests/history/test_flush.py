@@ -90,12 +90,12 @@ def test_projects_are_apart_and_names_may_be_anything(open_history: Opener, make
     names = ['a"b', "功率", "thing", "Power", "power", "observed_at", "x" * 128, "1'; DROP", "p__int", "p"]
     for position, project in enumerate(("p", "q"), 1):
         values = [float(position * 100 + index) for index in range(len(names))]
-        history.apply(position, make_batch([('t"\'', T0, values)], names, project=project))
+        history.apply(position, make_batch([("t\"'", T0, values)], names, project=project))
     history.flush()
     for position, project in enumerate(("p", "q"), 1):
         for index, name in enumerate(names):
-            assert [r.value for r in history.read(project, 't"\'', name)] == [position * 100.0 + index]
-    assert history.read("nobody", 't"\'', "power") == []
+            assert [r.value for r in history.read(project, "t\"'", name)] == [position * 100.0 + index]
+    assert history.read("nobody", "t\"'", "power") == []
     assert history.count("p") == 1
     history.close()
 

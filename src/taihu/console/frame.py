@@ -40,7 +40,7 @@ class Frame:
                 _theme_button(language)
         with box("notice").props("role=status") as self._notice:
             self._notice_words = Words(text(language, "notice_starting"))
-        self.content: Element = box("content", tag="main")
+        self.content: Element = box("content")
 
     def show(self, snapshot: Snapshot) -> None:
         """Put in the clock, the connection and the notice."""

@@ -125,7 +125,8 @@ class Page(msgspec.Struct, frozen=True):
 
 def page_of(status: NodeStatus, views: Sequence[View], machine_ns: int) -> Page:
     """The page of a node's answers; `machine_ns` is this machine's own time."""
-    own = next((view.project for view in views if not view.project.granted), Project("", "Taihu"))
+    projects = [view.project for view in views]
+    own = next((project for project in projects if not project.granted), projects[0] if projects else Project(""))
     cards = tuple(card_of(view) for view in views)
     return Page(
         now_ns=status.now,

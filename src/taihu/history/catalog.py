@@ -2,15 +2,17 @@
 
 import re
 
+import msgspec
 import numpy as np
 
 from taihu.history.frame import Frame, Ints, Mask
 from taihu.history.layout import column_name
-from taihu.history.manifest import Manifest, Table
+from taihu.history.manifest import Manifest, Rolled, Table
 from taihu.things.batch import FLAG_STAMPED, Batch
 
 COLUMNS_MAX = 60  # a table's properties: wider tables cost every file a footer entry for each
 
+ROLLUP = "/rollup/"  # before the step, the model of a rollup's table: no name of a model has a slash
 _NEVER = np.iinfo(np.int64).min
 
 Route = tuple[tuple[Table, tuple[int, ...]], ...]  # which columns of a batch go to which table
@@ -33,6 +35,9 @@ class Catalog:
         self._newest: dict[str, Ints] = {}
         for table in manifest.tables():
             self._adopt(table)
+        self.rolled = {
+            (rolled.project, rolled.property, rolled.rule, rolled.step): rolled for rolled in manifest.rolled()
+        }
 
     def ids(self, project: str) -> dict[str, int]:
         """The ids of a project's things."""
@@ -56,9 +61,13 @@ class Catalog:
         """A table by its id."""
         return self._tables[table_id]
 
-    def tables(self, project: str | None = None) -> list[Table]:
-        """All tables, or those of one project."""
-        return [table for table in self._tables.values() if project is None or table.project == project]
+    def tables(self, project: str | None = None, *, rollups: bool = True) -> list[Table]:
+        """All tables, or those of one project; `rollups` says whether those of rollups are among them."""
+        return [
+            table
+            for table in list(self._tables.values())  # another thread may add one
+            if (project is None or table.project == project) and (rollups or not table.model.startswith(ROLLUP))
+        ]
 
     def route(self, batch: Batch) -> Route:
         """Where a batch's columns go; tables and columns are made as needed."""
@@ -70,6 +79,27 @@ class Catalog:
             if name not in self._ids.get(batch.project, {}):
                 self.thing_id(batch.project, name)
         return found
+
+    def rollup_route(self, project: str, step: str, names: tuple[str, ...]) -> Table:
+        """The table that holds a property's windows of one step, in the columns `names`."""
+        return self._make_route(project, ROLLUP + step, names)[0][0]
+
+    def overtaken(self, project: str, frame: Frame) -> list[Rolled]:
+        """The rollups that rows sorted by thing reach back into, as they are once those windows are void."""
+        changed = []
+        for rolled in self.rolled.values():
+            if rolled.project != project or rolled.property not in frame.cells:
+                continue
+            early = np.flatnonzero(frame.observed - rolled.reach_ns < rolled.until)
+            if not len(early):
+                continue
+            things, starts = np.unique(frame.thing[early], return_index=True)
+            oldest = np.minimum.reduceat(frame.observed[early], starts) - rolled.reach_ns
+            late = dict(rolled.late)
+            for thing, until in zip(things.tolist(), oldest.tolist(), strict=True):
+                late[thing] = min(until, late.get(thing, rolled.until))
+            changed.append(msgspec.structs.replace(rolled, late=late))
+        return changed
 
     def take_new(self) -> tuple[tuple[tuple[str, int, str], ...], tuple[Table, ...]]:
         """Things and tables that the manifest does not have yet; `put_back` them when it fails to take them."""
@@ -101,7 +131,7 @@ class Catalog:
     def _newest_of(self, project: str, thing_max: int) -> Ints:
         newest = self._newest.get(project)
         if newest is None:
-            files = [file for table in self.tables(project) for file in table.files]
+            files = [file for table in self.tables(project, rollups=False) for file in table.files]
             floor = max((file.observed_max for file in files), default=_NEVER)
             newest = np.full(max(thing_max + 1, len(self.names(project))), floor, np.int64)
         elif thing_max >= len(newest):
@@ -112,6 +142,9 @@ class Catalog:
     def _make_route(self, project: str, model: str, properties: tuple[str, ...]) -> Route:
         tables = self._of_model.setdefault((project, model), [])
         homes: dict[int, list[int]] = {}
+        fresh = sum(all(name not in table.columns for table in tables) for name in properties)
+        if tables and fresh <= COLUMNS_MAX < len(tables[-1].columns) + fresh:
+            self._adopt(self._new_table(project, model))  # what comes together stays together
         for index, name in enumerate(properties):
             table = next((table for table in tables if name in table.columns), None)
             if table is None:

@@ -28,18 +28,17 @@ LEVEL_ZSTD = 6
 
 
 def compact(store: Store, *, everything: bool = False) -> bool:
-    """Merge one group of files, if there is one that is due; True when one was.
+    """Merge one group of files, if there is one that is due; True when one was. One thread at a time calls this.
 
     Args:
         store: where.
         everything: merge all that fits into one file, due or not.
     """
-    with store.writing():
-        for table in store.catalog.tables():
-            group = _everything(table) if everything else _due(table)
-            if group:
-                store.replace(group, (_merge(store, table, group),))
-                return True
+    for table in store.catalog.tables():
+        group = _everything(table) if everything else _due(table)
+        if group:
+            store.replace(group, (_merge(store, table, group),))
+            return True
     return False
 
 

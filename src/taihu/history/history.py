@@ -1,6 +1,6 @@
 """The history of every project's readings: written batch by batch from the journal, asked by time."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,22 +11,20 @@ from numpy.typing import NDArray
 from taihu.history.aggregate import Aggregate, aggregate
 from taihu.history.calendar import edges, parse_step, parse_zone
 from taihu.history.compaction import compact
-from taihu.history.frame import Cells, Frame, Ints, concat
-from taihu.history.scan import TIME_MAX, TIME_MIN, Scan, fetch, fetch_edge, fetch_values
+from taihu.history.frame import Frame, Ints
+from taihu.history.scan import TIME_MAX, TIME_MIN, Scan, fetch, fetch_edge
 from taihu.history.store import Store
-from taihu.history.windowing import by_thing, context_ns, join, needs_prior, roll
+from taihu.history.windowing import by_thing
+from taihu.history.windowquery import Definitions, Swaps, WindowQuery
 from taihu.history.windows import Windows
 from taihu.kernel.clock import Clock
-from taihu.kernel.errors import LimitError
 from taihu.kernel.files import Files
 from taihu.kernel.limits import Limits
 from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT, Batch
 from taihu.things.counter import Swap
 from taihu.things.ports import Reading
-from taihu.things.property import Property, Quality
+from taihu.things.property import Quality
 
-Definitions = Callable[[str, str], Mapping[str, Property]]
-Swaps = Callable[[str, str, str], Sequence[Swap]]
 Order = Literal["asc", "desc"]
 
 
@@ -64,10 +62,8 @@ class History:
     ) -> None:
         """Open or create the store; raises ManifestDamaged or ManifestTooNew."""
         self._store = Store(folder, files, clock, limits)
-        self._clock = clock
+        self._windows = WindowQuery(self._store, clock, limits, definitions, swaps)
         self._limits = limits
-        self._definitions = definitions
-        self._swaps = swaps
 
     @property
     def checkpoint(self) -> int:
@@ -97,7 +93,7 @@ class History:
 
     def maintain(self) -> bool:
         """Do one bounded step of background work; True when there may be more."""
-        return compact(self._store)
+        return compact(self._store) or self._windows.roll_step()
 
     def compact(self) -> None:
         """Merge all that can be merged now, as before a backup; takes as long as writing the whole store again."""
@@ -187,13 +183,7 @@ class History:
     ) -> dict[str, Windows]:
         """As `window`, for each of many things; one without a reading has missing windows."""
         bounds = edges(start, end, parse_step(every), parse_zone(tz), self._limits.query_rows_max)
-        groups: dict[Property, list[str]] = {}
-        for thing in things:
-            groups.setdefault(self._definition(project, thing, property_name), []).append(thing)
-        result: dict[str, Windows] = {}
-        for definition, names in groups.items():
-            result |= self._windows(project, names, definition, bounds, self._clock.now_ns())
-        return {thing: result[thing] for thing in things}
+        return self._windows.windows(project, things, property_name, bounds)
 
     def aggregate(
         self,
@@ -240,58 +230,12 @@ class History:
             frame = fetch_edge(self._store, scan, count, newest=order == "desc", revisions=revisions)
         return frame.take(slice(None, None, -1)) if order == "desc" else frame
 
-    def _windows(
-        self, project: str, things: Sequence[str], definition: Property, bounds: Ints, now_ns: int
-    ) -> dict[str, Windows]:
-        """Windows of things with one definition; in halves where the readings are too many to hold at once."""
-        try:
-            frame = self._around(project, things, definition, int(bounds[0]), int(bounds[-1]))
-        except LimitError:
-            if len(things) > 1:
-                half = len(things) // 2
-                first = self._windows(project, things[:half], definition, bounds, now_ns)
-                return first | self._windows(project, things[half:], definition, bounds, now_ns)
-            if len(bounds) <= 2:
-                raise
-            half = len(bounds) // 2
-            early = self._windows(project, things, definition, bounds[: half + 1], now_ns)
-            later = self._windows(project, things, definition, bounds[half:], now_ns)
-            return {thing: join(early[thing], later[thing]) for thing in things}
-        rows, ids, name = by_thing(frame), self._store.catalog.ids(project), definition.name
-        cells = frame.cells.get(name, Cells())
-        result = {}
-        for thing in things:
-            where = rows.get(ids.get(thing, -1), slice(0, 0))
-            swaps = self._swaps(project, thing, name)
-            result[thing] = roll(definition, bounds, frame.observed[where], cells.take(where), now_ns, swaps)
-        return result
-
-    def _around(self, project: str, things: Sequence[str], definition: Property, start: int, end: int) -> Frame:
-        """The readings of a range and those around it that windows of the kind need."""
-        before, after = context_ns(definition)
-        scan = self._scan(project, things, definition.name, max(start - before, TIME_MIN), min(end + after, TIME_MAX))
-        frame = fetch_values(self._store, scan, self._limits.query_rows_max)
-        if not needs_prior(definition):
-            return frame
-        early = set(np.unique(frame.thing[frame.observed < start]).tolist())
-        priors = [
-            fetch_edge(self._store, Scan(project, definition.name, (thing,), TIME_MIN, scan.start), 1, newest=True)
-            for thing in scan.things or ()
-            if thing not in early
-        ]
-        frame = concat([*priors, frame])
-        return frame.take(np.argsort(frame.thing, kind="stable"))
-
     def _scan(self, project: str, things: Sequence[str] | None, property_name: str, start: int, end: int) -> Scan:
         if things is None:
             return Scan(project, property_name, None, start, end)
         ids = self._store.catalog.ids(project)
         wanted = tuple(sorted({ids[thing] for thing in things if thing in ids}))
         return Scan(project, property_name, wanted, start, end)
-
-    def _definition(self, project: str, thing: str, property_name: str) -> Property:
-        found = self._definitions(project, thing).get(property_name)
-        return found if found is not None else Property(name=property_name)
 
 
 def _series(frame: Frame, property_name: str) -> Series:

@@ -27,8 +27,12 @@ CREATE TABLE files (id INTEGER PRIMARY KEY AUTOINCREMENT, table_id INTEGER NOT N
   observed_min INTEGER NOT NULL, observed_max INTEGER NOT NULL, thing_min INTEGER NOT NULL,
   thing_max INTEGER NOT NULL, record_max INTEGER NOT NULL,
   shapes INTEGER NOT NULL, late_min INTEGER, late_max INTEGER, forms TEXT NOT NULL) STRICT;
+CREATE TABLE rolled (project TEXT NOT NULL, property TEXT NOT NULL, rule TEXT NOT NULL, step TEXT NOT NULL,
+  reach_ns INTEGER NOT NULL, thing INTEGER NOT NULL, until INTEGER NOT NULL,
+  PRIMARY KEY (project, property, rule, step, thing)) STRICT, WITHOUT ROWID;
 INSERT INTO meta VALUES ('checkpoint', 0);
 """
+ALL_THINGS = -1
 
 
 class ManifestDamaged(DamagedError):
@@ -79,6 +83,22 @@ class Table(msgspec.Struct, kw_only=True):
     files: tuple[DataFile, ...] = ()
 
 
+class Rolled(msgspec.Struct, kw_only=True):
+    """How far one property's rollup of one step reaches, for things whose definition comes to `rule`.
+
+    Windows that end by `until` are stored, except that a thing in `late` has them only up to its own time. A reading
+    can change windows up to `reach_ns` before and after itself.
+    """
+
+    project: str
+    property: str
+    rule: str
+    step: str
+    reach_ns: int
+    until: int
+    late: dict[int, int]
+
+
 class Change(msgspec.Struct, kw_only=True):
     """What one transaction does."""
 
@@ -87,6 +107,7 @@ class Change(msgspec.Struct, kw_only=True):
     drop: tuple[DataFile, ...] = ()
     things: tuple[tuple[str, int, str], ...] = ()
     tables: tuple[Table, ...] = ()  # new, or with new columns
+    rolled: tuple[Rolled, ...] = ()  # as they are from now on
 
 
 class Manifest:
@@ -130,6 +151,20 @@ class Manifest:
             values["forms"] = tuple(json.loads(values["forms"]))
             tables[values["table_id"]].files += (DataFile(**values),)
         return list(tables.values())
+
+    def rolled(self) -> list[Rolled]:
+        """How far each rollup reaches."""
+        found: dict[tuple[str, ...], Rolled] = {}
+        query = "SELECT project, property, rule, step, reach_ns, thing, until FROM rolled ORDER BY thing"
+        for *key, reach_ns, thing, until in self._db.execute(query):
+            if thing == ALL_THINGS:
+                project, name, rule, step = key
+                found[tuple(key)] = Rolled(
+                    project=project, property=name, rule=rule, step=step, reach_ns=reach_ns, until=until, late={}
+                )
+            else:
+                found[tuple(key)].late[thing] = until
+        return list(found.values())
 
     def next_file_id(self) -> int:
         """One more than any file ever had."""
@@ -177,6 +212,11 @@ class Manifest:
                 "INSERT OR IGNORE INTO properties VALUES (?, ?, ?)",
                 [(table.id, name, column) for name, column in table.columns.items()],
             )
+        for rolled in change.rolled:
+            key = (rolled.project, rolled.property, rolled.rule, rolled.step)
+            db.execute("DELETE FROM rolled WHERE project = ? AND property = ? AND rule = ? AND step = ?", key)
+            rows = [(*key, rolled.reach_ns, *entry) for entry in ((ALL_THINGS, rolled.until), *rolled.late.items())]
+            db.executemany("INSERT INTO rolled VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         db.executemany("DELETE FROM files WHERE id = ?", [(file.id,) for file in change.drop])
         holes = ", ".join("?" * len(DataFile.__struct_fields__))
         db.executemany(f"INSERT INTO files VALUES ({holes})", [_row(file) for file in change.add])  # noqa: S608 (only holes)

@@ -76,6 +76,51 @@ def fetch_values(store: Store, scan: Scan, rows_max: int) -> Frame:
     return resolve(concat(frames).only(scan.property), scan.property)
 
 
+def fetch_rows(store: Store, scan: Scan, names: Sequence[str], rows_max: int) -> Frame:
+    """Whole rows: the numbers of several properties that one table holds, by thing and time, of each key the newest."""
+    if scan.things == ():
+        return empty_frame()
+    frames = []
+    with store.snapshot(scan.project, scan.property) as parts:
+        cursor = store.cursor()
+        try:
+            for part in parts:
+                for file in part.files:
+                    if scan.wants(file, part.table.columns[scan.property]):
+                        frames.append(_fetch_row_file(cursor, store, scan, names, part, file, rows_max))
+        finally:
+            cursor.close()
+    if sum(map(len, frames)) > rows_max:
+        raise too_many(rows_max)
+    frame = concat(frames)
+    if not len(frame):
+        return frame
+    frame = frame.take(np.lexsort((frame.seq, frame.observed, frame.thing)))
+    newest = np.ones(len(frame), np.bool_)
+    newest[:-1] = (frame.thing[1:] != frame.thing[:-1]) | (frame.observed[1:] != frame.observed[:-1])
+    return frame.take(newest)
+
+
+def things_between(store: Store, scan: Scan) -> dict[int, int]:
+    """How many rows in files each thing has; superseded ones included."""
+    counts: dict[int, int] = {}
+    with store.snapshot(scan.project, scan.property) as parts:
+        chosen = [
+            (part, file) for part in parts for file in part.files if scan.wants(file, part.table.columns[scan.property])
+        ]
+        cursor = store.cursor()
+        try:
+            for paths, forms in file_groups(store, scan, chosen):
+                clause, values = where_clause(scan, forms)
+                # Column names passed `check_column`; all else is bound.
+                statement = f"SELECT thing, count(*) FROM read_parquet(?) WHERE {clause} GROUP BY thing"  # noqa: S608
+                for thing, count in cursor.execute(statement, [paths, *values]).fetchall():
+                    counts[thing] = counts.get(thing, 0) + count
+        finally:
+            cursor.close()
+    return counts
+
+
 def fetch_edge(store: Store, scan: Scan, count: int, *, newest: bool, revisions: bool = False) -> Frame:
     """The oldest or newest `count` readings of the answer, in rising order, without reading files that cannot matter.
 
@@ -143,15 +188,19 @@ def fetch_files(
     return frames
 
 
+def forms_of(part: Part, file: DataFile, property_name: str) -> tuple[str, ...]:
+    """The file's columns of one property."""
+    column = part.table.columns[property_name]
+    return tuple(form for form in file.forms if form_base(form) == column)
+
+
 def file_groups(
     store: Store, scan: Scan, chosen: Sequence[tuple[Part, DataFile]]
 ) -> Iterator[tuple[list[str], tuple[str, ...]]]:
     """Paths of files that hold the property in the same columns, and those columns."""
 
     def columns(item: tuple[Part, DataFile]) -> tuple[int, tuple[str, ...]]:
-        part, file = item
-        column = part.table.columns[scan.property]
-        return part.table.id, tuple(form for form in file.forms if form_base(form) == column)
+        return item[0].table.id, forms_of(*item, scan.property)
 
     for (_, forms), group in groupby(chosen, key=columns):
         yield [str(store.folder / file.path) for _, file in group], forms
@@ -167,6 +216,30 @@ def where_clause(scan: Scan, forms: Sequence[str]) -> tuple[str, list[Any]]:
         clause += " AND thing BETWEEN ? AND ? AND thing IN (SELECT unnest(?))"
         values += [scan.things[0], scan.things[-1], list(scan.things)]
     return clause, values
+
+
+def _fetch_row_file(
+    cursor: duckdb.DuckDBPyConnection,
+    store: Store,
+    scan: Scan,
+    names: Sequence[str],
+    part: Part,
+    file: DataFile,
+    rows_max: int,
+) -> Frame:
+    forms = {name: forms_of(part, file, name) for name in names}
+    clause, values = where_clause(scan, forms[scan.property])
+    columns = [f"{number_expression(own)} AS n{index}" for index, own in enumerate(forms.values())]
+    # Column names passed `check_column`; all else is bound.
+    statement = (
+        f"SELECT thing, observed_at, received_at, record << {ROW_BITS} | row AS seq, flags, {', '.join(columns)} "  # noqa: S608
+        f"FROM read_parquet(?) WHERE {clause} LIMIT ?"
+    )
+    paths = [str(store.folder / file.path)]
+    fetched = cursor.execute(statement, [paths, *values, rows_max + 1]).fetchnumpy()
+    cells = {name: Cells(number=np.ma.filled(fetched[f"n{index}"], np.nan)) for index, name in enumerate(names)}
+    system = [fetched[name] for name in ("thing", "observed_at", "received_at", "seq", "flags")]
+    return Frame(system[0], system[1], system[2], system[3], system[4], cells)
 
 
 def _fetch_group(

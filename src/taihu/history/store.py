@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 
 from taihu.history.catalog import Catalog
 from taihu.history.draft import Draft, make_drafts
 from taihu.history.frame import Frame, Mask
 from taihu.history.head import Head
 from taihu.history.layout import COPY_OPTIONS, SYSTEM_COLUMNS, encode
-from taihu.history.manifest import Change, DataFile, Manifest, Table
+from taihu.history.manifest import Change, DataFile, Manifest, Rolled, Table
 from taihu.kernel.clock import Clock
 from taihu.kernel.files import Files
 from taihu.kernel.limits import Limits
-from taihu.things.batch import Batch
+from taihu.things.batch import ROW_BITS, Batch
 
 _DUCKDB: dict[str, Any] = {
     "threads": 2,
@@ -63,7 +64,7 @@ class Store:
         self._sealed_position = self.checkpoint
         self._flushed_at = clock.monotonic()
         self._lock = threading.Lock()  # head, catalog and the tables' files: held briefly
-        self._writing = threading.Lock()  # flush and compaction, one at a time
+        self._writing = threading.Lock()  # what changes the manifest, one at a time
         self._readers: dict[int, int] = {}  # ticket -> 0; tickets rise
         self._next_ticket = 0
         self._garbage: list[tuple[int, Path]] = []
@@ -107,13 +108,17 @@ class Store:
             try:
                 drafts = make_drafts(parts, self.catalog)
                 added = tuple(self._write_draft(draft) for draft in drafts)
-                self.manifest.commit(Change(checkpoint=position, add=added, things=news[0], tables=news[1]))
+                rolled = [found for d in drafts for found in self.catalog.overtaken(d.table.project, d.frame)]
+                self.manifest.commit(
+                    Change(checkpoint=position, add=added, things=news[0], tables=news[1], rolled=tuple(rolled))
+                )
             except BaseException:
                 with self._lock:
                     self.catalog.put_back(*news)
                 raise
             with self._lock:
                 self._publish(added, ())
+                self._note(rolled)
                 self._sealed = None
                 for draft in drafts:
                     self.catalog.remember(draft.table.project, draft.frame)
@@ -122,12 +127,34 @@ class Store:
             return position
 
     def replace(self, old: tuple[DataFile, ...], new: tuple[DataFile, ...]) -> None:
-        """Swap files for others with the same rows; the old ones go when no reader has them. Call under `writing`."""
-        self.manifest.commit(Change(add=new, drop=old))
-        with self._lock:
-            self._publish(new, old)
-            self._garbage += [(self._next_ticket, self.folder / file.path) for file in old]
+        """Swap files for others with the same rows; the old ones go when no reader has them."""
+        with self._writing:
+            self.manifest.commit(Change(add=new, drop=old))
+            with self._lock:
+                self._publish(new, old)
+                self._garbage += [(self._next_ticket, self.folder / file.path) for file in old]
         self._sweep()
+
+    def add_rollup(self, rolled: Rolled, names: tuple[str, ...], frame: Frame | None) -> None:
+        """Store windows, if any, and how far the rollup now reaches. Call under `writing`."""
+        with self._lock:
+            table = self.catalog.rollup_route(rolled.project, rolled.step, names)
+            news = self.catalog.take_new()
+        try:
+            added: tuple[DataFile, ...] = ()
+            if frame is not None:
+                # A later file's windows supersede those of an earlier one.
+                seq = (self._next_file_id << ROW_BITS) + np.arange(len(frame))
+                frame = Frame(frame.thing, frame.observed, frame.received, seq, frame.flags, frame.cells)
+                added = (self._write_draft(Draft(table, frame, 1, np.zeros(len(frame), np.bool_))),)
+            self.manifest.commit(Change(add=added, things=news[0], tables=news[1], rolled=(rolled,)))
+        except BaseException:
+            with self._lock:
+                self.catalog.put_back(*news)
+            raise
+        with self._lock:
+            self._publish(added, ())
+            self._note([rolled])
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -137,14 +164,17 @@ class Store:
 
     @contextmanager
     def snapshot(self, project: str, property_name: str | None = None) -> Iterator[list[Part]]:
-        """A project's tables (those with one property, when named) as of now; the files stay while it is open."""
+        """A project's tables (those with one property, when named) as of now; the files stay while it is open.
+
+        Rollups are among them only when the name is that of a rollup's column.
+        """
         with self._lock:
             ticket = self._next_ticket
             self._next_ticket += 1
             self._readers[ticket] = 0
             parts = [
                 Part(table, table.files, tuple(self._frames(table.id)))
-                for table in self.catalog.tables(project)
+                for table in self.catalog.tables(project, rollups=property_name is not None)
                 if property_name is None or property_name in table.columns
             ]
         try:
@@ -153,6 +183,22 @@ class Store:
             with self._lock:
                 del self._readers[ticket]
             self._sweep()
+
+    def observed_span(self, project: str, property_name: str) -> tuple[int, int] | None:
+        """The oldest and newest time in the files of tables with a property; None without a file."""
+        with self._lock:
+            files = [
+                file for table in self.catalog.tables(project) for file in table.files if property_name in table.columns
+            ]
+        if not files:
+            return None
+        return min(file.observed_min for file in files), max(file.observed_max for file in files)
+
+    def head_before(self, project: str, property_name: str, before: int) -> set[int]:
+        """The things of which the head has a reading of a property from before a time."""
+        with self.snapshot(project, property_name) as parts:
+            frames = [frame for part in parts for frame in part.frames if property_name in frame.cells]
+        return {thing for frame in frames for thing in np.unique(frame.thing[frame.observed < before]).tolist()}
 
     def late(self, project: str, frame: Frame) -> Mask:
         """Which rows of the head may meet a row in a file that has the same key."""
@@ -188,14 +234,17 @@ class Store:
     def stats(self) -> dict[str, int]:
         """Counts of what the store holds."""
         with self._lock:
-            tables = self.catalog.tables()
+            tables = self.catalog.tables(rollups=False)
             live = [file for table in tables for file in table.files]
+            rollups = [file for table in self.catalog.tables() for file in table.files if table not in tables]
             return {
                 "tables": len(tables),
                 "things": sum(len(self.catalog.names(project)) for project in {table.project for table in tables}),
                 "files": len(live),
                 "rows": sum(file.rows for file in live),
                 "bytes": sum(file.bytes for file in live),
+                "rollup_rows": sum(file.rows for file in rollups),
+                "rollup_bytes": sum(file.bytes for file in rollups),
                 "head_rows": self._head.rows + (self._sealed.rows if self._sealed else 0),
                 "checkpoint": self.checkpoint,
                 "applied": self.applied,
@@ -239,6 +288,10 @@ class Store:
             late_max=draft.late_max,
             forms=tuple(name for name in select if name not in SYSTEM_COLUMNS),
         )
+
+    def _note(self, changed: Sequence[Rolled]) -> None:
+        for rolled in changed:
+            self.catalog.rolled[rolled.project, rolled.property, rolled.rule, rolled.step] = rolled
 
     def _publish(self, added: tuple[DataFile, ...], dropped: tuple[DataFile, ...]) -> None:
         gone = {file.id for file in dropped}

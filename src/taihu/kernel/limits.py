@@ -10,7 +10,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     mqtt_connections_per_address_max: int = 20_000
     mqtt_packet_bytes_max: int = 1_048_576
     mqtt_connect_timeout_s: float = 10.0
-    mqtt_keepalive_max_s: int = 3_600
+    mqtt_keepalive_max_s: int = 60
     mqtt_receive_maximum: int = 1_000
     mqtt_topic_alias_max: int = 64
     mqtt_subscriptions_per_session_max: int = 200
@@ -56,6 +56,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     future_tolerance_s: float = 300.0
     tail_queue_max: int = 1_000
     http_body_bytes_max: int = 16_777_216
+    http_bodies_bytes_max: int = 134_217_728
+    http_head_bytes_max: int = 65_536
+    http_request_timeout_s: float = 30.0
     http_requests_pending_max: int = 1_000
     query_rows_max: int = 1_000_000
     query_timeout_s: float = 30.0

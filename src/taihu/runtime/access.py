@@ -1,14 +1,18 @@
 """Who may do what on the MQTT endpoint, and which topics carry readings: the broker's policy, from memory."""
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import count
 
 import msgspec
 
 from taihu.identity.directory import Directory
+from taihu.identity.join import Joined
 from taihu.identity.principal import CredentialKind, Principal
 from taihu.kernel.clock import Clock
 from taihu.kernel.config import ProjectConfig, Site
-from taihu.kernel.errors import TaihuError
+from taihu.kernel.errors import RefusedError, TaihuError
 from taihu.kernel.limits import Limits
 from taihu.protocols.mqtt.packets import Connect
 from taihu.protocols.mqtt.reasons import Reason
@@ -16,21 +20,32 @@ from taihu.protocols.mqtt.topics import filter_covers
 from taihu.runtime.intake import Claim
 from taihu.runtime.thingsboard import PRIVATE, PROVISION_SPACE, ThingsBoardApi
 from taihu.things.mapping.matcher import Match, Matcher
-from taihu.things.mapping.rules import Format, Mapping, builtin_mappings, load_mappings
-from taihu.things.mapping.thingsboard import PROVISION_REQUEST, PROVISION_RESPONSE, PROVISION_USER
+from taihu.things.mapping.rules import BaseName, Format, Mapping, builtin_mappings, load_mappings
+from taihu.things.mapping.thingsboard import PROVISION_REQUEST, PROVISION_RESPONSE, PROVISION_USER, parse_request_id
 from taihu.twin.twin import Twin
 
+log = logging.getLogger("taihu.access")
+
 GATEWAY = "gateway"
+CREDENTIALS_REQUEST = "v1/devices/me/credentials/request/"
+CREDENTIALS_RESPONSE = "v1/devices/me/credentials/response/"
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """A connected client: `space` is its project, `key` names its credential in logs and revocations."""
+    """A connected client: `space` is its project, `key` names its credential in logs and revocations.
+
+    `token` is what a thing got that connected with a join token; it is the secret it may ask for, and never shown.
+    """
 
     space: str
     key: str
     kind: CredentialKind
     thing: str = ""
     gateway: bool = False
+    token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Identity(space={self.space!r}, key={self.key!r}, kind={self.kind!r}, thing={self.thing!r})"
 
 
 class Access:
@@ -40,20 +55,24 @@ class Access:
         self._directory = directory
         self._clock = clock
         self._limits = limits
-        self._thingsboard = ThingsBoardApi(directory, twin, clock, limits)
+        self._thingsboard = ThingsBoardApi(self.join, twin, directory, limits)
         self._anonymous = site.mqtt.anonymous
         self._configs = {config.name: config for config in site.projects}
         self._files = {name: _read(site, config) for name, config in self._configs.items()}
         self._matchers: dict[str, Matcher] = {}
+        self._joined: Counter[tuple[str, str]] = Counter()
+        self._newcomers = count()
         self.on_connected: Callable[[str, str, int], None] = lambda project, thing, change: None
         self.on_refused: Callable[[str, str, str], None] = lambda project, thing, reason: None
+        self.on_own_token: Callable[[str, str], None] = lambda project, thing: None
 
     def authenticate(self, connect: Connect, peer: str, certificate_name: str | None) -> Identity | int:
         """A token as user name, or as password beside any user name; without either, the anonymous project if any."""
         if connect.username is None and connect.password is None and self._anonymous:
             return Identity(self._anonymous, "anonymous", CredentialKind.OPERATOR)
         if connect.username == PROVISION_USER and not connect.password:
-            return Identity(PROVISION_SPACE, PROVISION_USER, CredentialKind.JOIN)
+            # A key of its own each time: what one newcomer's session holds is never another's.
+            return Identity(PROVISION_SPACE, f"{PROVISION_USER}-{next(self._newcomers)}", CredentialKind.JOIN)
         principal = None
         if connect.username:
             principal = self._directory.principal(connect.username)
@@ -61,16 +80,33 @@ class Access:
             principal = self._directory.principal(connect.password.decode("utf-8", "replace"))
         if principal is None:
             return Reason.BAD_USER_NAME_OR_PASSWORD
-        if principal.kind is CredentialKind.JOIN:
-            return self._join(connect, principal)
         if principal.kind is CredentialKind.ADMIN:
             return Reason.NOT_AUTHORIZED
+        if principal.kind is not CredentialKind.OPERATOR and connect.will and connect.will.topic.startswith(PRIVATE):
+            reason = f"its will may not go to {connect.will.topic[:200]}, which others subscribe to as well"
+            self.on_refused(principal.project, principal.thing or connect.client_id[:128], reason)
+            return Reason.TOPIC_NAME_INVALID
+        if principal.kind is CredentialKind.JOIN:
+            return self._join(connect, principal)
+        if principal.thing:
+            self.own_token_used(principal.project, principal.thing)
         return self._identity(principal, principal.thing)
+
+    def own_token_used(self, project: str, thing: str) -> None:
+        """The thing has come with its own token: whoever still speaks for it by a join token has to go."""
+        if (project, thing) in self._joined:
+            self.on_own_token(project, thing)
 
     def connected(self, identity: Identity, up: bool) -> None:
         """Tell the twin which things have a connection."""
-        if identity.thing:
-            self.on_connected(identity.space, identity.thing, 1 if up else -1)
+        if not identity.thing:
+            return
+        self.on_connected(identity.space, identity.thing, 1 if up else -1)
+        if identity.token:
+            key = (identity.space, identity.thing)
+            self._joined[key] += 1 if up else -1
+            if not self._joined[key]:
+                del self._joined[key]
 
     def may_publish(self, identity: Identity, topic: str, retain: bool) -> int:
         """Its own topics for a thing, all but `$` for an operator, nothing for a viewer."""
@@ -78,7 +114,7 @@ class Access:
             return Reason.SUCCESS if topic == PROVISION_REQUEST else Reason.NOT_AUTHORIZED
         if topic.startswith("$") or identity.kind is CredentialKind.VIEWER:
             return Reason.NOT_AUTHORIZED
-        if identity.kind is CredentialKind.OPERATOR or self._own(identity, topic) or self._free(identity, topic):
+        if identity.kind is CredentialKind.OPERATOR or self._may_write(identity, topic):
             return Reason.SUCCESS
         self.on_refused(identity.space, identity.thing, f"may not publish on {topic[:200]}")
         return Reason.NOT_AUTHORIZED
@@ -92,7 +128,9 @@ class Access:
             return Reason.UNSPECIFIED_ERROR
         if identity.kind in (CredentialKind.OPERATOR, CredentialKind.VIEWER):
             return Reason.SUCCESS
-        if self._own(identity, topic_filter) or self._free(identity, topic_filter):
+        match = self.matcher(identity.space).match(topic_filter)
+        own = self._own(identity, topic_filter) or (match is not None and match.thing == identity.thing)
+        if own or self._free(identity, topic_filter):
             return Reason.SUCCESS
         self.on_refused(identity.space, identity.thing, f"may not subscribe to {topic_filter[:200]}")
         return Reason.NOT_AUTHORIZED
@@ -113,6 +151,8 @@ class Access:
         if not identity.thing and identity.space != PROVISION_SPACE:
             return None
         try:
+            if topic.startswith(CREDENTIALS_REQUEST):
+                return [_credentials(identity, topic)]
             return self._thingsboard.answer(identity.space, identity.thing, identity.gateway, topic, payload)
         except TaihuError as error:
             self.on_refused(identity.space, identity.thing, str(error))
@@ -123,6 +163,18 @@ class Access:
         gateway = match.mapping.format is Format.THINGSBOARD_GATEWAY
         return Claim(project, None if gateway else thing, match.decoder, match.mapping, may_create)
 
+    def join(self, token: str, name: str) -> Joined:
+        """Register a thing with a join token; what is refused is told to the token's project. Raises JoinRefused."""
+        try:
+            return self._directory.join(token, name, self._clock.now_ns())
+        except TaihuError as error:
+            principal = self._directory.principal(token)
+            if principal is not None:
+                self.on_refused(principal.project, name[:128], str(error))
+            else:
+                log.warning("a device may not register itself: %s", error)
+            raise
+
     def matcher(self, project: str) -> Matcher:
         """The mappings of a project: its own before the built-in ones."""
         matcher = self._matchers.get(project)
@@ -131,20 +183,19 @@ class Access:
             matcher = self._matchers[project] = Matcher((*own, *builtin_mappings()), project, self._limits)
         return matcher
 
-    def _identity(self, principal: Principal, thing: str) -> Identity:
+    def _identity(self, principal: Principal, thing: str, token: str = "") -> Identity:
         known = self._directory.thing(principal.project, thing) if thing else None
         gateway = known is not None and known.role == GATEWAY
         kind = CredentialKind.THING if thing else principal.kind
-        return Identity(principal.project, principal.credential_id, kind, thing, gateway)
+        return Identity(principal.project, principal.credential_id, kind, thing, gateway, token)
 
     def _join(self, connect: Connect, principal: Principal) -> Identity | int:
         token = connect.username or (connect.password or b"").decode("utf-8", "replace")
         try:
-            joined = self._directory.join(token, connect.client_id, self._clock.now_ns())
-        except TaihuError as error:
-            self.on_refused(principal.project, connect.client_id[:128], str(error))
+            joined = self.join(token, connect.client_id)
+        except TaihuError:
             return Reason.NOT_AUTHORIZED
-        return self._identity(principal, joined.thing.name)
+        return self._identity(principal, joined.thing.name, joined.token)
 
     def _creates(self, identity: Identity) -> bool:
         return identity.gateway or identity.kind is CredentialKind.OPERATOR
@@ -159,14 +210,34 @@ class Access:
             own = f"{root}/{identity.space}/{identity.thing}"
             if topic == own or topic.startswith(own + "/"):
                 return True
-        if identity.gateway and topic.startswith((f"taihu/{identity.space}/", f"senml/{identity.space}")):
+        everybody = (f"taihu/{identity.space}/", f"senml/{identity.space}/")
+        return identity.gateway and (topic.startswith(everybody) or topic == f"senml/{identity.space}")
+
+    def _may_write(self, identity: Identity, topic: str) -> bool:
+        """A topic that a mapping claims is never free: it is written by its own thing, or by a gateway."""
+        if self._own(identity, topic):
             return True
         match = self.matcher(identity.space).match(topic)
-        return match is not None and match.thing in (None, identity.thing)
+        if match is None:
+            return self._free(identity, topic)
+        return match.thing in (None, identity.thing) and (identity.gateway or not _names_things(match.mapping))
 
     def _free(self, identity: Identity, topic: str) -> bool:
         config = self._configs.get(identity.space)
         return config is not None and any(filter_covers(free, topic) for free in config.free_topics)
+
+
+def _names_things(mapping: Mapping) -> bool:
+    """Whether the payload says whose readings it holds."""
+    return mapping.format is Format.THINGSBOARD_GATEWAY or mapping.base_name is BaseName.THING
+
+
+def _credentials(identity: Identity, topic: str) -> tuple[str, bytes]:
+    """The token of a thing that connected with a join token, for it alone."""
+    number = parse_request_id(topic, CREDENTIALS_REQUEST)
+    if not identity.token:
+        raise RefusedError("Only a connection with a join token is told its thing's token.", "Use the token you have.")
+    return f"{CREDENTIALS_RESPONSE}{number}", msgspec.json.encode({"token": identity.token})
 
 
 def _read(site: Site, config: ProjectConfig) -> tuple[Mapping, ...]:

@@ -72,7 +72,7 @@ class Ingest:
                 elif record.kind == KIND_BROKER and record.position > broker_at:
                     node.broker.apply(msgspec.msgpack.decode(record.payload))
             position = records[-1].position + 1
-        node.broker.resume(node.clock.monotonic(), node.clock.now_ns())
+        node.broker.resume(*self._mqtt.now())
 
     async def _open(self) -> None:
         node, config = self._node, self._node.site

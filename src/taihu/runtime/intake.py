@@ -150,7 +150,8 @@ class Intake:
     def _next_stamp(self, count: int, now: int) -> int:
         """The first of `count` nanoseconds never given before, so that stamped readings cannot collide."""
         if self._stamp - now > _SET_BACK_NS:
-            self._stamp = 0  # the clock was set back: times go on from there, not an hour ahead of it
+            log.warning("the clock was set back by %.0f s", (self._stamp - now) / NS_PER_S)
+            self._stamp = 0  # stamped times go on from there, not so far ahead of it
         first = max(now, self._stamp)
         self._stamp = first + count
         return first
@@ -166,6 +167,9 @@ class Intake:
             thing = row.thing or claim.thing
             if thing is None:
                 self._refuse_message(claim, "", "the payload names no thing", payload, now)
+                continue
+            if thing != claim.thing and not claim.may_create:
+                self._refuse_message(claim, claim.thing or "", f"may not speak for {thing[:128]!r}", payload, now)
                 continue
             try:
                 self._add_row(claim, thing, row, payload, now)

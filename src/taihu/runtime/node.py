@@ -74,6 +74,7 @@ class Node:
         self.access = Access(site, self.directory, self.twin, clock, site.limits)
         self.access.on_refused = self._refused_access
         self.access.on_connected = self.twin.connected
+        self.access.on_own_token = self._end_joined
         self.broker = Broker(self.access, site.limits, new_token)
         self._wishes: list[tuple[str, str, dict[str, Any], int, str]] = []
         self.pipeline.add_extra(self._broker_log)
@@ -97,6 +98,8 @@ class Node:
         principal = self.directory.principal(token) if token else None
         if principal is None or principal.kind is CredentialKind.JOIN:
             return None
+        if principal.thing:
+            self.access.own_token_used(principal.project, principal.thing)
         return Caller(principal.project, principal.kind, principal.thing)
 
     def may_read(self, caller: Caller, project: str) -> bool:
@@ -168,6 +171,7 @@ class Node:
         """Make the readings of a body durable; returns after the sync (§4)."""
         claim = ingest_claim(self.access, caller, thing, content_type)
         request = _Request((claim, body))
+        await self._wait_for_room(request)
         self.pipeline.submit(request, len(body))
         await request.done.wait()
         return IngestReport(claim.accepted, claim.refused)
@@ -205,7 +209,7 @@ class Node:
 
     def join(self, token: str, thing: str) -> Joined:
         """Register a thing with a join token; its own token is told this once. Raises JoinRefused."""
-        return self.directory.join(token, thing, self.clock.now_ns())
+        return self.access.join(token, thing)
 
     def tail(self, project: str) -> AsyncIterator[dict[str, Any]]:
         """Accepted and refused messages of a project as they come."""
@@ -269,6 +273,13 @@ class Node:
         lag = self.journal.lag_bytes(self._read_until + 1)
         self.pipeline.set_lagging(lag > self.limits.worker_lag_bytes_max)
 
+    async def _wait_for_room(self, request: "_Request") -> None:
+        """Slow a request down as a connection is (§6)."""
+        while self.pipeline.full:
+            request.room.clear()
+            self.pipeline.pause(request)
+            await request.room.wait()
+
     def _broker_log(self) -> list[tuple[int, bytes]]:
         events = self.broker.take_log()
         return [(KIND_BROKER, _encode_log(events))] if events else []
@@ -294,7 +305,9 @@ class Node:
         self._tail.refused(refused)
 
     def _refused_access(self, project: str, thing: str, reason: str) -> None:
-        self._refused(Refused(project=project, thing=thing, reason=reason, received_at=self.clock.now_ns()))
+        refused = Refused(project=project, thing=thing, reason=reason, received_at=self.clock.now_ns())
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._refused, refused)  # a device may join on a thread
 
     def _changed(self, change: Change) -> None:
         if self._loop is not None:
@@ -303,9 +316,22 @@ class Node:
     def _take_change(self, change: Change) -> None:
         if change.event is Event.TOKEN_REVOKED:
             self.broker.disconnect(lambda identity: identity.key == change.credential_id)
-        elif change.event is Event.MODEL:
+        elif change.event is Event.MODEL or (change.event is Event.PROPERTY and self._declares(change)):
             self.intake.forget_plans()
             self.broker.invalidate(change.project)
+
+    def _declares(self, change: Change) -> bool:
+        """Whether a change of properties can touch what is known already; what is inferred only adds."""
+        thing = self.directory.thing(change.project, change.thing)
+        return thing is not None and not all(one.inferred for one in thing.properties.values())
+
+    def _end_joined(self, project: str, thing: str) -> None:
+        """A thing came with its own token: end the connections that speak for it by a join token."""
+
+        def end() -> None:
+            self.broker.disconnect(lambda who: bool(who.token) and (who.space, who.thing) == (project, thing))
+
+        asyncio.get_running_loop().call_soon(end)
 
 
 class _Request:
@@ -314,6 +340,7 @@ class _Request:
     def __init__(self, *readings: tuple[object, bytes]) -> None:
         self._readings = list(readings)
         self.done = asyncio.Event()
+        self.room = asyncio.Event()
 
     def take(self) -> list[tuple[object, bytes]]:
         readings, self._readings = self._readings, []
@@ -323,4 +350,4 @@ class _Request:
         self.done.set()
 
     def resume(self) -> None:
-        """Nothing: a request does not go on."""
+        self.room.set()

@@ -3,21 +3,19 @@
 Claiming a device is heard and acknowledged, and changes nothing: here a thing belongs to its project from the start.
 """
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from taihu.identity.directory import Directory
-from taihu.kernel.clock import Clock
+from taihu.identity.join import Joined
 from taihu.kernel.errors import TaihuError
 from taihu.kernel.limits import Limits
 from taihu.things.mapping import thingsboard as api
-from taihu.things.mapping.errors import PayloadError
 from taihu.twin.twin import Twin
 
-log = logging.getLogger("taihu.thingsboard")
-
 Answers = Sequence[tuple[str, bytes]]
+Join = Callable[[str, str], Joined]
+"""Registers a thing with a join token: (token, name). Raises JoinRefused."""
 
 PRIVATE = ("v1/devices/me/", "v1/gateway/", "/provision/")
 PROVISION_SPACE = "$provision"
@@ -26,10 +24,10 @@ PROVISION_SPACE = "$provision"
 class ThingsBoardApi:
     """Answers the requests of one node's devices."""
 
-    def __init__(self, directory: Directory, twin: Twin, clock: Clock, limits: Limits) -> None:
-        self._directory = directory
+    def __init__(self, join: Join, twin: Twin, directory: Directory, limits: Limits) -> None:
+        self._join = join
         self._twin = twin
-        self._clock = clock
+        self._directory = directory
         self._limits = limits
 
     def answer(self, space: str, thing: str, gateway: bool, topic: str, payload: bytes) -> Answers:
@@ -80,10 +78,7 @@ class ThingsBoardApi:
         try:
             request = api.parse_provision_request(payload)
             name = request.device_name or ""
-            joined = self._directory.join(request.provision_device_secret, name, self._clock.now_ns())
-        except PayloadError as error:
-            return api.format_provision_failure(str(error))
+            joined = self._join(request.provision_device_secret, name)
         except TaihuError as error:
-            log.warning("a device may not register itself: %s", error)
             return api.format_provision_failure(str(error))
         return api.format_provision_success(joined.token)

@@ -65,7 +65,10 @@ class Worker:
         for task in (consuming, stopping):
             task.cancel()
         results = await asyncio.gather(consuming, stopping, return_exceptions=True)
-        await asyncio.get_running_loop().run_in_executor(self._store, self._history.close)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._store, self._history.close)
+        except OSError as error:
+            log.error("the history could not be written at the end (%s); the journal keeps what it lacks", error)
         self._link.note("checkpoint", self._progress())
         self._link.note("leaving", None)
         serving.cancel()
@@ -97,6 +100,8 @@ class Worker:
                     async with asyncio.timeout(_UPKEEP_S):
                         await self._wake.wait()
             position = await loop.run_in_executor(self._store, self._take, position)
+            if self._stalled:
+                await asyncio.sleep(_UPKEEP_S)
             if self._link is not None:
                 self._link.note("checkpoint", self._progress())
 
@@ -104,29 +109,34 @@ class Worker:
         return {"position": self._history.checkpoint, "applied": self._history.applied}
 
     def _take(self, position: int) -> int:
-        """Apply one read of the journal and do a step of upkeep; returns the next position."""
-        for record in self._reader.read(position, self._durable, _READ_BYTES):
-            if record.kind == KIND_BATCH:
-                self._history.apply(record.position, decode_batch(record.payload))
-            position = record.position + 1
-        self._history.pass_by(position - 1)
-        if self._history.due():
-            self._flush()
-        if position > self._durable:
-            self._history.maintain()
-        return position
-
-    def _flush(self) -> None:
+        """Apply one read of the journal and do a step of upkeep; returns the next position, the same on a full disk."""
         try:
-            self._history.flush()
+            position = self._advance(position)
         except OSError as error:
             if not self._stalled:
                 log.error("the history cannot be written (%s); readings wait in the journal: free space", error)
             self._stalled = True
-        else:
-            if self._stalled:
-                log.warning("the history can be written again")
-            self._stalled = False
+            return self._history.applied + 1
+        if self._stalled:
+            log.warning("the history can be written again")
+        self._stalled = False
+        return position
+
+    def _advance(self, position: int) -> int:
+        until = self._durable
+        records = self._reader.read(position, until, _READ_BYTES)
+        for record in records:
+            if record.kind == KIND_BATCH:
+                self._history.apply(record.position, decode_batch(record.payload))
+            position = record.position + 1
+        if not records:
+            position = max(position, until + 1)  # what is durable and not read is damaged, and reported as such
+        self._history.pass_by(position - 1)
+        if self._history.due():
+            self._history.flush()
+        if position > until:
+            self._history.maintain()
+        return position
 
 
 async def _connect(path: str, stop: asyncio.Event) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:

@@ -3,7 +3,10 @@
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.requests import ClientDisconnect, Request
 
 from taihu.doors.http.answers import Problem, bad_request, not_found, unauthorized
 from taihu.doors.http.ports import Caller, Node
@@ -81,23 +84,42 @@ def required(request: Request, name: str) -> str:
     return text
 
 
-async def body_of(request: Request) -> bytes:
-    """The request's body, refused as soon as it is larger than `http_body_bytes_max`."""
-    highest = node_of(request).limits.http_body_bytes_max
+@asynccontextmanager
+async def body_of(request: Request) -> AsyncIterator[bytes]:
+    """The request's body, while it is worked on.
+
+    It is refused as soon as it is larger than `http_body_bytes_max`, or all bodies together than `http_bodies_bytes_max`.
+    """
+    limits, shared = node_of(request).limits, request.app.state
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > highest:
-            raise Problem(413, "too-large", f"The body is larger than {highest} bytes.", "Send several smaller ones.")
-        parts.append(part)
-    return b"".join(parts)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            shared.body_bytes += len(part)
+            if size > limits.http_body_bytes_max:
+                raise Problem(
+                    413,
+                    "too-large",
+                    f"The body is larger than {limits.http_body_bytes_max} bytes.",
+                    "Send several smaller ones.",
+                )
+            if shared.body_bytes > limits.http_bodies_bytes_max:
+                raise Problem(503, "busy", "Too much is being sent at once.", "Try again in a moment.")
+            parts.append(part)
+        yield b"".join(parts)
+    except ClientDisconnect:
+        raise bad_request("The body did not come whole.") from None
+    finally:
+        shared.body_bytes -= size
 
 
 async def object_of(request: Request) -> dict[str, Any]:
     """The request's body as a JSON object; none counts as an empty one."""
+    async with body_of(request) as body:
+        content = body or b"{}"
     try:
-        return msgspec.json.decode(await body_of(request) or b"{}", type=dict[str, Any])
+        return msgspec.json.decode(content, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise bad_request("The body is not a JSON object.") from None
 

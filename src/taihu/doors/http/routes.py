@@ -232,9 +232,9 @@ async def administer(request: Request) -> Response:
 
 
 async def _ingest(request: Request, caller: Caller, thing: str) -> Response:
-    body = await body_of(request)
     content_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    report = await node_of(request).ingest(caller, thing, content_type, body)
+    async with body_of(request) as body:
+        report = await node_of(request).ingest(caller, thing, content_type, body)
     refused_all = bool(report.refused) and not report.accepted
     return answer(report, 400 if refused_all else 200)
 

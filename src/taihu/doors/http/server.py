@@ -8,6 +8,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from taihu.doors.http.answers import on_error
+from taihu.doors.http.connection import bounded
 from taihu.doors.http.ports import Node
 from taihu.doors.http.routes import ROUTES
 from taihu.kernel.errors import TaihuError
@@ -19,7 +20,8 @@ class HttpDoor:
     def __init__(self, node: Node) -> None:
         self._app = Starlette(routes=ROUTES, exception_handlers={TaihuError: on_error})
         self._app.state.node = node
-        self._limit = node.limits.http_requests_pending_max
+        self._app.state.body_bytes = 0
+        self._limits = node.limits
         self._servers: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
 
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
@@ -27,10 +29,12 @@ class HttpDoor:
         listener = socket.create_server((host, port), backlog=1024)
         config = uvicorn.Config(
             self._app,
+            http=bounded(self._limits),
+            ws="none",
             access_log=False,
             log_config=None,
             lifespan="off",
-            limit_concurrency=self._limit,
+            limit_concurrency=self._limits.http_requests_pending_max,
             timeout_graceful_shutdown=2,
             server_header=False,
         )

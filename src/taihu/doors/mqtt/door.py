@@ -131,8 +131,8 @@ class MqttDoor:
             self.pipeline.submit(self)
 
     def take(self) -> list[tuple[object, bytes]]:
-        """As a source the door stands for changes that no client waits for, such as an expired session."""
-        return []
+        """As a source the door stands for what no client waits for: expired sessions, wills that are readings."""
+        return self.broker.take_readings()
 
     def committed(self) -> None:
         """Nobody waits."""

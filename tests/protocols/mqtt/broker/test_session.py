@@ -297,3 +297,22 @@ def test_forbidden_wills_are_refused(world: Any) -> None:
     """The right to publish is asked at the CONNECT."""
     for topic in ("forbidden/x", "$SYS/x"):
         assert world.client(will=Will(topic, b"", 0, False), ok=False).connack.reason >= 0x80
+
+
+def test_wills_that_are_readings(world: Any) -> None:
+    """A will on a claimed topic is journalled and routed; one of a client's own topic is only journalled (§11)."""
+    watcher = world.client("w", user="p:w", clean=False, session_expiry_interval=1_000)
+    watcher.subscribe("#", "me/#")
+    world.client("a", user="p:a", will=Will("readings/1", b"off", 1, False)).lose()
+    assert watcher.payloads() == [b"off"]
+    assert world.broker.log_pending
+    assert world.broker.take_readings() == [("readings/1", b"off")]
+    for topic in ("me/readings", "me/question"):
+        world.client("b", user="p:b", session_expiry_interval=100, will=Will(topic, b"mine", 1, True)).lose()
+    assert world.broker.take_readings() == [("me/readings", b"mine")]
+    world.client("c", user="p:c", session_expiry_interval=100, will=Will("me/question", b"mine", 1, True))
+    world.crash()
+    world.advance(200)
+    assert watcher.messages() == []
+    again = world.client("w", user="p:w", clean=False, session_expiry_interval=1_000)
+    assert messages_of(again) == []

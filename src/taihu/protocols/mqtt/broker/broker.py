@@ -63,8 +63,8 @@ class Broker:
 
     @property
     def log_pending(self) -> bool:
-        """Whether `take_log` has something for the next group commit."""
-        return bool(self._core.store.log)
+        """Whether `take_log` or `take_readings` has something for the next group commit."""
+        return bool(self._core.store.log or self._core.will_readings)
 
     def open(self, peer: str, now: float, certificate_name: str | None = None) -> Connection:
         """A connection for a new socket; it has `mqtt_connect_timeout_s` to send its CONNECT."""
@@ -166,6 +166,11 @@ class Broker:
         """The events since the last call: what a group commit must make durable, in order."""
         log, self._core.store.log = self._core.store.log, []
         return log
+
+    def take_readings(self) -> list[tuple[object, bytes]]:
+        """Wills on claimed topics that were published since the last call: readings without a connection."""
+        readings, self._core.will_readings = self._core.will_readings, []
+        return readings
 
     def apply(self, events: Iterable[Sequence[Any]]) -> None:
         """Replay logged events onto a restored state, from any position before its snapshot on; raises DamagedError."""

@@ -36,6 +36,7 @@ class Core:
         self.doomed: dict[Outlet, tuple[int, str]] = {}
         self.handlers: dict[type, Callable[[Any, Any], None]] = {}
         self.outbound_bytes = 0
+        self.will_readings: list[tuple[object, bytes]] = []
         self.now = 0.0
         self.now_ns = 0
         self._notices = 0

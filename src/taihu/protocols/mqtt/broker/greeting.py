@@ -39,7 +39,10 @@ def on_connect(connection: Connection, packet: Connect) -> None:
     connection.session = session
     attach(core, session, connection, expiry_s)
     core.policy.connected(connection.identity, True)
-    core.store.set_will(session, packet.will)
+    if packet.will is not None:
+        claim = core.policy.claim(identity, packet.will.topic)
+        private = core.policy.answer(identity, packet.will.topic, b"") is not None
+        core.store.set_will(session, packet.will, claim=claim, private=private)
     core.counters.connections += 1
     properties = _agree(connection, packet, expiry_s)
     if not packet.client_id:

@@ -74,11 +74,16 @@ def publish_will(core: Core, session: Session) -> None:
     session.will_at = inf
     if will is None:
         return
+    claim, private = session.will_claim, session.will_private
     core.store.set_will(session, None)
+    core.counters.wills_published += 1
+    if claim is not None:
+        core.will_readings.append((claim, will.payload))
+    if private:
+        return
     properties, expires_ns = forwarded(will.properties, core.now_ns)
     message = Message(will.topic, will.payload, will.qos, will.retain, properties, expires_ns)
     space = core.store.space(session.space)
-    core.counters.wills_published += 1
     if message.retain:
         if retain_allowed(core, space, message):
             retain(core, space, message)

@@ -46,7 +46,8 @@ class Policy(Protocol):
     def answer(self, identity: Any, topic: str, payload: bytes) -> Sequence[tuple[str, bytes]] | None:
         """What the server itself answers on a topic that means something else for each client: (topic, payload) pairs.
 
-        Such a message goes to nobody else and is not retained. None for a topic that is routed.
+        Such a message goes to nobody else and is not retained. None for a topic that is routed. Of a will it is asked
+        at the CONNECT, with an empty payload.
         """
         ...
 

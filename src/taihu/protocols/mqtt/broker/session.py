@@ -49,12 +49,13 @@ class Session:
     `inflight` holds, by packet identifier and in the order of sending, what the client has not acknowledged; None when
     it only has to answer a PUBREL. `received` holds the packet identifiers of QoS 2 messages not yet released.
     `ended_ns` is when its last connection ended, 0 while it has one. `will_at` and `expires_at` are monotonic.
+    `will_claim` marks the will as readings; a `will_private` one is of a topic that is not routed, and not logged.
     """
 
     __slots__ = (
         "client_id", "connection", "ended_ns", "expires_at", "expiry_s", "inflight", "next_packet_id", "number",
         "owner", "persistent", "queue", "queue_bytes", "received", "slot", "space", "subscriptions", "usage", "will",
-        "will_at",
+        "will_at", "will_claim", "will_private",
     )  # fmt: skip
 
     def __init__(self, number: int, space: str, owner: str, client_id: str, expiry_s: int, usage: Usage) -> None:
@@ -75,6 +76,8 @@ class Session:
         self.next_packet_id = 1
         self.will: Will | None = None
         self.will_at = inf
+        self.will_claim: object | None = None
+        self.will_private = False
         self.expires_at = inf
         self.slot = 0
 

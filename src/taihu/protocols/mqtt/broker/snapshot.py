@@ -64,7 +64,7 @@ def _session_row(session: Session, row: Any) -> tuple[Any, ...]:
     return (
         (session.space, session.owner, session.client_id, session.expiry_s, session.number),
         session.ended_ns,
-        session.will and msgspec.structs.astuple(session.will),
+        None if session.will is None or session.will_private else msgspec.structs.astuple(session.will),
         [(msgspec.structs.astuple(entry.options), entry.identifier) for entry in session.subscriptions.values()],
         [row(delivery) for delivery in session.queue or ()],
         [(packet_id, row(delivery)) for packet_id, delivery in session.inflight.items()],

@@ -73,11 +73,13 @@ class Store:
         session.ended_ns = now_ns
         self._log(session, "offline", session.number, session.expiry_s, now_ns)
 
-    def set_will(self, session: Session, will: Will | None) -> None:
+    def set_will(self, session: Session, will: Will | None, *, claim: object = None, private: bool = False) -> None:
         """The message to publish if its connection ends without a word, or later; None for no longer any."""
-        if session.will is not None or will is not None:
-            session.will = will
-            self._log(session, "will", session.number, will and msgspec.structs.astuple(will))
+        logged = session.will if not session.will_private else None
+        session.will, session.will_claim, session.will_private = will, claim, private
+        to_log = will if not private else None
+        if logged is not None or to_log is not None:
+            self._log(session, "will", session.number, to_log and msgspec.structs.astuple(to_log))
 
     def subscribe(self, session: Session, options: Subscription, identifier: int) -> Entry:
         """Add or replace a subscription."""

@@ -3,9 +3,9 @@
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -48,7 +48,7 @@ VALUES: dict[str, list[dict[str, Any]]] = {
         value("grid", "price", 0.22, "{USD}/(kW.h)"),
         value("grid", "outdoor_temperature", 31.5, "Cel"),
     ],
-    "house-01": house(6.5, 1.25, 40.0),
+    "house-01": house(6.75, 1.25, 40.0),
     "house-02": house(-1.25, 3.5, 80.0),
     "house-03": house(9.0, 9.0, 90.0, age_s=7_300.0),
     "house-04": [],
@@ -76,7 +76,6 @@ class FakeNode:
         self.status = 200
         self.paths: list[str] = []
         self.values = VALUES
-        self.url = ""
         self.app = Starlette(
             routes=[
                 Route("/api/v1/node", self._node),
@@ -129,15 +128,16 @@ def free_port() -> int:
         return port
 
 
-@pytest.fixture
-def fake_node() -> Iterator[FakeNode]:
-    node = FakeNode()
+@contextmanager
+def serving(node: FakeNode) -> Iterator[str]:
+    """Serve a fake node in a thread; its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    node.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     server = uvicorn.Server(uvicorn.Config(node.app, log_config=None, lifespan="off", ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    yield node
-    server.should_exit = True
-    thread.join()
-    listener.close()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()

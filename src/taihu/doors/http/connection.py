@@ -1,0 +1,80 @@
+"""One HTTP connection: uvicorn's, bounded in the time and size of a request (§6)."""
+
+import asyncio
+import logging
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from taihu.kernel.limits import Limits
+
+log = logging.getLogger("taihu.http")
+
+
+def bounded(limits: Limits) -> type[HttpToolsProtocol]:
+    """The protocol class for these limits: a request's head is at most `http_head_bytes_max`, and head and body come
+    within `http_request_timeout_s`; the connection is closed otherwise, with one log line."""
+
+    class Bounded(Connection):
+        head_bytes_max = limits.http_head_bytes_max
+        timeout_s = limits.http_request_timeout_s
+
+    return Bounded
+
+
+class Connection(HttpToolsProtocol):
+    """A connection whose next request must come whole in time."""
+
+    head_bytes_max: int
+    timeout_s: float
+    _head_bytes = 0
+    _in_head = True
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._set_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._clear_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > self.head_bytes_max:
+            self._give_up(f"the head of its request is larger than {self.head_bytes_max} bytes")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        if self._deadline is None:
+            self._set_deadline()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_head = True
+        self._clear_deadline()
+        super().on_message_complete()
+
+    def _set_deadline(self) -> None:
+        self._deadline = self.loop.call_later(self.timeout_s, self._too_late)
+
+    def _clear_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_late(self) -> None:
+        self._deadline = None
+        self._give_up(f"no whole request came within {self.timeout_s:g} s")
+
+    def _give_up(self, reason: str) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            log.warning("HTTP client %s disconnected: %s", self.client[0] if self.client else "(unknown)", reason)
+            self.transport.abort()

@@ -1,0 +1,217 @@
+"""Windows of many things: from rollups as far as they reach, from readings beyond; and the steps that make rollups."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from taihu.history import rollup
+from taihu.history.frame import Cells, Frame, Ints, concat
+from taihu.history.manifest import Rolled
+from taihu.history.scan import TIME_MAX, TIME_MIN, Scan, fetch_edge, fetch_rows, fetch_values, things_between
+from taihu.history.store import Store
+from taihu.history.windowing import by_thing, context_ns, join, needs_prior, roll
+from taihu.history.windows import Windows, merge
+from taihu.kernel.clock import Clock
+from taihu.kernel.errors import LimitError
+from taihu.kernel.limits import Limits
+from taihu.things.counter import Swap
+from taihu.things.property import Property
+
+Definitions = Callable[[str, str], Mapping[str, Property]]
+Swaps = Callable[[str, str, str], Sequence[Swap]]
+_LOOK = 8  # chunks whose readings say whether a rollup pays
+_SPARSE_CHUNKS = 32  # and how many more must have come before that is asked again
+
+
+class WindowQuery:
+    """Answers windows and keeps the rollups that make long ranges quick."""
+
+    def __init__(self, store: Store, clock: Clock, limits: Limits, definitions: Definitions, swaps: Swaps) -> None:
+        self._store = store
+        self._clock = clock
+        self._limits = limits
+        self._definitions = definitions
+        self._swaps = swaps
+        self._sparse: dict[tuple[str, str, str, str], int] = {}  # rollups that do not pay: newest time when looked at
+        self._idle_at = -1  # the checkpoint at which there was nothing to roll
+
+    def windows(self, project: str, things: Sequence[str], property_name: str, bounds: Ints) -> dict[str, Windows]:
+        """Windows between `bounds` of each thing, by its own definition of the property."""
+        groups: dict[tuple[str, Property], list[str]] = {}
+        for thing in things:
+            definition = self._definition(project, thing, property_name)
+            rule = rollup.rule_of(definition, self._swaps(project, thing, property_name))
+            groups.setdefault((rule, definition), []).append(thing)
+        result: dict[str, Windows] = {}
+        for (rule, definition), names in groups.items():
+            result |= self._of_group(project, names, definition, rule, bounds)
+        return {thing: result[thing] for thing in things}
+
+    def roll_step(self) -> bool:
+        """Advance one rollup by one bounded chunk; True when one was."""
+        checkpoint = self._store.checkpoint
+        if checkpoint == self._idle_at:
+            return False
+        for project, definition, rule, names in self._candidates():
+            for step in rollup.STEPS_NS:
+                with self._store.writing():
+                    if self._advance(project, definition, rule, step, names):
+                        return True
+        self._idle_at = checkpoint
+        return False
+
+    def _of_group(
+        self, project: str, things: Sequence[str], definition: Property, rule: str, bounds: Ints
+    ) -> dict[str, Windows]:
+        now_ns = self._clock.now_ns()
+        for step in rollup.coarsest(bounds) if rollup.rolls(definition) else ():
+            rolled = self._store.catalog.rolled.get((project, definition.name, rule, step))
+            reach = 0 if rolled is None else int(np.searchsorted(bounds, rolled.until, side="right")) - 1
+            if rolled is None or reach < 1:
+                continue
+            ids = self._store.catalog.ids(project)
+            late = (
+                self._store.head_before(project, definition.name, rolled.until + rolled.reach_ns) | rolled.late.keys()
+            )
+            whole = [thing for thing in things if ids.get(thing, -1) not in late]
+            result = self._stored(project, whole, definition, step, bounds[: reach + 1], now_ns)
+            if reach < len(bounds) - 1:
+                rest = self._raw(project, whole, definition, bounds[reach:], now_ns)
+                result = {thing: join(result[thing], rest[thing]) for thing in whole}
+            behind = [thing for thing in things if ids.get(thing, -1) in late]
+            return result | self._raw(project, behind, definition, bounds, now_ns)
+        return self._raw(project, things, definition, bounds, now_ns)
+
+    def _stored(
+        self, project: str, things: Sequence[str], definition: Property, step: str, bounds: Ints, now_ns: int
+    ) -> dict[str, Windows]:
+        ids = self._store.catalog.ids(project)
+        wanted = tuple(sorted({ids[thing] for thing in things if thing in ids}))
+        names = rollup.field_names(definition)
+        scan = Scan(project, names[0], wanted, int(bounds[0]), int(bounds[-1]))
+        frame = fetch_rows(self._store, scan, names, self._limits.query_rows_max)
+        rows = by_thing(frame)
+        result = {}
+        for thing in things:
+            own = frame.take(rows.get(ids.get(thing, -1), slice(0, 0)))
+            result[thing] = merge(rollup.to_windows(definition, step, own), bounds, now_ns)
+        return result
+
+    def _raw(
+        self, project: str, things: Sequence[str], definition: Property, bounds: Ints, now_ns: int
+    ) -> dict[str, Windows]:
+        """From readings; in halves where they are too many to hold at once."""
+        if not things:
+            return {}
+        try:
+            frame = self._around(project, things, definition, int(bounds[0]), int(bounds[-1]))
+        except LimitError:
+            if len(things) > 1:
+                half = len(things) // 2
+                first = self._raw(project, things[:half], definition, bounds, now_ns)
+                return first | self._raw(project, things[half:], definition, bounds, now_ns)
+            if len(bounds) <= 2:
+                raise
+            half = len(bounds) // 2
+            early = self._raw(project, things, definition, bounds[: half + 1], now_ns)
+            later = self._raw(project, things, definition, bounds[half:], now_ns)
+            return {thing: join(early[thing], later[thing]) for thing in things}
+        rows, ids, name = by_thing(frame), self._store.catalog.ids(project), definition.name
+        cells = frame.cells.get(name, Cells())
+        result = {}
+        for thing in things:
+            where = rows.get(ids.get(thing, -1), slice(0, 0))
+            swaps = self._swaps(project, thing, name)
+            result[thing] = roll(definition, bounds, frame.observed[where], cells.take(where), now_ns, swaps)
+        return result
+
+    def _around(self, project: str, things: Sequence[str], definition: Property, start: int, end: int) -> Frame:
+        """The readings of a range and those around it that windows of the kind need."""
+        before, after = context_ns(definition)
+        ids = self._store.catalog.ids(project)
+        wanted = tuple(sorted({ids[thing] for thing in things if thing in ids}))
+        scan = Scan(project, definition.name, wanted, max(start - before, TIME_MIN), min(end + after, TIME_MAX))
+        frame = fetch_values(self._store, scan, self._limits.query_rows_max)
+        if not needs_prior(definition):
+            return frame
+        early = set(np.unique(frame.thing[frame.observed < start]).tolist())
+        priors = [
+            fetch_edge(self._store, Scan(project, definition.name, (thing,), TIME_MIN, scan.start), 1, newest=True)
+            for thing in wanted
+            if thing not in early
+        ]
+        frame = concat([*priors, frame])
+        return frame.take(np.argsort(frame.thing, kind="stable"))
+
+    def _candidates(self) -> list[tuple[str, Property, str, list[str]]]:
+        """Every property that is rolled: project, definition, rule, and the things with that rule."""
+        groups: dict[tuple[str, Property, str], list[str]] = {}
+        for project in dict.fromkeys(table.project for table in self._store.catalog.tables(rollups=False)):
+            for thing in list(self._store.catalog.names(project)):
+                for name, definition in self._definitions(project, thing).items():
+                    if rollup.rolls(definition):
+                        rule = rollup.rule_of(definition, self._swaps(project, thing, name))
+                        groups.setdefault((project, definition, rule), []).append(thing)
+        return [(*key, names) for key, names in groups.items()]
+
+    def _advance(self, project: str, definition: Property, rule: str, step: str, names: list[str]) -> bool:
+        """Roll late things again, or else all things one chunk further when the readings in files allow it."""
+        span = self._store.observed_span(project, definition.name)
+        if span is None:
+            return False
+        key, length, reach = (project, definition.name, rule, step), rollup.STEPS_NS[step], max(context_ns(definition))
+        rolled = self._store.catalog.rolled.get(key) or Rolled(
+            project=project,
+            property=definition.name,
+            rule=rule,
+            step=step,
+            reach_ns=reach,
+            until=span[0] // length * length,
+            late={},
+        )
+        if rolled.late:
+            return self._catch_up(rolled, definition)
+        chunk = rollup.CHUNKS_NS[step]
+        known = (min(span[1], self._clock.now_ns()) - reach) // length * length
+        if known - rolled.until < chunk or span[1] < self._sparse.get(key, TIME_MIN) + _SPARSE_CHUNKS * chunk:
+            return False
+        found = things_between(
+            self._store, Scan(project, definition.name, None, rolled.until, min(known, rolled.until + _LOOK * chunk))
+        )
+        catalog, wanted = self._store.catalog.names(project), set(names)
+        things = {catalog[thing]: thing for thing in found if catalog[thing] in wanted}
+        chunks = min(known - rolled.until, _LOOK * chunk) / chunk
+        readings = sum(found[thing] for thing in things.values()) / chunks  # in one chunk, on average
+        if readings * length < rollup.READINGS_MIN * len(things) * chunk:
+            self._sparse[key] = span[1]
+            return False
+        share = -(-int(readings) // rollup.READINGS_MAX) or 1
+        end = rolled.until + max(chunk // share // length, 1) * length
+        bounds = np.arange(rolled.until, end + 1, length, dtype=np.int64)
+        made = self._raw(project, list(things), definition, bounds, self._clock.now_ns())
+        frame = rollup.to_frame(definition, {things[thing]: windows for thing, windows in made.items()})
+        self._store.add_rollup(msgspec.structs.replace(rolled, until=end), rollup.field_names(definition), frame)
+        return True
+
+    def _catch_up(self, rolled: Rolled, definition: Property) -> bool:
+        """Roll one thing again from where a late reading took it back to."""
+        thing, since = next(iter(rolled.late.items()))
+        length = rollup.STEPS_NS[rolled.step]
+        start = since // length * length
+        end = min(start + rollup.CHUNKS_NS[rolled.step], rolled.until)
+        late = {other: until for other, until in rolled.late.items() if other != thing}
+        frame = None
+        if start < end:
+            bounds = np.arange(start, end + 1, length, dtype=np.int64)
+            name = self._store.catalog.names(rolled.project)[thing]
+            made = self._raw(rolled.project, [name], definition, bounds, self._clock.now_ns())
+            frame = rollup.to_frame(definition, {thing: made[name]})
+        if end < rolled.until:
+            late[thing] = end
+        self._store.add_rollup(msgspec.structs.replace(rolled, late=late), rollup.field_names(definition), frame)
+        return True
+
+    def _definition(self, project: str, thing: str, property_name: str) -> Property:
+        found = self._definitions(project, thing).get(property_name)
+        return found if found is not None else Property(name=property_name)
