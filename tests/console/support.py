@@ -119,7 +119,9 @@ class FakeNode:
         return self._answer(request, {"now": NOW, "values": self.values[request.path_params["project"]]})
 
     def _history(self, request: Request) -> Response:
-        return self._answer(request, {"windows": windows(request.path_params["project"])})
+        project = request.path_params["project"]
+        unit = "kg/(kW.h)" if project == "district" else "kW.h"
+        return self._answer(request, {"unit": unit, "windows": windows(project)})
 
 
 def free_port() -> int:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taihu.console.answers import Series
 from taihu.console.client import NodeAway, NodeClient, TokenRefused
 
 
@@ -44,7 +45,12 @@ def test_named_things_are_all_asked_for() -> None:
 
 
 def test_what_is_not_there_is_empty() -> None:
-    assert ask(lambda _: httpx.Response(404), lambda client: client.hours("site", "a", "energy", 24, "UTC")) == ()
+    assert (
+        ask(
+            lambda _: httpx.Response(404), lambda client: client.hours(Series("site", "a", "energy", "kW.h"), 24, "UTC")
+        )
+        == ()
+    )
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -73,5 +73,12 @@ def test_each_kind_of_window_gives_its_own_figure() -> None:
         {"start": None, "end": HOUR, "sum": 1.0},
         base | {"seconds": {"on": 3.0}},
     ]
-    values = [window.value for window in windows_of(WindowsAnswer(tuple(kinds)))]
+    values = [window.value for window in windows_of(WindowsAnswer("kW.h", tuple(kinds)), "kW.h")]
     assert values == [2.5, 3.0, 4.5, 1.0, None, None, None]
+
+
+def test_windows_are_converted_and_those_without_a_fitting_unit_take_no_part() -> None:
+    """§2."""
+    windows = ({"start": 0, "end": HOUR, "coverage": 1.0, "sum": 2_500.0},)
+    found = [windows_of(WindowsAnswer(unit, windows), "kW.h")[0].value for unit in ("W.h", None, "kW", "nonsense")]
+    assert found == [2.5, None, None, None]

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from taihu.console.answers import Newest, NodeStatus, Project, Thing
 from taihu.console.model import View, district_of, house_of, page_of, total
 
+UNITS = {"power": "kW", "state_of_charge": "%", "carbon_intensity": "kg/(kW.h)"}
 NOW = 1_470_168_000 * 10**9
 
 
 def newest(thing: str, name: str, value: Any, *, age_s: float = 60.0, stale: bool = False) -> Newest:
-    return Newest(thing=thing, property=name, value=value, age_s=age_s, stale=stale)
+    return Newest(thing=thing, property=name, value=value, unit=UNITS.get(name), age_s=age_s, stale=stale)
 
 
 def house(number: int, net_kw: float | None, *, stale: bool = False, charge: float = 50.0) -> View:
@@ -79,7 +80,7 @@ def test_export_earns_no_carbon_credit() -> None:
 
 def test_words_and_booleans_are_no_numbers() -> None:
     view = View(Project("p"), (), (newest("meter", "power", "on"), newest("pv", "power", True)))
-    assert (view.number("meter", "power"), view.number("pv", "power")) == (None, None)
+    assert (view.number("meter", "power", "kW"), view.number("pv", "power", "kW")) == (None, None)
 
 
 def test_a_site_without_grid_or_houses_has_no_district() -> None:
@@ -112,3 +113,12 @@ def test_only_a_clock_that_is_not_the_machines_is_a_demo() -> None:
 def test_a_state_of_a_later_version_counts_as_never_heard() -> None:
     view = msgspec.structs.replace(grid(), things=(Thing("grid", state="asleep"),))
     assert page_of(NodeStatus(NOW), [view], NOW).states["never"] == 1
+
+
+def test_units_are_converted_and_an_undeclared_one_takes_no_part_in_sums() -> None:
+    """§2."""
+    watts = msgspec.structs.replace(house(1, 0.0), values=(Newest("meter", "power", 1_500, unit="W"),))
+    bare = msgspec.structs.replace(house(2, 0.0), values=(Newest("meter", "power", 99.0),))
+    district = district_of([grid(), watts, bare])
+    assert district is not None
+    assert (district.net_kw.value, district.net_kw.known, district.net_kw.of) == (1.5, 1, 2)

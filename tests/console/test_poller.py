@@ -2,7 +2,7 @@
 
 import asyncio
 
-from taihu.console.answers import Newest, NodeStatus, Project, Thing, Window
+from taihu.console.answers import Newest, NodeStatus, Project, Series, Thing, Window
 from taihu.console.client import NodeAway, TokenRefused
 from taihu.console.poller import BACKOFF_S_MAX, PAGES_MAX, THINGS_PER_PAGE, Link, Poller, Snapshot
 from taihu.kernel.clock import NS_PER_S, SimClock
@@ -35,8 +35,8 @@ class FakeSource:
         self.asked.append(f"values {project} {','.join(things)}".strip())
         return ()
 
-    async def hours(self, project: str, thing: str, name: str, hours: int, tz: str) -> tuple[Window, ...]:
-        self.asked.append(f"hours {project}/{thing}/{name}")
+    async def hours(self, series: Series, hours: int, tz: str) -> tuple[Window, ...]:
+        self.asked.append(f"hours {series.project}/{series.thing}/{series.property}")
         end = self.now // (3_600 * NS_PER_S) * 3_600 * NS_PER_S
         return (Window(end - 3_600 * NS_PER_S, end, 1.0, 1.0),)
 

@@ -1,6 +1,7 @@
 """Clients that behave badly, and one that behaves well and must not notice."""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -8,9 +9,20 @@ from tests.faults.support import CLOCK, LiveNode
 
 from taihu.kernel.errors import TaihuError
 from taihu.protocols.mqtt.client import Client, State
-from taihu.protocols.mqtt.packets import Connack, Packet, Publish, Suback, Subscription
+from taihu.protocols.mqtt.packets import Connack, Packet, Puback, Publish, Suback, Subscription
 
 _READ_BYTES = 65_536
+
+
+def run(body: Coroutine[Any, Any, None]) -> None:
+    """`asyncio.run`, with a moment at the end for what was aborted to be closed."""
+
+    async def whole() -> None:
+        await body
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    asyncio.run(whole())
 
 
 class Peer:
@@ -79,6 +91,7 @@ class Peer:
             async with asyncio.timeout(timeout_s):
                 while True:
                     await self.pump()
+        self.drop()
 
     def flush(self) -> None:
         """Write what the client has to say."""
@@ -108,8 +121,6 @@ class Witness:
 
     async def run(self) -> None:
         """Until cancelled."""
-        from taihu.protocols.mqtt.packets import Puback
-
         await self.peer.connect()
         while True:
             began = CLOCK.monotonic()

@@ -31,8 +31,10 @@ def test_flush_is_due_by_rows_or_by_age(open_history: Opener, make_batch: Any, c
     """§6: the head is bounded."""
     history = open_history(limits=Limits(flush_rows=3, flush_s=60))
     clock.advance(100)
-    assert not history.due()
     history.apply(1, make_batch([("a", T0, [1.0])]))
+    clock.advance(59)
+    assert not history.due()
+    clock.advance(1)
     assert history.due()
     assert history.flush() == 1
     history.apply(2, make_batch([("a", T0 + 1, [1.0])]))

@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from taihu.kernel.units import UnitError, convert
+
 Json = dict[str, Any]
 
 
@@ -61,6 +63,15 @@ class Newest(msgspec.Struct, frozen=True):
     stale: bool = False
 
 
+class Series(msgspec.Struct, frozen=True):
+    """A property whose history is wanted, and in which unit (UCUM)."""
+
+    project: str
+    thing: str
+    property: str
+    unit: str
+
+
 class Window(msgspec.Struct, frozen=True):
     """One window of a history, whatever its kind: `value` is None when nothing is known of it."""
 
@@ -92,13 +103,15 @@ class ValuesAnswer(msgspec.Struct, frozen=True):
 class WindowsAnswer(msgspec.Struct, frozen=True):
     """Answer of `/history` with `every`: each kind of property has its own members beside start, end and coverage."""
 
+    unit: str | None = None
     windows: tuple[Json, ...] = ()
 
 
-def windows_of(answer: WindowsAnswer) -> tuple[Window, ...]:
-    """One figure for each window: the sum of an interval, the increase of a counter, the time-weighted mean of a gauge.
+def windows_of(answer: WindowsAnswer, unit: str) -> tuple[Window, ...]:
+    """One figure in `unit` for each window: an interval's sum, a counter's increase, a gauge's time-weighted mean.
 
-    Windows without times are left out; one without coverage has no value (§3).
+    Windows without times are left out; one without coverage has no value (§3), nor has any where the unit is
+    undeclared or another quantity's (§2).
     """
     found = []
     for window in answer.windows:
@@ -108,8 +121,23 @@ def windows_of(answer: WindowsAnswer) -> tuple[Window, ...]:
         coverage = _number(window.get("coverage")) or 0.0
         figures = (_number(window.get(name)) for name in ("sum", "increase", "time_mean", "mean"))
         value = next((figure for figure in figures if figure is not None), None)
-        found.append(Window(start, end, coverage, value if coverage > 0 else None))
+        found.append(Window(start, end, coverage, in_unit(value, answer.unit, unit) if coverage > 0 else None))
     return tuple(found)
+
+
+def in_unit(value: Any, given: str | None, wanted: str) -> float | None:
+    """A number given in one unit, in another; None for what is no number, or has no unit or one that does not fit (§2).
+
+    >>> in_unit(1500, "W", "kW"), in_unit(1500, None, "kW"), in_unit(1.5, "Cel", "kW"), in_unit("on", "kW", "kW")
+    (1.5, None, None, None)
+    """
+    number = _number(value)
+    if number is None or given is None:
+        return None
+    try:
+        return convert(number, given, wanted)
+    except UnitError:
+        return None
 
 
 def _number(value: Any) -> float | None:

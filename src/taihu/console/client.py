@@ -10,6 +10,7 @@ from taihu.console.answers import (
     NodeStatus,
     Project,
     ProjectsAnswer,
+    Series,
     Thing,
     ThingsAnswer,
     ValuesAnswer,
@@ -76,11 +77,17 @@ class NodeClient:
         found = await self._get(f"{_path(project)}/values", ValuesAnswer, thing=things)
         return found.values if found else ()
 
-    async def hours(self, project: str, thing: str, name: str, hours: int, tz: str) -> tuple[Window, ...]:
-        """Hourly windows of a property from `hours` before now on; empty when there is no such property."""
-        parameters = {"thing": thing, "property": name, "start": f"-{hours}h", "every": "1h", "tz": tz}
-        found = await self._get(f"{_path(project)}/history", WindowsAnswer, **parameters)
-        return windows_of(found) if found else ()
+    async def hours(self, series: Series, hours: int, tz: str) -> tuple[Window, ...]:
+        """Hourly windows from `hours` before now on; empty when there is no such property."""
+        parameters = {
+            "thing": series.thing,
+            "property": series.property,
+            "start": f"-{hours}h",
+            "every": "1h",
+            "tz": tz,
+        }
+        found = await self._get(f"{_path(series.project)}/history", WindowsAnswer, **parameters)
+        return windows_of(found, series.unit) if found else ()
 
     async def close(self) -> None:
         """Close the connections."""

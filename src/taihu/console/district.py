@@ -6,7 +6,7 @@ from taihu.console.chart import chart_option
 from taihu.console.hours import Hour
 from taihu.console.house import Tile
 from taihu.console.model import STATES, District, Page, Total, way_of
-from taihu.console.numbers import age, number, signed
+from taihu.console.numbers import age, number, signed, unit
 from taihu.console.poller import Snapshot
 from taihu.console.texts import Language, text
 from taihu.console.widgets import ARROWS, STATE_MARKS, Figure, Words, box, provenance_mark
@@ -71,7 +71,7 @@ class DistrictBody:
             self._charge = Figure(text(language, "battery_charge"), "%", "modelled" if demo else "")
             self._carbon = Figure(text(language, "carbon_rate"), "kg/h", "synthetic" if demo else "")
             self._intensity = Figure(text(language, "intensity"), "kg/kWh")
-            self._price = Figure(text(language, "price"), "USD/kWh")
+            self._price = Figure(text(language, "price"), "")
             self._outdoor = Figure(text(language, "outdoor"), "°C")
 
     def _day(self, demo: bool) -> None:
@@ -99,6 +99,8 @@ class DistrictBody:
         self._arrow.text = ARROWS[way]
         self._direction_words.text = text(language, _WAY_WORDS[way])
         self._net_note.text = houses_known(language, district.net_kw)
+        complete = district.net_kw.complete
+        self._net_note.classes(replace="figure-note net-note" if complete else "figure-note net-note figure-partial")
         self._flow.text = text(
             language, "houses_flow", importing=district.importing, exporting=district.exporting, even=district.even
         )
@@ -106,7 +108,7 @@ class DistrictBody:
         self._charge.show(number(district.charge_percent.value, 0), _missing(language, district.charge_percent))
         self._carbon.show(number(district.carbon_kg_h.value, 1), _missing(language, district.carbon_kg_h))
         self._intensity.show(number(district.intensity, 3))
-        self._price.show(number(district.price, 2))
+        self._price.show(number(district.price, 2), unit=unit(district.price_unit))
         self._outdoor.show(number(district.outdoor_c, 1))
 
     def _show_hours(self, hours: tuple[Hour, ...], timezone: str) -> None:

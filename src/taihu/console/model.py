@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from taihu.console.answers import Newest, NodeStatus, Project, Thing
+from taihu.console.answers import Newest, NodeStatus, Project, Thing, in_unit
 from taihu.kernel.clock import NS_PER_S
 
 STATES = ("online", "late", "silent", "never")
 DISTRICT = "district"
 GRID, METER, PV, BATTERY = "grid", "meter", "pv", "battery"
 HOUSE_THINGS = (METER, PV, BATTERY)
+POWER_UNIT, ENERGY_UNIT, INTENSITY_UNIT = "kW", "kW.h", "kg/(kW.h)"
 _EVEN_KW = 0.005
 _SAME_CLOCK_NS = 3_600 * NS_PER_S
 
@@ -31,12 +32,10 @@ class View(msgspec.Struct, frozen=True):
         """The newest value of a property, however old."""
         return next((value for value in self.values if (value.thing, value.property) == (thing, name)), None)
 
-    def number(self, thing: str, name: str) -> float | None:
-        """A property's number while it holds; None when there is none, or none that still holds."""
+    def number(self, thing: str, name: str, unit: str) -> float | None:
+        """A property's number in `unit` while it holds; None when there is none, or none that still holds."""
         value = self.newest(thing, name)
-        if value is None or value.stale or isinstance(value.value, bool) or not isinstance(value.value, int | float):
-            return None
-        return float(value.value)
+        return None if value is None or value.stale else in_unit(value.value, value.unit, unit)
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -93,6 +92,7 @@ class District(msgspec.Struct, frozen=True):
     exporting: int
     even: int
     price: float | None
+    price_unit: str
     outdoor_c: float | None
 
 
@@ -165,7 +165,8 @@ def district_of(views: Sequence[View]) -> District | None:
     metered = house_views(views)
     if grid is None or not metered:
         return None
-    intensity = grid.number(GRID, "carbon_intensity")
+    price = _holding(grid.newest(GRID, "price"))
+    intensity = grid.number(GRID, "carbon_intensity", INTENSITY_UNIT)
     houses = tuple(house_of(view, intensity) for view in metered)
     net = total(houses, lambda house: house.net_kw)
     charge = total(houses, lambda house: house.charge_percent)
@@ -180,17 +181,18 @@ def district_of(views: Sequence[View]) -> District | None:
         importing=ways.count("import"),
         exporting=ways.count("export"),
         even=ways.count("even"),
-        price=grid.number(GRID, "price"),
-        outdoor_c=grid.number(GRID, "outdoor_temperature"),
+        price=in_unit(price.value, price.unit, price.unit or "") if price else None,
+        price_unit=price.unit if price and price.unit else "",
+        outdoor_c=grid.number(GRID, "outdoor_temperature", "Cel"),
     )
 
 
 def house_of(view: View, intensity: float | None) -> House:
     """A house of what was read of its project."""
-    net = view.number(METER, "power")
-    pv = view.number(PV, "power")
-    charge = view.number(BATTERY, "state_of_charge")
-    mode = view.newest(BATTERY, "mode")
+    net = view.number(METER, "power", POWER_UNIT)
+    pv = view.number(PV, "power", POWER_UNIT)
+    charge = view.number(BATTERY, "state_of_charge", "%")
+    mode = _holding(view.newest(BATTERY, "mode"))
     live = [view.newest(METER, "power"), view.newest(PV, "power"), view.newest(BATTERY, "state_of_charge")]
     return House(
         name=view.project.name,
@@ -198,7 +200,7 @@ def house_of(view: View, intensity: float | None) -> House:
         net_kw=net,
         pv_kw=pv,
         charge_percent=charge,
-        mode=str(mode.value) if mode and not mode.stale else "",
+        mode=str(mode.value) if mode else "",
         carbon_kg_h=carbon_rate(net, intensity),
         devices=tuple((thing, view.state(thing)) for thing in HOUSE_THINGS),
         age_s=_age(value for value in live if value),
@@ -239,6 +241,10 @@ def by_thing(view: View) -> Mapping[str, list[Newest]]:
         if value.thing in found:
             found[value.thing].append(value)
     return found
+
+
+def _holding(value: Newest | None) -> Newest | None:
+    return None if value is None or value.stale else value
 
 
 def _has(view: View, thing: str) -> bool:

@@ -3,17 +3,17 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import StrEnum
 from itertools import islice
 from typing import Protocol
 
 import msgspec
 
-from taihu.console.answers import Newest, NodeStatus, Project, Thing, Window
+from taihu.console.answers import Newest, NodeStatus, Project, Series, Thing, Window
 from taihu.console.client import CONNECTIONS_MAX, NodeAway, TokenRefused
 from taihu.console.hours import HOURS_SHOWN, Hour, merge_hours
-from taihu.console.model import DISTRICT, GRID, METER, Page, View, house_views, page_of
+from taihu.console.model import DISTRICT, ENERGY_UNIT, GRID, INTENSITY_UNIT, METER, Page, View, house_views, page_of
 from taihu.kernel.clock import NS_PER_S, Clock
 
 log = logging.getLogger("taihu.console")
@@ -41,7 +41,7 @@ class Source(Protocol):
 
     async def values(self, project: str, things: tuple[str, ...] = ()) -> tuple[Newest, ...]: ...
 
-    async def hours(self, project: str, thing: str, name: str, hours: int, tz: str) -> tuple[Window, ...]: ...
+    async def hours(self, series: Series, hours: int, tz: str) -> tuple[Window, ...]: ...
 
 
 class Link(StrEnum):
@@ -179,10 +179,11 @@ class Poller:
             return None
         self._hours_s, self._hours_ns = self._clock.monotonic(), page.now_ns
         houses = [view.project.name for view in house_views(views.values())]
-        series = [(house, METER, "energy") for house in houses] + [(DISTRICT, GRID, "carbon_intensity")]
-        found = await asyncio.gather(*(self._series(place, page.timezone) for place in series))
+        wanted = [Series(house, METER, "energy", ENERGY_UNIT) for house in houses]
+        wanted.append(Series(DISTRICT, GRID, "carbon_intensity", INTENSITY_UNIT))
+        found = await asyncio.gather(*(self._windows(series, page.timezone) for series in wanted))
         return merge_hours(found[:-1], found[-1], page.now_ns)
 
-    async def _series(self, place: tuple[str, str, str], timezone: str) -> Sequence[Window]:
+    async def _windows(self, series: Series, timezone: str) -> tuple[Window, ...]:
         async with self._slots:
-            return await self._source.hours(*place, HOURS_SHOWN + 1, timezone)
+            return await self._source.hours(series, HOURS_SHOWN + 1, timezone)

@@ -23,7 +23,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "notice_starting": ("Connecting to the node …", "正在连接节点……"),
     "notice_away": (
         "The node has not answered for {away}. What you see is from then; the next try is in {retry}.",
-        "节点已 {away} 无应答。以下为失联前的数据，{retry} 后重试。",
+        "节点已 {away}无应答。以下为失联前的数据，{retry}后重试。",
     ),
     "notice_refused": (
         "The node refuses the console's token. Start the console with a token of this site.",
@@ -38,7 +38,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{importing} importing, {exporting} exporting, {even} even",
         "{importing} 户取电，{exporting} 户送电，{even} 户平衡",
     ),
-    "houses_known": ("{known} of {of} houses", "{of} 户中的 {known} 户"),
+    "houses_known": ("{known} of {of} houses", "{of} 户中已知 {known} 户"),
     "pv_power": ("PV power", "光伏功率"),
     "battery_charge": ("Batteries, mean charge", "电池平均电量"),
     "carbon_rate": ("Carbon rate", "碳排放速率"),

@@ -39,13 +39,15 @@ class Figure:
                     provenance_mark(mark)
             with box("figure-value"):
                 self._value = Words("", "figure-number")
-                Words(unit, "figure-unit")
+                self._unit = Words(unit, "figure-unit")
             self._note = Words("", "figure-note figure-partial", tag="div")
 
-    def show(self, value: str, note: str = "") -> None:
-        """Put in what is known now."""
+    def show(self, value: str, note: str = "", unit: str | None = None) -> None:
+        """Put in what is known now; None leaves the unit as it is."""
         self._value.text = value
         self._note.text = note
+        if unit is not None:
+            self._unit.text = unit
 
 
 class StateMark:

@@ -1,6 +1,7 @@
 """What the history knows by name: things, tables and their columns; in memory, with what is not yet in the manifest."""
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 import numpy as np
@@ -84,22 +85,23 @@ class Catalog:
         """The table that holds a property's windows of one step, in the columns `names`."""
         return self._make_route(project, ROLLUP + step, names)[0][0]
 
-    def overtaken(self, project: str, frame: Frame) -> list[Rolled]:
-        """The rollups that rows sorted by thing reach back into, as they are once those windows are void."""
-        changed = []
-        for rolled in self.rolled.values():
-            if rolled.project != project or rolled.property not in frame.cells:
-                continue
-            early = np.flatnonzero(frame.observed - rolled.reach_ns < rolled.until)
-            if not len(early):
-                continue
-            things, starts = np.unique(frame.thing[early], return_index=True)
-            oldest = np.minimum.reduceat(frame.observed[early], starts) - rolled.reach_ns
-            late = dict(rolled.late)
-            for thing, until in zip(things.tolist(), oldest.tolist(), strict=True):
-                late[thing] = min(until, late.get(thing, rolled.until))
-            changed.append(msgspec.structs.replace(rolled, late=late))
-        return changed
+    def overtaken(self, flushed: Iterable[tuple[str, Frame]]) -> list[Rolled]:
+        """The rollups that a project's rows, sorted by thing, reach back into: as they are with those windows void."""
+        changed: dict[tuple[str, str, str, str], Rolled] = {}
+        for project, frame in flushed:
+            for key, rolled in self.rolled.items():
+                if rolled.project != project or rolled.property not in frame.cells:
+                    continue
+                early = np.flatnonzero(frame.observed - rolled.reach_ns < rolled.until)
+                if not len(early):
+                    continue
+                things, starts = np.unique(frame.thing[early], return_index=True)
+                oldest = np.minimum.reduceat(frame.observed[early], starts) - rolled.reach_ns
+                late = dict(changed.get(key, rolled).late)
+                for thing, until in zip(things.tolist(), oldest.tolist(), strict=True):
+                    late[thing] = min(until, late.get(thing, rolled.until))
+                changed[key] = msgspec.structs.replace(rolled, late=late)
+        return list(changed.values())
 
     def take_new(self) -> tuple[tuple[tuple[str, int, str], ...], tuple[Table, ...]]:
         """Things and tables that the manifest does not have yet; `put_back` them when it fails to take them."""
@@ -151,7 +153,8 @@ class Catalog:
                 if not tables or len(tables[-1].columns) >= COLUMNS_MAX:
                     self._adopt(self._new_table(project, model))
                 table = tables[-1]
-                table.columns[name] = column_name(name, table.columns.values())
+                # A new dict, as another thread may be writing the old one to the manifest.
+                table.columns = {**table.columns, name: column_name(name, table.columns.values())}
                 self._new_tables[table.id] = table
             homes.setdefault(table.id, []).append(index)
         return tuple((self._tables[table_id], tuple(indices)) for table_id, indices in homes.items())

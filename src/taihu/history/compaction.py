@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from taihu.history.delta import publish
 from taihu.history.layout import (
     REST_SHARE,
     SYSTEM_COLUMNS,
@@ -27,17 +28,22 @@ ROWS_MAX = 4_000_000  # a file's rows, and so what one step holds in memory
 LEVEL_ZSTD = 6
 
 
-def compact(store: Store, *, everything: bool = False) -> bool:
+def compact(store: Store, now_ns: int, *, everything: bool = False) -> bool:
     """Merge one group of files, if there is one that is due; True when one was. One thread at a time calls this.
 
     Args:
         store: where.
+        now_ns: the time to note in the Delta log.
         everything: merge all that fits into one file, due or not.
     """
     for table in store.catalog.tables():
         group = _everything(table) if everything else _due(table)
         if group:
             store.replace(group, (_merge(store, table, group),))
+            try:
+                publish(store, table, now_ns)
+            finally:
+                store.discard(group)
             return True
     return False
 

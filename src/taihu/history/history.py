@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from taihu.history.aggregate import Aggregate, aggregate
 from taihu.history.calendar import edges, parse_step, parse_zone
 from taihu.history.compaction import compact
+from taihu.history.delta import publish, published
 from taihu.history.frame import Frame, Ints
 from taihu.history.scan import TIME_MAX, TIME_MIN, Scan, fetch, fetch_edge
 from taihu.history.store import Store
@@ -63,6 +64,8 @@ class History:
         """Open or create the store; raises ManifestDamaged or ManifestTooNew."""
         self._store = Store(folder, files, clock, limits)
         self._windows = WindowQuery(self._store, clock, limits, definitions, swaps)
+        self._unmended = published(self._store)  # a crash may have come between a merge and its Delta log
+        self._clock = clock
         self._limits = limits
 
     @property
@@ -76,7 +79,10 @@ class History:
         return self._store.applied
 
     def apply(self, position: int, batch: Batch) -> None:
-        """Take over a journal record's batch; blocks while a flush is far behind. Replayed positions are passed by."""
+        """Take over a journal record's batch; positions already taken over are passed by, so replay is harmless.
+
+        When flushes are far behind it does one itself. OSError when that fails: the batch is not taken, call again.
+        """
         self._store.apply(position, batch)
 
     def pass_by(self, position: int) -> None:
@@ -92,13 +98,20 @@ class History:
         return self._store.flush()
 
     def maintain(self) -> bool:
-        """Do one bounded step of background work; True when there may be more."""
-        return compact(self._store) or self._windows.roll_step()
+        """Do one bounded step of background work; True when there may be more. One thread at a time calls this.
+
+        OSError when the disk is full: nothing is lost, call again.
+        """
+        if self._unmended:
+            publish(self._store, self._unmended[-1], self._clock.now_ns())
+            self._unmended.pop()
+            return True
+        return compact(self._store, self._clock.now_ns()) or self._windows.roll_step()
 
     def compact(self) -> None:
         """Merge all that can be merged now, as before a backup; takes as long as writing the whole store again."""
         self._store.flush()
-        while compact(self._store, everything=True):
+        while compact(self._store, self._clock.now_ns(), everything=True):
             pass
 
     def close(self) -> None:

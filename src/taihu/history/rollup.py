@@ -1,9 +1,9 @@
 """Rollups: windows of a minute, an hour and a day, stored where they are far fewer than the readings they come from.
 
 They are rows like any others, one for each window of a thing, in tables of their own, with a column for each field of
-the window: `power/count`, `power/minimum` and so on. Windows computed again supersede the older ones as a correction does.
-A rollup reaches `until`; a reading that comes late takes its thing's windows back to before it (§5), and queries go
-to the readings there until a background step has rolled them again.
+the window: `power/count`, `power/minimum` and so on. Windows rolled again supersede the older ones, as corrections do.
+A rollup reaches `until`; a reading that comes late takes its thing's windows back to before it (§5), and queries go to
+the readings there until a background step has rolled them again.
 """
 
 from collections.abc import Mapping, Sequence

@@ -16,6 +16,7 @@ from taihu.history.store import Part, Store
 from taihu.kernel.errors import LimitError
 from taihu.things.batch import ROW_BITS
 
+_LISTED_MAX = 256
 TIME_MIN, TIME_MAX = -(1 << 63), (1 << 63) - 1
 
 
@@ -213,7 +214,9 @@ def where_clause(scan: Scan, forms: Sequence[str]) -> tuple[str, list[Any]]:
     if scan.things is not None and len(scan.things) == 1:
         return clause + " AND thing = ?", [*values, scan.things[0]]
     if scan.things is not None:
-        clause += " AND thing BETWEEN ? AND ? AND thing IN (SELECT unnest(?))"
+        # A list keeps the files' order, which spares a sort; a join is quicker for many things.
+        wanted = "list_contains(?, thing)" if len(scan.things) <= _LISTED_MAX else "thing IN (SELECT unnest(?))"
+        clause += f" AND thing BETWEEN ? AND ? AND {wanted}"
         values += [scan.things[0], scan.things[-1], list(scan.things)]
     return clause, values
 

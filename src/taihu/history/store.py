@@ -27,7 +27,7 @@ from taihu.things.batch import ROW_BITS, Batch
 
 _DUCKDB: dict[str, Any] = {
     "threads": 2,
-    "memory_limit": "512MB",
+    "memory_limit": "256MB",
     "python_enable_replacements": False,
     "autoinstall_known_extensions": False,
 }
@@ -62,7 +62,7 @@ class Store:
         self._head = Head()
         self._sealed: Head | None = None
         self._sealed_position = self.checkpoint
-        self._flushed_at = clock.monotonic()
+        self._waiting_since = clock.monotonic()
         self._lock = threading.Lock()  # head, catalog and the tables' files: held briefly
         self._writing = threading.Lock()  # what changes the manifest, one at a time
         self._readers: dict[int, int] = {}  # ticket -> 0; tickets rise
@@ -79,19 +79,19 @@ class Store:
         with self._lock:
             if position > self.applied:
                 self._head.add(position, batch, self.catalog)
-                self.applied = position
+                self._reach(position)
 
     def pass_by(self, position: int) -> None:
         """Note that the records up to `position` hold nothing more for the history."""
         with self._lock:
-            self.applied = max(self.applied, position)
+            self._reach(max(self.applied, position))
 
     def due(self) -> bool:
         """Whether the head is large or old enough to be flushed."""
         if self._head.rows >= self._limits.flush_rows:
             return True
         waiting = self.applied > self.checkpoint
-        return waiting and self._clock.monotonic() - self._flushed_at >= self._limits.flush_s
+        return waiting and self._clock.monotonic() - self._waiting_since >= self._limits.flush_s
 
     def flush(self) -> int:
         """Write the head to files and move the checkpoint; returns it. OSError leaves all as it was: call again."""
@@ -108,7 +108,7 @@ class Store:
             try:
                 drafts = make_drafts(parts, self.catalog)
                 added = tuple(self._write_draft(draft) for draft in drafts)
-                rolled = [found for d in drafts for found in self.catalog.overtaken(d.table.project, d.frame)]
+                rolled = self.catalog.overtaken((draft.table.project, draft.frame) for draft in drafts)
                 self.manifest.commit(
                     Change(checkpoint=position, add=added, things=news[0], tables=news[1], rolled=tuple(rolled))
                 )
@@ -123,17 +123,34 @@ class Store:
                 for draft in drafts:
                     self.catalog.remember(draft.table.project, draft.frame)
                 self.checkpoint = position
-                self._flushed_at = self._clock.monotonic()
+                self._waiting_since = self._clock.monotonic()
             return position
 
     def replace(self, old: tuple[DataFile, ...], new: tuple[DataFile, ...]) -> None:
-        """Swap files for others with the same rows; the old ones go when no reader has them."""
+        """Swap files for others with the same rows; `discard` the old ones after it."""
         with self._writing:
             self.manifest.commit(Change(add=new, drop=old))
             with self._lock:
                 self._publish(new, old)
-                self._garbage += [(self._next_ticket, self.folder / file.path) for file in old]
+
+    def discard(self, old: tuple[DataFile, ...]) -> None:
+        """Remove files that were swapped for others, as soon as no reader has them."""
+        with self._lock:
+            self._garbage += [(self._next_ticket, self.folder / file.path) for file in old]
         self._sweep()
+
+    def write_things(self, project: str) -> None:
+        """Write the names of a project's things to `things.parquet`, for those who read the files without us."""
+        names = list(self.catalog.names(project))
+        cursor = self.cursor()
+        try:
+            cursor.register(
+                "known", {"thing": np.arange(len(names), dtype=np.int32), "name": np.array(names, np.object_)}
+            )
+            self.copy(cursor, f"{project}/things.new", "SELECT thing, name FROM known", (), _FLUSH_ZSTD)
+        finally:
+            cursor.close()
+        self.files.rename(self.folder / project / "things.new", self.folder / project / "things.parquet")
 
     def add_rollup(self, rolled: Rolled, names: tuple[str, ...], frame: Frame | None) -> None:
         """Store windows, if any, and how far the rollup now reaches. Call under `writing`."""
@@ -236,7 +253,8 @@ class Store:
         with self._lock:
             tables = self.catalog.tables(rollups=False)
             live = [file for table in tables for file in table.files]
-            rollups = [file for table in self.catalog.tables() for file in table.files if table not in tables]
+            own = {table.id for table in tables}
+            rollups = [file for table in self.catalog.tables() if table.id not in own for file in table.files]
             return {
                 "tables": len(tables),
                 "things": sum(len(self.catalog.names(project)) for project in {table.project for table in tables}),
@@ -255,6 +273,11 @@ class Store:
         self.flush()
         self._duckdb.close()
         self.manifest.close()
+
+    def _reach(self, position: int) -> None:
+        if self.applied == self.checkpoint:
+            self._waiting_since = self._clock.monotonic()
+        self.applied = position
 
     def _frames(self, table_id: int) -> list[Frame]:
         sealed = self._sealed.frames(table_id, self.catalog) if self._sealed else []
@@ -311,6 +334,6 @@ class Store:
 
     def _remove_orphans(self) -> None:
         live = {file.path for table in self.catalog.tables() for file in table.files}
-        for path in self.folder.rglob("*.parquet"):
+        for path in self.folder.glob("*/*/*.parquet"):
             if path.relative_to(self.folder).as_posix() not in live:
                 self.files.remove(path)

@@ -39,8 +39,6 @@ class Ingest:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Recover, open the doors, serve until `stop`, close in order."""
-        node = self._node
-        node.attach(asyncio.get_running_loop())
         self._recover()
         gc.collect()
         gc.freeze()
@@ -160,5 +158,9 @@ class Ingest:
 def main(site: Site) -> None:
     """Run the ingest process until a signal."""
     start_logging("ingest")
-    node = Node(site, clock_of(site))
-    run_until_signal(lambda stop: Ingest(node).run(stop))
+    clock = clock_of(site)
+
+    async def body(stop: asyncio.Event) -> None:
+        await Ingest(Node(site, clock)).run(stop)
+
+    run_until_signal(body)

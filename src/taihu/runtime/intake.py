@@ -33,7 +33,6 @@ _PLANS_PER_CLAIM_MAX = 32
 _SHAPES_MAX = 10_000
 _SET_BACK_NS = NS_PER_S
 
-_decode = msgspec.json.Decoder().decode
 _decode_flat = msgspec.json.Decoder(dict[str, float | int | str | bool | None]).decode
 
 
@@ -237,12 +236,13 @@ class Intake:
         """Let the next message of this form take the fast way, if this one was plain enough."""
         if thing != claim.thing or claim.mapping.units or len(claim.plans) >= _PLANS_PER_CLAIM_MAX:
             return
-        document = _decode(payload)
-        if type(document) is not dict:
+        try:
+            document = _decode_flat(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         keys = tuple(document)
         plan = plan_for(keys, claim.mapping)
-        if plan is None or plan.names != tuple(values) or not _plain(document.values()):
+        if plan is None or plan.names != tuple(values):
             return
         definitions_of = tuple(definitions[name] for name in plan.names)
         if plan.time_index is None or type(document[keys[plan.time_index]]) in (int, str):
@@ -265,10 +265,6 @@ class Intake:
         self._refuse(
             Refused(project=claim.project, thing=thing, property=name, reason=reason, payload=payload, received_at=now)
         )
-
-
-def _plain(values: Iterable[Any]) -> bool:
-    return not any(type(value) in (dict, list) for value in values)
 
 
 def _in_unit(value: Any, unit: str, definition: Property) -> Any:

@@ -14,13 +14,14 @@ from typing import Any
 
 import msgspec
 
-from taihu.kernel.errors import TaihuError, TransientError
+from taihu.kernel.errors import LimitError, LocalError, RefusedError, RemoteError, TaihuError, TransientError
 
 log = logging.getLogger("taihu.link")
 
 _FRAME_BYTES_MAX = 1 << 30
 _CALLS_MAX = 256
 _SOCKET_PATH_MAX = 100
+_KINDS = (LimitError, TransientError, RefusedError, RemoteError, LocalError)  # the narrower first
 
 Handler = Callable[[Any], Awaitable[Any]]
 
@@ -32,10 +33,11 @@ class LinkLost(TransientError):
 
 
 class RemoteFault(TaihuError):
-    """The other process answered with an error; `code`, message and remedy are its own."""
+    """The other process answered with an error; its kind (`kernel.errors`), `code`, message and remedy are its own."""
 
-    def __init__(self, code: str, message: str, remedy: str) -> None:
+    def __init__(self, kind: str, code: str, message: str, remedy: str) -> None:
         super().__init__(message, remedy)
+        self.fault_kind = kind
         self.fault_code = code
 
 
@@ -120,10 +122,11 @@ class Link:
         try:
             result = await self._handlers[name](body)
         except TaihuError as error:
-            answer = ("error", (error.code, error.message, error.remedy))
+            kind = next((kind.code for kind in _KINDS if isinstance(error, kind)), error.code)
+            answer = ("error", (kind, error.code, error.message, error.remedy))
         except Exception:
             log.exception("the call %s failed", name)
-            answer = ("error", ("internal", "The worker met a defect.", "See its log."))
+            answer = ("error", ("internal", "internal", "The worker met a defect.", "See its log."))
         else:
             answer = ("ok", result)
         if number and not self.lost:

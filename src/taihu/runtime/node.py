@@ -43,6 +43,7 @@ from taihu.twin.twin import Desired, Twin
 log = logging.getLogger("taihu.node")
 
 _PLACES_MAX = 4_096
+_TELL_S = 0.03
 _encode_log = msgspec.msgpack.Encoder().encode
 
 
@@ -88,7 +89,8 @@ class Node:
         self.worker_stored = 0
         self._read_until = self.journal.durable  # the worker's place; until it tells, what is new is counted
         self._points_at: deque[tuple[int, int]] = deque()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = asyncio.get_running_loop()
+        self._telling = False
         self.addresses: dict[str, Any] = {}
 
     # What the HTTP door asks
@@ -264,10 +266,6 @@ class Node:
 
     # What happens inside
 
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Changes of the directory made on threads are told to this loop."""
-        self._loop = loop
-
     def _watch_lag(self) -> None:
         """Slow the senders while the worker, there or not, is `worker_lag_bytes_max` behind (§6)."""
         lag = self.journal.lag_bytes(self._read_until + 1)
@@ -297,8 +295,15 @@ class Node:
             if len(self._points_at) > _PLACES_MAX:
                 self._points_at = deque(list(self._points_at)[1::2])
         self._watch_lag()
+        if not self._telling:
+            self._telling = True
+            self._loop.call_later(_TELL_S, self._tell_worker)
+
+    def _tell_worker(self) -> None:
+        """The worker hears some 30 times a second how far the journal is: more often only costs it turns."""
+        self._telling = False
         if self.link is not None:
-            self.link.note("durable", durable)
+            self.link.note("durable", self.pipeline.durable)
 
     def _refused(self, refused: Refused) -> None:
         self._quarantine.add(refused)
@@ -310,8 +315,7 @@ class Node:
             self._loop.call_soon_threadsafe(self._refused, refused)  # a device may join on a thread
 
     def _changed(self, change: Change) -> None:
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._take_change, change)
+        self._loop.call_soon_threadsafe(self._take_change, change)
 
     def _take_change(self, change: Change) -> None:
         if change.event is Event.TOKEN_REVOKED:
@@ -328,10 +332,10 @@ class Node:
     def _end_joined(self, project: str, thing: str) -> None:
         """A thing came with its own token: end the connections that speak for it by a join token."""
 
-        def end() -> None:
-            self.broker.disconnect(lambda who: bool(who.token) and (who.space, who.thing) == (project, thing))
+        def joined(who: Any) -> bool:
+            return bool(who.token) and (who.space, who.thing) == (project, thing)
 
-        asyncio.get_running_loop().call_soon(end)
+        asyncio.get_running_loop().call_soon(self.broker.disconnect, joined)
 
 
 class _Request:

@@ -8,11 +8,12 @@ cost 160 syncs a second instead of 3,400.
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from contextlib import suppress
+from typing import NamedTuple, Protocol
 
 from taihu.kernel.errors import TaihuError
 from taihu.kernel.limits import Limits
+from taihu.runtime.committer import Committer
 from taihu.runtime.intake import Intake
 from taihu.things.batch import KIND_BATCH, Batch, encode_batch
 from taihu.things.ports import Journal
@@ -21,6 +22,8 @@ log = logging.getLogger("taihu.pipeline")
 
 _RETRY_S_MIN = 0.1
 _RETRY_S_MAX = 5.0
+_CROWD = 512  # so many sources, or
+_CROWD_BYTES = 65_536  # so many bytes, do not wait for the loop's next turn, which a crowd of sockets delays
 
 
 class Source(Protocol):
@@ -45,10 +48,17 @@ Durable = Callable[[int, list[tuple[int, Batch]]], None]
 """Told after each sync: the durable position, and the batches of the group with their positions."""
 
 
+class _Group(NamedTuple):
+    sources: list[Source]
+    batches: list[tuple[int, Batch]]
+    messages: int
+
+
 class Pipeline:
     """Gathers sources into groups and commits one group at a time.
 
     `before` runs on the commit thread before each sync: it stores what the group's readings need to be understood.
+    Made and used on a running event loop.
     """
 
     def __init__(
@@ -68,12 +78,14 @@ class Pipeline:
         self._waiting: dict[Source, None] = {}
         self._paused: dict[Source, None] = {}
         self._timer: asyncio.Handle | None = None
-        self._committing = False
+        self._current: _Group | None = None
+        self._committer = Committer(self._sync, self._tell)
+        self._loop = asyncio.get_running_loop()
+        self._retry_s = _RETRY_S_MIN
         self._last_size = 1
         self._pending_bytes = 0
         self._stalled = False
         self._lagging = False
-        self._thread = ThreadPoolExecutor(1, "commit")
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -91,12 +103,13 @@ class Pipeline:
         self._pending_bytes += size
         if self._pending_bytes > self._limits.commit_pending_bytes_max:
             self.full = True
-        if self._committing:
-            return
-        if len(self._waiting) >= self._last_size or self._pending_bytes > self._limits.commit_pending_bytes_max // 8:
-            self._start_soon()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._limits.commit_window_s, self._start)
+        if self._current is not None:
+            if self._committer.ended:
+                self._look()
+        elif len(self._waiting) >= _CROWD or self._pending_bytes >= _CROWD_BYTES:
+            self._start()
+        else:
+            self._schedule()
 
     def pause(self, source: Source) -> None:
         """Remember a source that stopped reading because the pipeline is full; it is resumed later."""
@@ -116,8 +129,8 @@ class Pipeline:
 
     async def drain(self) -> None:
         """Return when everything submitted so far is durable."""
-        while self._waiting or self._committing:
-            if not self._committing:
+        while self._waiting or self._current is not None:
+            if self._current is None:
                 self._start()
             self._idle.clear()
             await self._idle.wait()
@@ -125,65 +138,68 @@ class Pipeline:
     async def close(self) -> None:
         """Commit what is pending and stop."""
         await self.drain()
-        self._thread.shutdown(wait=True)
+        self._committer.close()
 
-    def _start_soon(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_soon(self._start)
+    def _schedule(self) -> None:
+        """Start the next group at once when as many wait as last time, else when the window ends."""
+        if len(self._waiting) >= self._last_size:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_soon(self._start)
+        elif self._timer is None:
+            self._timer = self._loop.call_later(self._limits.commit_window_s, self._start)
 
     def _start(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._committing or not self._waiting:
+        if self._current is not None or not self._waiting:
             return
-        group, self._waiting = list(self._waiting), {}
+        sources, self._waiting = list(self._waiting), {}
         self._pending_bytes = 0
-        self._last_size = max(len(group), self._last_size // 2)
+        self._last_size = max(len(sources), self._last_size // 2)
         messages = 0
-        for source in group:
+        for source in sources:
             readings = source.take()
             if readings:
                 messages += len(readings)
                 self._intake.add(readings)
-        batches = []
-        for batch in self._intake.finish():
-            batches.append((self._journal.append(KIND_BATCH, encode_batch(batch)), batch))
+        batches = [(self._journal.append(KIND_BATCH, encode_batch(batch)), batch) for batch in self._intake.finish()]
         for extra in self._extras:
             for kind, payload in extra():
                 self._journal.append(kind, payload)
-        self._committing = True
-        self._commit(group, batches, messages, _RETRY_S_MIN)
-
-    def _commit(self, group: list[Source], batches: list[tuple[int, Batch]], messages: int, retry_s: float) -> None:
-        loop = asyncio.get_running_loop()
+        self._current = _Group(sources, batches, messages)
         if self._journal.next_position == self._journal.durable + 1:
-            self._finish(group, batches, messages)
-            return
-        future = loop.run_in_executor(self._thread, self._sync)
-        future.add_done_callback(lambda done: self._done(done, group, batches, messages, retry_s))
+            self._finish()
+        else:
+            self._committer.start()
 
-    def _sync(self) -> int:
+    def _sync(self) -> None:
         """On the commit thread: first what the readings need to be understood, then the readings."""
         self._before()
-        return self._journal.commit()
+        self._journal.commit()
 
-    def _done(
-        self,
-        done: asyncio.Future[int],
-        group: list[Source],
-        batches: list[tuple[int, Batch]],
-        messages: int,
-        retry_s: float,
-    ) -> None:
-        error = None if done.cancelled() else done.exception()
-        if error is None:
-            if self._stalled:
-                self._stalled = False
-                log.warning("the journal can be written again; senders go on")
-            self._finish(group, batches, messages)
+    def _tell(self) -> None:
+        """On the commit thread: have the loop look, unless it did so already."""
+        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._look)
+
+    def _look(self) -> None:
+        """See to a sync that has ended; whoever comes first does it."""
+        if self._current is None or not self._committer.ended:
             return
+        self._committer.ended = False
+        error = self._committer.error
+        if error is not None:
+            self._fail(error)
+            return
+        if self._stalled:
+            self._stalled = False
+            self._retry_s = _RETRY_S_MIN
+            log.warning("the journal can be written again; senders go on")
+        self._finish()
+
+    def _fail(self, error: BaseException) -> None:
         if not self._stalled:
             self._stalled = True
             known = isinstance(error, OSError | TaihuError)
@@ -193,30 +209,25 @@ class Pipeline:
                 exc_info=None if known else error,
             )
         self.full = True
-        loop = asyncio.get_running_loop()
-        again = min(retry_s * 2, _RETRY_S_MAX)
-        loop.call_later(retry_s, self._commit, group, batches, messages, again)
+        self._loop.call_later(self._retry_s, self._committer.start)
+        self._retry_s = min(self._retry_s * 2, _RETRY_S_MAX)
 
-    def _finish(self, group: list[Source], batches: list[tuple[int, Batch]], messages: int) -> None:
-        self._committing = False
+    def _finish(self) -> None:
+        group, self._current = self._current, None
+        assert group is not None
         self.groups += 1
-        self.acked += messages
-        for _, batch in batches:
+        self.acked += group.messages
+        for _, batch in group.batches:
             self.points += len(batch) * len(batch.properties)
-        for source in group:
+        for source in group.sources:
             source.committed()
         self.durable = self._journal.durable
         for listener in self._listeners:
-            listener(self.durable, batches)
+            listener(self.durable, group.batches)
         self._make_room()
         if self._waiting:
-            if len(self._waiting) >= self._last_size:
-                self._start_soon()
-            elif self._timer is None:
-                self._timer = asyncio.get_running_loop().call_later(self._limits.commit_window_s, self._start)
-        else:
-            self._idle.set()
-        if not self._committing:
+            self._schedule()
+        if self._current is None:
             self._idle.set()
 
     def _make_room(self) -> None:

@@ -26,7 +26,7 @@ def start_logging(name: str) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {name:<7} %(levelname)-7s %(message)s"
     )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
     logging.getLogger("websockets").setLevel(logging.WARNING)
 
 

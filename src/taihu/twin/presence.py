@@ -29,10 +29,12 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
 
     def heard(self, at: int) -> None:
         """Note that something arrived at `at`; the usual gap is learnt as a moving average."""
-        if self.heard_at and at > self.heard_at:
-            gap = (at - self.heard_at) / NS_PER_S
-            self.period_s += (gap - self.period_s) * (_LEARN_WEIGHT if self.period_s else 1.0)
-        self.heard_at = max(self.heard_at, at)
+        gap = at - self.heard_at
+        if gap <= 0:
+            return
+        if self.heard_at:
+            self.period_s += (gap / NS_PER_S - self.period_s) * (_LEARN_WEIGHT if self.period_s else 1.0)
+        self.heard_at = at
 
     def state(self, now_ns: int, declared_s: float | None = None) -> State:
         """Late after 2 periods without a word, silent after 5; the declared period counts before the learnt one."""

@@ -53,18 +53,17 @@ class Twin:
         things = self._projects.setdefault(batch.project, {})
         observed = array("q", batch.observed)
         columns = [column.values() for column in batch.columns]
-        flags = batch.flags
+        properties, received_at, flags = batch.properties, batch.received_at, batch.flags
         for name, row in _newest_rows(batch, observed):
             twin = things.get(name)
             if twin is None:
                 twin = things[name] = ThingTwin({}, Presence())
-            kept = twin.rows.get(batch.properties)
-            seq = position << ROW_BITS | row
-            if kept is None or (kept.observed_at, kept.seq) < (observed[row], seq):
+            at, seq = observed[row], position << ROW_BITS | row
+            kept = twin.rows.get(properties)
+            if kept is None or at > kept.observed_at or (at == kept.observed_at and seq > kept.seq):
                 values = tuple([column[row] for column in columns])
-                flag = flags[row] if flags else 0
-                twin.rows[batch.properties] = NewestRow(observed[row], batch.received_at, seq, flag, values)
-            twin.presence.heard(batch.received_at)
+                twin.rows[properties] = NewestRow(at, received_at, seq, flags[row] if flags else 0, values)
+            twin.presence.heard(received_at)
         self.position = max(self.position, position)
 
     def newest(self, project: str, thing: str) -> dict[str, Reading]:
@@ -147,6 +146,8 @@ def _newest_rows(batch: Batch, observed: "array[int]") -> Iterable[tuple[str, in
         while observed[last] != newest:
             last -= 1
         return ((batch.things[0], last),)
+    if len(batch.things) == len(observed):
+        return zip(batch.things, range(len(observed)), strict=True)
     thing_of = array("i", batch.thing_of)
     rows: dict[int, int] = {}
     for row, thing in enumerate(thing_of):

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from taihu.kernel.errors import LimitError, RefusedError, RemoteError, TaihuError, TransientError
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
+_WORKER_STATUS = {"limit": 429, "transient": 503, "refused": 400, "remote": 400, "local": 400}
 
 
 class Problem(TaihuError):
@@ -75,9 +76,4 @@ def _status(error: TaihuError) -> tuple[int, str]:
         return 403, error.code
     if isinstance(error, RemoteError):
         return 400, error.code
-    code = getattr(error, "fault_code", "")
-    if code in ("limit",):
-        return 429, code
-    if code in ("remote", "refused", "step", "range", "local", "name"):
-        return 400, code
-    return 500, code or error.code
+    return _WORKER_STATUS.get(getattr(error, "fault_kind", ""), 500), getattr(error, "fault_code", error.code)

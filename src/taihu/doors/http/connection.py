@@ -10,16 +10,45 @@ from taihu.kernel.limits import Limits
 
 log = logging.getLogger("taihu.http")
 
+_WINDOW_S = 10.0
+_LINES_PER_WINDOW = 20
+
 
 def bounded(limits: Limits) -> type[HttpToolsProtocol]:
-    """The protocol class for these limits: a request's head is at most `http_head_bytes_max`, and head and body come
-    within `http_request_timeout_s`; the connection is closed otherwise, with one log line."""
+    """The protocol class for these limits.
+
+    A request's head is at most `http_head_bytes_max`, and head and body come within `http_request_timeout_s`; otherwise
+    the connection is closed, with one log line, or one for many alike.
+    """
+    told = Told()
 
     class Bounded(Connection):
         head_bytes_max = limits.http_head_bytes_max
         timeout_s = limits.http_request_timeout_s
 
+        def tell(self, text: str, *values: object) -> None:
+            told.line(self.loop.time(), text, *values)
+
     return Bounded
+
+
+class Told:
+    """Log lines about clients, of which many alike are summed up."""
+
+    def __init__(self) -> None:
+        self._lines = 0
+        self._until = 0.0
+
+    def line(self, now: float, text: str, *values: object) -> None:
+        """Write a line at `now` (monotonic seconds), or count it."""
+        if now >= self._until:
+            if self._lines > _LINES_PER_WINDOW:
+                log.warning("and %d more such lines in %g s", self._lines - _LINES_PER_WINDOW, _WINDOW_S)
+            self._lines = 0
+            self._until = now + _WINDOW_S
+        self._lines += 1
+        if self._lines <= _LINES_PER_WINDOW:
+            log.warning(text, *values)
 
 
 class Connection(HttpToolsProtocol):
@@ -30,6 +59,10 @@ class Connection(HttpToolsProtocol):
     _head_bytes = 0
     _in_head = True
     _deadline: asyncio.TimerHandle | None = None
+
+    def tell(self, text: str, *values: object) -> None:
+        """One log line about this client."""
+        raise NotImplementedError
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -76,5 +109,5 @@ class Connection(HttpToolsProtocol):
 
     def _give_up(self, reason: str) -> None:
         if self.transport is not None and not self.transport.is_closing():
-            log.warning("HTTP client %s disconnected: %s", self.client[0] if self.client else "(unknown)", reason)
+            self.tell("HTTP client %s disconnected: %s", self.client[0] if self.client else "(unknown)", reason)
             self.transport.abort()

@@ -56,7 +56,7 @@ def moment(request: Request, name: str, default: int) -> int:
         return default
     try:
         if text[0] == "-" and text[-1] in _UNITS_S:
-            return node_of(request).clock.now_ns() - int(float(text[1:-1]) * _UNITS_S[text[-1]] * NS_PER_S)
+            return _in_int64(node_of(request).clock.now_ns() - int(float(text[1:-1]) * _UNITS_S[text[-1]] * NS_PER_S))
         if text.lstrip("-").isdigit():
             return _in_int64(int(text))
         return _in_int64(parse_iso(text.replace(" ", "+")))

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from taihu.doors.http.answers import answer, bad_request, not_found, unauthorized
+from taihu.doors.http.answers import Problem, answer, bad_request, not_found, unauthorized
 from taihu.doors.http.ports import Caller
 from taihu.doors.http.requests import (
     body_of,
@@ -53,8 +53,10 @@ async def projects(request: Request) -> Response:
 
 async def things(request: Request) -> Response:
     """A page of a project's things."""
-    _, project = readable_project(request)
+    caller, project = readable_project(request)
     limit = whole(request, "limit", 100, _THINGS_PAGE_MAX)
+    if caller.thing:
+        raise Problem(403, "refused", "A thing's token may not list things.", "Use an operator's or viewer's token.")
     found = node_of(request).things(project, request.query_params.get("after", ""), limit)
     body: dict[str, Any] = {"things": found}
     if len(found) == limit:
@@ -64,8 +66,10 @@ async def things(request: Request) -> Response:
 
 async def thing(request: Request) -> Response:
     """A thing's Thing Description."""
-    _, project = readable_project(request)
+    caller, project = readable_project(request)
     name = request.path_params["thing"]
+    if caller.thing not in ("", name):
+        raise not_found(f"thing {name!r}")
     base = f"{request.url.scheme}://{request.url.netloc}/api/v1/projects/{project}/things"
     description = node_of(request).description(project, name, base)
     if description is None:

@@ -96,7 +96,8 @@ class MqttClient(asyncio.Protocol):
                 connection.paused = True
                 hub.pipeline.pause(self)
                 self._control_reading()
-        self.flush()
+        if connection.output or connection.closing is not None:
+            self.flush()
         hub.settle()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -131,7 +131,7 @@ def _accept(connection: Connection, topic: str, packet: Publish) -> int:
             _remember(connection, topic, claim)
     if answers is not None:
         for name, payload in answers:
-            reply(core, session, Message(name, payload, 1))
+            reply(core, session, Message(name, payload))  # at QoS 0: an answer may be a secret, which no log may hold
         return Reason.SUCCESS
     if packet.retain:
         retain(core, home, message)
