@@ -164,11 +164,11 @@ class DuckTable:
         self._database = duckdb.connect(str(self._path))
         self._database.execute("SET threads = 2")
         fields = ", ".join(f"{name} DOUBLE" for name in METRICS)
-        self._database.execute(f"CREATE TABLE p (device INTEGER, at BIGINT, {fields})")
+        self._database.execute(f"CREATE TABLE p (device INTEGER, time_ms BIGINT, {fields})")
 
     def prepare(self, chunk: Chunk) -> dict[str, Any]:
         columns = {name: np.ascontiguousarray(chunk.values[:, at]) for at, name in enumerate(METRICS)}
-        return {"device": chunk.device, "at": chunk.time_ms} | columns
+        return {"device": chunk.device, "time_ms": chunk.time_ms} | columns
 
     def write(self, prepared: dict[str, Any]) -> None:
         self._database.register("fresh", prepared)
@@ -180,7 +180,7 @@ class DuckTable:
     def compact(self) -> None:
         sorted_path = self._path.with_name("sorted.duckdb")
         self._database.execute(f"ATTACH '{sorted_path}' AS s")
-        self._database.execute("CREATE TABLE s.p AS SELECT * FROM p ORDER BY device, at")
+        self._database.execute("CREATE TABLE s.p AS SELECT * FROM p ORDER BY device, time_ms")
         self._database.execute("CHECKPOINT s")
         self._database.execute("USE s")
         self._path = sorted_path
@@ -189,17 +189,17 @@ class DuckTable:
         return self._path.stat().st_size
 
     def newest(self) -> int:
-        fields = ", ".join(f"arg_max({name}, at)" for name in METRICS)
+        fields = ", ".join(f"arg_max({name}, time_ms)" for name in METRICS)
         return len(METRICS) * len(self._ask(f"SELECT device, {fields} FROM p GROUP BY device"))
 
     def hour(self) -> int:
         start, end = hour_of(self._points)
-        return len(self._ask(f"SELECT at, {METRICS[0]} FROM p WHERE device = 7 AND at >= {start} AND at < {end}"))
+        return len(self._ask(f"SELECT time_ms, {METRICS[0]} FROM p WHERE device = 7 AND time_ms >= {start} AND time_ms < {end}"))
 
     def minutes(self) -> int:
         return len(
             self._ask(
-                f"SELECT device, at // 60000, avg({METRICS[0]}) FROM p WHERE device < {_MINUTES_DEVICES} GROUP BY ALL"
+                f"SELECT device, time_ms // 60000, avg({METRICS[0]}) FROM p WHERE device < {_MINUTES_DEVICES} GROUP BY ALL"
             )
         )
 
@@ -213,7 +213,7 @@ class DuckTable:
 
 
 class SqliteTable:
-    """An SQLite table in WAL mode, PRIMARY KEY (device, at), a transaction a chunk."""
+    """An SQLite table in WAL mode, PRIMARY KEY (device, time_ms), a transaction a chunk."""
 
     pid: int | None = None
 
@@ -224,7 +224,7 @@ class SqliteTable:
         self._database.execute("PRAGMA journal_mode = wal")
         fields = ", ".join(f"{name} REAL" for name in METRICS)
         self._database.execute(
-            f"CREATE TABLE p (device INTEGER, at INTEGER, {fields}, PRIMARY KEY (device, at)) WITHOUT ROWID"
+            f"CREATE TABLE p (device INTEGER, time_ms INTEGER, {fields}, PRIMARY KEY (device, time_ms)) WITHOUT ROWID"
         )
 
     def prepare(self, chunk: Chunk) -> list[tuple[float, ...]]:
@@ -247,15 +247,15 @@ class SqliteTable:
 
     def newest(self) -> int:
         fields = ", ".join(METRICS)
-        statement = f"SELECT {fields} FROM p WHERE device = ? ORDER BY at DESC LIMIT 1"
+        statement = f"SELECT {fields} FROM p WHERE device = ? ORDER BY time_ms DESC LIMIT 1"
         return sum(len(self._database.execute(statement, (number,)).fetchone()) for number in range(self._points.devices))
 
     def hour(self) -> int:
-        statement = f"SELECT at, {METRICS[0]} FROM p WHERE device = 7 AND at >= ? AND at < ?"
+        statement = f"SELECT time_ms, {METRICS[0]} FROM p WHERE device = 7 AND time_ms >= ? AND time_ms < ?"
         return len(self._database.execute(statement, hour_of(self._points)).fetchall())
 
     def minutes(self) -> int:
-        statement = f"SELECT device, at / 60000, avg({METRICS[0]}) FROM p WHERE device < ? GROUP BY 1, 2"
+        statement = f"SELECT device, time_ms / 60000, avg({METRICS[0]}) FROM p WHERE device < ? GROUP BY 1, 2"
         return len(self._database.execute(statement, (_MINUTES_DEVICES,)).fetchall())
 
     def groups(self) -> int:
@@ -280,8 +280,13 @@ class _Server:
     def write(self, prepared: bytes) -> None:
         self._post("/write?db=bench&precision=ms", prepared)
 
-    def _post(self, path: str, body: bytes = b"") -> bytes:
-        self._connection.request("POST", path, body)
+    def _post(self, path: str, body: bytes | dict[str, Any] = b"") -> bytes:
+        """The answer to a POST of bytes, or of a form."""
+        if isinstance(body, dict):
+            form = {"Content-Type": "application/x-www-form-urlencoded"}
+            self._connection.request("POST", path, urllib.parse.urlencode(body), form)
+        else:
+            self._connection.request("POST", path, body)
         answer = self._connection.getresponse()
         said = answer.read()
         if answer.status >= 300:
@@ -328,7 +333,7 @@ class Victoria(_Server):
         names = "|".join(f"{number:04d}" for number in range(_MINUTES_DEVICES))
         query = f"avg_over_time(p_{METRICS[0]}{{d=~'{names}'}}[1m])"
         where = {"query": query, "start": START_MS // 1000 + 60, "end": end, "step": 60}
-        answer = self._post("/api/v1/query_range", urllib.parse.urlencode(where).encode())
+        answer = self._post("/api/v1/query_range", where)
         return sum(len(series["values"]) for series in msgspec.json.decode(answer)["data"]["result"])
 
     def groups(self) -> int:
@@ -342,15 +347,8 @@ class Victoria(_Server):
 
     def _ask(self, query: str, at_ms: int | None = None) -> list[Any]:
         moment = (self._points.end_ms if at_ms is None else at_ms) / 1000
-        body = urllib.parse.urlencode({"query": query, "time": f"{moment:.3f}"}).encode()
-        self._connection.request(
-            "POST", "/api/v1/query", body, {"Content-Type": "application/x-www-form-urlencoded"}
-        )
-        answer = self._connection.getresponse()
-        said = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{query}: {answer.status} {said[:300]!r}")
-        result: list[Any] = msgspec.json.decode(said)["data"]["result"]
+        answer = self._post("/api/v1/query", {"query": query, "time": f"{moment:.3f}"})
+        result: list[Any] = msgspec.json.decode(answer)["data"]["result"]
         return result
 
 
@@ -397,8 +395,7 @@ class InfluxStore(_Server):
         return sum(sum(series["values"][0][1:]) for series in self._ask("SELECT count(*) FROM p GROUP BY d"))
 
     def _ask(self, statement: str) -> list[Any]:
-        query = urllib.parse.urlencode({"db": "bench", "q": statement})
-        result = msgspec.json.decode(self._post(f"/query?{query}"))["results"][0]
+        result = msgspec.json.decode(self._post("/query", {"db": "bench", "q": statement}))["results"][0]
         if "error" in result:
             raise RuntimeError(result["error"])
         series: list[Any] = result.get("series", [])

@@ -85,8 +85,8 @@ MODEL = {
     "properties": {
         "power": {"type": "number", "unit": "kW", "readOnly": True, "taihu:kind": "gauge", "taihu:maxAge": 600},
         "temperature": {"type": "number", "unit": "Cel", "readOnly": True, "minimum": -50, "maximum": 150},
-        "setpoint": {"type": "number", "unit": "Cel", "minimum": 5, "maximum": 40},
-        "mode": {"type": "string", "enum": ["off", "on"]},
+        "setpoint": {"type": "number", "unit": "Cel", "readOnly": False, "minimum": 5, "maximum": 40},
+        "mode": {"type": "string", "readOnly": False, "enum": ["off", "on"]},
     },
 }
 

@@ -125,7 +125,7 @@ def test_a_gateway_speaks_for_its_devices(site: Site, gateway: Any) -> None:
     site.wait_value("plant/never connected", "x", 1)
     wait_for(lambda: len(site.history("plant/pump 7", "speed")) == 2, "both speeds are stored")
     things = {thing["name"]: thing for thing in site.get("/projects/plant/things", "plant").body["things"]}
-    assert things["boiler"]["inferred"] and things["boiler"]["state"] == "online"
+    assert things["boiler"]["inferred"] and things["boiler"]["heard_at"]
     sent(gateway.gw_disconnect_device("boiler"))
 
 
@@ -144,6 +144,7 @@ def test_a_gateway_asks_for_attributes_and_gets_updates(site: Site, gateway: Any
     assert answers.get(timeout=WAIT_S) == {"device": "valve", "data": {"setpoint": 31}}
 
 
+@pytest.mark.filterwarnings("ignore:Callback API version 1:DeprecationWarning")
 def test_provisioning_with_a_join_token(site: Site) -> None:
     """A newcomer gets a token of its own, with which it speaks; a wrong secret or a taken name fails."""
 

@@ -34,7 +34,12 @@ from taihu.runtime.registry import ThingRegistry
 from taihu.runtime.tail import Tail
 from taihu.things.batch import KIND_BROKER, KIND_TWIN, Batch
 from taihu.things.description import build_description
-from taihu.things.mapping.thingsboard import ATTRIBUTES, format_attributes_update
+from taihu.things.mapping.thingsboard import (
+    ATTRIBUTES,
+    GATEWAY_ATTRIBUTES,
+    format_attributes_update,
+    format_gateway_attributes_update,
+)
 from taihu.things.ports import Reading
 from taihu.things.property import Property
 from taihu.things.validate import check_wish
@@ -187,7 +192,7 @@ class Node:
         return await self.link.call(question, arguments, self.limits.query_timeout_s)
 
     async def want(self, caller: Caller, thing: str, values: dict[str, Any]) -> None:
-        """Make desired values durable, then tell the device if it is connected (§4).
+        """Make desired values durable, then tell the device, or its gateway, if it is connected (§4).
 
         Raises:
             RefusedError: no such thing, a read-only property, or a value its definition forbids.
@@ -204,6 +209,8 @@ class Node:
         await request.done.wait()
         self.twin.want(*wish)
         self.broker.tell(caller.project, lambda who: who.thing == thing, ATTRIBUTES, format_attributes_update(values))
+        update = format_gateway_attributes_update(thing, values)
+        self.broker.tell(caller.project, lambda who: who.gateway, GATEWAY_ATTRIBUTES, update)
 
     def desired(self, project: str, thing: str) -> dict[str, Desired]:
         """What is wanted of a thing."""

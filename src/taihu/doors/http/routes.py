@@ -210,7 +210,9 @@ async def device_telemetry(request: Request) -> Response:
 
 async def tail(request: Request) -> Response:
     """Accepted and refused messages as they come, as server-sent events."""
-    _, project = own_project(request)
+    caller, project = own_project(request)
+    if caller.thing:
+        raise Problem(403, "refused", "A thing's token may not follow others.", "Use an operator's or viewer's token.")
     node = node_of(request)
 
     async def events() -> AsyncIterator[bytes]:
@@ -222,9 +224,9 @@ async def tail(request: Request) -> Response:
 
 
 async def quarantine(request: Request) -> Response:
-    """What was refused, with the reasons."""
-    _, project = own_project(request)
-    entries = node_of(request).quarantine(project, request.query_params.get("thing"))
+    """What was refused, with the reasons; a thing sees its own."""
+    caller, project = own_project(request)
+    entries = node_of(request).quarantine(project, caller.thing or request.query_params.get("thing"))
     return answer({"refused": [_shown(entry) for entry in entries]})
 
 
