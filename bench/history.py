@@ -14,7 +14,7 @@ from contextlib import ExitStack
 import msgspec
 
 from bench.harness import ROOT, Options, Report, Row, side_by_side
-from bench.machine import cpu_seconds, memory_mb
+from bench.machine import cpu_seconds, peak_rss_mb
 from bench.peers import Absent, folder
 from bench.points import METRICS, PERIOD_MS, START_MS, Points
 from bench.stores import DuckTable, InfluxStore, SqliteTable, Store, Taihu, Victoria, hour_of
@@ -152,7 +152,7 @@ def _cpu(store: Store) -> float:
 def _peak_rss_mb(store: Store) -> float:
     if store.pid is None:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return memory_mb(store.pid)["rss"]
+    return peak_rss_mb(store.pid)
 
 
 def main() -> None:

@@ -29,6 +29,14 @@ def memory_mb(pid: int) -> dict[str, float]:
     return {name.lower(): int(fields[name].split()[0]) / 1024 for name in ("Pss", "Rss")}
 
 
+def peak_rss_mb(pid: int) -> float:
+    """The highest RSS a process ever had, in MB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
 class MemoryWatch:
     """The highest sum of PSS and of RSS over some processes while it runs."""
 

@@ -9,7 +9,7 @@ from tests.faults.support import CLOCK, LiveNode
 
 from taihu.kernel.errors import TaihuError
 from taihu.protocols.mqtt.client import Client, State
-from taihu.protocols.mqtt.packets import Connack, Packet, Puback, Publish, Suback, Subscription
+from taihu.protocols.mqtt.packets import Connack, Packet, Puback, Publish, Suback, Subscription, Unsuback
 
 _READ_BYTES = 65_536
 
@@ -31,6 +31,7 @@ class Peer:
     def __init__(self, node: LiveNode, client_id: str, token: str | None = None, **options: Any) -> None:
         self.client = Client(client_id, username=node.operator if token is None else token, **options)
         self.events: list[Packet] = []
+        self.mute = False  # what it would answer is lost
         self.port = node.mqtt_port
         self._reader: asyncio.StreamReader | None = None
         self.writer: asyncio.StreamWriter | None = None
@@ -47,6 +48,12 @@ class Peer:
         self.client.subscribe([Subscription(name, qos) for name in filters])
         self.flush()
         return await self.wait_for(Suback)
+
+    async def unsubscribe(self, *filters: str) -> Unsuback:
+        """Unsubscribe and return the answer."""
+        self.client.unsubscribe(filters)
+        self.flush()
+        return await self.wait_for(Unsuback)
 
     def publish(self, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> int:
         """Publish without waiting."""
@@ -96,6 +103,8 @@ class Peer:
     def flush(self) -> None:
         """Write what the client has to say."""
         output = self.client.take_output()
+        if self.mute:
+            return
         if output and self.writer is not None:
             self.writer.write(output)
 

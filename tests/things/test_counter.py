@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taihu.things.counter import FLAG_RESET, FLAG_SWAP, FLAG_WRAP, Swap, increase_over, increases
-from taihu.things.property import Kind, Property
+from taihu.things.counter import FLAG_RESET, FLAG_SWAP, FLAG_WRAP, increase_over, increases
+from taihu.things.property import Kind, Property, Swap
 
 PLAIN = Property(name="energy", kind=Kind.COUNTER, unit="kW.h")
 ROUND = Property(name="energy", kind=Kind.COUNTER, wrap=1000.0)

@@ -22,9 +22,8 @@ from taihu.kernel.clock import Clock
 from taihu.kernel.files import Files
 from taihu.kernel.limits import Limits
 from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT, Batch
-from taihu.things.counter import Swap
 from taihu.things.ports import Reading
-from taihu.things.property import Quality
+from taihu.things.property import Quality, Swap
 
 Order = Literal["asc", "desc"]
 

@@ -16,8 +16,7 @@ import numpy as np
 from taihu.history.frame import Cells, Frame, Ints
 from taihu.history.windows import CounterWindows, GaugeWindows, IntervalWindows, Windows
 from taihu.kernel.clock import NS_PER_S
-from taihu.things.counter import Swap
-from taihu.things.property import Kind, Property
+from taihu.things.property import Kind, Property, Swap
 
 STEPS_NS = {"1m": 60 * NS_PER_S, "1h": 3_600 * NS_PER_S, "1d": 86_400 * NS_PER_S}
 CHUNKS_NS = {"1m": 6 * 3_600 * NS_PER_S, "1h": 2 * 86_400 * NS_PER_S, "1d": 16 * 86_400 * NS_PER_S}

@@ -12,8 +12,8 @@ from taihu.history import windows
 from taihu.history.frame import Cells, Frame, Ints, known_text
 from taihu.history.windows import NO_STATE, StateWindows, Windows
 from taihu.kernel.clock import NS_PER_S
-from taihu.things.counter import Swap, increases
-from taihu.things.property import Kind, Property
+from taihu.things.counter import increases
+from taihu.things.property import Kind, Property, Swap
 
 
 def context_ns(definition: Property) -> tuple[int, int]:

@@ -15,8 +15,7 @@ from taihu.history.windows import Windows, merge
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import LimitError
 from taihu.kernel.limits import Limits
-from taihu.things.counter import Swap
-from taihu.things.property import Property
+from taihu.things.property import Property, Swap
 
 Definitions = Callable[[str, str], Mapping[str, Property]]
 Swaps = Callable[[str, str, str], Sequence[Swap]]

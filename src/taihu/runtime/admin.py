@@ -8,7 +8,7 @@ import msgspec
 from taihu.identity.directory import Directory
 from taihu.identity.principal import CredentialKind, Principal, Project
 from taihu.kernel.errors import RefusedError
-from taihu.things.property import Property, Thing
+from taihu.things.property import Kind, Property, Swap, Thing
 
 Action = Callable[[Directory, Principal, Mapping[str, Any]], Any]
 
@@ -57,6 +57,21 @@ def _property_declare(directory: Directory, principal: Principal, arguments: Map
     definition = msgspec.convert(arguments["property"], Property)
     directory.declare_property(project, str(arguments["thing"]), definition, principal.credential_id)
     return {"declared": definition.name}
+
+
+def _meter_swap(directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:
+    """A counter's meter was replaced: its history goes on as one."""
+    project, thing, name = (str(arguments[part]) for part in ("project", "thing", "property"))
+    _own(directory, principal, project)
+    definition = (directory.definitions(project, thing) or {}).get(name)
+    if definition is None or definition.kind is not Kind.COUNTER:
+        raise ActionRefused(f"There is no counter {thing[:80]}/{name[:80]}.", "Declare it as a counter first.")
+    wanted = {part: arguments[part] for part in ("at", "old_final", "new_initial")}
+    swap = msgspec.convert(wanted, Swap)
+    swaps = tuple(sorted({*definition.swaps, swap}, key=lambda one: one.at))
+    changed = msgspec.structs.replace(definition, swaps=swaps)
+    directory.declare_property(project, thing, changed, principal.credential_id)
+    return {"swaps": len(swaps)}
 
 
 def _token_issue(directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:
@@ -125,6 +140,7 @@ ACTIONS: dict[str, Action] = {
     "project-create": _project_create,
     "thing-create": _thing_create,
     "property-declare": _property_declare,
+    "meter-swap": _meter_swap,
     "token-issue": _token_issue,
     "token-list": _token_list,
     "token-revoke": _token_revoke,

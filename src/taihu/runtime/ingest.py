@@ -17,7 +17,7 @@ from taihu.kernel.errors import DamagedError
 from taihu.kernel.files import write_atomic
 from taihu.runtime.link import Link, socket_path
 from taihu.runtime.node import Node
-from taihu.runtime.process import clock_of, run_until_signal, start_logging
+from taihu.runtime.process import clock_of, keep_large_buffers_apart, run_until_signal, start_logging
 from taihu.things.batch import KIND_BATCH, KIND_BROKER, KIND_TWIN, decode_batch
 from taihu.twin import snapshot
 
@@ -77,6 +77,7 @@ class Ingest:
         addresses: dict[str, Any] = {"pid": os.getpid(), "worker": False}
         addresses["mqtt"] = await self._mqtt.listen(config.mqtt.host, config.mqtt.port)
         if config.mqtt.tls_port is not None:
+            keep_large_buffers_apart()
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(config.path(config.mqtt.certificate), config.path(config.mqtt.key))
             addresses["mqtts"] = await self._mqtt.listen(config.mqtt.host, config.mqtt.tls_port, ssl=context)

@@ -1,6 +1,6 @@
 """The questions the worker answers, and the shape of its answers (plain lists and dicts, missing as None)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -16,27 +16,42 @@ from taihu.history.windows import (
     StateWindows,
     Windows,
 )
+from taihu.identity.directory import Directory
 from taihu.kernel.clock import NS_PER_S
-from taihu.things.property import Property
+from taihu.things.property import Property, Swap
 
 Body = Mapping[str, Any]
 Question = Callable[[History, Body], dict[str, Any]]
 
 
 class Definitions:
-    """The definitions that came with questions; the history asks for them while it answers."""
+    """What the history asks of things: from the directory, and newer still from the questions themselves."""
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str], dict[str, Property]] = {}
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._newer: dict[tuple[str, str], dict[str, Property]] = {}
 
     def learn(self, body: Body) -> None:
-        """Take the definition that a question carries."""
+        """Take the definition that a question carries; the directory may have it only a moment later."""
         definition = msgspec.convert(body["definition"], Property)
-        self._known.setdefault((body["project"], body["thing"]), {})[definition.name] = definition
+        self._newer.setdefault((body["project"], body["thing"]), {})[definition.name] = definition
+
+    def refresh(self) -> None:
+        """See what changed in the directory; blocks while it is read."""
+        newer, self._newer = self._newer, {}
+        if not self._directory.refresh():
+            self._newer = newer | self._newer
 
     def of(self, project: str, thing: str) -> Mapping[str, Property]:
-        """What is known of a thing's properties."""
-        return self._known.get((project, thing), {})
+        """A thing's properties."""
+        known = self._directory.definitions(project, thing) or {}
+        newer = self._newer.get((project, thing))
+        return {**known, **newer} if newer else known
+
+    def swaps(self, project: str, thing: str, name: str) -> Sequence[Swap]:
+        """The meters a counter had before."""
+        definition = self.of(project, thing).get(name)
+        return definition.swaps if definition else ()
 
 
 def read(history: History, body: Body) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from taihu.history.history import History
+from taihu.identity.directory import Directory
 from taihu.journal.reader import JournalReader
 from taihu.kernel.clock import Clock
 from taihu.kernel.config import Site
@@ -37,14 +38,18 @@ class Worker:
         self._paths = Paths(site.data)
         self._files = OsFiles()
         self._reader = JournalReader(self._files, self._paths.journal)
-        self._definitions = questions.Definitions()
-        self._history = History(self._paths.history, self._files, clock, site.limits, self._definitions.of)
+        directory = Directory(self._paths.metadata, clock, site.limits, read_only=True)
+        self._definitions = questions.Definitions(directory)
+        self._history = History(
+            self._paths.history, self._files, clock, site.limits, self._definitions.of, self._definitions.swaps
+        )
         self._threads = ThreadPoolExecutor(_QUERY_THREADS, "query")
         self._store = ThreadPoolExecutor(1, "store")
         self._durable = 0
         self._wake = asyncio.Event()
         self._link: Link | None = None
         self._stalled = False
+        self._refresh_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, or until the ingest process goes away."""
@@ -135,8 +140,16 @@ class Worker:
         if self._history.due():
             self._history.flush()
         if position > until:
+            self._see_definitions()
             self._history.maintain()
         return position
+
+    def _see_definitions(self) -> None:
+        """Once a second, not once a turn: when things register by the thousand, each look reads them all."""
+        now = self._clock.monotonic()
+        if now >= self._refresh_at:
+            self._definitions.refresh()
+            self._refresh_at = now + _UPKEEP_S
 
 
 async def _connect(path: str, stop: asyncio.Event) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:

@@ -6,11 +6,10 @@ crosses the window's border, so that the increases over adjacent windows add up 
 
 from collections.abc import Sequence
 
-import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from taihu.things.property import Property
+from taihu.things.property import Property, Swap
 
 FLAG_RESET = 1  # the register fell: it started again from zero
 FLAG_WRAP = 2  # the register fell from near `wrap`: it went round
@@ -21,17 +20,6 @@ _WRAP_SHARE_MAX = 0.5  # a fall is a wrap when it means at most this share of th
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
 Flags = NDArray[np.int8]
-
-
-class Swap(msgspec.Struct, frozen=True):
-    """A meter was replaced at `at` (UTC ns): the old one showed `old_final`, the new one began at `new_initial`.
-
-    Both are register values, before the transformer ratio. A reading at `at` itself is the new meter's.
-    """
-
-    at: int
-    old_final: float
-    new_initial: float
 
 
 def increases(

@@ -35,13 +35,25 @@ class OnBad(StrEnum):
     FLAG = "flag"  # stored, with quality `suspect`
 
 
+class Swap(msgspec.Struct, frozen=True):
+    """A meter was replaced at `at` (UTC ns): the old one showed `old_final`, the new one began at `new_initial`.
+
+    Both are register values, before the transformer ratio. A reading at `at` itself is the new meter's.
+    """
+
+    at: int
+    old_final: float
+    new_initial: float
+
+
 class Property(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The definition of one property.
 
     `unit` is a UCUM code; None says `unit undeclared`, and the property takes no part in sums.
     `max_age_s` bounds how long a gauge or state holds. `interval_s` is the length of an interval's [start, end).
     `wrap` is where a counter's register starts again from zero; `ratio` is the transformer ratio already
-    applied by `things.counter` when increases are formed. `period_s` is how often the device means to report.
+    applied by `things.counter` when increases are formed; `swaps` are the meters it had before. `period_s` is how
+    often the device means to report.
     """
 
     name: str
@@ -56,6 +68,7 @@ class Property(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     interval_s: float | None = None
     wrap: float | None = None
     ratio: float = 1.0
+    swaps: tuple[Swap, ...] = ()
     enum: tuple[str, ...] = ()
     on_bad: OnBad = OnBad.REFUSE
     writable: bool = False

@@ -23,6 +23,7 @@ _OBJECT_DEPTH_MAX = 32
 _OBJECT_ITEMS_MAX = 10_000  # counted as expanded: CBOR can name one list many times
 _SHOWN_MAX = 40
 
+
 class ValueRefused(RefusedError):
     """A property's definition forbids the value: the message says why."""
 

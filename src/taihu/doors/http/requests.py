@@ -1,11 +1,10 @@
 """What a request says: who asks, for which project, between which times."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from starlette.requests import ClientDisconnect, Request
 
 from taihu.doors.http.answers import Problem, bad_request, not_found, unauthorized
