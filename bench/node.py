@@ -7,12 +7,14 @@ import sys
 import tempfile
 import time
 import urllib.parse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from taihu.identity.directory import Directory
+from taihu.identity.join import Joined
 from taihu.identity.principal import CredentialKind
 from taihu.kernel.clock import NS_PER_S, SystemClock
 from taihu.kernel.config import load_site
@@ -41,25 +43,28 @@ def thing_model(properties: dict[str, Any]) -> bytes:
 
 
 class Node:
-    """A node that benchmarks start and stop. `properties` make the model of `things`; None leaves them untyped."""
+    """A node that benchmarks start and stop.
+
+    `devices` are things with a token each, `things` others; `properties` make the model of all, None leaves them untyped.
+    """
 
     def __init__(
-        self,
-        things: Sequence[str],
-        properties: dict[str, Any] | None = None,
-        limits: dict[str, int | float] | None = None,
+        self, devices: Sequence[str], properties: dict[str, Any] | None = None, things: Sequence[str] = ()
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="taihu-bench-"))
-        settings = {"join_things_max": 200_000, "join_things_per_minute_max": 10_000_000} | (limits or {})
-        text = "[mqtt]\nport = 0\n\n[http]\nport = 0\n\n[limits]\n"
-        text += "".join(f"{name} = {value}\n" for name, value in settings.items())
-        text += f'\n[[project]]\nname = "{PROJECT}"\n'
-        (self.folder / "site.toml").write_text(text)
+        self._settings: dict[str, dict[str, int]] = {
+            "mqtt": {"port": 0},
+            "http": {"port": 0},
+            "console": {"port": 0},
+            "limits": {"join_things_max": 200_000, "join_things_per_minute_max": 10_000_000},
+        }
+        self.configure("site")
         self.tokens: dict[str, str] = {}
         self.ready_s = 0.0
+        self.addresses: dict[str, Any] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._log = (self.folder / "log").open("wb")
-        self._prepare(things, properties)
+        self._prepare(devices, things, properties)
 
     def __enter__(self) -> "Node":
         self.start()
@@ -70,21 +75,33 @@ class Node:
         self._log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def configure(self, section: str, **settings: int) -> None:
+        """Write site.toml again with other settings of a section."""
+        self._settings.setdefault(section, {}).update(settings)
+        text = ""
+        for name, values in self._settings.items():
+            text += f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in values.items()) + "\n"
+        (self.folder / "site.toml").write_text(f'{text}[[project]]\nname = "{PROJECT}"\n')
+
     def start(self) -> None:
         """Start ingest and worker; returns once both serve. `ready_s` says how long it took."""
-        paths = Paths(load_site(self.folder).data)
-        paths.node.unlink(missing_ok=True)
+        Paths(load_site(self.folder).data).node.unlink(missing_ok=True)
         began = time.perf_counter()
         for name in ("ingest", "worker"):
             self._processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "taihu.runtime", name, str(self.folder)], stderr=self._log, stdout=self._log
             )
+        self.wait_ready(self._processes["ingest"], began)
+
+    def wait_ready(self, process: "subprocess.Popen[bytes]", began: float) -> None:
+        """Wait until both doors and the worker answer; RuntimeError when `process` ends or it takes too long."""
+        path = Paths(load_site(self.folder).data).node
         while True:
-            if paths.node.exists():
-                self.addresses = msgspec.json.decode(paths.node.read_bytes())
+            if path.exists():
+                self.addresses = msgspec.json.decode(path.read_bytes())
                 if self.status()["worker"] == "running":
                     break
-            if self._processes["ingest"].poll() is not None or time.perf_counter() - began > _READY_S:
+            if process.poll() is not None or time.perf_counter() - began > _READY_S:
                 raise RuntimeError(f"the node did not start:\n{self.log()}")
             time.sleep(0.005)
         self.ready_s = time.perf_counter() - began
@@ -118,17 +135,11 @@ class Node:
 
     def get(self, path: str, **query: Any) -> Any:
         """The answer to a GET of the API as the project's operator; RuntimeError when it is not 200."""
-        connection = http.client.HTTPConnection(*self.addresses["http"], timeout=120)
-        try:
-            url = f"/api/v1{path}?{urllib.parse.urlencode(query, doseq=True)}"
-            connection.request("GET", url, headers={"Authorization": f"Bearer {self.operator}"})
-            answer = connection.getresponse()
-            body = answer.read()
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise RuntimeError(f"{url}: {answer.status} {body[:300].decode(errors='replace')}")
-        return msgspec.json.decode(body)
+        return self._ask("GET", f"/api/v1{path}?{urllib.parse.urlencode(query, doseq=True)}")
+
+    def post(self, path: str, body: bytes) -> Any:
+        """The answer to a POST of JSON, likewise."""
+        return self._ask("POST", f"/api/v1{path}", body)
 
     def status(self) -> Any:
         """The node's counters."""
@@ -169,7 +180,20 @@ class Node:
             if part.is_dir()
         }
 
-    def _prepare(self, things: Sequence[str], properties: dict[str, Any] | None) -> None:
+    def _ask(self, method: str, url: str, body: bytes | None = None) -> Any:
+        connection = http.client.HTTPConnection(*self.addresses["http"], timeout=120)
+        try:
+            headers = {"Authorization": f"Bearer {self.operator}", "Content-Type": "application/json"}
+            connection.request(method, url, body, headers)
+            answer = connection.getresponse()
+            said = answer.read()
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise RuntimeError(f"{url}: {answer.status} {said[:300].decode(errors='replace')}")
+        return msgspec.json.decode(said)
+
+    def _prepare(self, devices: Sequence[str], things: Sequence[str], properties: dict[str, Any] | None) -> None:
         directory = Supervisor(load_site(self.folder)).prepare()
         try:
             model = ""
@@ -178,14 +202,15 @@ class Node:
                 directory.put_model(PROJECT, known)
                 model = known.name
             _, self.operator = directory.issue_token(CredentialKind.OPERATOR, PROJECT, label="benchmark")
-            self._issue(directory, things)
-            directory.put_things(PROJECT, [Thing(name=name, model=model) for name in things])
+            self._issue(directory, devices)
+            directory.put_things(PROJECT, [Thing(name=name, model=model) for name in (*devices, *things)])
         finally:
             directory.close()
 
-    def _issue(self, directory: Any, things: Iterable[str]) -> None:
-        """A token for each thing, in one transaction: as things that join get theirs."""
+    def _issue(self, directory: Directory, devices: Sequence[str]) -> None:
+        """A token for each device, in one transaction: as devices that join get theirs."""
         _, join = directory.issue_token(CredentialKind.JOIN, PROJECT, label="benchmark")
-        names = list(things)
-        for name, joined in zip(names, directory.join_all([(join, name) for name in names], SystemClock().now_ns())):
-            self.tokens[name] = joined.token
+        answers = directory.join_all([(join, name) for name in devices], SystemClock().now_ns())
+        for name, answer in zip(devices, answers, strict=True):
+            assert isinstance(answer, Joined), answer
+            self.tokens[name] = answer.token

@@ -93,6 +93,7 @@ class ThingConfig(Section, frozen=True, kw_only=True):
     role: str = ""
     tags: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    commissioned: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
 class ProjectConfig(Section, frozen=True, kw_only=True):

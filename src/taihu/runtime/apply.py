@@ -6,6 +6,7 @@ import msgspec
 
 from taihu.identity.directory import Directory
 from taihu.identity.principal import CredentialKind, Project
+from taihu.kernel.clock import from_datetime
 from taihu.kernel.config import ProjectConfig, Site
 from taihu.kernel.errors import ConfigError
 from taihu.kernel.files import Files, write_atomic
@@ -13,6 +14,7 @@ from taihu.runtime.paths import Paths
 from taihu.things.document import DescriptionError
 from taihu.things.model import parse_model
 from taihu.things.property import Thing
+from taihu.things.topology import Topology, TopologyError
 
 _BY = "site.toml"
 _PLACE = ("title", "site", "building", "parent", "role", "tags", "groups")
@@ -43,11 +45,18 @@ def _put_things(site: Site, config: ProjectConfig, directory: Directory) -> None
             models[entry.model] = _put_model(site.path(entry.model), config.name, directory)
         known = directory.thing(config.name, entry.name)
         fields = {name: getattr(entry, name) for name in _PLACE}
-        thing = Thing(name=entry.name, model=models.get(entry.model, ""), **fields)
+        model = models.get(entry.model, "")
+        commissioned_at = from_datetime(entry.commissioned) if entry.commissioned else 0
+        thing = Thing(name=entry.name, model=model, commissioned_at=commissioned_at, **fields)
         if known is not None:
             thing = msgspec.structs.replace(thing, created_at=known.created_at, properties=known.properties)
         things.append(thing)
     if things:
+        others = directory.things(config.name, "", directory.thing_count(config.name))
+        try:
+            Topology({thing.name: thing for thing in (*others, *things)}.values())
+        except TopologyError as error:
+            raise ConfigError(error.message, error.remedy, f"{_BY}: project {config.name}") from None
         directory.put_things(config.name, things, _BY)
 
 

@@ -42,6 +42,7 @@ from taihu.things.mapping.thingsboard import (
 )
 from taihu.things.ports import Reading
 from taihu.things.property import Property
+from taihu.things.topology import Topology
 from taihu.things.validate import check_wish
 from taihu.twin.twin import Desired, Twin
 
@@ -157,6 +158,16 @@ class Node:
                 )
             )
         return found
+
+    def topology(self, project: str, criteria: Mapping[str, str]) -> dict[str, Any]:
+        """The things that meet the criteria, and each site's main meter with its submeters."""
+        count = self.directory.thing_count(project)
+        topology = Topology(self.directory.things(project, "", count))
+        sites = {}
+        for site in topology.sites():
+            meter = topology.main_meter(site)
+            sites[site] = {"main_meter": meter, "submeters": topology.submeters(meter) if meter else []}
+        return {"things": topology.select(**criteria), "sites": sites}
 
     def description(self, project: str, thing: str, base: str) -> dict[str, Any] | None:
         """The thing's W3C Thing Description."""

@@ -66,6 +66,10 @@ class Node(Protocol):
         """Things by name, from the first after `after`."""
         ...
 
+    def topology(self, project: str, criteria: Mapping[str, str]) -> dict[str, Any]:
+        """The things that meet the criteria, and each site's main meter with its submeters."""
+        ...
+
     def description(self, project: str, thing: str, base: str) -> dict[str, Any] | None:
         """The thing's W3C Thing Description."""
         ...

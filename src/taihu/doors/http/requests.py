@@ -87,7 +87,7 @@ def required(request: Request, name: str) -> str:
 async def body_of(request: Request) -> AsyncIterator[bytes]:
     """The request's body, while it is worked on.
 
-    It is refused as soon as it is larger than `http_body_bytes_max`, or all bodies together than `http_bodies_bytes_max`.
+    It is refused as soon as it is larger than `http_body_bytes_max`, or all bodies than `http_bodies_bytes_max`.
     """
     limits, shared = node_of(request).limits, request.app.state
     parts: list[bytes] = []

@@ -25,6 +25,7 @@ from taihu.doors.http.requests import (
 from taihu.kernel.clock import NS_PER_S
 
 _THINGS_PAGE_MAX = 1_000
+_CRITERIA = ("site", "building", "group", "tag", "role")
 _VALUES_MAX = 20_000
 _DAY_NS = 86_400 * NS_PER_S
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -75,6 +76,15 @@ async def thing(request: Request) -> Response:
     if description is None:
         raise not_found(f"thing {name!r}")
     return Response(_encode(description), media_type="application/td+json")
+
+
+async def topology(request: Request) -> Response:
+    """Things by site, building, group, tag and role, and the main meter of each site with its submeters."""
+    caller, project = readable_project(request)
+    if caller.thing:
+        raise not_found("topology")
+    criteria = {name: request.query_params[name] for name in _CRITERIA if name in request.query_params}
+    return answer(node_of(request).topology(project, criteria))
 
 
 async def values(request: Request) -> Response:
@@ -261,6 +271,7 @@ ROUTES = [
     Route(f"{_PROJECT}/things/{{thing}}", thing),
     Route(f"{_PROJECT}/things/{{thing}}/properties/{{property}}", property_value),
     Route(f"{_PROJECT}/things/{{thing}}/desired", desired, methods=["GET", "PUT"]),
+    Route(f"{_PROJECT}/topology", topology),
     Route(f"{_PROJECT}/values", values),
     Route(f"{_PROJECT}/history", history),
     Route(f"{_PROJECT}/asof", asof),

@@ -1,0 +1,174 @@
+"""The HTTP door: newest values one by one and 10,000 at once, and batches of readings."""
+
+import select
+import socket
+import statistics
+import time
+
+import msgspec
+
+from bench.harness import Options, Report, Row
+from bench.machine import cpu_seconds
+from bench.node import PROJECT, Node, gauge
+from taihu.things.batch import Batch, Column
+from taihu.twin.twin import Twin
+
+NAME = "http_api"
+_PROPERTIES = ("power", "voltage", "current", "temperature")
+_THINGS = 2_500
+_CONNECTIONS = 16
+_READINGS = 1_000
+_REPEAT = 15
+
+
+def run(options: Options) -> Report:
+    """Our node only; the floor is the same server's /healthz."""
+    report = Report(NAME, "HTTP door: requests of one process, one core")
+    things = [f"device-{number:04d}" for number in range(50 if options.smoke else _THINGS)]
+    with Node(["device"], {name: gauge("kW") for name in _PROPERTIES}, things=things) as node:
+        _fill(node, things)
+        found = node.get(f"/projects/{PROJECT}/values")["values"]
+        assert len(found) == 4 * len(things), "a newest value is missing"
+        root = f"/api/v1/projects/{PROJECT}"
+        for name, path in (
+            ("/healthz: the server alone", "/healthz"),
+            ("newest value of one property", f"{root}/values?thing=device-0007&property=power"),
+            ("newest values of one thing", f"{root}/values?thing=device-0007"),
+            ("1 h of one property, 10 readings", f"{root}/history?thing=device-0007&property=power&start=-1h"),
+        ):
+            request = f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {node.operator}\r\n\r\n"
+            report.rows.append(_hammered(name, node, request.encode(), options.seconds))
+        report.rows.append(_batches(node, things, options.seconds))
+        report.rows.append(_once(f"{len(found):,} newest values, one request", node, things))
+    report.rows.append(_in_process(len(things)))
+    report.note(f"Latency at {_CONNECTIONS} connections that each wait for the answer; the rest one at a time, median of {_REPEAT}.")
+    report.note("Goal: 10,000 newest values in one request in 40 ms, in process in 5 ms.")
+    return report
+
+
+def hammer(address: tuple[str, int], request: bytes, seconds: float) -> list[float]:
+    """Send a request on several connections again and again; the seconds each answer took."""
+    poll = select.epoll()
+    sockets: dict[int, socket.socket] = {}
+    began_at: dict[int, float] = {}
+    rest: dict[int, bytes] = {}
+    for _ in range(_CONNECTIONS):
+        one = socket.create_connection(address)
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sockets[one.fileno()], rest[one.fileno()] = one, b""
+        poll.register(one.fileno(), select.EPOLLIN)
+    taken: list[float] = []
+    now = time.perf_counter()
+    deadline = now + seconds
+    for number, one in sockets.items():
+        began_at[number] = now
+        one.sendall(request)
+    while now < deadline:
+        for number, _ in poll.poll(0.1):
+            rest[number] += sockets[number].recv(262_144)
+            if not _whole(rest[number]):
+                continue
+            rest[number] = b""
+            now = time.perf_counter()
+            taken.append(now - began_at[number])
+            began_at[number] = now
+            sockets[number].sendall(request)
+        now = time.perf_counter()
+    for one in sockets.values():
+        one.close()
+    return taken
+
+
+def _whole(answer: bytes) -> bool:
+    """Whether an answer is complete; RuntimeError when it is not a 200."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    if not end:
+        return False
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(answer[:300].decode(errors="replace"))
+    length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+    return len(body) >= int(length)
+
+
+def _hammered(name: str, node: Node, request: bytes, seconds: float) -> Row:
+    before = {process: cpu_seconds(pid) for process, pid in node.pids.items()}
+    host, port = node.addresses["http"]
+    taken = hammer((host, port), request, seconds)
+    used = {process: cpu_seconds(pid) - before[process] for process, pid in node.pids.items()}
+    return {
+        "request": name,
+        "requests/s": len(taken) / seconds,
+        "ingest us": used["ingest"] / len(taken) * 1e6,
+        "worker us": used["worker"] / len(taken) * 1e6,
+        "p50 ms": statistics.median(taken) * 1000,
+        "p99 ms": sorted(taken)[int(len(taken) * 0.99)] * 1000,
+    }
+
+
+def _batches(node: Node, things: list[str], seconds: float) -> Row:
+    """One connection that posts 1,000 readings of four values at a time."""
+    before = {process: cpu_seconds(pid) for process, pid in node.pids.items()}
+    stored = node.status()["stored"]
+    taken: list[float] = []
+    began = time.perf_counter()
+    moment = node.status()["now"] // 1_000_000 - 1_000_000
+    while time.perf_counter() - began < seconds:
+        body = _body(things[:1], moment - len(taken) * _READINGS, _READINGS)
+        sent = time.perf_counter()
+        report = node.post(f"/projects/{PROJECT}/readings", body)
+        taken.append(time.perf_counter() - sent)
+        assert report["accepted"] == _READINGS, report
+    elapsed = time.perf_counter() - began
+    node.settle()
+    assert node.status()["stored"] - stored == 4 * _READINGS * len(taken), "a posted reading is missing"
+    used = {process: cpu_seconds(pid) - before[process] for process, pid in node.pids.items()}
+    return {
+        "request": f"POST of {_READINGS:,} readings of 4 values",
+        "requests/s": len(taken) / elapsed,
+        "ingest us": used["ingest"] / len(taken) * 1e6,
+        "worker us": used["worker"] / len(taken) * 1e6,
+        "p50 ms": statistics.median(taken) * 1000,
+        "points/s": 4 * _READINGS * len(taken) / elapsed,
+    }
+
+
+def _once(name: str, node: Node, things: list[str]) -> Row:
+    taken = []
+    before = cpu_seconds(node.pids["ingest"])
+    for _ in range(_REPEAT):
+        began = time.perf_counter()
+        found = node.get(f"/projects/{PROJECT}/values")["values"]
+        taken.append(time.perf_counter() - began)
+        assert len(found) == 4 * len(things)
+    used = cpu_seconds(node.pids["ingest"]) - before
+    return {"request": name, "ingest us": used / _REPEAT * 1e6, "p50 ms": statistics.median(taken) * 1000}
+
+
+def _in_process(things: int) -> Row:
+    """The twin alone."""
+    twin = Twin()
+    names = tuple(f"device-{number:04d}" for number in range(things))
+    columns = tuple(Column("d", b"\0" * 8 * things) for _ in _PROPERTIES)
+    thing_of = b"".join(number.to_bytes(4, "little") for number in range(things))
+    twin.apply(1, Batch("bench", "device", _PROPERTIES, names, thing_of, 1, b"\1" * 8 * things, b"", columns))
+    taken = []
+    for _ in range(_REPEAT):
+        began = time.perf_counter()
+        found = [twin.newest("bench", name) for name in names]
+        taken.append(time.perf_counter() - began)
+    assert sum(map(len, found)) == 4 * things
+    return {"request": f"{4 * things:,} newest values, in process", "p50 ms": statistics.median(taken) * 1000}
+
+
+def _fill(node: Node, things: list[str]) -> None:
+    now = node.status()["now"] // 1_000_000
+    for first in range(0, len(things), 500):
+        report = node.post(f"/projects/{PROJECT}/readings", _body(things[first : first + 500], now - 10, 10))
+        assert report["accepted"] == 10 * len(things[first : first + 500]), report
+    node.settle()
+
+
+def _body(things: list[str], start_ms: int, count: int) -> bytes:
+    values = {"power": 1.25, "voltage": 230.1, "current": 5.43, "temperature": 21.5}
+    rows = [{"ts": start_ms + at, "values": values} for at in range(count)]
+    return msgspec.json.encode(dict.fromkeys(things, rows))

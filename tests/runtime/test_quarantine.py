@@ -1,0 +1,44 @@
+"""The quarantine is bounded per thing and in all, whoever fills it, and still counts everything (§6)."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taihu.kernel.limits import Limits
+from taihu.runtime.quarantine import Quarantine, Refused
+
+LIMITS = Limits(quarantine_entries_per_thing_max=3, quarantine_entries_max=8, quarantine_payload_bytes_max=10)
+
+
+def refused(project: str, thing: str, number: int) -> Refused:
+    return Refused(project=project, thing=thing, reason=f"no {number}", payload=bytes(number % 40), received_at=number)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz") | st.text(max_size=3)), max_size=60))
+def test_it_is_bounded_and_keeps_the_newest(sources: list[tuple[str, str]]) -> None:
+    quarantine = Quarantine(LIMITS)
+    for number, (project, thing) in enumerate(sources):
+        quarantine.add(refused(project, thing, number))
+        newest = quarantine.of_project(project, thing)
+        assert newest[0].received_at == number
+        assert len(newest) <= LIMITS.quarantine_entries_per_thing_max
+    kept = [each for project in "ab" for each in quarantine.of_project(project)]
+    assert len(kept) <= LIMITS.quarantine_entries_max
+    assert all(len(each.payload) <= LIMITS.quarantine_payload_bytes_max for each in kept)
+    assert sum(quarantine.totals.values()) == len(sources)
+    assert len(quarantine.counts) <= LIMITS.quarantine_entries_max
+
+
+def test_a_project_sees_its_own() -> None:
+    """§11"""
+    quarantine = Quarantine(LIMITS)
+    quarantine.add(refused("a", "x", 1))
+    assert quarantine.of_project("b") == []
+    assert [each.reason for each in quarantine.of_project("a", "x")] == ["no 1"]
+    assert quarantine.of_project("a", "y") == []
+
+
+def test_the_newest_comes_first() -> None:
+    quarantine = Quarantine(LIMITS)
+    for number in range(5):
+        quarantine.add(refused("a", "xy"[number % 2], number))
+    assert [each.received_at for each in quarantine.of_project("a")] == [4, 3, 2, 1, 0]
