@@ -14,12 +14,16 @@ from bench.machine import description
 
 NAMES = ("ingest_flood", "one_by_one", "scenario_b", "history", "start_idle", "http_api")
 _RESULTS = Path(__file__).parent / "RESULTS.md"
-_HEAD = "# Benchmarks: results\n\nWritten by `python -m bench.all --write`; a section is replaced when it is run again.\n\n"
+_HEAD = (
+    "# Benchmarks: results\n\nWritten by `python -m bench.all --write`; a section is replaced when it is run again.\n\n"
+)
 
 
 def main() -> None:
     """Run what was asked for, print it, and write it down if asked to."""
-    parser = argparse.ArgumentParser(prog="python -m bench.all", description="Our figures beside their peers, in one run.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.all", description="Our figures beside their peers, in one run."
+    )
     parser.add_argument("--smoke", action="store_true", help="tiny: only that nothing acked is lost")
     parser.add_argument("--only", action="append", choices=NAMES, help="one benchmark; may be given again")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each run (default 5)")

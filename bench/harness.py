@@ -151,8 +151,12 @@ def show(report: Report) -> None:
         lines = [columns] + [[shown(row.get(name)) for name in columns] for row in report.rows]
         widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
         for line in lines:
-            print("  ".join(cell.rjust(width) if at else cell.ljust(width) for at, (cell, width) in
-                            enumerate(zip(line, widths, strict=True))).rstrip())
+            print(
+                "  ".join(
+                    cell.rjust(width) if at else cell.ljust(width)
+                    for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+                ).rstrip()
+            )
     for note in report.notes:
         console.print(f"- {note}", soft_wrap=True)
 

@@ -41,7 +41,9 @@ def run(options: Options) -> Report:
         report.rows.append(_batches(node, things, options.seconds))
         report.rows.append(_once(f"{len(found):,} newest values, one request", node, things))
     report.rows.append(_in_process(len(things)))
-    report.note(f"Latency at {_CONNECTIONS} connections that each wait for the answer; the rest one at a time, median of {_REPEAT}.")
+    report.note(
+        f"Latency at {_CONNECTIONS} connections that each wait for the answer; the rest one at a time, median of {_REPEAT}."
+    )
     report.note("Goal: 10,000 newest values in one request in 40 ms, in process in 5 ms.")
     return report
 

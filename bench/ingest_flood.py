@@ -139,14 +139,25 @@ def _peer(options: Options, connections: int, start: Starter, window: int, messa
 
 
 def _plan(
-    options: Options, host: str, port: int, users: tuple[str, ...], window: int, *, timestamps: bool = False,
+    options: Options,
+    host: str,
+    port: int,
+    users: tuple[str, ...],
+    window: int,
+    *,
+    timestamps: bool = False,
     messages_max: int = 0,
 ) -> Plan:
     messages = messages_max or 1 << 40
     if options.smoke:
         messages = min(messages, 2_000 * len(users))
     return Plan(
-        host=host, port=port, users=users, seconds=options.seconds, window=window, timestamps=timestamps,
+        host=host,
+        port=port,
+        users=users,
+        seconds=options.seconds,
+        window=window,
+        timestamps=timestamps,
         messages_max=messages,
     )
 

@@ -108,9 +108,7 @@ class Blocks:
         slots = window // self.size + 1
         self.count = slots * max(1, _POOL // slots)
         texts = payloads(self.count * self.size, timestamps)
-        packets = [
-            encode_publish(topic, index % (slots * self.size) + 1, text) for index, text in enumerate(texts)
-        ]
+        packets = [encode_publish(topic, index % (slots * self.size) + 1, text) for index, text in enumerate(texts)]
         self._packets: Bytes = np.frombuffer(b"".join(packets), np.uint8).reshape(self.count, self.size, -1).copy()
         self._time_at = packets[0].index(b'"ts":') + 5 if timestamps else 0
         self._offsets = np.arange(self.size, dtype=np.int64) * TIME_STEP_MS

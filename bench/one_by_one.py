@@ -39,7 +39,9 @@ def _ratios(report: Report) -> None:
         rate = float(ours["messages/s"] or 0) / float(theirs["messages/s"] or 1)
         ingest = float(ours["ingest us"] or 0) / float(theirs["CPU us/message"] or 1)
         every = float(ours["CPU us/message"] or 0) / float(theirs["CPU us/message"] or 1)
-        report.note(f"Against mosquitto: rate {rate:.2f}, CPU of ingest {ingest:.2f}, of ingest and worker {every:.2f}.")
+        report.note(
+            f"Against mosquitto: rate {rate:.2f}, CPU of ingest {ingest:.2f}, of ingest and worker {every:.2f}."
+        )
 
 
 def _ours(options: Options, connections: int) -> Row:

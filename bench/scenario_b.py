@@ -31,8 +31,10 @@ def run(options: Options) -> Report:
         f"{_SAMPLE} devices and in total); mosquitto stores nothing. Latency is from sending to the ack. Offered more than "
         f"it takes, a device keeps at most {_IN_FLIGHT} messages in flight and waits."
     )
-    report.note("ThingsBoard's own figure for scenario B: 2 vCPU at 95 %. Goal: at most 30 % of a core and p99 at most "
-                "50 ms; offered ten times that, at least 25,000/s and nothing acked lost.")
+    report.note(
+        "ThingsBoard's own figure for scenario B: 2 vCPU at 95 %. Goal: at most 30 % of a core and p99 at most "
+        "50 ms; offered ten times that, at least 25,000/s and nothing acked lost."
+    )
     return report
 
 

@@ -17,7 +17,9 @@ from bench.node import PROJECT, Node, gauge
 from bench.peers import free_port
 
 NAME = "start_idle"
-_MODEL = {name: gauge(unit) for name, unit in (("power", "kW"), ("voltage", "V"), ("current", "A"), ("temperature", "Cel"))}
+_MODEL = {
+    name: gauge(unit) for name, unit in (("power", "kW"), ("voltage", "V"), ("current", "A"), ("temperature", "Cel"))
+}
 _THINGS = 100_000
 _BODY_THINGS = 5_000
 _IDLE_S = 2.0
@@ -42,9 +44,13 @@ def run(options: Options) -> Report:
     for kind in ("RSS", "PSS"):
         sums = [sum(float(row[f"{name} {kind}"] or 0) for name in ("ingest", "worker")) for row in (empty, full)]
         report.note(f"{kind} of ingest and worker a thing: {(sums[1] - sums[0]) * 1024 / things:.2f} kB.")
-    report.note("Ready: MQTT and HTTP serve and the worker answers. The console has served its page once; no browser holds it open.")
-    report.note("Goal: ready in 3 s; ingest at most 120 MB PSS, all with the console at most 320 MB; with 100,000 things "
-                "ready in 10 s and at most 4 kB RSS a thing. No peer: theirs have no things.")
+    report.note(
+        "Ready: MQTT and HTTP serve and the worker answers. The console has served its page once; no browser holds it open."
+    )
+    report.note(
+        "Goal: ready in 3 s; ingest at most 120 MB PSS, all with the console at most 320 MB; with 100,000 things "
+        "ready in 10 s and at most 4 kB RSS a thing. No peer: theirs have no things."
+    )
     return report
 
 

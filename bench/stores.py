@@ -128,15 +128,11 @@ class Taihu:
 
     def minutes(self) -> int:
         names = self._points.names[:_MINUTES_DEVICES]
-        found = self._history.window_many(
-            "bench", names, METRICS[0], START_MS * _MS, self._points.end_ms * _MS, "1m"
-        )
+        found = self._history.window_many("bench", names, METRICS[0], START_MS * _MS, self._points.end_ms * _MS, "1m")
         return sum(int(np.count_nonzero(windows.coverage)) for windows in found.values())
 
     def groups(self) -> int:
-        return sum(
-            group.count for name in METRICS for group in self._history.aggregate("bench", name).values()
-        )
+        return sum(group.count for name in METRICS for group in self._history.aggregate("bench", name).values())
 
     def _batch(self, chunk: Chunk, names: tuple[str, ...], time_ms: Any) -> Batch:
         columns = [chunk.values[:, METRICS.index(name)] for name in names]
@@ -194,7 +190,11 @@ class DuckTable:
 
     def hour(self) -> int:
         start, end = hour_of(self._points)
-        return len(self._ask(f"SELECT time_ms, {METRICS[0]} FROM p WHERE device = 7 AND time_ms >= {start} AND time_ms < {end}"))
+        return len(
+            self._ask(
+                f"SELECT time_ms, {METRICS[0]} FROM p WHERE device = 7 AND time_ms >= {start} AND time_ms < {end}"
+            )
+        )
 
     def minutes(self) -> int:
         return len(
@@ -248,7 +248,9 @@ class SqliteTable:
     def newest(self) -> int:
         fields = ", ".join(METRICS)
         statement = f"SELECT {fields} FROM p WHERE device = ? ORDER BY time_ms DESC LIMIT 1"
-        return sum(len(self._database.execute(statement, (number,)).fetchone()) for number in range(self._points.devices))
+        return sum(
+            len(self._database.execute(statement, (number,)).fetchone()) for number in range(self._points.devices)
+        )
 
     def hour(self) -> int:
         statement = f"SELECT time_ms, {METRICS[0]} FROM p WHERE device = 7 AND time_ms >= ? AND time_ms < ?"
