@@ -1,4 +1,7 @@
-"""`python -m bench.all [--smoke] [--only NAME] [--seconds N] [--runs N] [--json] [--write]`: every benchmark, in one run."""
+"""Every benchmark in one run.
+
+`python -m bench.all [--smoke] [--only NAME] [--seconds N] [--runs N] [--json] [--write]`
+"""
 
 import argparse
 import importlib
@@ -31,7 +34,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON line a benchmark")
     parser.add_argument("--write", action="store_true", help="write the results to bench/RESULTS.md")
     given = parser.parse_args()
-    options = Options(1.0, 1, True) if given.smoke else Options(given.seconds, given.runs)
+    options = Options(0.5, 1, True) if given.smoke else Options(given.seconds, given.runs)
     machine = description()
     if not given.json:
         print(f"{machine}")
@@ -47,15 +50,15 @@ def main() -> None:
             write(report, machine, shlex.join(["python", "-m", "bench.all", *sys.argv[1:]]))
 
 
-def write(report: Report, machine: str, command: str) -> None:
+def write(report: Report, machine: str, command: str, path: Path = _RESULTS) -> None:
     """Put a report's section into RESULTS.md in place of the last one of its name."""
-    text = _RESULTS.read_text() if _RESULTS.exists() else _HEAD
+    text = path.read_text() if path.exists() else _HEAD
     begin, end = f"<!-- {report.name} -->\n", f"<!-- end {report.name} -->\n"
     head, _, rest = text.partition(begin)
     tail = rest.partition(end)[2] if rest else ""
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     section = f"{begin}{markdown(report, f'{when}; {machine}; `{command}`')}\n{end}"
-    _RESULTS.write_text(head + section + tail)
+    path.write_text(head + section + tail)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 import msgspec
 
@@ -38,15 +39,15 @@ def run(options: Options) -> Report:
     report = Report(NAME, "History: 10 M points, 1,000 devices x 4 metrics, 10 s apart, 2 decimals, jitter of 3 ms")
     devices, samples = (100, 100) if options.smoke else (1000, 2500)
     contenders: dict[str, Callable[[], Row]] = {
-        name: lambda name=name: _in_process(name, devices, samples // _SHARE.get(name, 1)) for name in _STORES
+        name: partial(_in_process, name, devices, samples // _SHARE.get(name, 1)) for name in _STORES
     }
     side_by_side(report, contenders, 1, "points/s")
     for name, less in _STORES.items():
         if less:
             report.note(f"{name}: {less}.")
     report.note(
-        "CPU is that of the store's process; embedded stores include making the batches, servers do not. Latencies are "
-        f"medians of {_REPEAT}, warm, and every answer's count was checked. Newest: ours from the twin, others by a scan."
+        "CPU is that of the store's process; embedded stores include making the batches, servers do not. Latencies: "
+        f"medians of {_REPEAT}, warm, each answer's count checked. Newest: ours from the twin, others by a scan."
     )
     report.note("Goal: at most 1.2 bytes a point as modelled things and 1.8 untyped, compacted, times included.")
     return report

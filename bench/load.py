@@ -7,10 +7,10 @@ message is a reading of its own.
 
 import select
 import socket
-import struct
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -25,7 +25,9 @@ PROPERTIES = {True: ("temp", "hum", "volt"), False: ("temperature", "humidity", 
 
 _BLOCK = 125
 _POOL = 64  # blocks of different values
-_CONNACK = 4
+_ACK_BYTES = 4  # of a PUBACK, and of a CONNACK
+_SINGLES = 1024  # different messages of a connection
+_BOTH = select.EPOLLIN | select.EPOLLOUT
 _CONNECT_BATCH = 200
 _DRAIN_S = 60.0
 _DIGITS = np.frombuffer(b"".join(b"%04d" % number for number in range(10_000)), np.uint8).reshape(-1, 4)
@@ -43,7 +45,7 @@ class Plan(msgspec.Struct, frozen=True):
     host: str
     port: int
     users: tuple[str, ...]
-    topics: tuple[str, ...] = (TOPIC,)
+    topic: str = TOPIC
     seconds: float = 5.0
     window: int = 1000
     rate: float = 0.0
@@ -65,7 +67,6 @@ class Result(msgspec.Struct):
     p99_ms: float
     cpu_s: float
     held_back: int = 0
-    errors: list[str] = []
 
 
 def encode_publish(topic: str, packet_id: int, payload: bytes) -> bytes:
@@ -126,7 +127,8 @@ class Blocks:
             packets[:, at + 1 : at + 5] = _DIGITS[high]
             packets[:, at + 5 : at + 9] = _DIGITS[middle]
             packets[:, at + 9 : at + 13] = _DIGITS[low]
-        return packets.tobytes()
+        data: bytes = packets.tobytes()
+        return data
 
 
 def connect(plan: Plan) -> list[socket.socket]:
@@ -140,12 +142,25 @@ def connect(plan: Plan) -> list[socket.socket]:
             one.sendall(encode_connect(f"{plan.client_prefix}-{number}", user))
             fresh.append(one)
         for one in fresh:
-            answer = one.recv(_CONNACK, socket.MSG_WAITALL)
+            answer = one.recv(_ACK_BYTES, socket.MSG_WAITALL)
             if answer[:1] != b"\x20" or answer[3:] != b"\x00":
                 raise RuntimeError(f"a connection was refused: {answer.hex()}")
             one.setblocking(False)
         sockets += fresh
     return sockets
+
+
+def warm_up(plan: Plan, sockets: list[socket.socket]) -> None:
+    """One message on each connection, acknowledged."""
+    packet = encode_publish(plan.topic, 65_535, payloads(1, timestamps=False)[0])
+    for start in range(0, len(sockets), _CONNECT_BATCH):
+        batch = sockets[start : start + _CONNECT_BATCH]
+        for one in batch:
+            one.sendall(packet)
+        for one in batch:
+            one.setblocking(True)
+            one.recv(_ACK_BYTES, socket.MSG_WAITALL)
+            one.setblocking(False)
 
 
 class _Pipe:
@@ -156,181 +171,175 @@ class _Pipe:
         self.blocks_sent = 0
         self.acked = 0
         self.ack_bytes = 0
-        self.rest: memoryview | bytes = b""
-        self.waiting: deque[tuple[int, float]] = deque()
+        self.rest = memoryview(b"")
+        self.waiting: deque[tuple[int, float]] = deque()  # the messages sent with a block, and when
 
 
-def flood(plan: Plan, sockets: list[socket.socket]) -> Result:
-    """Keep every connection's window full for `seconds`, then wait for what is outstanding."""
-    blocks = Blocks(plan.topics[0], plan.window, plan.timestamps)
-    poll = select.epoll()
-    pipes = {one.fileno(): _Pipe(one) for one in sockets}
-    both, read_only = select.EPOLLIN | select.EPOLLOUT, select.EPOLLIN
-    for number in pipes:
-        poll.register(number, both)
-    latencies: list[float] = []
-    blocks_max = plan.messages_max // blocks.size // len(pipes) or 1
-    size, window = blocks.size, plan.window
-    target = blocks_max * size * len(pipes)
-    acked = acked_in_time = 0
-    cpu = time.process_time()
-    began = now = time.perf_counter()
-    deadline = ended = began + plan.seconds
-    sending = True
+class Flood:
+    """Keeps every connection's window full for `seconds`, then waits for what is outstanding."""
 
-    def fill(pipe: _Pipe) -> None:
+    def __init__(self, plan: Plan, sockets: list[socket.socket]) -> None:
+        self._plan = plan
+        self._blocks = Blocks(plan.topic, plan.window, plan.timestamps)
+        self._pipes = {one.fileno(): _Pipe(one) for one in sockets}
+        self._blocks_max = plan.messages_max // self._blocks.size // len(sockets) or 1
+        self._poll = select.epoll()
+        for number in self._pipes:
+            self._poll.register(number, _BOTH)
+        self._latencies: list[float] = []
+        self._acked = 0
+        self._sending = True
+
+    def run(self) -> Result:
+        """Send until the time or the messages are over."""
+        size = self._blocks.size
+        target = self._blocks_max * size * len(self._pipes)
+        acked_in_time = 0
+        cpu = time.process_time()
+        began = time.perf_counter()
+        deadline = ended = began + self._plan.seconds
+        while True:
+            events = self._poll.poll(0.2)
+            now = time.perf_counter()
+            for number, event in events:
+                pipe = self._pipes[number]
+                if event & select.EPOLLIN:
+                    self._take_acks(pipe, now)
+                self._fill(pipe)
+            if self._sending and (now >= deadline or self._acked >= target):
+                self._sending, ended, acked_in_time = False, now, self._acked
+            if not self._sending:
+                sent = sum(pipe.blocks_sent for pipe in self._pipes.values()) * size
+                if self._acked >= sent or now > ended + _DRAIN_S:
+                    break
+        p50_ms, p99_ms = _percentiles_ms(self._latencies)
+        return Result(
+            acked=self._acked,
+            sent_by_connection=[pipe.blocks_sent * size for pipe in self._pipes.values()],
+            acked_in_time=acked_in_time,
+            seconds=ended - began,
+            drained_s=time.perf_counter() - ended,
+            p50_ms=p50_ms,
+            p99_ms=p99_ms,
+            cpu_s=time.process_time() - cpu,
+        )
+
+    def _take_acks(self, pipe: _Pipe, now: float) -> None:
+        data = pipe.socket.recv(262_144)
+        if not data:
+            raise RuntimeError("the server closed a connection")
+        pipe.ack_bytes += len(data)
+        fresh = pipe.ack_bytes // _ACK_BYTES - pipe.acked
+        pipe.acked += fresh
+        self._acked += fresh
+        while pipe.waiting and pipe.waiting[0][0] <= pipe.acked:
+            self._latencies.append(now - pipe.waiting.popleft()[1])
+
+    def _fill(self, pipe: _Pipe) -> None:
+        size = self._blocks.size
+        number = pipe.socket.fileno()
         while True:
             if pipe.rest:
-                try:
+                with suppress(BlockingIOError):
                     pipe.rest = pipe.rest[pipe.socket.send(pipe.rest) :]
-                except BlockingIOError:
-                    pass
                 if pipe.rest:
-                    poll.modify(pipe.socket.fileno(), both)
+                    self._poll.modify(number, _BOTH)
                     return
-            if not sending or pipe.blocks_sent * size + size - pipe.acked > window or pipe.blocks_sent >= blocks_max:
-                poll.modify(pipe.socket.fileno(), read_only)
+            full = pipe.blocks_sent * size + size - pipe.acked > self._plan.window
+            if full or not self._sending or pipe.blocks_sent >= self._blocks_max:
+                self._poll.modify(number, select.EPOLLIN)
                 return
-            pipe.rest = memoryview(blocks.block(pipe.blocks_sent))
+            pipe.rest = memoryview(self._blocks.block(pipe.blocks_sent))
             pipe.blocks_sent += 1
             pipe.waiting.append((pipe.blocks_sent * size, time.perf_counter()))
 
-    while True:
-        events = poll.poll(0.2)
-        now = time.perf_counter()
-        if sending and now >= deadline:
-            sending, ended, acked_in_time = False, now, acked
-        for number, event in events:
-            pipe = pipes[number]
-            if event & select.EPOLLIN:
-                data = pipe.socket.recv(262_144)
+
+class Singles:
+    """One packet a segment: each connection sends at `rate`, or at once after its last ack."""
+
+    def __init__(self, plan: Plan, sockets: list[socket.socket]) -> None:
+        self._plan = plan
+        self._packets = [
+            encode_publish(plan.topic, at + 1, text) for at, text in enumerate(payloads(_SINGLES, timestamps=False))
+        ]
+        self._sends = [one.send for one in sockets]
+        self._receives = {one.fileno(): (index, one.recv) for index, one in enumerate(sockets)}
+        self._sent = [0] * len(sockets)
+        self._waiting: list[deque[float]] = [deque() for _ in sockets]
+        self._turn = 0
+        self._held_back = 0
+
+    def run(self) -> Result:
+        """Send until the time is over, then wait for what is outstanding."""
+        plan, clock = self._plan, time.perf_counter
+        poll = select.epoll()
+        for number in self._receives:
+            poll.register(number, select.EPOLLIN)
+        latencies: list[float] = []
+        acked = acked_in_time = 0
+        period = 1 / plan.rate / len(self._sends) if plan.rate else 0.0
+        cpu = time.process_time()
+        began = due = clock()
+        deadline = ended = began + plan.seconds
+        for index in range(0 if plan.rate else len(self._sends)):
+            self._send(index, clock())
+        sending = True
+        while sending or (any(self._waiting) and clock() < ended + _DRAIN_S):
+            if sending and clock() >= deadline:
+                sending, ended, acked_in_time = False, clock(), acked
+            while sending and plan.rate and due <= clock():
+                due += period
+                self._send_next()
+            for number, _ in poll.poll(max(0.0, min(0.1, due - clock())) if plan.rate and sending else 0.1):
+                index, receive = self._receives[number]
+                data = receive(4096)
                 if not data:
                     raise RuntimeError("the server closed a connection")
-                pipe.ack_bytes += len(data)
-                fresh = pipe.ack_bytes // 4 - pipe.acked
-                pipe.acked += fresh
-                acked += fresh
-                waiting = pipe.waiting
-                while waiting and waiting[0][0] <= pipe.acked:
-                    latencies.append(now - waiting.popleft()[1])
-            fill(pipe)
-        if acked >= target or not sending:
-            sent = sum(pipe.blocks_sent for pipe in pipes.values()) * size
-            if acked >= sent:
-                break
-        if now > deadline + _DRAIN_S:
-            break
-    if sending:
-        ended, acked_in_time = now, acked
-    return Result(
-        acked=acked,
-        sent_by_connection=[pipe.blocks_sent * size for pipe in pipes.values()],
-        acked_in_time=acked_in_time,
-        seconds=ended - began,
-        drained_s=now - ended,
-        cpu_s=time.process_time() - cpu,
-        **_percentiles(latencies),
-    )
+                now = clock()
+                waiting = self._waiting[index]
+                for _ in range(len(data) // _ACK_BYTES):
+                    latencies.append(now - waiting.popleft())
+                    acked += 1
+                if sending and not plan.rate:
+                    self._send(index, now)
+        p50_ms, p99_ms = _percentiles_ms(latencies)
+        return Result(
+            acked=acked,
+            sent_by_connection=self._sent,
+            acked_in_time=acked_in_time,
+            seconds=ended - began,
+            drained_s=clock() - ended,
+            p50_ms=p50_ms,
+            p99_ms=p99_ms,
+            cpu_s=time.process_time() - cpu,
+            held_back=self._held_back,
+        )
+
+    def _send(self, index: int, now: float) -> None:
+        self._waiting[index].append(now)
+        self._sends[index](self._packets[self._sent[index] % _SINGLES])
+        self._sent[index] += 1
+
+    def _send_next(self) -> None:
+        """The next connection's message, unless its window is full or its socket takes no more."""
+        index = self._turn % len(self._sends)
+        self._turn += 1
+        if len(self._waiting[index]) >= self._plan.window:
+            self._held_back += 1
+            return
+        try:
+            self._send(index, time.perf_counter())
+        except BlockingIOError:
+            self._waiting[index].pop()
+            self._held_back += 1
 
 
-def warm_up(plan: Plan, sockets: list[socket.socket]) -> None:
-    """One message on each connection, acknowledged."""
-    packet = encode_publish(plan.topics[0], 65_535, payloads(1, timestamps=False)[0])
-    for start in range(0, len(sockets), _CONNECT_BATCH):
-        batch = sockets[start : start + _CONNECT_BATCH]
-        for one in batch:
-            one.sendall(packet)
-        for one in batch:
-            one.setblocking(True)
-            one.recv(4, socket.MSG_WAITALL)
-            one.setblocking(False)
-
-
-def singles(plan: Plan, sockets: list[socket.socket]) -> Result:
-    """One packet a segment: each connection sends at `rate`, or at once after the last ack, within its window."""
-    topics = [plan.topics[index % len(plan.topics)] for index in range(len(sockets))]
-    texts = payloads(1024, timestamps=False)
-    packets = {topic: [encode_publish(topic, at + 1, text) for at, text in enumerate(texts)] for topic in set(topics)}
-    poll = select.epoll()
-    count = len(sockets)
-    index_of = {one.fileno(): index for index, one in enumerate(sockets)}
-    of = [packets[topic] for topic in topics]
-    sends = [one.send for one in sockets]
-    receives = [one.recv for one in sockets]
-    sent, acked = [0] * count, [0] * count
-    waiting: list[deque[float]] = [deque() for _ in sockets]
-    for number in index_of:
-        poll.register(number, select.EPOLLIN)
-    latencies: list[float] = []
-    total_acked = total_sent = held_back = acked_in_time = 0
-    clock = time.perf_counter
-    cpu = time.process_time()
-    began = clock()
-    deadline = ended = began + plan.seconds
-    period = 1 / plan.rate / count if plan.rate else 0.0
-    due, turn = began, 0
-    if not plan.rate:
-        for index in range(count):
-            waiting[index].append(clock())
-            sends[index](of[index][0])
-            sent[index] = 1
-        total_sent = count
-    sending = True
-    while True:
-        now = clock()
-        if sending and now >= deadline:
-            sending, ended, acked_in_time = False, now, total_acked
-        if not sending and (total_acked >= total_sent or now > deadline + _DRAIN_S):
-            break
-        if plan.rate and sending:
-            while due <= now:
-                index = turn % count
-                turn += 1
-                due += period
-                if len(waiting[index]) >= plan.window:
-                    held_back += 1
-                    continue
-                try:
-                    sends[index](of[index][sent[index] & 1023])
-                except BlockingIOError:
-                    held_back += 1
-                    continue
-                waiting[index].append(clock())
-                sent[index] += 1
-                total_sent += 1
-        for number, _ in poll.poll(max(0.0, min(0.1, due - clock())) if plan.rate and sending else 0.1):
-            index = index_of[number]
-            data = receives[index](4096)
-            if not data:
-                raise RuntimeError("the server closed a connection")
-            now = clock()
-            queue = waiting[index]
-            for _ in range(len(data) >> 2):
-                latencies.append(now - queue.popleft())
-                acked[index] += 1
-                total_acked += 1
-            if sending and not plan.rate:
-                queue.append(now)
-                sends[index](of[index][sent[index] & 1023])
-                sent[index] += 1
-                total_sent += 1
-    return Result(
-        acked=total_acked,
-        sent_by_connection=sent,
-        acked_in_time=acked_in_time,
-        seconds=ended - began,
-        drained_s=clock() - ended,
-        cpu_s=time.process_time() - cpu,
-        held_back=held_back,
-        **_percentiles(latencies),
-    )
-
-
-def _percentiles(latencies: list[float]) -> dict[str, float]:
+def _percentiles_ms(latencies: list[float]) -> tuple[float, float]:
+    """The median and the 99th percentile, in ms."""
     if not latencies:
-        return {"p50_ms": 0.0, "p99_ms": 0.0}
+        return 0.0, 0.0
     p50, p99 = np.percentile(np.array(latencies) * 1000, (50, 99)).tolist()
-    return {"p50_ms": p50, "p99_ms": p99}
+    return p50, p99
 
 
 def _say(value: Any) -> None:
@@ -346,8 +355,8 @@ def main() -> None:
         warm_up(plan, sockets)
     _say({"ready": True})
     sys.stdin.buffer.readline()
-    one_by_one = plan.window == 1 or plan.rate
-    _say((singles if one_by_one else flood)(plan, sockets))
+    generator = Singles(plan, sockets) if plan.window == 1 or plan.rate else Flood(plan, sockets)
+    _say(generator.run())
     for one in sockets:
         one.close()
 

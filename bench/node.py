@@ -45,7 +45,8 @@ def thing_model(properties: dict[str, Any]) -> bytes:
 class Node:
     """A node that benchmarks start and stop.
 
-    `devices` are things with a token each, `things` others; `properties` make the model of all, None leaves them untyped.
+    `devices` are things with a token each, `things` others; `properties` make the model of all, None leaves them
+    untyped.
     """
 
     def __init__(
@@ -181,7 +182,7 @@ class Node:
         }
 
     def _ask(self, method: str, url: str, body: bytes | None = None) -> Any:
-        connection = http.client.HTTPConnection(*self.addresses["http"], timeout=120)
+        connection = http.client.HTTPConnection(self.addresses["http"][0], self.addresses["http"][1], timeout=120)
         try:
             headers = {"Authorization": f"Bearer {self.operator}", "Content-Type": "application/json"}
             connection.request(method, url, body, headers)

@@ -1,5 +1,6 @@
 """Servers of others, started beside ours: each a context with `port`, `pids` and what it does less."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -24,9 +25,10 @@ def free_port() -> int:
         return port
 
 
-def find(program: str) -> str:
+def find(program: str, *folders: Path) -> str:
     """The path of a program, also where Debian keeps daemons; Absent when it is not installed."""
-    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin:/usr/bin")
+    places = [os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", *map(str, folders)]
+    found = shutil.which(program, path=os.pathsep.join(places))
     if found is None:
         raise Absent(f"{program} is not installed")
     return found
@@ -110,16 +112,12 @@ def nats() -> Iterator[Peer]:
 @contextmanager
 def amqtt() -> Iterator[Peer]:
     """amqtt, the broker in Python that PyPI has."""
-    try:
-        import amqtt as _  # noqa: F401 - only to know whether it is there
-    except ImportError:
-        raise Absent("amqtt is not installed") from None
+    program = find("amqtt", Path(sys.executable).parent)
     with folder() as place, ExitStack() as stack:
         port = free_port()
         (place / "amqtt.yaml").write_text(
             f"listeners:\n  default:\n    type: tcp\n    bind: 127.0.0.1:{port}\n"
             "plugins:\n  amqtt.plugins.authentication.AnonymousAuthPlugin:\n    allow_anonymous: true\n"
         )
-        command = [str(Path(sys.executable).parent / "amqtt"), "-c", str(place / "amqtt.yaml")]
-        pid = stack.enter_context(running(command, port, place))
+        pid = stack.enter_context(running([program, "-c", str(place / "amqtt.yaml")], port, place))
         yield Peer("amqtt", "no disk, no decoding, no history", port, {"amqtt": pid})

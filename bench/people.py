@@ -1,4 +1,7 @@
-"""What people really run: mosquitto, a subscriber in Python, and a database. `python -m bench.people` is the subscriber."""
+"""What people really run: mosquitto, a subscriber in Python, and a database.
+
+`python -m bench.people PORT STORE TARGET` is the subscriber.
+"""
 
 import http.client
 import json
@@ -9,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -134,10 +138,8 @@ def _measure(options: Options, store: str) -> Row:
 
 @contextmanager
 def _subscriber(port: int, store: str, target: str) -> Iterator[subprocess.Popen[bytes]]:
-    try:
-        import paho.mqtt.client as _  # noqa: F401 - only to know whether it is there
-    except ImportError:
-        raise Absent("paho-mqtt is not installed") from None
+    if find_spec("paho") is None:
+        raise Absent("paho-mqtt is not installed")
     command = [sys.executable, "-m", "bench.people", str(port), store, target]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
     try:

@@ -4,8 +4,6 @@ import http.client
 import sqlite3
 import time
 import urllib.parse
-from array import array
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +12,7 @@ import duckdb
 import msgspec
 import numpy as np
 
-from bench.peers import find, folder, free_port, running
+from bench.peers import find, free_port, running
 from bench.people import influxd
 from bench.points import METRICS, PERIOD_MS, START_MS, Chunk, Points
 from taihu.history.history import History
@@ -28,6 +26,7 @@ from taihu.twin.twin import Twin
 _MS = 1_000_000
 _HOUR_MS = 3_600_000
 _MINUTES_DEVICES = 100
+_FEW = 1_000_000
 
 
 class Store(Protocol):
@@ -197,16 +196,13 @@ class DuckTable:
         )
 
     def minutes(self) -> int:
-        return len(
-            self._ask(
-                f"SELECT device, time_ms // 60000, avg({METRICS[0]}) FROM p WHERE device < {_MINUTES_DEVICES} GROUP BY ALL"
-            )
-        )
+        where = f"device < {_MINUTES_DEVICES}"
+        return len(self._ask(f"SELECT device, time_ms // 60000, avg({METRICS[0]}) FROM p WHERE {where} GROUP BY ALL"))
 
     def groups(self) -> int:
         fields = ", ".join(f"avg({name})" for name in METRICS)
         rows = self._ask(f"SELECT device, count(*), {fields} FROM p GROUP BY device")
-        return sum(row[1] for row in rows) * len(METRICS)
+        return sum(int(row[1]) for row in rows) * len(METRICS)
 
     def _ask(self, statement: str) -> list[Any]:
         return self._database.execute(statement).fetchall()
@@ -263,7 +259,7 @@ class SqliteTable:
     def groups(self) -> int:
         fields = ", ".join(f"avg({name})" for name in METRICS)
         rows = self._database.execute(f"SELECT device, count(*), {fields} FROM p GROUP BY device").fetchall()
-        return sum(row[1] for row in rows) * len(METRICS)
+        return sum(int(row[1]) for row in rows) * len(METRICS)
 
 
 class _Server:
@@ -367,14 +363,13 @@ class InfluxStore(_Server):
         """What is acknowledged is in its write-ahead log."""
 
     def compact(self) -> None:
-        before, still = -1, 0
-        for _ in range(60):
-            time.sleep(1.0)
-            now = self.bytes()
-            still = still + 1 if now == before else 0
-            before = now
-            if still >= 4:
-                return
+        """Wait until its files have stood still for a while: it compacts when it likes."""
+        quiet_s = 5.0 if self._points.total > _FEW else 0.5
+        before, since = self.bytes(), time.perf_counter()
+        while time.perf_counter() - since < quiet_s:
+            time.sleep(quiet_s / 5)
+            if (now := self.bytes()) != before:
+                before, since = now, time.perf_counter()
 
     def bytes(self) -> int:
         return size_of(self._place / "data") + size_of(self._place / "wal")

@@ -41,19 +41,22 @@ class Peer:
         self._reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
         self.client.connect(CLOCK.monotonic())
         self.flush()
-        return await self.wait_for(Connack)
+        found: Connack = await self.wait_for(Connack)
+        return found
 
     async def subscribe(self, *filters: str, qos: int = 0) -> Suback:
         """Subscribe and return the answer."""
         self.client.subscribe([Subscription(name, qos) for name in filters])
         self.flush()
-        return await self.wait_for(Suback)
+        found: Suback = await self.wait_for(Suback)
+        return found
 
     async def unsubscribe(self, *filters: str) -> Unsuback:
         """Unsubscribe and return the answer."""
         self.client.unsubscribe(filters)
         self.flush()
-        return await self.wait_for(Unsuback)
+        found: Unsuback = await self.wait_for(Unsuback)
+        return found
 
     def publish(self, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> int:
         """Publish without waiting."""

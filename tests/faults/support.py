@@ -1,6 +1,7 @@
 """A real node in processes of its own, and senders that remember what was acknowledged to them."""
 
 import asyncio
+import datetime
 import http.client
 import os
 import re
@@ -8,19 +9,27 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from taihu.identity.principal import CredentialKind
-from taihu.kernel.clock import NS_PER_S, SystemClock
+from taihu.kernel.clock import NS_PER_S, SystemClock, to_datetime
 from taihu.kernel.config import load_site
 from taihu.kernel.errors import TaihuError
 from taihu.protocols.mqtt.client import Client, State
-from taihu.protocols.mqtt.packets import Puback
+from taihu.protocols.mqtt.packets import Puback, Pubcomp
 from taihu.runtime.run import Supervisor
 
 CLOCK = SystemClock()
@@ -28,6 +37,7 @@ LONG = bool(os.environ.get("TAIHU_LONG_FAULTS"))
 PROJECT = "plant"
 _START_S = 30.0
 _READ_BYTES = 262_144
+_PAGE = 300_000
 
 
 def free_port() -> int:
@@ -50,7 +60,7 @@ class LiveNode:
         self,
         folder: Path,
         names: list[str],
-        limits: dict[str, float] | None = None,
+        limits: Mapping[str, float] | None = None,
         *,
         node: str = "",
         project: str = "",
@@ -109,13 +119,14 @@ class LiveNode:
         return process is not None and process.poll() is None
 
     def kill(self, *names: str) -> None:
-        """`kill -9`; ends the worker too when ingest goes, since it leaves by itself then."""
+        """`kill -9`. When ingest goes the worker leaves by itself, unless it has only just come and waits for one."""
         for name in names:
             self.processes[name].kill()
         for name in names:
             self.processes[name].wait(20)
-        if "ingest" in names and self.processes["worker"].poll() is None:
-            self.processes["worker"].wait(20)
+        if "ingest" in names:
+            with suppress(subprocess.TimeoutExpired):
+                self.processes["worker"].wait(5)
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal."""
@@ -192,22 +203,30 @@ class LiveNode:
             _pause(0.05)
 
     def history(self, thing: str, name: str, start: int, end: int) -> list[dict[str, Any]]:
-        """Every reading of a range."""
-        answer = self.get(
-            f"/projects/{PROJECT}/history", thing=thing, property=name, start=start, end=end, limit=1_000_000
-        )
-        assert answer.status == 200, answer
-        return list(answer.body["readings"])
+        """Every reading of a range, page by page."""
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = self.get(
+                f"/projects/{PROJECT}/history", thing=thing, property=name, start=start, end=end, limit=_PAGE
+            )
+            assert answer.status == 200, answer
+            page: list[dict[str, Any]] = answer.body["readings"]
+            if len(page) < _PAGE:
+                return found + page
+            start = page[-1]["observed_at"]
+            found += [reading for reading in page if reading["observed_at"] < start]
 
 
 class Sender:
-    """A device that floods `{"ts": ..., "id": n}` at QoS 1 and remembers which were acknowledged.
+    """A device that floods `{"ts": ..., "id": n}` and remembers which were acknowledged.
 
-    What was not is sent again after each reconnect, as MQTT has it.
+    What was not is sent again after each reconnect, as MQTT has it. At QoS 2 the messages have no `ts`: only the
+    protocol keeps them from being stored twice.
     """
 
-    def __init__(self, node: LiveNode, thing: str, *, in_flight: int = 200, first: int = 0) -> None:
+    def __init__(self, node: LiveNode, thing: str, *, in_flight: int = 200, first: int = 0, qos: int = 1) -> None:
         self.thing = thing
+        self.qos = qos
         self.acked: set[int] = set()
         self.sent = first
         self.first = first
@@ -230,7 +249,7 @@ class Sender:
         """Just after the time of the last."""
         return (self.base_ms + self.sent) * 1_000_000
 
-    async def run(self, stop: asyncio.Event, messages_max: int = 1_000_000) -> None:
+    async def run(self, stop: asyncio.Event, messages_max: int = 6_000_000) -> None:
         """Flood until `stop`, then wait for the last acknowledgements."""
         while not (stop.is_set() or self.sent - self.first >= messages_max) or self._pending:
             try:
@@ -257,7 +276,7 @@ class Sender:
             if not data:
                 raise ConnectionResetError
             for packet in client.receive(data, CLOCK.monotonic()):
-                if isinstance(packet, Puback):
+                if isinstance(packet, Puback | Pubcomp):
                     assert packet.reason < 0x80, packet
                     self.acked.add(self._pending.pop(packet.packet_id))
             if client.state is State.CONNECTED:
@@ -271,22 +290,50 @@ class Sender:
 
     def _publish(self) -> None:
         payload = b'{"ts":%d,"id":%d}' % (self.base_ms + self.sent, self.sent)
-        self._pending[self._client.publish("v1/devices/me/telemetry", payload, qos=1)] = self.sent
+        if self.qos == 2:
+            payload = b'{"id":%d}' % self.sent
+        self._pending[self._client.publish("v1/devices/me/telemetry", payload, qos=self.qos)] = self.sent
         self.sent += 1
 
 
 def check_exactly_once(node: LiveNode, senders: list[Sender]) -> None:
     """Every acknowledged id is read back through the history API exactly once, at its own time (§4)."""
     for sender in senders:
-        readings = node.history(sender.thing, "id", sender.start_ns, sender.end_ns)
+        span = (sender.start_ns, sender.end_ns) if sender.qos == 1 else (sender.start_ns, CLOCK.now_ns() + NS_PER_S)
+        readings = node.history(sender.thing, "id", *span)
         counts = Counter(int(reading["value"]) for reading in readings)
         lost = sorted(sender.acked - counts.keys())
         twice = [number for number, count in counts.items() if count > 1]
         assert not lost, f"{sender.thing}: {len(lost)} of {len(sender.acked)} acked are lost: {lost[:5]}..{lost[-5:]}"
         assert not twice, f"{sender.thing}: {len(twice)} twice: {twice[:5]}"
         assert counts.keys() <= set(range(sender.first, sender.sent)), "readings nobody sent"
+        if sender.qos == 2:
+            assert all(each["quality"] == "stamped" for each in readings)
+            continue
         wrong = [each for each in readings if each["observed_at"] != (sender.base_ms + int(each["value"])) * 1_000_000]
         assert not wrong, f"{sender.thing}: {wrong[:3]}"
+
+
+def write_certificate(folder: Path) -> None:
+    """A certificate of 127.0.0.1 for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = to_datetime(CLOCK.now_ns())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
 
 
 def wait_until(condition: Any, what: str, timeout_s: float = 30.0) -> None:
@@ -299,9 +346,4 @@ def wait_until(condition: Any, what: str, timeout_s: float = 30.0) -> None:
 
 
 def _pause(seconds: float) -> None:
-    import time
-
     time.sleep(seconds)
-
-
-NS_PER_MS = NS_PER_S // 1000

@@ -1,4 +1,4 @@
-"""A torn or bit-flipped journal page is found, reported and cut at the last good record; the node starts and goes on."""
+"""A torn or bit-flipped journal page is found, reported and cut at the last good record; the node starts."""
 
 import asyncio
 import re
@@ -54,3 +54,24 @@ def spoil(folder: Path, damage: str) -> int:
         data[at : at + 200] = bytes(200)
     path.write_bytes(data)
     return at
+
+
+@pytest.mark.parametrize("name", ["twin.snapshot", "broker.snapshot"])
+def test_a_damaged_snapshot_is_told_and_the_node_starts(tmp_path: Path, name: str) -> None:
+    """The twin is replayed from the journal; sessions begin anew."""
+    node = LiveNode(tmp_path / "site", ["pump"])
+    node.start()
+    try:
+        assert node.ask("POST", f"/api/v1/{node.tokens['pump']}/telemetry", b'{"level": 7}').status == 200
+        node.stop()
+        path = node.site.data / name
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 8
+        path.write_bytes(data)
+        node.start()
+        assert len(node.log_lines("ingest", f"ERROR.*{name} is damaged")) == 1
+        values = node.get("/projects/plant/values").body["values"]
+        assert [(value["property"], value["value"]) for value in values] == [("level", 7)]
+        assert node.ask("POST", f"/api/v1/{node.tokens['pump']}/telemetry", b'{"level": 8}').status == 200
+    finally:
+        node.stop()

@@ -65,7 +65,7 @@ async def flood_over_a_full_disk(node: LiveNode, senders: list[Sender], filler: 
         assert (await asyncio.to_thread(node.status))["worker"] == "running"
         await asyncio.sleep(1)
         assert acked() == stalled_at, "acknowledged though nothing can be written"
-        filler.unlink()
+        await asyncio.to_thread(filler.unlink)
         while acked() < stalled_at + 5_000:
             await asyncio.sleep(0.02)
     finally:

@@ -1,23 +1,16 @@
 """Many connections: what an idle one costs, and all of a site coming back at once."""
 
 import asyncio
-import datetime
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from ipaddress import IPv4Address
 from pathlib import Path
 from socket import create_connection, socket
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from tests.faults.peers import Peer, run
-from tests.faults.support import CLOCK, LONG, LiveNode, free_port
+from tests.faults.support import CLOCK, LONG, LiveNode, free_port, write_certificate
 
-from taihu.kernel.clock import to_datetime
 from taihu.protocols.mqtt.codec import encode
 from taihu.protocols.mqtt.packets import Connack, Connect, Puback
 
@@ -27,30 +20,6 @@ DEVICES = 5_000 if LONG else 1_000
 BACK_S = 30.0
 BYTES_PLAIN_MAX = 4_096
 BYTES_TLS_MAX = 40_960
-
-
-def write_certificate(folder: Path) -> None:
-    """A certificate of 127.0.0.1 for itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = to_datetime(CLOCK.now_ns())
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +53,9 @@ def idle(node: LiveNode, count: int, name: str, tls: bool = False) -> Iterator[l
         yield clients
 
 
-@pytest.mark.parametrize(("tls", "count", "bytes_max"), [(False, IDLE, BYTES_PLAIN_MAX), (True, IDLE_TLS, BYTES_TLS_MAX)])
+@pytest.mark.parametrize(
+    ("tls", "count", "bytes_max"), [(False, IDLE, BYTES_PLAIN_MAX), (True, IDLE_TLS, BYTES_TLS_MAX)]
+)
 @pytest.mark.timeout(300)
 def test_an_idle_connection_costs_little(node: LiveNode, tls: bool, count: int, bytes_max: int) -> None:
     with idle(node, 50, "warm", tls):

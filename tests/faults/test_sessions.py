@@ -1,4 +1,4 @@
-"""MQTT sessions survive `kill -9`: subscriptions, queued QoS 1 and 2 messages, retained messages, half-done handshakes."""
+"""MQTT sessions survive `kill -9`: subscriptions, queued and retained messages, half-done handshakes."""
 
 import asyncio
 from pathlib import Path

@@ -5,6 +5,8 @@ import time
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from tests.interop.support import WAIT_S
+
 from taihu.protocols.mqtt.codec import Decoder, encode
 from taihu.protocols.mqtt.packets import (
     Connack,
@@ -23,7 +25,6 @@ from taihu.protocols.mqtt.packets import (
     Unsubscribe,
     Will,
 )
-from tests.interop.support import WAIT_S
 
 QUIET_S = 0.15
 T = TypeVar("T")

@@ -2,6 +2,7 @@
 
 import http.client
 import queue
+import socket
 import subprocess
 import sys
 import threading
@@ -222,7 +223,8 @@ class Site:
         answer = connection.getresponse()
         assert answer.status == 200
         assert answer.readline() == b": tail\n"
-        sock = connection.sock
+        wire = connection.sock
+        assert wire is not None
 
         def follow() -> None:
             try:
@@ -237,9 +239,7 @@ class Site:
         try:
             yield events
         finally:
-            import socket
-
-            (sock or answer.fp.raw._sock).shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+            wire.shutdown(socket.SHUT_RDWR)
             thread.join(WAIT_S)
             answer.close()
             connection.close()

@@ -6,12 +6,13 @@ denied, and keep alives of at most 60 s, which the suite looks for.
 
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-
-from taihu.protocols.mqtt.packets import Connect, Disconnect, Puback, Publish, Pubrec, Will
 from tests.interop.peer import Gone, Peer, payloads
 from tests.interop.support import Site
+
+from taihu.protocols.mqtt.packets import Connect, Disconnect, Puback, Publish, Pubrec, Will
 
 BOTH = pytest.mark.parametrize("version", [4, 5])
 A, AB, C, AC, SLASH = "t/TopicA", "t/TopicA/B", "t/Topic/C", "t/TopicA/C", "t//TopicA"
@@ -30,7 +31,7 @@ def port(site: Site) -> Iterator[int]:
             peer.publish(message.topic, b"", 1, retain=True)
 
 
-def kept(version: int) -> dict[str, int]:
+def kept(version: int) -> dict[str, Any]:
     """The properties of a CONNECT whose session is to stay."""
     return {"session_expiry_interval": LONG_S} if version == 5 else {}
 
@@ -193,7 +194,7 @@ def test_session_expiry(port: int) -> None:
 
 
 def test_properties_of_messages_are_passed_on(port: int) -> None:
-    given = {
+    given: dict[str, Any] = {
         "user_property": [("a", "2"), ("c", "3")],
         "payload_format_indicator": 1,
         "content_type": "My name",
@@ -283,7 +284,8 @@ def test_aliases_of_the_server(port: int) -> None:
         for qos in (0, 1, 2):
             one.publish(A, b"x", qos)
         assert [(m.topic, m.properties["topic_alias"]) for m in one.wait(3)] == [(A, 1), ("", 1), ("", 1)]
-    for given in ({}, {"topic_alias_maximum": 0}):
+    without: list[dict[str, Any]] = [{}, {"topic_alias_maximum": 0}]
+    for given in without:
         with Peer(port, "one", **given) as one:
             one.subscribe(A)
             for qos in (0, 1, 2):

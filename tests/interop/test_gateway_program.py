@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 import pytest
-
 from tests.interop.support import Site, wait_for
 
 PROGRAM = "from thingsboard_gateway.tb_gateway import main; main()"

@@ -6,7 +6,6 @@ from typing import Any
 import cbor2
 import msgspec
 import pytest
-
 from tests.interop.peer import Peer
 from tests.interop.support import WAIT_S, Site
 

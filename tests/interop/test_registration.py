@@ -4,10 +4,10 @@ import queue
 from typing import Any
 
 import msgspec
-
-from taihu.protocols.mqtt.packets import Publish
 from tests.interop.peer import Peer
 from tests.interop.support import WAIT_S, Site, wait_for
+
+from taihu.protocols.mqtt.packets import Publish
 
 TELEMETRY = "v1/devices/me/telemetry"
 REQUEST = "v1/devices/me/credentials/request/"

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-
 from tests.interop.peer import Peer
 from tests.interop.support import WAIT_S, Site, wait_for
 

@@ -1,13 +1,13 @@
 """One node in processes of its own, for all tests of its HTTP door."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.faults.support import LiveNode
 
 MODEL = """{
-  "@context": ["https://www.w3.org/2022/wot/td/v1.1", {"taihu": "urn:taihu:ns#"}], "@type": "tm:ThingModel", "title": "Meter",
+  "@context": ["https://www.w3.org/2022/wot/td/v1.1", {"taihu": "urn:taihu:ns#"}],
+  "@type": "tm:ThingModel", "title": "Meter",
   "properties": {
     "power_kw": {"type": "number", "unit": "kW", "minimum": -100, "maximum": 100},
     "energy_kwh": {"type": "number", "unit": "kW.h", "taihu:kind": "counter"},

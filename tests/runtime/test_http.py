@@ -60,18 +60,18 @@ def test_a_correction_takes_the_place_of_what_it_corrects(node: LiveNode) -> Non
     for value in (1, 2):
         assert post(node, {"ts": moment, "values": {"corrected": value}}, "pump").status == 200
     node.settle()
-    span = {"start": (moment - 1) * 1_000_000, "end": (moment + 1) * 1_000_000}
-    assert [each["value"] for each in node.history("pump", "corrected", **span)] == [2]
-    both = node.get(f"{BASE}/history", thing="pump", property="corrected", revisions="true", **span)
+    start, end = (moment - 1) * 1_000_000, (moment + 1) * 1_000_000
+    assert [each["value"] for each in node.history("pump", "corrected", start, end)] == [2]
+    both = node.get(f"{BASE}/history", thing="pump", property="corrected", revisions="true", start=start, end=end)
     assert sorted(each["value"] for each in both.body["readings"]) == [1, 2]
 
 
 @pytest.mark.parametrize("kind", ["application/senml+json", "application/senml+cbor"])
 def test_senml_in_its_own_units(node: LiveNode, kind: str) -> None:
     """§2: watts become the declared kilowatts, once, at the edge."""
-    pack = [{"bn": "urn:x:", "bu": "W", "n": "power_kw", "v": 1_500}]
-    data = msgspec.json.encode(pack) if kind.endswith("json") else cbor2.dumps([{-2: "urn:x:", -4: "W", 0: "power_kw", 2: 1_500}])  # fmt: skip
-    answer = post(node, data, "meter", kind=kind)
+    text = msgspec.json.encode([{"bn": "urn:x:", "bu": "W", "n": "power_kw", "v": 1_500}])
+    binary = cbor2.dumps([{-2: "urn:x:", -4: "W", 0: "power_kw", 2: 1_500}])
+    answer = post(node, text if kind.endswith("json") else binary, "meter", kind=kind)
     assert (answer.status, answer.body) == (200, {"accepted": 1, "refused": []})
     assert newest(node, "meter")["power_kw"]["value"] == 1.5
 
@@ -166,7 +166,8 @@ def test_a_thing_reads_nothing_but_its_own(node: LiveNode) -> None:
         "thing=pump&property=own&start=-nand", "thing=pump&property=own&start=-infw",
         "thing=pump&property=own&limit=0", "thing=pump&property=own&limit=99999999999999999999",
         "thing=pump&property=own&limit=-1", "thing=pump&property=own&limit=x",
-        "thing=pump&property=own&every=0s", "thing=pump&property=own&every=1y", "thing=pump&property=own&every=1ns&start=0",
+        "thing=pump&property=own&every=0s", "thing=pump&property=own&every=1y",
+        "thing=pump&property=own&every=1ns&start=0",
         "thing=pump&property=own&every=1h&tz=Mars/Base", "thing=pump&property=own&every=1h&tz=../../etc/passwd",
         "thing=pump&property=own&start=9223372036854775807", "thing=pump&property=own&start=2&end=1",
         "thing=pump&property=own&start=%00", "thing=%F0%9F%92%A9&property=own",
@@ -181,7 +182,9 @@ def test_bad_parameters_are_told_and_never_a_defect(node: LiveNode, query: str) 
 
 
 TEXT = st.text(max_size=12) | st.sampled_from(["-24h", "0", "-1", "own", "pump", "1m", "1d", "UTC", "desc", "true"])
-NAMES = st.sampled_from(["thing", "property", "start", "end", "at", "limit", "every", "tz", "order", "revisions", "after"])
+NAMES = st.sampled_from(
+    ["thing", "property", "start", "end", "at", "limit", "every", "tz", "order", "revisions", "after"]
+)
 PATHS = st.sampled_from(["things", "values", "history", "asof", "quarantine", "things/pump", "things/x/properties/y"])
 
 
@@ -202,7 +205,9 @@ def test_an_oversize_body_is_refused(node: LiveNode) -> None:
 
 
 @pytest.mark.parametrize("action", ["token-issue", "thing-create", "grant-add", "project-create", "nothing"])
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"project": "other", "thing": "pump", "from": "other"}', b'{"project": 1}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{", b'{"project": "other", "thing": "pump", "from": "other"}', b'{"project": 1}']
+)
 def test_administration_is_for_who_may(node: LiveNode, action: str, body: bytes) -> None:
     """§11"""
     for token in (node.operator, node.tokens["pump"], node.viewer):
@@ -281,3 +286,36 @@ def test_random_bytes_are_answered_or_closed(node: LiveNode) -> None:
             client.shutdown(socket.SHUT_WR)
     assert node.status()["worker"] == "running"
     assert not node.log_lines("ingest", "Traceback"), node.log("ingest")
+
+
+@pytest.mark.parametrize("limit", ["0" * 11 + "1" + "0" * 5_000, "0" * 11 + "1999999999"])
+def test_a_number_is_read_whole_or_refused(node: LiveNode, limit: str) -> None:
+    """§13, §6: no digits beyond those that were checked."""
+    for path in (f"{BASE}/things", f"{BASE}/history?thing=pump&property=own"):
+        answer = node.ask("GET", f"/api/v1{path}{'&' if '?' in path else '?'}limit={limit}")
+        assert answer.status in (400, 404), answer
+
+
+def test_what_is_wanted_of_a_thing_is_bounded_and_survives(node: LiveNode) -> None:
+    """§6: ever new wishes; §4: the last one stands."""
+    path = f"/api/v1{BASE}/things/fan/desired"
+    for _ in range(2):
+        answer = node.ask("PUT", path, msgspec.json.encode({"speed": "x" * 60_000}))
+        assert answer.status == 200, answer
+    refused = node.ask("PUT", path, msgspec.json.encode({"other": "x" * 60_000}))
+    assert (refused.status, "desired_bytes_per_thing_max" in refused.body["detail"]) == (429, True)
+    assert node.ask("PUT", path, b'{"speed": null}').body == {"desired": {}}
+
+
+def test_a_revoked_token_follows_nothing_any_more(node: LiveNode) -> None:
+    """§11"""
+    issued = node.ask("POST", "/api/v1/admin/token-issue", b'{"project": "plant", "kind": "viewer"}').body
+    connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=20)
+    connection.request("GET", f"/api/v1{BASE}/tail", headers={"Authorization": f"Bearer {issued['token']}"})
+    answer = connection.getresponse()
+    assert answer.readline() == b": tail\n"
+    revoke = msgspec.json.encode({"project": PROJECT, "id": issued["id"]})
+    assert node.ask("POST", "/api/v1/admin/token-revoke", revoke).status == 200
+    post(node, {"power_kw": 3}, "meter")
+    assert b"data" not in answer.read()
+    connection.close()

@@ -230,7 +230,9 @@ def test_new_definitions_take_the_place_of_remembered_ones() -> None:
 
 def test_rows_of_many_things_share_one_batch() -> None:
     bench = Bench(Things(pump=declared().things["pump"], fan=declared().things["pump"]))
-    readings = [(claim_of(name), b'{"ts": %d, "a": 1}' % (MS - place)) for place, name in enumerate(["pump", "fan"] * 3)]
+    readings = [
+        (claim_of(name), b'{"ts": %d, "a": 1}' % (MS - place)) for place, name in enumerate(["pump", "fan"] * 3)
+    ]
     batches = bench.take(*readings)
     assert len(batches) == 1
     assert sorted(cell.thing for cell in cells(batches)) == ["fan"] * 3 + ["pump"] * 3

@@ -79,7 +79,11 @@ def test_an_error_crosses_with_its_kind_and_remedy(tmp_path: Path, error: TaihuE
     async def body(here: Link, there: Link) -> None:
         with pytest.raises(RemoteFault) as caught:
             await here.call("fail", None, 10.0)
-        assert (caught.value.fault_kind, caught.value.message, caught.value.remedy) == (kind, error.message, error.remedy)
+        assert (caught.value.fault_kind, caught.value.message, caught.value.remedy) == (
+            kind,
+            error.message,
+            error.remedy,
+        )
 
     run(tmp_path, body, fail=fail)
 

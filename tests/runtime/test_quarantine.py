@@ -1,5 +1,6 @@
 """The quarantine is bounded per thing and in all, whoever fills it, and still counts everything (§6)."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,11 +22,11 @@ def test_it_is_bounded_and_keeps_the_newest(sources: list[tuple[str, str]]) -> N
         newest = quarantine.of_project(project, thing)
         assert newest[0].received_at == number
         assert len(newest) <= LIMITS.quarantine_entries_per_thing_max
-    kept = [each for project in "ab" for each in quarantine.of_project(project)]
-    assert len(kept) <= LIMITS.quarantine_entries_max
-    assert all(len(each.payload) <= LIMITS.quarantine_payload_bytes_max for each in kept)
-    assert sum(quarantine.totals.values()) == len(sources)
-    assert len(quarantine.counts) <= LIMITS.quarantine_entries_max
+    for project in "ab":
+        kept = quarantine.of_project(project)
+        assert len(kept) <= LIMITS.quarantine_entries_max
+        assert all(len(each.payload) <= LIMITS.quarantine_payload_bytes_max for each in kept)
+        assert quarantine.total(project) == sum(owner == project for owner, _ in sources)
 
 
 def test_a_project_sees_its_own() -> None:
@@ -42,3 +43,24 @@ def test_the_newest_comes_first() -> None:
     for number in range(5):
         quarantine.add(refused("a", "xy"[number % 2], number))
     assert [each.received_at for each in quarantine.of_project("a")] == [4, 3, 2, 1, 0]
+
+
+def test_one_project_does_not_crowd_out_another() -> None:
+    """§11: neither what is kept nor what is counted."""
+    quarantine = Quarantine(LIMITS)
+    quarantine.add(refused("quiet", "meter", 1))
+    for number in range(100):
+        quarantine.add(refused("loud", f"junk-{number}", number))
+    quarantine.add(refused("quiet", "meter", 2))
+    assert [each.received_at for each in quarantine.of_project("quiet")] == [2, 1]
+    assert (quarantine.count("quiet", "meter"), quarantine.total("quiet"), quarantine.total("loud")) == (2, 2, 100)
+
+
+def test_names_are_cut_as_payloads_are() -> None:
+    """§6: a name is what a sender wrote, of any length."""
+    quarantine = Quarantine(LIMITS)
+    for number in range(20):
+        entry = refused("a", f"{number}" + "x" * 1_000_000, number)
+        quarantine.add(msgspec.structs.replace(entry, property="y" * 1_000_000))
+    kept = quarantine.of_project("a")
+    assert all(len(each.thing) == len(each.property) == 128 for each in kept)

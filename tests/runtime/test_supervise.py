@@ -35,7 +35,10 @@ def test_a_taken_port_stops_the_start_with_its_setting(tmp_path: Path) -> None:
 def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
     async def body() -> None:
         mark = tmp_path / "lives"
-        script = f"import time; open({str(mark)!r}, 'a').write('x'); time.sleep(600) if open({str(mark)!r}).read() == 'xxx' else None"
+        script = (
+            f"import pathlib, time; mark = pathlib.Path({str(mark)!r}); mark.open('a').write('x')\n"
+            "if mark.read_text() == 'xxx': time.sleep(600)"
+        )
         child = Child("test", [sys.executable, "-c", script], SystemClock())
         await child.start()
         async with asyncio.timeout(30):
@@ -55,17 +58,20 @@ def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
 def test_the_supervisor_brings_back_what_was_killed(tmp_path: Path) -> None:
     """`kill -9` of ingest and worker under `taihu run`: both come back and serve."""
     node = LiveNode(tmp_path / "site", ["pump"])
+    device = f"/api/v1/{node.tokens['pump']}/telemetry"
 
     async def body() -> None:
         supervisor = Supervisor(node.site)
         await supervisor.start()
         try:
             for index in (0, 1):
-                assert (await asyncio.to_thread(node.ask, "POST", f"/api/v1/{node.tokens['pump']}/telemetry", b'{"a": 1}')).status == 200  # fmt: skip
+                assert (await asyncio.to_thread(node.ask, "POST", device, b'{"a": 1}')).status == 200
                 pid = supervisor.children[index].pid
                 assert pid is not None
                 os.kill(pid, 9)
                 async with asyncio.timeout(30):
+                    while supervisor.children[index].pid in (pid, None):
+                        await asyncio.sleep(0.01)
                     while not await asyncio.to_thread(_serves, node):
                         await asyncio.sleep(0.05)
                 assert supervisor.children[index].pid != pid
@@ -77,6 +83,6 @@ def test_the_supervisor_brings_back_what_was_killed(tmp_path: Path) -> None:
 
 def _serves(node: LiveNode) -> bool:
     try:
-        return node.status()["worker"] == "running"
+        return bool(node.status()["worker"] == "running")
     except OSError:
         return False

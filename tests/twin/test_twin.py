@@ -141,7 +141,7 @@ def test_a_damaged_snapshot_is_told_and_never_misread(applied: list[Batch], data
     except DamagedError as error:
         assert error.remedy
     else:
-        assert covered == len(applied) and len(whole) == at, "damage went unnoticed"
+        raise AssertionError(f"damage at byte {at} went unnoticed: {covered}")
 
 
 def test_two_times_and_the_quality() -> None:

@@ -70,6 +70,10 @@ class Lookups:
         """Whether `principal` may read a thing, or all of the project when `thing` is empty (§11)."""
         return rights.may_read(principal, project, thing, self._memory.grants)
 
+    def may_see(self, principal: Principal, project: str) -> bool:
+        """Whether `principal` may read anything of the project (§11)."""
+        return rights.may_see(principal, project, self._memory.grants)
+
     def may_write(self, principal: Principal, project: str, thing: str) -> bool:
         """Whether `principal` may send readings of a thing (§11)."""
         return rights.may_write(principal, project, thing)

@@ -23,6 +23,15 @@ def may_read(principal: Principal, project: str, thing: str, grants: Mapping[str
     return grant is not None and "read" in grant.rights and grant.covers(thing)
 
 
+def may_see(principal: Principal, project: str, grants: Mapping[str, Mapping[str, Grant]]) -> bool:
+    """Whether `principal` may read anything of `project`."""
+    if principal.kind is CredentialKind.THING:
+        return principal.project == project
+    grant = grants.get(principal.project, {}).get(project)
+    granted = principal.kind is not CredentialKind.JOIN and grant is not None and "read" in grant.rights
+    return granted or may_read(principal, project, "", grants)
+
+
 def may_write(principal: Principal, project: str, thing: str) -> bool:
     """Whether `principal` may send readings of `thing`: the thing itself, or an operator of its project."""
     if principal.project != project:

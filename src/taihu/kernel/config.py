@@ -4,6 +4,7 @@ An empty file is a valid site. `docs/configuration.md` has a heading for every s
 """
 
 import ipaddress
+import socket
 from collections.abc import Iterator
 from datetime import datetime
 from importlib.resources import files
@@ -219,12 +220,18 @@ def _check_listeners(site: Site) -> Iterator[Fault]:
     for section, host in hosts:
         if not host:
             yield Fault(f"$.{section}.host", "host is empty.", 'Write "127.0.0.1", or "0.0.0.0" for every interface.')
-        if mqtt.anonymous and not _is_loopback(host):
+        if mqtt.anonymous and not is_loopback(host):
             yield Fault(
                 "$.mqtt.anonymous",
                 f"anonymous gives operator rights to whoever connects, and [{section}] listens on {host}.",
                 f'Remove anonymous and give each device a token, or set [{section}] host = "127.0.0.1".',
             )
+    if not is_loopback(site.console.host):
+        yield Fault(
+            "$.console.host",
+            f"the console asks for no password, and {site.console.host} lets others in.",
+            'Write "127.0.0.1", and reach it from elsewhere through SSH or a proxy that asks who it is.',
+        )
     if mqtt.tls_port is not None and not (mqtt.certificate and mqtt.key):
         yield Fault("$.mqtt.tls_port", "TLS needs a certificate and its key.", "Set certificate and key (PEM files).")
     for name in ("certificate", "key"):
@@ -303,8 +310,14 @@ def _check_file(path: str, name: str, site: Site) -> Iterator[Fault]:
         yield Fault(path, f"There is no file {site.path(name)}.", "Paths are relative to the site folder.")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only programs of this machine reach what listens on `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def address_family(host: str) -> socket.AddressFamily:
+    """IPv6 for such an address, else IPv4."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -55,6 +55,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     payload_rows_max: int = 10_000
     future_tolerance_s: float = 300.0
     tail_queue_max: int = 1_000
+    tail_watchers_per_project_max: int = 20
+    desired_bytes_per_thing_max: int = 65_536
     http_body_bytes_max: int = 16_777_216
     http_bodies_bytes_max: int = 134_217_728
     http_head_bytes_max: int = 65_536

@@ -18,7 +18,7 @@ from taihu.protocols.mqtt.packets import Connect
 from taihu.protocols.mqtt.reasons import Reason
 from taihu.protocols.mqtt.topics import filter_covers
 from taihu.runtime.intake import Claim
-from taihu.runtime.thingsboard import PRIVATE, PROVISION_SPACE, ThingsBoardApi
+from taihu.runtime.thingsboard import DEVICE, GATEWAYS, PRIVATE, PROVISION_SPACE, ThingsBoardApi
 from taihu.things.mapping.matcher import Match, Matcher
 from taihu.things.mapping.rules import BaseName, Format, Mapping, builtin_mappings, load_mappings
 from taihu.things.mapping.thingsboard import PROVISION_REQUEST, PROVISION_RESPONSE, PROVISION_USER, parse_request_id
@@ -82,10 +82,6 @@ class Access:
             return Reason.BAD_USER_NAME_OR_PASSWORD
         if principal.kind is CredentialKind.ADMIN:
             return Reason.NOT_AUTHORIZED
-        if principal.kind is not CredentialKind.OPERATOR and connect.will and connect.will.topic.startswith(PRIVATE):
-            reason = f"its will may not go to {connect.will.topic[:200]}, which others subscribe to as well"
-            self.on_refused(principal.project, principal.thing or connect.client_id[:128], reason)
-            return Reason.TOPIC_NAME_INVALID
         if principal.kind is CredentialKind.JOIN:
             return self._join(connect, principal)
         if principal.thing:
@@ -109,12 +105,18 @@ class Access:
                 del self._joined[key]
 
     def may_publish(self, identity: Identity, topic: str, retain: bool) -> int:
-        """Its own topics for a thing, all but `$` for an operator, nothing for a viewer."""
+        """Its own topics for a thing, all but each thing's own and `$` for an operator, nothing for a viewer."""
         if identity.space == PROVISION_SPACE:
             return Reason.SUCCESS if topic == PROVISION_REQUEST else Reason.NOT_AUTHORIZED
         if topic.startswith("$") or identity.kind is CredentialKind.VIEWER:
             return Reason.NOT_AUTHORIZED
-        if identity.kind is CredentialKind.OPERATOR or self._may_write(identity, topic):
+        if identity.kind is CredentialKind.OPERATOR:
+            if not topic.startswith(DEVICE):
+                return Reason.SUCCESS
+            reason = f"an operator is no thing, and {topic[:200]} is each thing's own: send it with a thing's token"
+            self.on_refused(identity.space, "", reason)
+            return Reason.NOT_AUTHORIZED
+        if self._may_write(identity, topic):
             return Reason.SUCCESS
         self.on_refused(identity.space, identity.thing, f"may not publish on {topic[:200]}")
         return Reason.NOT_AUTHORIZED
@@ -140,7 +142,7 @@ class Access:
         match = self.matcher(identity.space).match(topic) if identity.space != PROVISION_SPACE else None
         if match is None:
             return None
-        if match.thing is None and not identity.thing and not topic.startswith(("v1/gateway/", "senml/")):
+        if match.thing is None and not identity.thing and not topic.startswith((GATEWAYS, "senml/")):
             return None
         return self.claim_of(identity.space, match, match.thing or identity.thing or None, self._creates(identity))
 
@@ -149,7 +151,7 @@ class Access:
         if not topic.startswith(PRIVATE):
             return None
         if not identity.thing and identity.space != PROVISION_SPACE:
-            return None
+            return () if topic.startswith(GATEWAYS) else None
         try:
             if topic.startswith(CREDENTIALS_REQUEST):
                 return [_credentials(identity, topic)]
@@ -202,9 +204,9 @@ class Access:
 
     def _own(self, identity: Identity, topic: str) -> bool:
         """Whether a topic or filter lies wholly among those of the client's own thing."""
-        if topic.startswith("v1/devices/me/"):
+        if topic.startswith(DEVICE):
             return True
-        if topic.startswith("v1/gateway/"):
+        if topic.startswith(GATEWAYS):
             return identity.gateway
         for root in ("taihu", "senml"):
             own = f"{root}/{identity.space}/{identity.thing}"

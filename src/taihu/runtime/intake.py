@@ -14,6 +14,7 @@ from msgspec import structs
 
 from taihu.kernel.clock import NS_PER_S, Clock
 from taihu.kernel.errors import RefusedError, TaihuError
+from taihu.kernel.ids import NAME_LENGTH_MAX
 from taihu.kernel.limits import Limits
 from taihu.kernel.units import convert
 from taihu.runtime.quarantine import Refused
@@ -261,6 +262,7 @@ class Intake:
         self._refuse_value(claim, thing, "", reason, payload, now)
 
     def _refuse_value(self, claim: Claim, thing: str, name: str, reason: str, payload: bytes, now: int) -> None:
+        thing, name = thing[:NAME_LENGTH_MAX], name[:NAME_LENGTH_MAX]  # as the sender wrote them
         claim.refuse(f"{thing}/{name}" if name else thing, reason)
         self._refuse(
             Refused(project=claim.project, thing=thing, property=name, reason=reason, payload=payload, received_at=now)

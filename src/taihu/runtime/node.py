@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from taihu.journal.checkpoints import Checkpoints
 from taihu.journal.segments import SegmentJournal
 from taihu.kernel.clock import Clock
 from taihu.kernel.config import Site
-from taihu.kernel.errors import RefusedError
+from taihu.kernel.errors import LimitError, RefusedError
 from taihu.kernel.files import OsFiles
 from taihu.kernel.ids import check_name, new_token
 from taihu.kernel.limits import Limits
@@ -51,6 +51,7 @@ log = logging.getLogger("taihu.node")
 _PLACES_MAX = 4_096
 _TELL_S = 0.03
 _encode_log = msgspec.msgpack.Encoder().encode
+_Wish = tuple[str, str, dict[str, Any], int, str]  # what `Twin.want` takes
 
 
 class Node:
@@ -83,7 +84,9 @@ class Node:
         self.access.on_connected = self.twin.connected
         self.access.on_own_token = self._end_joined
         self.broker = Broker(self.access, site.limits, new_token)
-        self._wishes: list[tuple[str, str, dict[str, Any], int, str]] = []
+        self.settle: Callable[[], None] = lambda: None
+        self._wishes: list[_Wish] = []
+        self._committing: list[_Wish] = []
         self.pipeline.add_extra(self._broker_log)
         self.pipeline.add_extra(self._take_wishes)
         self.pipeline.add_listener(self._durable)
@@ -110,27 +113,31 @@ class Node:
             self.access.own_token_used(principal.project, principal.thing)
         return Caller(principal.project, principal.kind, principal.thing)
 
-    def may_read(self, caller: Caller, project: str) -> bool:
-        """Whether the caller may read the project: its own, or through a grant (§11)."""
-        if self.directory.project(project) is None:
-            return False
-        principal = Principal(caller.project, CredentialKind(caller.kind), caller.thing)
-        return self.directory.may_read(principal, project, caller.thing)
+    def may_see(self, caller: Caller, project: str) -> bool:
+        """Whether the caller may read anything of the project (§11)."""
+        return self.directory.project(project) is not None and self.directory.may_see(_principal(caller), project)
+
+    def may_read(self, caller: Caller, project: str, thing: str = "") -> bool:
+        """Whether the caller may read the thing, or the whole project when none is named (§11)."""
+        known = self.directory.project(project) is not None
+        return known and self.directory.may_read(_principal(caller), project, thing)
 
     def projects(self, caller: Caller) -> list[dict[str, Any]]:
-        """The projects the caller may read."""
-        return [
-            {
-                "name": project.name,
-                "title": project.title,
-                "timezone": project.timezone,
-                "things": self.directory.thing_count(project.name),
-                "granted": project.name != caller.project,
-                "refused": self._quarantine.totals[project.name],
-            }
-            for project in self.directory.projects()
-            if self.may_read(caller, project.name)
-        ]
+        """The projects the caller may read something of, and how many of their things; refusals only of whole ones."""
+        found = []
+        for project in self.directory.projects():
+            name = project.name
+            if not self.may_see(caller, name):
+                continue
+            entry: dict[str, Any] = {"name": name, "title": project.title, "timezone": project.timezone}
+            entry["granted"] = name != caller.project
+            if self.may_read(caller, name):
+                entry |= {"things": self.directory.thing_count(name), "refused": self._quarantine.total(name)}
+            else:
+                things = self.directory.things(name, "", self.limits.things_per_project_max)
+                entry["things"] = sum(self.may_read(caller, name, thing.name) for thing in things)
+            found.append(entry)
+        return found
 
     def things(self, project: str, after: str, limit: int) -> list[ThingSummary]:
         """Things by name, from the first after `after`."""
@@ -154,7 +161,7 @@ class Node:
                     state=presence.state(now, min(periods, default=None)) if presence else "never",
                     connected=bool(presence and presence.connections),
                     heard_at=presence.heard_at if presence else 0,
-                    refused=self._quarantine.counts[project, thing.name],
+                    refused=self._quarantine.count(project, thing.name),
                 )
             )
         return found
@@ -207,21 +214,28 @@ class Node:
 
         Raises:
             RefusedError: no such thing, a read-only property, or a value its definition forbids.
+            LimitError: more is wanted of the thing than `desired_bytes_per_thing_max`.
         """
         definitions = self.directory.definitions(caller.project, thing)
         if definitions is None:
             raise RefusedError(f"There is no thing {thing!r} in this project.", "Register it first.")
         for name, value in values.items():
             check_wish(name, value, definitions.get(check_name(name)))
+        wanted = {name: wish.value for name, wish in self.desired(caller.project, thing).items()}
+        if len(msgspec.json.encode(wanted | values)) > self.limits.desired_bytes_per_thing_max:
+            raise LimitError(
+                f"All that is wanted of {thing} is more than {self.limits.desired_bytes_per_thing_max} bytes.",
+                "Take wishes back with null, or raise [limits] desired_bytes_per_thing_max.",
+            )
         wish = (caller.project, thing, values, self.clock.now_ns(), caller.thing or caller.kind)
         self._wishes.append(wish)
         request = _Request()
         self.pipeline.submit(request)
         await request.done.wait()
-        self.twin.want(*wish)
         self.broker.tell(caller.project, lambda who: who.thing == thing, ATTRIBUTES, format_attributes_update(values))
         update = format_gateway_attributes_update(thing, values)
         self.broker.tell(caller.project, lambda who: who.gateway, GATEWAY_ATTRIBUTES, update)
+        self.settle()
 
     def desired(self, project: str, thing: str) -> dict[str, Desired]:
         """What is wanted of a thing."""
@@ -232,7 +246,8 @@ class Node:
         return self.access.join(token, thing)
 
     def tail(self, project: str) -> AsyncIterator[dict[str, Any]]:
-        """Accepted and refused messages of a project as they come."""
+        """Accepted and refused messages of a project as they come. Raises TailFull."""
+        self._tail.check_room(project)
         return self._tail.watch(project)
 
     def quarantine(self, project: str, thing: str | None) -> list[Any]:
@@ -251,7 +266,7 @@ class Node:
             "points": self.pipeline.points,
             "groups": self.pipeline.groups,
             "stored": self.worker_stored,
-            "refused": sum(self._quarantine.totals.values()),
+            "refused": sum(self._quarantine.total(project.name) for project in self.directory.projects()),
             "journal_position": self.journal.durable,
             "history_position": self.worker_applied,
             "worker": "running" if self.link is not None else "away",
@@ -270,9 +285,8 @@ class Node:
 
     async def administer(self, caller: Caller, action: str, arguments: dict[str, Any]) -> Any:
         """Create projects, things, tokens and grants."""
-        principal = Principal(caller.project, CredentialKind(caller.kind), caller.thing)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, administer, self.directory, principal, action, arguments)
+        return await loop.run_in_executor(None, administer, self.directory, _principal(caller), action, arguments)
 
     def worker_progress(self, body: Mapping[str, int]) -> None:
         """The worker tells what it made durable (`position`) and what it took over (`applied`)."""
@@ -301,13 +315,16 @@ class Node:
         return [(KIND_BROKER, _encode_log(events))] if events else []
 
     def _take_wishes(self) -> list[tuple[int, bytes]]:
-        wishes, self._wishes = self._wishes, []
-        return [(KIND_TWIN, _encode_log(wish)) for wish in wishes]
+        self._committing, self._wishes = self._wishes, []
+        return [(KIND_TWIN, _encode_log(wish)) for wish in self._committing]
 
     def _durable(self, durable: int, batches: list[tuple[int, Batch]]) -> None:
         for position, batch in batches:
             self.twin.apply(position, batch)
             self._tail.accepted(batch)
+        for wish in self._committing:  # in the turn in which they became durable: no snapshot comes in between
+            self.twin.want(*wish)
+        self._committing = []
         if batches:
             self._points_at.append((durable, self.pipeline.points))
             if len(self._points_at) > _PLACES_MAX:
@@ -354,6 +371,10 @@ class Node:
             return bool(who.token) and (who.space, who.thing) == (project, thing)
 
         asyncio.get_running_loop().call_soon(self.broker.disconnect, joined)
+
+
+def _principal(caller: Caller) -> Principal:
+    return Principal(caller.project, CredentialKind(caller.kind), caller.thing)
 
 
 class _Request:

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -45,12 +46,16 @@ def keep_large_buffers_apart() -> None:
 
 
 def run_until_signal(body: Callable[[asyncio.Event], Awaitable[Any]]) -> None:
-    """Run `body` with an event that SIGINT and SIGTERM set, on uvloop where there is one."""
+    """Run `body` with an event that SIGINT, SIGTERM and SIGHUP set, on uvloop where there is one.
+
+    What it writes is for its owner alone, whatever mode the data folder was made with.
+    """
+    os.umask(0o077)
 
     async def run() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
         await body(stop)
 

@@ -1,9 +1,10 @@
-"""What was refused on the way in, with its reason: bounded per thing and in all, shown by the API and the tail."""
+"""What was refused on the way in, with its reason: bounded per thing and project, shown by the API and the tail."""
 
 from collections import Counter, OrderedDict, deque
 
 import msgspec
 
+from taihu.kernel.ids import NAME_LENGTH_MAX
 from taihu.kernel.limits import Limits
 
 
@@ -19,45 +20,64 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Quarantine:
-    """The latest refusals of each thing, and how many there were."""
+    """The latest refusals of each thing, and how many there were. Each project has its own room (§11)."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._entries: OrderedDict[tuple[str, str], deque[Refused]] = OrderedDict()
-        self._held = 0
-        self.counts: Counter[tuple[str, str]] = Counter()
-        self.totals: Counter[str] = Counter()
+        self._projects: dict[str, _Project] = {}
 
     def add(self, refused: Refused) -> None:
-        """Keep a refusal; the oldest of the thing that was quiet longest goes when there is no room."""
-        key = (refused.project, refused.thing)
-        if key in self.counts or len(self.counts) < self._limits.quarantine_entries_max:
-            self.counts[key] += 1
-        self.totals[refused.project] += 1
-        if len(refused.payload) > self._limits.quarantine_payload_bytes_max:
-            refused = msgspec.structs.replace(
-                refused, payload=refused.payload[: self._limits.quarantine_payload_bytes_max]
-            )
-        entries = self._entries.setdefault(key, deque())
-        self._entries.move_to_end(key)
-        entries.append(refused)
-        self._held += 1
-        if len(entries) > self._limits.quarantine_entries_per_thing_max:
-            entries.popleft()
-            self._held -= 1
-        while self._held > self._limits.quarantine_entries_max:
-            oldest = next(iter(self._entries))
-            self._entries[oldest].popleft()
-            self._held -= 1
-            if not self._entries[oldest]:
-                del self._entries[oldest]
+        """Keep a refusal; the oldest of the project's thing that was quiet longest goes when there is no room.
+
+        Names are as the sender wrote them, and cut to the length of a name.
+        """
+        cut = {name: getattr(refused, name)[:NAME_LENGTH_MAX] for name in ("thing", "property")}
+        cut["payload"] = refused.payload[: self._limits.quarantine_payload_bytes_max]
+        self._projects.setdefault(refused.project, _Project()).add(
+            msgspec.structs.replace(refused, **cut), self._limits
+        )
+
+    def total(self, project: str) -> int:
+        """How much of a project was refused since the start."""
+        return self._projects.get(project, _NOTHING).total
+
+    def count(self, project: str, thing: str) -> int:
+        """How much of a thing was refused; of further things than `quarantine_entries_max` it is not counted."""
+        return self._projects.get(project, _NOTHING).counts[thing]
 
     def of_project(self, project: str, thing: str | None = None) -> list[Refused]:
         """The refusals kept of a project, newest first; of one thing when it is named."""
-        found = [
-            refused
-            for (owner, name), entries in self._entries.items()
-            if owner == project and thing in (None, name)
-            for refused in entries
-        ]
+        entries = self._projects.get(project, _NOTHING).entries
+        found = [refused for name, of_thing in entries.items() if thing in (None, name) for refused in of_thing]
         return sorted(found, key=lambda refused: refused.received_at, reverse=True)
+
+
+class _Project:
+    """One project's part."""
+
+    def __init__(self) -> None:
+        self.entries: OrderedDict[str, deque[Refused]] = OrderedDict()
+        self.counts: Counter[str] = Counter()
+        self.total = 0
+        self._held = 0
+
+    def add(self, refused: Refused, limits: Limits) -> None:
+        self.total += 1
+        if refused.thing in self.counts or len(self.counts) < limits.quarantine_entries_max:
+            self.counts[refused.thing] += 1
+        of_thing = self.entries.setdefault(refused.thing, deque())
+        self.entries.move_to_end(refused.thing)
+        of_thing.append(refused)
+        self._held += 1
+        if len(of_thing) > limits.quarantine_entries_per_thing_max:
+            of_thing.popleft()
+            self._held -= 1
+        while self._held > limits.quarantine_entries_max:
+            oldest = next(iter(self.entries))
+            self.entries[oldest].popleft()
+            self._held -= 1
+            if not self.entries[oldest]:
+                del self.entries[oldest]
+
+
+_NOTHING = _Project()

@@ -1,6 +1,7 @@
 """`taihu run`: one site's processes under one supervisor."""
 
 import asyncio
+import errno
 import logging
 import socket
 from pathlib import Path
@@ -10,7 +11,7 @@ import msgspec
 
 from taihu.identity.directory import Directory
 from taihu.kernel.clock import Clock, ScaledClock, SystemClock
-from taihu.kernel.config import Site, load_site
+from taihu.kernel.config import Site, address_family, load_site
 from taihu.kernel.errors import RefusedError, TransientError
 from taihu.kernel.files import OsFiles
 from taihu.runtime.apply import apply_site
@@ -109,20 +110,32 @@ def check_ports(site: Site) -> None:
         ("http.port", site.http.host, site.http.port),
     ]
     for name, host, port in wanted:
-        if port and not port_free(host, port):
+        error = _listen_error(host, port) if port else None
+        if error is None:
+            continue
+        if error.errno == errno.EADDRINUSE:
             raise PortTaken(
                 f"Port {port} ({name}) is taken by {port_holder(port)}.",
                 f"Stop it, or set another {name} in site.toml.",
             )
+        section = name.partition(".")[0]
+        raise RefusedError(
+            f"Nothing can listen on {host}, port {port} ({name}): {error.strerror}.",
+            f"Correct [{section}] host or {name} in site.toml; ports below 1024 need a privilege.",
+        )
 
 
 def port_free(host: str, port: int) -> bool:
     """Whether a door could listen there now."""
+    return _listen_error(host, port) is None
+
+
+def _listen_error(host: str, port: int) -> OSError | None:
     try:
-        with socket.create_server((host, port)):
-            return True
-    except OSError:
-        return False
+        with socket.create_server((host, port), family=address_family(host)):
+            return None
+    except OSError as error:
+        return error
 
 
 def main(folder: Path) -> None:

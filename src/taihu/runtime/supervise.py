@@ -1,10 +1,12 @@
 """Keeps a node's processes running: starts them in order, restarts what dies, stops all in order."""
 
 import asyncio
+import ctypes
 import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from taihu.kernel.clock import Clock
@@ -15,6 +17,8 @@ _BACKOFF_S_MIN = 0.2
 _BACKOFF_S_MAX = 10.0
 _HEALTHY_S = 10.0
 _STOP_S = 15.0
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded here: a forked child had better load nothing
 
 
 class Child:
@@ -57,7 +61,9 @@ class Child:
 
     async def _spawn(self) -> None:
         # A group of its own: Ctrl-C reaches the supervisor alone, which stops the children in their order.
-        self._process = await asyncio.create_subprocess_exec(*self._arguments, start_new_session=True)
+        self._process = await asyncio.create_subprocess_exec(
+            *self._arguments, start_new_session=True, preexec_fn=_end_with_parent(os.getpid())
+        )
 
     async def _watch(self) -> None:
         pause = _BACKOFF_S_MIN
@@ -69,10 +75,34 @@ class Child:
             if self._clock.monotonic() - started > _HEALTHY_S:
                 pause = _BACKOFF_S_MIN
             log.error("%s ended with status %d and is started again in %.1f s", self.name, status, pause)
+            pause = await self._start_again(pause)
+
+    async def _start_again(self, pause: float) -> float:
+        """Start it after a pause, as often as it takes; returns the next pause."""
+        while True:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _BACKOFF_S_MAX)
             self.restarts += 1
-            await self._spawn()
+            try:
+                await self._spawn()
+            except OSError as error:  # no memory, no process or descriptor left
+                log.error("%s cannot be started (%s); it is tried again in %.1f s", self.name, error, pause)
+            else:
+                return pause
+
+
+def _end_with_parent(parent: int) -> Callable[[], None] | None:
+    """What a child does first on Linux: ask for SIGTERM when its parent dies, as by `kill -9`, and not live on alone."""
+    libc = _libc
+    if libc is None:
+        return None
+
+    def begin() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return begin
 
 
 def python_module(module: str, *arguments: str | Path) -> list[str]:

@@ -6,11 +6,20 @@ from typing import Any
 
 import msgspec
 
+from taihu.kernel.errors import LimitError
 from taihu.kernel.limits import Limits
 from taihu.runtime.quarantine import Refused
 from taihu.things.batch import Batch
 
 _SHOWN_ROWS = 3
+_SHOWN_PROPERTIES = 32
+_SHOWN_CHARACTERS = 200
+
+
+class TailFull(LimitError):
+    """Too many watch one project: end another tail first."""
+
+    code = "tail-full"
 
 
 class Tail:
@@ -18,6 +27,7 @@ class Tail:
 
     def __init__(self, limits: Limits) -> None:
         self._queue_max = limits.tail_queue_max
+        self._watchers_max = limits.tail_watchers_per_project_max
         self._watchers: dict[str, list[asyncio.Queue[dict[str, Any]]]] = {}
         self._missed: dict[int, int] = {}
 
@@ -27,7 +37,8 @@ class Tail:
             return
         columns = [column.values() for column in batch.columns]
         rows = range(max(0, len(batch) - _SHOWN_ROWS), len(batch))
-        last = [dict(zip(batch.properties, [column[row] for column in columns], strict=True)) for row in rows]
+        names = batch.properties[:_SHOWN_PROPERTIES]
+        last = [{name: _shown(column[row]) for name, column in zip(names, columns, strict=False)} for row in rows]
         self._tell(
             batch.project,
             {
@@ -49,8 +60,17 @@ class Tail:
         event["at"] = event.pop("received_at")
         self._tell(refused.project, {"event": "refused"} | event)
 
+    def check_room(self, project: str) -> None:
+        """Raise TailFull when as many watch the project as may."""
+        if self._full(project):
+            raise TailFull(
+                f"{self._watchers_max} follow {project} already.", "Try later, or raise tail_watchers_per_project_max."
+            )
+
     async def watch(self, project: str) -> AsyncIterator[dict[str, Any]]:
-        """The events of a project from now on."""
+        """The events of a project from now on; none when too many watch it: `check_room` says so before."""
+        if self._full(project):
+            return
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(self._queue_max)
         self._watchers.setdefault(project, []).append(queue)
         try:
@@ -66,9 +86,20 @@ class Tail:
             if not self._watchers[project]:
                 del self._watchers[project]
 
+    def _full(self, project: str) -> bool:
+        return len(self._watchers.get(project, ())) >= self._watchers_max
+
     def _tell(self, project: str, event: dict[str, Any]) -> None:
         for queue in self._watchers[project]:
             try:
                 queue.put_nowait(event)
             except asyncio.QueueFull:
                 self._missed[id(queue)] = self._missed.get(id(queue), 0) + 1
+
+
+def _shown(value: Any) -> Any:
+    """A value as it is shown: whole when it is short, else the beginning of its text."""
+    if isinstance(value, list | dict):
+        text = msgspec.json.encode(value)
+        return value if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS].decode("utf-8", "replace")
+    return value[:_SHOWN_CHARACTERS] if isinstance(value, str) else value

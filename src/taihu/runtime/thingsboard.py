@@ -17,7 +17,8 @@ Answers = Sequence[tuple[str, bytes]]
 Join = Callable[[str, str], Joined]
 """Registers a thing with a join token: (token, name). Raises JoinRefused."""
 
-PRIVATE = ("v1/devices/me/", "v1/gateway/", "/provision/")
+DEVICE, GATEWAYS = "v1/devices/me/", "v1/gateway/"
+PRIVATE = (DEVICE, GATEWAYS, "/provision/")
 PROVISION_SPACE = "$provision"
 
 

@@ -9,6 +9,8 @@ from taihu.kernel.clock import NS_PER_S
 _LATE_PERIODS = 2.0
 _SILENT_PERIODS = 5.0
 _LEARN_WEIGHT = 0.2
+_LEARNT_S_MIN = 10.0  # two messages in a row say nothing of how often a thing means to report
+_SET_BACK_NS = 60 * NS_PER_S  # the clock was set back: what is heard from now on counts
 
 
 class State(StrEnum):
@@ -31,6 +33,8 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
         """Note that something arrived at `at`; the usual gap is learnt as a moving average."""
         gap = at - self.heard_at
         if gap <= 0:
+            if gap < -_SET_BACK_NS:
+                self.heard_at = at
             return
         if self.heard_at:
             self.period_s += (gap / NS_PER_S - self.period_s) * (_LEARN_WEIGHT if self.period_s else 1.0)
@@ -40,7 +44,7 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
         """Late after 2 periods without a word, silent after 5; the declared period counts before the learnt one."""
         if not self.heard_at:
             return State.NEVER
-        period = declared_s or self.period_s
+        period = declared_s or (self.period_s and max(self.period_s, _LEARNT_S_MIN))
         age = (now_ns - self.heard_at) / NS_PER_S
         if not period or age <= _LATE_PERIODS * period:
             return State.ONLINE

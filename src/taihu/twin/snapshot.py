@@ -22,12 +22,12 @@ _decoder = msgspec.msgpack.Decoder(list[_Entry])
 
 
 def write_slices(twin: Twin, position: int) -> Iterator[bytes]:
-    """The snapshot's bytes, piece by piece: a header with `position`, then slices of things, each with a checksum."""
-    yield _MAGIC + position.to_bytes(8, "little")
+    """The snapshot's bytes, slice by slice, each with a checksum: `position`, then things, then an empty one."""
+    yield _MAGIC + _slice(position.to_bytes(8, "little"))
     entries = twin.entries()
     while part := list(islice(entries, _SLICE)):
-        body = msgspec.msgpack.encode(part)
-        yield len(body).to_bytes(4, "little") + zlib.crc32(body).to_bytes(4, "little") + body
+        yield _slice(msgspec.msgpack.encode(part))
+    yield _slice(b"")
 
 
 def load(twin: Twin, files: Files, path: Path) -> int:
@@ -42,15 +42,28 @@ def load(twin: Twin, files: Files, path: Path) -> int:
         return 0
     if not data.startswith(_MAGIC):
         raise DamagedError(f"{path.name} is not a twin snapshot.", "Delete it; the twin is rebuilt from the journal.")
-    position = int.from_bytes(data[len(_MAGIC) : len(_MAGIC) + 8], "little")
-    at = len(_MAGIC) + 8
-    while at < len(data):
-        size = int.from_bytes(data[at : at + 4], "little")
-        body = data[at + 8 : at + 8 + size]
-        if len(body) != size or zlib.crc32(body).to_bytes(4, "little") != data[at + 4 : at + 8]:
-            raise DamagedError(f"{path.name} is damaged at byte {at}.", "Delete it; the journal is replayed instead.")
+    slices = _slices(data, path)
+    position = int.from_bytes(next(slices), "little")
+    for body in slices:
         for project, thing, entry in _decoder.decode(body):
             twin.restore(project, thing, entry)
-        at += 8 + size
     twin.position = position
     return position
+
+
+def _slice(body: bytes) -> bytes:
+    return len(body).to_bytes(4, "little") + zlib.crc32(body).to_bytes(4, "little") + body
+
+
+def _slices(data: bytes, path: Path) -> Iterator[bytes]:
+    """The bodies up to the empty one."""
+    at = len(_MAGIC)
+    while True:
+        size = int.from_bytes(data[at : at + 4], "little")
+        body = data[at + 8 : at + 8 + size]
+        if data[at : at + 8 + size] != _slice(body):
+            raise DamagedError(f"{path.name} is damaged at byte {at}.", "Delete it; the journal is replayed instead.")
+        at += 8 + size
+        if not body:
+            return
+        yield body

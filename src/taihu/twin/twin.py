@@ -14,6 +14,10 @@ from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT, ROW_BITS, Batch
 from taihu.things.ports import Reading
 from taihu.twin.presence import Presence
 
+_ROWS_MAX = 32
+_ROWS_BEHIND_MAX = 4_096
+_STAMPED = bytes([FLAG_STAMPED])
+
 
 class NewestRow(msgspec.Struct, array_like=True, gc=False):
     """The newest row of one shape of one thing."""
@@ -34,27 +38,70 @@ class Desired(msgspec.Struct, array_like=True, gc=False):
 
 
 class ThingTwin(msgspec.Struct, array_like=True):
-    """What is known now of one thing, and what is wanted of it."""
+    """What is known now of one thing, and what is wanted of it.
+
+    A thing that sends its properties in ever new combinations has ever new shapes: beyond `rows_max` of them each
+    property keeps its newest row alone.
+    """
 
     rows: dict[tuple[str, ...], NewestRow]
     presence: Presence
     desired: dict[str, Desired] = {}
+    rows_max: int = _ROWS_MAX
+
+    def fold(self) -> None:
+        """Keep one row a property, and have room for some shapes more."""
+        newest: dict[tuple[str, ...], NewestRow] = {}
+        for names, row in self.rows.items():
+            for name, value in zip(names, row.values, strict=True):
+                kept = newest.get((name,))
+                if kept is None or (kept.observed_at, kept.seq) < (row.observed_at, row.seq):
+                    newest[name,] = msgspec.structs.replace(row, values=(value,))
+        self.rows = newest
+        self.rows_max = len(newest) + _ROWS_MAX
 
 
 class Twin:
-    """The twins of all things of all projects; fed with durable batches, in order."""
+    """The twins of all things of all projects; fed with durable batches, in order.
+
+    Batches wait until somebody asks, or some thousand rows have come: of things that send many times meanwhile only
+    the newest row is then looked at.
+    """
 
     def __init__(self) -> None:
         self._projects: dict[str, dict[str, ThingTwin]] = {}
+        self._behind: list[tuple[int, Batch]] = []
+        self._rows_behind = 0
         self.position = 0
 
     def apply(self, position: int, batch: Batch) -> None:
         """Take over a batch; applying one twice, or an old one again, changes nothing (§5)."""
+        self._behind.append((position, batch))
+        self._rows_behind += len(batch)
+        self.position = max(self.position, position)
+        if self._rows_behind >= _ROWS_BEHIND_MAX:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Take over what waits, newest first: what the receiver stamped is newer than all it stamped before (§1)."""
+        behind, self._behind = self._behind, []
+        self._rows_behind = 0
+        seen: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+        for position, batch in reversed(behind):
+            stamped = batch.flags and not batch.flags.strip(_STAMPED)
+            known = seen.setdefault((batch.project, batch.properties), set()) if stamped else set()
+            self._take_over(position, batch, known)
+
+    def _take_over(self, position: int, batch: Batch, seen: set[str]) -> None:
+        """Put in a batch's newest rows, but for things in `seen`, to which the others are added."""
         things = self._projects.setdefault(batch.project, {})
         observed = array("q", batch.observed)
         columns = [column.values() for column in batch.columns]
         properties, received_at, flags = batch.properties, batch.received_at, batch.flags
         for name, row in _newest_rows(batch, observed):
+            if name in seen:
+                continue
+            seen.add(name)
             twin = things.get(name)
             if twin is None:
                 twin = things[name] = ThingTwin({}, Presence())
@@ -63,12 +110,13 @@ class Twin:
             if kept is None or at > kept.observed_at or (at == kept.observed_at and seq > kept.seq):
                 values = tuple([column[row] for column in columns])
                 twin.rows[properties] = NewestRow(at, received_at, seq, flags[row] if flags else 0, values)
+                if len(twin.rows) > twin.rows_max:
+                    twin.fold()
             twin.presence.heard(received_at)
-        self.position = max(self.position, position)
 
     def newest(self, project: str, thing: str) -> dict[str, Reading]:
         """The newest reading of each property of a thing; empty when nothing was heard."""
-        twin = self._projects.get(project, {}).get(thing)
+        twin = self._of(project, thing)
         if twin is None:
             return {}
         found: dict[str, Reading] = {}
@@ -81,7 +129,7 @@ class Twin:
 
     def value(self, project: str, thing: str, name: str) -> Reading | None:
         """The newest reading of one property, or None."""
-        twin = self._projects.get(project, {}).get(thing)
+        twin = self._of(project, thing)
         if twin is None:
             return None
         best: Reading | None = None
@@ -91,24 +139,25 @@ class Twin:
         return best
 
     def want(self, project: str, thing: str, values: Mapping[str, Any], at: int, by: str) -> None:
-        """Note desired values; None takes a wish back. An older wish than the one kept changes nothing."""
+        """Note desired values, in the order of their records; None takes a wish back."""
         things = self._projects.setdefault(project, {})
         twin = things.get(thing)
         if twin is None:
             twin = things[thing] = ThingTwin({}, Presence())
         for name, value in values.items():
-            kept = twin.desired.get(name)
-            if kept is None or kept.at <= at:
+            if value is None:
+                twin.desired.pop(name, None)
+            else:
                 twin.desired[name] = Desired(value, at, by)
 
     def desired(self, project: str, thing: str) -> dict[str, Desired]:
         """What is wanted of a thing, by property."""
-        twin = self._projects.get(project, {}).get(thing)
-        return {name: wish for name, wish in twin.desired.items() if wish.value is not None} if twin else {}
+        twin = self._of(project, thing)
+        return dict(twin.desired) if twin else {}
 
     def presence(self, project: str, thing: str) -> Presence | None:
         """When the thing was heard and how often it reports; None when it never was."""
-        twin = self._projects.get(project, {}).get(thing)
+        twin = self._of(project, thing)
         return twin.presence if twin else None
 
     def connected(self, project: str, thing: str, change: int) -> None:
@@ -120,17 +169,25 @@ class Twin:
 
     def names(self, project: str) -> Iterable[str]:
         """The things of a project that were ever heard."""
+        self._catch_up()
         return self._projects.get(project, {}).keys()
 
     def forget(self, project: str, thing: str) -> None:
         """Drop a thing's twin."""
+        self._catch_up()
         self._projects.get(project, {}).pop(thing, None)
 
     def entries(self) -> Iterator[tuple[str, str, ThingTwin]]:
         """Every (project, thing, twin), stable while others are updated: for snapshots."""
+        self._catch_up()
         for project in list(self._projects):
             for name, twin in list(self._projects[project].items()):
                 yield project, name, twin
+
+    def _of(self, project: str, thing: str) -> ThingTwin | None:
+        if self._behind:
+            self._catch_up()
+        return self._projects.get(project, {}).get(thing)
 
     def restore(self, project: str, thing: str, twin: ThingTwin) -> None:
         """Put back one entry of a snapshot."""

@@ -54,8 +54,12 @@ class Node(Protocol):
         """Who a bearer token speaks for."""
         ...
 
-    def may_read(self, caller: Caller, project: str) -> bool:
-        """Whether the caller may read the project: its own, or through a grant (§11)."""
+    def may_see(self, caller: Caller, project: str) -> bool:
+        """Whether the caller may read anything of the project (§11)."""
+        ...
+
+    def may_read(self, caller: Caller, project: str, thing: str = "") -> bool:
+        """Whether the caller may read the thing, or the whole project when none is named (§11)."""
         ...
 
     def projects(self, caller: Caller) -> list[dict[str, Any]]:
@@ -103,7 +107,7 @@ class Node(Protocol):
         ...
 
     def tail(self, project: str) -> AsyncIterator[dict[str, Any]]:
-        """Accepted and refused messages of a project as they come."""
+        """Accepted and refused messages of a project as they come; LimitError when too many follow it."""
         ...
 
     def quarantine(self, project: str, thing: str | None) -> list[Any]:

@@ -11,6 +11,7 @@ from taihu.doors.http.answers import Problem, bad_request, not_found, unauthoriz
 from taihu.doors.http.ports import Caller, Node
 from taihu.kernel.clock import NS_PER_S, parse_iso
 
+_DIGITS_MAX = 12
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -20,23 +21,34 @@ def node_of(request: Request) -> Node:
     return node
 
 
+def token_of(request: Request) -> str:
+    """The bearer token that came with a request; empty when none did."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 def caller_of(request: Request) -> Caller:
     """Who asks; 401 without a valid token."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    caller = node_of(request).caller(token.strip()) if scheme.lower() == "bearer" else None
+    caller = node_of(request).caller(token_of(request))
     if caller is None:
         raise unauthorized()
     return caller
 
 
 def readable_project(request: Request) -> tuple[Caller, str]:
-    """The project of the path, if the caller may read it; 404 otherwise, so that names are not probed (§11)."""
+    """The project of the path, if the caller may read anything of it; 404 otherwise: names are not probed (§11)."""
     caller = caller_of(request)
     project = request.path_params["project"]
-    if not node_of(request).may_read(caller, project):
+    if not node_of(request).may_see(caller, project):
         raise not_found(f"project {project!r}")
-    if caller.thing and caller.project != project:
-        raise not_found(f"project {project!r}")
+    return caller, project
+
+
+def readable_thing(request: Request, name: str) -> tuple[Caller, str]:
+    """The project of the path, if the caller may read the thing `name` of it; 404 otherwise (§11)."""
+    caller, project = readable_project(request)
+    if not node_of(request).may_read(caller, project, name):
+        raise not_found(f"thing {name!r}")
     return caller, project
 
 
@@ -70,7 +82,7 @@ def whole(request: Request, name: str, default: int, highest: int) -> int:
     text = request.query_params.get(name)
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:12]) <= highest:
+    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS_MAX or not 1 <= int(text) <= highest:
         raise bad_request(f"{name}={text[:40]!r} is not a number from 1 to {highest}.")
     return int(text)
 

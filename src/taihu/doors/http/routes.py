@@ -19,7 +19,9 @@ from taihu.doors.http.requests import (
     object_of,
     own_project,
     readable_project,
+    readable_thing,
     required,
+    token_of,
     whole,
 )
 from taihu.kernel.clock import NS_PER_S
@@ -58,19 +60,21 @@ async def things(request: Request) -> Response:
     limit = whole(request, "limit", 100, _THINGS_PAGE_MAX)
     if caller.thing:
         raise Problem(403, "refused", "A thing's token may not list things.", "Use an operator's or viewer's token.")
-    found = node_of(request).things(project, request.query_params.get("after", ""), limit)
-    body: dict[str, Any] = {"things": found}
-    if len(found) == limit:
-        body["next"] = found[-1].name
+    node = node_of(request)
+    page = node.things(project, request.query_params.get("after", ""), limit)
+    whole_project = node.may_read(caller, project)
+    body: dict[str, Any] = {
+        "things": [found for found in page if whole_project or node.may_read(caller, project, found.name)]
+    }
+    if len(page) == limit:
+        body["next"] = page[-1].name
     return answer(body)
 
 
 async def thing(request: Request) -> Response:
     """A thing's Thing Description."""
-    caller, project = readable_project(request)
     name = request.path_params["thing"]
-    if caller.thing not in ("", name):
-        raise not_found(f"thing {name!r}")
+    _, project = readable_thing(request, name)
     base = f"{request.url.scheme}://{request.url.netloc}/api/v1/projects/{project}/things"
     description = node_of(request).description(project, name, base)
     if description is None:
@@ -91,17 +95,18 @@ async def values(request: Request) -> Response:
     """The newest values: of one property, one thing, named things, or all of a project."""
     caller, project = readable_project(request)
     node = node_of(request)
-    names = [name for name in request.query_params.getlist("thing") if name]
-    if not names:
-        names = [summary.name for summary in node.things(project, "", _VALUES_MAX)]
+    given = [name for name in request.query_params.getlist("thing") if name]
+    names = given or [summary.name for summary in node.things(project, "", _VALUES_MAX)]
+    whole_project = node.may_read(caller, project)
     only = request.query_params.get("property")
     now = node.clock.now_ns()
     found: list[dict[str, Any]] = []
     for name in names:
-        if caller.thing and caller.thing != name:
+        readable = whole_project or node.may_read(caller, project, name)
+        if not readable and not given:
             continue
         definitions = node.definitions(project, name)
-        if definitions is None:
+        if definitions is None or not readable:
             raise not_found(f"thing {name!r}")
         for reading in node.newest(project, name).values():
             if only and reading.property != only:
@@ -127,11 +132,12 @@ async def values(request: Request) -> Response:
 
 async def history(request: Request) -> Response:
     """Readings of a property, or windows of it when `every` is given."""
-    caller, project = readable_project(request)
     node = node_of(request)
+    readable_project(request)
     name, prop = required(request, "thing"), required(request, "property")
+    _, project = readable_thing(request, name)
     definitions = node.definitions(project, name)
-    if definitions is None or prop not in definitions or caller.thing not in ("", name):
+    if definitions is None or prop not in definitions:
         raise not_found(f"property {name}/{prop}")
     end = moment(request, "end", node.clock.now_ns())
     start = moment(request, "start", end - _DAY_NS)
@@ -155,11 +161,12 @@ async def history(request: Request) -> Response:
 
 async def asof(request: Request) -> Response:
     """The value that held at a time."""
-    caller, project = readable_project(request)
     node = node_of(request)
+    readable_project(request)
     name, prop = required(request, "thing"), required(request, "property")
+    _, project = readable_thing(request, name)
     definitions = node.definitions(project, name)
-    if definitions is None or prop not in definitions or caller.thing not in ("", name):
+    if definitions is None or prop not in definitions:
         raise not_found(f"property {name}/{prop}")
     at = moment(request, "at", node.clock.now_ns())
     arguments = {"project": project, "thing": name, "property": prop, "at": at}
@@ -168,10 +175,8 @@ async def asof(request: Request) -> Response:
 
 async def property_value(request: Request) -> Response:
     """The newest value of one property, as its Thing Description's form says."""
-    caller, project = readable_project(request)
     name, prop = request.path_params["thing"], request.path_params["property"]
-    if caller.thing not in ("", name):
-        raise not_found(f"thing {name!r}")
+    _, project = readable_thing(request, name)
     reading = node_of(request).newest(project, name).get(prop)
     if reading is None:
         raise not_found(f"value of {name}/{prop}")
@@ -182,31 +187,28 @@ async def desired(request: Request) -> Response:
     """What is wanted of a thing: read it, or change it with a JSON object of values (null takes a wish back)."""
     node = node_of(request)
     name = request.path_params["thing"]
-    caller, project = own_project(request) if request.method == "PUT" else readable_project(request)
-    if node.definitions(project, name) is None or caller.thing not in ("", name):
+    caller, project = readable_thing(request, name)
+    if node.definitions(project, name) is None:
         raise not_found(f"thing {name!r}")
     if request.method == "PUT":
-        if caller.kind == "viewer":
-            raise unauthorized()
+        _writer(request)
         await node.want(caller, name, await object_of(request))
     return answer({"desired": node.desired(project, name)})
 
 
 async def join(request: Request) -> Response:
     """A device registers itself with a join token and gets a token of its own, this once."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token_of(request)
     body = await object_of(request)
-    if scheme.lower() != "bearer" or not isinstance(body.get("thing"), str):
+    if not token or not isinstance(body.get("thing"), str):
         raise bad_request('Send a join token and {"thing": "its-name"}.')
-    joined = await run_in_threadpool(node_of(request).join, token.strip(), body["thing"])
+    joined = await run_in_threadpool(node_of(request).join, token, body["thing"])
     return answer({"project": joined.project, "thing": joined.thing.name, "token": joined.token}, 201)
 
 
 async def readings(request: Request) -> Response:
     """Take over a batch of readings; 200 comes after the sync (§4)."""
-    caller, _ = own_project(request)
-    if caller.kind == "viewer":
-        raise unauthorized()
+    caller = _writer(request)
     return await _ingest(request, caller, request.query_params.get("thing", caller.thing))
 
 
@@ -224,10 +226,14 @@ async def tail(request: Request) -> Response:
     if caller.thing:
         raise Problem(403, "refused", "A thing's token may not follow others.", "Use an operator's or viewer's token.")
     node = node_of(request)
+    token = token_of(request)
+    following = node.tail(project)
 
     async def events() -> AsyncIterator[bytes]:
         yield b": tail\n\n"
-        async for event in node.tail(project):
+        async for event in following:
+            if node.caller(token) != caller:
+                return  # revoked or expired meanwhile
             yield b"data: " + _encode(event) + b"\n\n"
 
     return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
@@ -245,6 +251,16 @@ async def administer(request: Request) -> Response:
     caller = caller_of(request)
     arguments = await object_of(request)
     return answer(await node_of(request).administer(caller, request.path_params["action"], arguments))
+
+
+def _writer(request: Request) -> Caller:
+    """The caller, if it may change the project of the path."""
+    caller, project = own_project(request)
+    if caller.kind == "viewer":
+        raise unauthorized()
+    if caller.project != project:
+        raise Problem(403, "refused", f"The node's owner writes nothing in {project!r}.", "Use one of its tokens.")
+    return caller
 
 
 async def _ingest(request: Request, caller: Caller, thing: str) -> Response:

@@ -11,6 +11,7 @@ from taihu.doors.http.answers import on_error
 from taihu.doors.http.connection import bounded
 from taihu.doors.http.ports import Node
 from taihu.doors.http.routes import ROUTES
+from taihu.kernel.config import address_family
 from taihu.kernel.errors import TaihuError
 
 
@@ -26,7 +27,7 @@ class HttpDoor:
 
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
         """Open a listener; port 0 takes a free one. Returns the address. OSError when the port is taken."""
-        listener = socket.create_server((host, port), backlog=1024)
+        listener = socket.create_server((host, port), family=address_family(host), backlog=1024)
         config = uvicorn.Config(
             self._app,
             http=bounded(self._limits),

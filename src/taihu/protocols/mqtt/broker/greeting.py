@@ -34,7 +34,7 @@ def on_connect(connection: Connection, packet: Connect) -> None:
     if found is not None and packet.clean_start:
         end(core, found)
         found = None
-    expiry_s = _expiry_s(core, packet)
+    expiry_s = 0 if identity.space.startswith("$") else _expiry_s(core, packet)  # a space of no project keeps nothing
     session = found or core.store.open_session(identity.space, identity.key, client_id, expiry_s)
     connection.session = session
     attach(core, session, connection, expiry_s)

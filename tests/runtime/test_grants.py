@@ -1,0 +1,83 @@
+"""§11 through the HTTP door: a grant opens the things it names, and nothing beside them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.faults.support import PROJECT, LiveNode
+
+BASE = f"/projects/{PROJECT}"
+MORE = """
+[[project]]
+name = "district"
+[[project]]
+name = "whole"
+[[grant]]
+from = "plant"
+to = "district"
+things = ["meter*"]
+[[grant]]
+from = "plant"
+to = "whole"
+"""
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveNode]:
+    """`plant` grants its meters to `district` and all it has to `whole`."""
+    node = LiveNode(tmp_path_factory.mktemp("grants") / "site", ["fan", "meter-1", "meter-2"], more=MORE)
+    node.start()
+    for thing in node.tokens:
+        assert node.ask("POST", f"/api/v1/{node.tokens[thing]}/telemetry", b'{"power": 1}').status == 200
+    node.settle()
+    yield node
+    node.stop()
+
+
+def test_a_grant_for_some_things_opens_those(live: LiveNode) -> None:
+    def names(path: str, key: str) -> list[str]:
+        answer = live.get(f"{BASE}/{path}", live.strangers["district"])
+        assert answer.status == 200, answer
+        return [entry["name" if key == "things" else "thing"] for entry in answer.body[key]]
+
+    assert names("things", "things") == names("values", "values") == ["meter-1", "meter-2"]
+    assert names("values?thing=meter-2", "values") == ["meter-2"]
+    page = live.get(f"{BASE}/things", live.strangers["district"], limit=1)
+    assert (page.body["things"], page.body["next"]) == ([], "fan")
+    (seen,) = (each for each in _projects(live, "district") if each["granted"])
+    assert seen == {"name": PROJECT, "title": "", "timezone": "UTC", "granted": True, "things": 2}
+    token = live.strangers["district"]
+    for path in ("things/{}", "things/{}/properties/power", "things/{}/desired", "values?thing={}"):
+        assert live.get(f"{BASE}/{path.format('meter-1')}", token).status == 200, path
+        assert live.get(f"{BASE}/{path.format('fan')}", token).status == 404, path
+    for path in ("history", "asof"):
+        assert live.get(f"{BASE}/{path}", token, thing="meter-1", property="power").status == 200
+        assert live.get(f"{BASE}/{path}", token, thing="fan", property="power").status == 404
+
+
+@pytest.mark.parametrize("reader", ["district", "whole"])
+def test_a_grant_opens_nothing_to_write_and_no_other_view(live: LiveNode, reader: str) -> None:
+    token = live.strangers[reader]
+    for path in ("tail", "quarantine"):
+        assert live.get(f"{BASE}/{path}", token).status == 403, path
+    wish = live.ask("PUT", f"/api/v1{BASE}/things/meter-1/desired", b'{"power": 2}', token)
+    readings = live.ask("POST", f"/api/v1{BASE}/readings?thing=meter-1", b'{"power": 2}', token)
+    assert (wish.status, readings.status) == (403, 403)
+
+
+def test_a_grant_for_all_opens_all(live: LiveNode) -> None:
+    found = live.get(f"{BASE}/things", live.strangers["whole"]).body["things"]
+    assert [each["name"] for each in found] == ["fan", "meter-1", "meter-2"]
+    assert {each["name"]: each["things"] for each in _projects(live, "whole")} == {PROJECT: 3, "whole": 0}
+
+
+def test_the_owner_of_the_node_writes_nothing(live: LiveNode) -> None:
+    owner = (Path(live.site.data) / "admin.token").read_text()
+    assert live.ask("POST", f"/api/v1{BASE}/readings?thing=fan", b'{"power": 9}', owner).status == 403
+    assert live.ask("PUT", f"/api/v1{BASE}/things/fan/desired", b'{"power": 9}', owner).status == 403
+
+
+def _projects(live: LiveNode, reader: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = live.get("/projects", live.strangers[reader]).body["projects"]
+    return found
