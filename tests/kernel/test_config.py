@@ -109,6 +109,7 @@ TWO = '[[project]]\nname = "a"\n[[project]]\nname = "b"\n'
         ("[mqtt]\ntls_port = 8883", 2, "TLS needs a certificate", "certificate and key"),
         ("[mqtt]\nport = 8080", 1, "Port 8080 is that of mqtt.port too", "its own port"),
         ("[http]\nhost = ''", 2, "host is empty", "127.0.0.1"),
+        ("[console]\nhost = '0.0.0.0'", 2, "the console asks for no password", "SSH"),
         (TWO + "[mqtt]\nanonymous = 'c'", 6, "'c' is not defined", "Define it"),
         ("a = 1\n[mqtt\n", 2, "Not TOML", "Quote text"),
         ('a = "', 1, "Not TOML", "Quote text"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,9 @@ async def _measure(supervisor: Supervisor, seconds: float) -> dict[str, Any]:
         addresses = await supervisor.start()
         ask = Ask(addresses["http"][0], addresses["http"][1], operator)
         host, port = addresses["mqtt"]
-        command = python_module("taihu.sim.flood", host, str(port), str(seconds), *tokens)
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        output, _ = await process.communicate()
+        command = python_module("taihu.sim.flood", host, str(port), str(seconds))
+        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+        output, _ = await process.communicate("\n".join(tokens).encode())
         flood = msgspec.json.decode(output, type=Flood)
         began = supervisor.machine.monotonic()
         status = await _stored(ask, flood.messages * VALUES)

@@ -92,7 +92,7 @@ class Child:
 
 
 def _end_with_parent(parent: int) -> Callable[[], None] | None:
-    """What a child does first on Linux: ask for SIGTERM when its parent dies, as by `kill -9`, and not live on alone."""
+    """What a child does first, on Linux: ask for SIGTERM when its parent dies, as by `kill -9`."""
     libc = _libc
     if libc is None:
         return None

@@ -1,6 +1,7 @@
 """A flood of readings from one process: pre-encoded QoS 1 PUBLISHes over real connections, counting acknowledgements.
 
-`python -m taihu.sim.flood HOST PORT SECONDS TOKEN...` prints one JSON line; each token is one connection.
+`python -m taihu.sim.flood HOST PORT SECONDS` reads tokens from stdin, one a line and connection, where no other user
+sees them as he would among the arguments; it prints one JSON line.
 """
 
 import asyncio
@@ -101,6 +102,6 @@ def _chunk(first_id: int) -> bytes:
 
 
 if __name__ == "__main__":
-    host, port, seconds, *tokens = sys.argv[1:]
-    outcome = asyncio.run(flood(host, int(port), float(seconds), tokens))
+    host, port, seconds = sys.argv[1:]
+    outcome = asyncio.run(flood(host, int(port), float(seconds), sys.stdin.read().split()))
     sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")

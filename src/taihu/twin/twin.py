@@ -16,7 +16,7 @@ from taihu.twin.presence import Presence
 
 _ROWS_MAX = 32
 _ROWS_BEHIND_MAX = 4_096
-_STAMPED = bytes([FLAG_STAMPED])
+_NEVER = -(2**63)
 
 
 class NewestRow(msgspec.Struct, array_like=True, gc=False):
@@ -83,36 +83,37 @@ class Twin:
             self._catch_up()
 
     def _catch_up(self) -> None:
-        """Take over what waits, newest first: what the receiver stamped is newer than all it stamped before (§1)."""
+        """Take over what waits, the last to arrive first: most of what came before is older, and looked at no further."""
         behind, self._behind = self._behind, []
         self._rows_behind = 0
-        seen: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+        for _, batch in behind:
+            things = self._projects.setdefault(batch.project, {})
+            for name in batch.things:
+                if name not in things:
+                    things[name] = ThingTwin({}, Presence())
+                things[name].presence.heard(batch.received_at)
+        newest: dict[tuple[str, tuple[str, ...]], dict[str, int]] = {}
         for position, batch in reversed(behind):
-            stamped = batch.flags and not batch.flags.strip(_STAMPED)
-            known = seen.setdefault((batch.project, batch.properties), set()) if stamped else set()
-            self._take_over(position, batch, known)
+            self._take_over(position, batch, newest.setdefault((batch.project, batch.properties), {}))
 
-    def _take_over(self, position: int, batch: Batch, seen: set[str]) -> None:
-        """Put in a batch's newest rows, but for things in `seen`, to which the others are added."""
-        things = self._projects.setdefault(batch.project, {})
+    def _take_over(self, position: int, batch: Batch, newest: dict[str, int]) -> None:
+        """Put in a batch's newest rows; `newest` has the latest time of each thing whose later rows are in already."""
+        things = self._projects[batch.project]
         observed = array("q", batch.observed)
         columns = [column.values() for column in batch.columns]
         properties, received_at, flags = batch.properties, batch.received_at, batch.flags
         for name, row in _newest_rows(batch, observed):
-            if name in seen:
+            at = observed[row]
+            if at <= newest.get(name, _NEVER):
                 continue
-            seen.add(name)
-            twin = things.get(name)
-            if twin is None:
-                twin = things[name] = ThingTwin({}, Presence())
-            at, seq = observed[row], position << ROW_BITS | row
+            newest[name] = at
+            twin, seq = things[name], position << ROW_BITS | row
             kept = twin.rows.get(properties)
             if kept is None or at > kept.observed_at or (at == kept.observed_at and seq > kept.seq):
                 values = tuple([column[row] for column in columns])
                 twin.rows[properties] = NewestRow(at, received_at, seq, flags[row] if flags else 0, values)
                 if len(twin.rows) > twin.rows_max:
                     twin.fold()
-            twin.presence.heard(received_at)
 
     def newest(self, project: str, thing: str) -> dict[str, Reading]:
         """The newest reading of each property of a thing; empty when nothing was heard."""
