@@ -40,4 +40,4 @@ smoke: $(VENV)/.dev
 	$(BIN)/python -m bench.all --smoke
 
 clean:
-	rm -rf $(VENV) var build dist
+	rm -rf $(VENV) build dist

@@ -28,10 +28,10 @@ _READY_S = 60.0
 _STOP_S = 30.0
 
 
-def gauge(unit: str, resolution: float = 0.01) -> dict[str, Any]:
+def gauge(unit: str, max_age_s: float = 600) -> dict[str, Any]:
     """A numeric property of a Thing Model."""
-    kind = {"taihu:kind": "gauge", "taihu:maxAge": 600}
-    return {"type": "number", "unit": unit, "multipleOf": resolution, "readOnly": True, "observable": True} | kind
+    kind = {"taihu:kind": "gauge", "taihu:maxAge": max_age_s}
+    return {"type": "number", "unit": unit, "multipleOf": 0.01, "readOnly": True, "observable": True} | kind
 
 
 def thing_model(properties: dict[str, Any]) -> bytes:

@@ -46,7 +46,7 @@ def read(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
         load = column(archive, name, "Equipment Electric Power [kWh]")
         peak_kw = float(entry["pv"]["attributes"]["nominal_power"])
         solar = column(archive, name, "Solar Generation [W/kW]") * peak_kw / 1000
-        rows = {
+        rows: dict[str, np.ndarray] = {
             "house": np.full(len(load), house, np.int8),
             "hour": np.arange(len(load), dtype=np.int16),
             "load_kwh": load,

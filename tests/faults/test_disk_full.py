@@ -49,6 +49,33 @@ def test_a_full_disk_slows_the_senders_and_recovers(disk: Path, tmp_path: Path) 
         node.stop()
 
 
+def test_a_node_on_a_full_disk_stops_when_told(disk: Path, tmp_path: Path) -> None:
+    """What was acknowledged is there at the next start; the rest was never acknowledged."""
+    node = LiveNode(tmp_path / "site", ["pump"], LIMITS, node=f'data = "{disk}/data"')
+    sender = Sender(node, "pump")
+    node.start()
+    try:
+        asyncio.run(flood_and_stop(node, sender, disk / "filler"))
+        node.start()
+        node.settle()
+        check_exactly_once(node, [sender])
+    finally:
+        node.stop()
+
+
+async def flood_and_stop(node: LiveNode, sender: Sender, filler: Path) -> None:
+    task = asyncio.create_task(sender.run(asyncio.Event()))
+    while len(sender.acked) < 1_000:
+        await asyncio.sleep(0.02)
+    await asyncio.to_thread(fill, filler)
+    while not node.log_lines("ingest", "journal cannot be written"):
+        await asyncio.sleep(0.05)
+    await asyncio.to_thread(node.stop)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.to_thread(filler.unlink)
+
+
 async def flood_over_a_full_disk(node: LiveNode, senders: list[Sender], filler: Path) -> None:
     def acked() -> int:
         return sum(len(sender.acked) for sender in senders)
@@ -62,7 +89,7 @@ async def flood_over_a_full_disk(node: LiveNode, senders: list[Sender], filler: 
         while not node.log_lines("ingest", "journal cannot be written"):
             await asyncio.sleep(0.05)
         stalled_at = acked()
-        assert (await asyncio.to_thread(node.status))["worker"] == "running"
+        assert (await asyncio.to_thread(node.status))["mqtt"]["connected"] == len(senders)
         await asyncio.sleep(1)
         assert acked() == stalled_at, "acknowledged though nothing can be written"
         await asyncio.to_thread(filler.unlink)

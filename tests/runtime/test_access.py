@@ -170,7 +170,7 @@ def _is_filter(name: str) -> bool:
 
 def _may_hear(actor: Actor, topic: str) -> bool:
     """A thing hears what is free and what is its own."""
-    if actor.kind is not CredentialKind.THING or actor.thing == "gate" or topic.startswith("free/"):
+    if actor.kind is not CredentialKind.THING or actor.thing == "gate" or (topic + "/").startswith("free/"):
         return True
     return f"/{actor.thing}" in topic
 

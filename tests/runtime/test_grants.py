@@ -1,11 +1,18 @@
 """§11 through the HTTP door: a grant opens the things it names, and nothing beside them."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.faults.support import PROJECT, LiveNode
+from tests.faults.support import CLOCK, PROJECT, LiveNode
+
+from taihu.doors.http.ports import Caller
+from taihu.identity.principal import CredentialKind
+from taihu.kernel.config import parse_site
+from taihu.runtime.node import Node
+from taihu.runtime.run import Supervisor
 
 BASE = f"/projects/{PROJECT}"
 MORE = """
@@ -81,3 +88,45 @@ def test_the_owner_of_the_node_writes_nothing(live: LiveNode) -> None:
 def _projects(live: LiveNode, reader: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = live.get("/projects", live.strangers[reader]).body["projects"]
     return found
+
+
+def test_counters_are_those_of_what_one_may_read(live: LiveNode) -> None:
+    """§11: nobody learns from them how busy another project is; who may read all is told of the node as a whole."""
+    owner = (live.site.data / "admin.token").read_text()
+    own, stranger, all_of_it = (
+        live.get("/node", token).body for token in (live.operator, live.strangers["district"], owner)
+    )
+    counted = ("things", "acked", "points", "stored")
+    assert [own[name] for name in counted] == [3, 3, 3, 3]
+    assert [stranger[name] for name in counted] == [0, 0, 0, 0]
+    assert [all_of_it[name] for name in counted] == [3, 3, 3, 3]
+    assert (own["projects"], stranger["projects"], all_of_it["projects"]) == (1, 1, 3)
+    assert [("mqtt" in status, "groups" in status) for status in (own, stranger, all_of_it)] == [
+        (False, False),
+        (False, False),
+        (True, True),
+    ]
+
+
+@pytest.mark.parametrize(("host", "opened"), [("127.0.0.1", True), ("::1", True), ("0.0.0.0", False)])
+def test_metrics_are_open_to_this_machine_and_elsewhere_to_who_reads_all(
+    tmp_path: Path, host: str, opened: bool
+) -> None:
+    """§11: nothing listens here; this is the rule."""
+    site = parse_site(f'[http]\nhost = "{host}"\n[[project]]\nname = "a"\n[[project]]\nname = "b"\n', tmp_path)
+
+    async def body() -> None:
+        Supervisor(site).prepare().close()
+        node = Node(site, CLOCK)
+        try:
+            assert node.may_see_metrics(None) is opened
+            assert node.may_see_metrics(Caller("a", CredentialKind.OPERATOR)) is opened
+            assert node.may_see_metrics(Caller("", CredentialKind.ADMIN))
+            node.directory.grant("b", "a")
+            assert node.may_see_metrics(Caller("a", CredentialKind.VIEWER))
+        finally:
+            await node.pipeline.close()
+            node.journal.close()
+            node.directory.close()
+
+    asyncio.run(body())

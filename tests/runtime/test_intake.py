@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from tests.runtime.support import NOW_NS, Bench, Cell, Things, cells, claim_of, properties_of, property_of
 
 from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.ids import check_name
 from taihu.kernel.limits import Limits
+from taihu.runtime import shape
 from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT
-from taihu.things.property import DataType, Kind, OnBad
+from taihu.things.property import DataType, Kind, OnBad, Property
+from taihu.things.validate import pack_column
 
 MS = NOW_NS // 1_000_000
 
@@ -236,3 +239,46 @@ def test_rows_of_many_things_share_one_batch() -> None:
     batches = bench.take(*readings)
     assert len(batches) == 1
     assert sorted(cell.thing for cell in cells(batches)) == ["fan"] * 3 + ["pump"] * 3
+
+
+def test_a_defect_takes_its_own_rows_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """§13: a shape that cannot be packed is refused whole, with the reason; the rest of the group is kept."""
+    bench = Bench(Things(pump=properties_of(property_of("good"), property_of("bad"))))
+
+    def pack(definition: Property, values: list[Any]) -> Any:
+        if definition.name == "bad":
+            raise ZeroDivisionError
+        return pack_column(definition, values)
+
+    monkeypatch.setattr(shape, "pack_column", pack)
+    claim = claim_of()
+    found = bench.cells((claim, b'{"bad": 1}'), (claim, b'{"good": 2}'))
+    assert [(cell.name, cell.value) for cell in found] == [("good", 2)]
+    assert [refused.reason for refused in bench.refused] == [shape.DEFECT]
+    assert claim.accepted == 1
+
+
+def test_a_name_of_any_length_is_told_in_short() -> None:
+    """§6"""
+
+    class Strict(Things):
+        def create(self, project: str, thing: str) -> None:
+            super().create(project, check_name(thing))
+
+    bench = Bench(Strict(pump={}))
+    claim = claim_of(None, "v1/gateway/telemetry", may_create=True)
+    bench.take((claim, b'{"%s": {"a": 1}, "pump": {"%s": 1}}' % (b"x" * 1_000_000, b"y" * 1_000_000)))
+    assert len(bench.refused) == 2
+    assert all(len(refused.thing + refused.property) < 300 for refused in bench.refused)
+    assert all(len(line) < 1_000 for line in claim.refused)
+
+
+def test_many_cells_become_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal record has a largest size: what a few bytes of payload unfold to is parted before it."""
+    monkeypatch.setattr("taihu.runtime.shape._CELLS_MAX", 10)
+    bench = Bench(Things(pump={}))
+    claim = claim_of()
+    payloads = [b'{"ts": %d, "v": [1, 2, 3]}' % (MS - number) for number in range(8)]
+    batches = bench.take(*((claim, payload) for payload in payloads))
+    assert [len(batch) for batch in batches] == [3, 3, 2]
+    assert len(set(cells(batches))) == 24

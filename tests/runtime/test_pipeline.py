@@ -97,7 +97,7 @@ def test_acknowledgements_follow_the_sync_in_order() -> None:
         await line.pipeline.drain()
         assert [device.acked for device in devices] == [list(range(start, 60, 3)) for start in range(3)]
         assert sorted(line.stored()) == list(range(60))
-        assert line.pipeline.acked == 60
+        assert line.pipeline.acked.total() == 60
         assert line.pipeline.durable == line.journal.durable
         await line.pipeline.close()
 
@@ -255,6 +255,23 @@ def test_drain_waits_for_everything_submitted() -> None:
         await line.pipeline.drain()
         assert devices[0].acked == [1, 2]
         await line.pipeline.drain()
+        await line.pipeline.close()
+
+    run(body())
+
+
+def test_a_group_takes_no_more_than_records_may_hold() -> None:
+    """§4: what piled up while the disk stood still is written group by group, and acknowledged with its own."""
+
+    async def body() -> None:
+        line = Line(Limits(commit_pending_bytes_max=1_000))
+        devices = [Device(line) for _ in range(5)]
+        for number, device in enumerate(devices):
+            device.send(number, 300)
+        await line.pipeline.drain()
+        assert [device.acked for device in devices] == [[0], [1], [2], [3], [4]]
+        assert line.pipeline.groups == 3
+        assert not line.pipeline.full
         await line.pipeline.close()
 
     run(body())

@@ -12,8 +12,11 @@ from taihu.history import windows
 from taihu.history.frame import Cells, Frame, Ints, known_text
 from taihu.history.windows import NO_STATE, StateWindows, Windows
 from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.errors import LimitError
 from taihu.things.counter import increases
 from taihu.things.property import Kind, Property, Swap
+
+_STATE_CELLS_MAX = 1 << 23  # of windows by states: 64 MB
 
 
 def context_ns(definition: Property) -> tuple[int, int]:
@@ -46,6 +49,11 @@ def roll(
         return windows.event(edges, observed, now_ns)
     if definition.kind is Kind.STATE:
         codes, states = state_codes(definition, cells, count)
+        if len(states) * len(edges) > _STATE_CELLS_MAX:
+            raise LimitError(
+                f"{definition.name} has had {len(states)} states: too many to tell the time in each.",
+                "Ask for fewer windows, or declare it an event.",
+            )
         return windows.state(edges, observed, codes, states, max_age_ns, now_ns)
     values = cells.numbers(count)
     usable = np.isfinite(values)

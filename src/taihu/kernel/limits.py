@@ -59,6 +59,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     desired_bytes_per_thing_max: int = 65_536
     http_body_bytes_max: int = 16_777_216
     http_bodies_bytes_max: int = 134_217_728
+    http_answers_bytes_max: int = 134_217_728
     http_head_bytes_max: int = 65_536
     http_request_timeout_s: float = 30.0
     http_requests_pending_max: int = 1_000

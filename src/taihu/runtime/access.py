@@ -7,6 +7,7 @@ from itertools import count
 
 import msgspec
 
+from taihu.doors.http.connection import Told
 from taihu.identity.directory import Directory
 from taihu.identity.join import Joined
 from taihu.identity.principal import CredentialKind, Principal
@@ -62,6 +63,7 @@ class Access:
         self._matchers: dict[str, Matcher] = {}
         self._joined: Counter[tuple[str, str]] = Counter()
         self._newcomers = count()
+        self._told = Told(log)
         self.on_connected: Callable[[str, str, int], None] = lambda project, thing, change: None
         self.on_refused: Callable[[str, str, str], None] = lambda project, thing, reason: None
         self.on_own_token: Callable[[str, str], None] = lambda project, thing: None
@@ -174,7 +176,7 @@ class Access:
             if principal is not None:
                 self.on_refused(principal.project, name[:128], str(error))
             else:
-                log.warning("a device may not register itself: %s", error)
+                self._told.line(self._clock.monotonic(), "a device may not register itself: %s", error)
             raise
 
     def matcher(self, project: str) -> Matcher:

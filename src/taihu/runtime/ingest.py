@@ -6,6 +6,7 @@ import logging
 import os
 import ssl
 import zlib
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from taihu.doors.http.server import HttpDoor
 from taihu.doors.mqtt import MqttDoor
 from taihu.kernel.clock import SystemClock
 from taihu.kernel.config import Site
-from taihu.kernel.errors import DamagedError
+from taihu.kernel.errors import DamagedError, TransientError
 from taihu.kernel.files import write_atomic
 from taihu.runtime.link import Link, socket_path
 from taihu.runtime.node import Node
@@ -25,6 +26,7 @@ from taihu.twin import snapshot
 log = logging.getLogger("taihu.ingest")
 
 _REPLAY_BYTES = 4_194_304
+_DRAIN_S = 5.0
 _GC_THRESHOLD = 50_000  # the hot path makes no circles: looking for them each 700 objects costs 2 %
 
 
@@ -117,14 +119,20 @@ class Ingest:
             task.cancel()
         await self._http.close()
         await self._mqtt.close()
-        await node.pipeline.close()
-        await self._snapshot()
+        try:
+            async with asyncio.timeout(_DRAIN_S):
+                await node.pipeline.close()
+            await self._snapshot()
+        except OSError:  # TimeoutError is one
+            log.error("stopped while the journal could not be written; nothing unwritten was acknowledged")
         if self._worker is not None:
             self._worker.close()
         if node.link is not None:
             node.link.close()
-        node.journal.close()
-        node.directory.close()
+        with suppress(OSError):
+            node.journal.close()
+        with suppress(TransientError):
+            node.directory.close()
         node.files.remove(node.paths.node)
 
     async def _serve_worker(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -135,7 +143,8 @@ class Ingest:
         link.note("durable", node.journal.durable)
         if not node.addresses["worker"]:
             node.addresses["worker"] = True
-            write_atomic(node.files, node.paths.node, msgspec.json.encode(node.addresses))
+            with suppress(OSError):  # nobody but a start waits for the word, and none begins on a full disk
+                write_atomic(node.files, node.paths.node, msgspec.json.encode(node.addresses))
         await link.run()
         await asyncio.sleep(0)  # its last notes are being served
         if node.link is link:

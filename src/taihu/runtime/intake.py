@@ -5,7 +5,8 @@ by column when the group closes. Whatever the fast way is not sure of takes the 
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Definitions
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from taihu.kernel.ids import NAME_LENGTH_MAX
 from taihu.kernel.limits import Limits
 from taihu.kernel.units import convert
 from taihu.runtime.quarantine import Refused
-from taihu.runtime.shape import Shape
+from taihu.runtime.shape import DEFECT, Shape
 from taihu.things.batch import Batch
 from taihu.things.infer import infer_properties
 from taihu.things.mapping.errors import PayloadError
@@ -113,11 +114,14 @@ class Intake:
         self._shapes: dict[tuple[Any, ...], Shape] = {}
         self._dirty: list[Shape] = []
         self._stamp = 0
+        self._count: Counter[str] = Counter()
         self.epoch = 0
 
-    def add(self, readings: Iterable[tuple[Any, bytes]]) -> None:
-        """Take over messages in their order."""
+    def add(self, readings: Sequence[tuple[Any, bytes]]) -> None:
+        """Take over the messages of one sender, and so of one project, in their order."""
         dirty = self._dirty
+        if readings:
+            self._count[readings[0][0].project] += len(readings)
         for claim, payload in readings:
             try:
                 values = _decode_flat(payload)
@@ -141,6 +145,11 @@ class Intake:
         if len(self._shapes) > _SHAPES_MAX:
             self.forget_plans()
         return batches
+
+    def take_count(self) -> Counter[str]:
+        """How many messages were taken over since the last call, by project."""
+        count, self._count = self._count, Counter()
+        return count
 
     def forget_plans(self) -> None:
         """Definitions changed: work every plan out again."""
@@ -177,7 +186,7 @@ class Intake:
                 self._refuse_message(claim, thing, str(error), payload, now)
             except Exception:  # one message must not take the group of all senders with it
                 log.exception("a message of %s/%s met a defect: %r", claim.project, thing, payload[:200])
-                self._refuse_message(claim, thing, "it met a defect of this node; see its log", payload, now)
+                self._refuse_message(claim, thing, DEFECT, payload, now)
 
     def _add_row(self, claim: Claim, thing: str, row: Row, payload: bytes, now: int) -> None:
         if thing != claim.thing and not claim.may_create:

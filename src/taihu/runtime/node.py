@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from taihu.identity.principal import Change, CredentialKind, Event, Principal
 from taihu.journal.checkpoints import Checkpoints
 from taihu.journal.segments import SegmentJournal
 from taihu.kernel.clock import Clock
-from taihu.kernel.config import Site
+from taihu.kernel.config import Site, is_loopback
 from taihu.kernel.errors import LimitError, RefusedError
 from taihu.kernel.files import OsFiles
 from taihu.kernel.ids import check_name, new_token
@@ -31,7 +30,9 @@ from taihu.runtime.paths import Paths
 from taihu.runtime.pipeline import Pipeline
 from taihu.runtime.quarantine import Quarantine, Refused
 from taihu.runtime.registry import ThingRegistry
+from taihu.runtime.request import Request
 from taihu.runtime.tail import Tail
+from taihu.runtime.tally import Tally
 from taihu.things.batch import KIND_BROKER, KIND_TWIN, Batch
 from taihu.things.description import build_description
 from taihu.things.mapping.thingsboard import (
@@ -48,8 +49,8 @@ from taihu.twin.twin import Desired, Twin
 
 log = logging.getLogger("taihu.node")
 
-_PLACES_MAX = 4_096
 _TELL_S = 0.03
+_LOG_BYTES_MAX = 8_388_608
 _encode_log = msgspec.msgpack.Encoder().encode
 _Wish = tuple[str, str, dict[str, Any], int, str]  # what `Twin.want` takes
 
@@ -95,9 +96,8 @@ class Node:
         self.started_ns = clock.now_ns()
         self.worker_position = 0
         self.worker_applied = 0
-        self.worker_stored = 0
+        self.tally = Tally()
         self._read_until = self.journal.durable  # the worker's place; until it tells, what is new is counted
-        self._points_at: deque[tuple[int, int]] = deque()
         self._loop = asyncio.get_running_loop()
         self._telling = False
         self.addresses: dict[str, Any] = {}
@@ -195,19 +195,20 @@ class Node:
     async def ingest(self, caller: Caller, thing: str, content_type: str, body: bytes) -> IngestReport:
         """Make the readings of a body durable; returns after the sync (§4)."""
         claim = ingest_claim(self.access, caller, thing, content_type)
-        request = _Request((claim, body))
+        request = Request((claim, body))
         await self._wait_for_room(request)
         self.pipeline.submit(request, len(body))
         await request.done.wait()
         return IngestReport(claim.accepted, claim.refused)
 
     async def ask_history(self, question: str, arguments: dict[str, Any]) -> Any:
-        """Put a question to the worker."""
+        """Put a question to the worker; its answer is JSON already, for this process has no time for a million rows."""
         if self.link is None:
             raise LinkLost("The worker is not running.", "It is started again by itself; try again in a moment.")
         definitions = self.directory.definitions(arguments["project"], arguments["thing"]) or {}
         arguments["definition"] = definitions[arguments["property"]]
-        return await self.link.call(question, arguments, self.limits.query_timeout_s)
+        found = await self.link.call(question, arguments, self.limits.query_timeout_s)
+        return {name: msgspec.Raw(text) for name, text in found.items()}
 
     async def want(self, caller: Caller, thing: str, values: dict[str, Any]) -> None:
         """Make desired values durable, then tell the device, or its gateway, if it is connected (§4).
@@ -229,7 +230,7 @@ class Node:
             )
         wish = (caller.project, thing, values, self.clock.now_ns(), caller.thing or caller.kind)
         self._wishes.append(wish)
-        request = _Request()
+        request = Request()
         self.pipeline.submit(request)
         await request.done.wait()
         self.broker.tell(caller.project, lambda who: who.thing == thing, ATTRIBUTES, format_attributes_update(values))
@@ -254,34 +255,43 @@ class Node:
         """What was refused, newest first."""
         return self._quarantine.of_project(project, thing)
 
-    def status(self) -> dict[str, Any]:
-        """Counters and states of the node."""
-        return {
+    def status(self, caller: Caller) -> dict[str, Any]:
+        """Counters of the projects the caller may read; those of the node as a whole for who may read all (§11)."""
+        projects = [project.name for project in self.directory.projects()]
+        readable = [name for name in projects if self.may_read(caller, name)]
+        status: dict[str, Any] = {
             "version": __version__,
             "now": self.clock.now_ns(),
             "clock_speed": self.clock.speed,
-            "projects": len(self.directory.projects()),
-            "things": sum(self.directory.thing_count(project.name) for project in self.directory.projects()),
-            "acked": self.pipeline.acked,
-            "points": self.pipeline.points,
-            "groups": self.pipeline.groups,
-            "stored": self.worker_stored,
-            "refused": sum(self._quarantine.total(project.name) for project in self.directory.projects()),
+            "projects": len(readable),
+            "things": sum(self.directory.thing_count(name) for name in readable),
+            "acked": sum(self.pipeline.acked[name] for name in readable),
+            "points": sum(self.tally.points[name] for name in readable),
+            "stored": sum(self.tally.stored[name] for name in readable),
+            "refused": sum(self._quarantine.total(name) for name in readable),
             "journal_position": self.journal.durable,
             "history_position": self.worker_applied,
             "worker": "running" if self.link is not None else "away",
-            "mqtt": msgspec.to_builtins(self.broker.counters),
         }
+        if readable == projects:
+            status |= {"groups": self.pipeline.groups, "mqtt": msgspec.to_builtins(self.broker.counters)}
+        return status
 
     def metrics(self) -> str:
-        """Counters for Prometheus."""
-        status = self.status()
+        """The counters of the node for Prometheus; they name no project."""
+        status = self.status(Caller("", CredentialKind.ADMIN))
         numbers = {name: value for name, value in status.items() if isinstance(value, int | float)}
         numbers |= {f"mqtt_{name}": value for name, value in status["mqtt"].items()}
         lines = []
         for name, value in numbers.items():
             lines.append(f"# TYPE taihu_{name} gauge\ntaihu_{name} {value}")
         return "\n".join(lines) + "\n"
+
+    def may_see_metrics(self, caller: Caller | None) -> bool:
+        """Whether the caller may read all projects, or only programs of this machine can ask at all."""
+        if is_loopback(self.site.http.host):
+            return True
+        return caller is not None and all(self.may_read(caller, each.name) for each in self.directory.projects())
 
     async def administer(self, caller: Caller, action: str, arguments: dict[str, Any]) -> Any:
         """Create projects, things, tokens and grants."""
@@ -291,8 +301,7 @@ class Node:
     def worker_progress(self, body: Mapping[str, int]) -> None:
         """The worker tells what it made durable (`position`) and what it took over (`applied`)."""
         self.worker_position, self.worker_applied = body["position"], body["applied"]
-        while self._points_at and self._points_at[0][0] <= self.worker_applied:
-            self.worker_stored = self._points_at.popleft()[1]
+        self.tally.taken_over(self.worker_applied)
         self._read_until = self.worker_applied
         self._watch_lag()
 
@@ -303,7 +312,7 @@ class Node:
         lag = self.journal.lag_bytes(self._read_until + 1)
         self.pipeline.set_lagging(lag > self.limits.worker_lag_bytes_max)
 
-    async def _wait_for_room(self, request: "_Request") -> None:
+    async def _wait_for_room(self, request: Request) -> None:
         """Slow a request down as a connection is (§6)."""
         while self.pipeline.full:
             request.room.clear()
@@ -312,7 +321,7 @@ class Node:
 
     def _broker_log(self) -> list[tuple[int, bytes]]:
         events = self.broker.take_log()
-        return [(KIND_BROKER, _encode_log(events))] if events else []
+        return [(KIND_BROKER, data) for data in _records(events)] if events else []
 
     def _take_wishes(self) -> list[tuple[int, bytes]]:
         self._committing, self._wishes = self._wishes, []
@@ -325,10 +334,7 @@ class Node:
         for wish in self._committing:  # in the turn in which they became durable: no snapshot comes in between
             self.twin.want(*wish)
         self._committing = []
-        if batches:
-            self._points_at.append((durable, self.pipeline.points))
-            if len(self._points_at) > _PLACES_MAX:
-                self._points_at = deque(list(self._points_at)[1::2])
+        self.tally.durable(durable, batches)
         self._watch_lag()
         if not self._telling:
             self._telling = True
@@ -377,20 +383,10 @@ def _principal(caller: Caller) -> Principal:
     return Principal(caller.project, CredentialKind(caller.kind), caller.thing)
 
 
-class _Request:
-    """An HTTP request as a source of the pipeline."""
-
-    def __init__(self, *readings: tuple[object, bytes]) -> None:
-        self._readings = list(readings)
-        self.done = asyncio.Event()
-        self.room = asyncio.Event()
-
-    def take(self) -> list[tuple[object, bytes]]:
-        readings, self._readings = self._readings, []
-        return readings
-
-    def committed(self) -> None:
-        self.done.set()
-
-    def resume(self) -> None:
-        self.room.set()
+def _records(events: list[Any]) -> list[bytes]:
+    """The broker's events in their order, as so many records that none is beyond what the journal takes."""
+    data = _encode_log(events)
+    if len(data) <= _LOG_BYTES_MAX or len(events) == 1:
+        return [data]
+    half = len(events) // 2
+    return _records(events[:half]) + _records(events[half:])

@@ -7,6 +7,7 @@ cost 160 syncs a second instead of 3,400.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple, Protocol
@@ -51,7 +52,7 @@ Durable = Callable[[int, list[tuple[int, Batch]]], None]
 class _Group(NamedTuple):
     sources: list[Source]
     batches: list[tuple[int, Batch]]
-    messages: int
+    messages: Counter[str]
 
 
 class Pipeline:
@@ -65,8 +66,7 @@ class Pipeline:
         self, journal: Journal, intake: Intake, limits: Limits, before: Callable[[], object] = lambda: None
     ) -> None:
         self.full = False
-        self.acked = 0
-        self.points = 0
+        self.acked: Counter[str] = Counter()  # messages, by project
         self.groups = 0
         self.durable = journal.durable
         self._journal = journal
@@ -75,7 +75,7 @@ class Pipeline:
         self._before = before
         self._extras: list[Extra] = []
         self._listeners: list[Durable] = []
-        self._waiting: dict[Source, None] = {}
+        self._waiting: dict[Source, int] = {}  # the bytes that each waits with
         self._paused: dict[Source, None] = {}
         self._timer: asyncio.Handle | None = None
         self._current: _Group | None = None
@@ -99,7 +99,7 @@ class Pipeline:
 
     def submit(self, source: Source, size: int = 0) -> None:
         """Take `source` into the next group; `size` is the bytes it just added to what is pending."""
-        self._waiting[source] = None
+        self._waiting[source] = self._waiting.get(source, 0) + size
         self._pending_bytes += size
         if self._pending_bytes > self._limits.commit_pending_bytes_max:
             self.full = True
@@ -155,24 +155,35 @@ class Pipeline:
             self._timer = None
         if self._current is not None or not self._waiting:
             return
-        sources, self._waiting = list(self._waiting), {}
-        self._pending_bytes = 0
+        sources = self._next_sources()
         self._last_size = max(len(sources), self._last_size // 2)
-        messages = 0
         for source in sources:
             readings = source.take()
             if readings:
-                messages += len(readings)
                 self._intake.add(readings)
         batches = [(self._journal.append(KIND_BATCH, encode_batch(batch)), batch) for batch in self._intake.finish()]
         for extra in self._extras:
             for kind, payload in extra():
                 self._journal.append(kind, payload)
-        self._current = _Group(sources, batches, messages)
+        self._current = _Group(sources, batches, self._intake.take_count())
         if self._journal.next_position == self._journal.durable + 1:
             self._finish()
         else:
             self._committer.start()
+
+    def _next_sources(self) -> list[Source]:
+        """Those of the next group, the first to come first: all, or as many as keep its records of bounded size."""
+        room = self._limits.commit_pending_bytes_max // 2
+        sources = []
+        for source, size in self._waiting.items():
+            if room <= 0:
+                break
+            sources.append(source)
+            room -= size
+            self._pending_bytes -= size
+        for source in sources:
+            del self._waiting[source]
+        return sources
 
     def _sync(self) -> None:
         """On the commit thread: first what the readings need to be understood, then the readings."""
@@ -216,9 +227,7 @@ class Pipeline:
         group, self._current = self._current, None
         assert group is not None
         self.groups += 1
-        self.acked += group.messages
-        for _, batch in group.batches:
-            self.points += len(batch) * len(batch.properties)
+        self.acked.update(group.messages)
         for source in group.sources:
             source.committed()
         self.durable = self._journal.durable

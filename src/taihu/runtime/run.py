@@ -111,7 +111,7 @@ def check_ports(site: Site) -> None:
     ]
     for name, host, port in wanted:
         error = _listen_error(host, port) if port else None
-        if error is None:
+        if not port or error is None:
             continue
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(

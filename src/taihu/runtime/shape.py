@@ -1,5 +1,6 @@
 """Rows of one shape as they come in, and the batches they become when their group closes."""
 
+import logging
 from array import array
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -12,6 +13,10 @@ from taihu.things.mapping.times import parse_time
 from taihu.things.property import Property
 from taihu.things.validate import check_times, pack_column
 
+log = logging.getLogger("taihu.intake")
+
+_CELLS_MAX = 1 << 22  # of a batch: 32 MB of numbers, well within a journal record
+DEFECT = "it met a defect of this node; see its log"
 _MS_LOW, _MS_HIGH = 10**11, 2**63 // 10**6
 
 Stamp = Callable[[int, int], int]
@@ -68,9 +73,16 @@ class Shape:
         self.rows.clear()
         self.of.clear()
         batches: list[Batch] = []
-        for start in range(0, len(rows), ROWS_MAX):
-            part = _Part(self, now, refuse)
-            batches += part.close(rows[start : start + ROWS_MAX], of[start : start + ROWS_MAX], stamp, limits)
+        step = min(ROWS_MAX, _CELLS_MAX // len(self.names))
+        for start in range(0, len(rows), step):
+            part, origins = _Part(self, now, refuse), of[start : start + step]
+            try:
+                batches += part.close(rows[start : start + step], origins, stamp, limits)
+            except Exception:  # one shape must not take the group of all senders with it
+                log.exception("rows of %s %s met a defect", self.project, self.names)
+                for origin in origins:
+                    part.tell(origin, "", DEFECT)
+                    origin.lose_row()
         return batches
 
 
@@ -88,7 +100,7 @@ class _Part:
         bad += check_times(observed, self.now, self.shape.earliest, limits)
         if bad:
             for row, reason in bad:
-                self._tell(of[row], "", reason)
+                self.tell(of[row], "", reason)
                 of[row].lose_row()
             keep = sorted(set(range(len(rows))) - {row for row, _ in bad})
             columns = [[column[row] for row in keep] for column in columns]
@@ -133,7 +145,7 @@ class _Part:
             for row, reason in result.refused:
                 faulty.add(row)
                 if column[row] is not None:
-                    self._tell(of[row], definition.name, reason)
+                    self.tell(of[row], definition.name, reason)
             faulty.update(row for row, _ in result.suspect)
         if not faulty:
             return [
@@ -190,7 +202,8 @@ class _Part:
             mapping=self.shape.mapping,
         )
 
-    def _tell(self, origin: Origin, name: str, reason: str) -> None:
+    def tell(self, origin: Origin, name: str, reason: str) -> None:
+        """Say that a value of a row, or all of it, is refused."""
         thing = origin.thing
         origin.refuse(f"{thing}/{name}" if name else thing, reason)
         self._refuse(

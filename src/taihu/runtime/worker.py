@@ -9,11 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
+import msgspec
+
 from taihu.history.history import History
 from taihu.identity.directory import Directory
 from taihu.journal.reader import JournalReader
 from taihu.kernel.clock import Clock
 from taihu.kernel.config import Site
+from taihu.kernel.errors import TransientError
 from taihu.kernel.files import OsFiles
 from taihu.runtime import questions
 from taihu.runtime.link import Link, socket_path
@@ -25,8 +28,18 @@ log = logging.getLogger("taihu.worker")
 
 _READ_BYTES = 4_194_304
 _QUERY_THREADS = 2
+_QUESTIONS_MAX = 64
 _UPKEEP_S = 1.0
 _CONNECT_RETRY_S = 0.05
+
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class WorkerBusy(TransientError):
+    """As many questions wait as may: ask again later."""
+
+    code = "busy"
 
 
 class Worker:
@@ -49,6 +62,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._link: Link | None = None
         self._stalled = False
+        self._asked = 0
         self._refresh_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -87,10 +101,19 @@ class Worker:
         self._wake.set()
 
     def _answers(self, question: questions.Question) -> Any:
-        async def answer(body: Any) -> Any:
+        def as_json(body: Any) -> dict[str, bytes]:
+            return {name: _encode(value) for name, value in question(self._history, body).items()}
+
+        async def answer(body: Any) -> dict[str, bytes]:
+            # Who asked may have given up meanwhile, but his question is still worked on.
+            if self._asked >= _QUESTIONS_MAX:
+                raise WorkerBusy(f"{self._asked} questions wait for an answer.", "Try again in a moment.")
             self._definitions.learn(body)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, question, self._history, body)
+            self._asked += 1
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._threads, as_json, body)
+            finally:
+                self._asked -= 1
 
         return answer
 

@@ -83,7 +83,7 @@ class Twin:
             self._catch_up()
 
     def _catch_up(self) -> None:
-        """Take over what waits, the last to arrive first: most of what came before is older, and looked at no further."""
+        """Take over what waits, the last to arrive first: most of what came before is older and passed by."""
         behind, self._behind = self._behind, []
         self._rows_behind = 0
         for _, batch in behind:

@@ -1,13 +1,20 @@
 """How answers and errors look: JSON by msgspec, and RFC 9457 problem details."""
 
+import asyncio
+import logging
 from typing import Any
 
 import msgspec
+from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from taihu.kernel.errors import LimitError, RefusedError, RemoteError, TaihuError, TransientError
 
+log = logging.getLogger("taihu.http")
+
+_PIECE_BYTES = 65_536
 _encoder = msgspec.json.Encoder(enc_hook=str)
 _WORKER_STATUS = {"limit": 429, "transient": 503, "refused": 400, "remote": 400, "local": 400}
 
@@ -46,6 +53,40 @@ def bad_request(message: str, remedy: str = "") -> Problem:
 def answer(body: Any, status: int = 200) -> Response:
     """A JSON answer."""
     return Response(_encoder.encode(body), status, media_type="application/json")
+
+
+def large_answer(request: Request, body: Any) -> Response:
+    """A JSON answer of any size. All of them together hold at most `http_answers_bytes_max` (§6)."""
+    shared, limits = request.app.state, request.app.state.node.limits
+    data = _encoder.encode(body)
+    if shared.answer_bytes + len(data) > limits.http_answers_bytes_max:
+        raise Problem(503, "busy", "Too much is being read at once.", "Ask for less, or try again in a moment.")
+    return _Pieces(data, shared, limits.http_request_timeout_s)
+
+
+class _Pieces(Response):
+    """An answer sent as the client takes it; one who takes nothing is given up."""
+
+    media_type = "application/json"
+
+    def __init__(self, data: bytes, shared: State, timeout_s: float) -> None:
+        super().__init__(data)
+        self._shared = shared
+        self._timeout_s = timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        data, last = memoryview(self.body), len(self.body) - _PIECE_BYTES
+        self._shared.answer_bytes += len(data)
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            for place in range(0, len(data), _PIECE_BYTES):
+                piece = {"type": "http.response.body", "body": bytes(data[place : place + _PIECE_BYTES])}
+                async with asyncio.timeout(self._timeout_s):
+                    await send(piece | {"more_body": place < last})
+        except TimeoutError:
+            log.warning("an HTTP client took nothing of its answer for %g s and is disconnected", self._timeout_s)
+        finally:
+            self._shared.answer_bytes -= len(data)
 
 
 async def on_error(request: Request, error: Exception) -> Response:

@@ -20,7 +20,7 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
     A request's head is at most `http_head_bytes_max`, and head and body come within `http_request_timeout_s`; otherwise
     the connection is closed, with one log line, or one for many alike.
     """
-    told = Told()
+    told = Told(log)
 
     class Bounded(Connection):
         head_bytes_max = limits.http_head_bytes_max
@@ -35,7 +35,8 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
 class Told:
     """Log lines about clients, of which many alike are summed up."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
         self._lines = 0
         self._until = 0.0
 
@@ -43,12 +44,12 @@ class Told:
         """Write a line at `now` (monotonic seconds), or count it."""
         if now >= self._until:
             if self._lines > _LINES_PER_WINDOW:
-                log.warning("and %d more such lines in %g s", self._lines - _LINES_PER_WINDOW, _WINDOW_S)
+                self._log.warning("and %d more such lines in %g s", self._lines - _LINES_PER_WINDOW, _WINDOW_S)
             self._lines = 0
             self._until = now + _WINDOW_S
         self._lines += 1
         if self._lines <= _LINES_PER_WINDOW:
-            log.warning(text, *values)
+            self._log.warning(text, *values)
 
 
 class Connection(HttpToolsProtocol):

@@ -114,12 +114,16 @@ class Node(Protocol):
         """What was refused, newest first."""
         ...
 
-    def status(self) -> dict[str, Any]:
-        """Counters and states of the node."""
+    def status(self, caller: Caller) -> dict[str, Any]:
+        """Counters of what the caller may read, and states of the node."""
         ...
 
     def metrics(self) -> str:
-        """The same for Prometheus."""
+        """Counters of all the node for Prometheus."""
+        ...
+
+    def may_see_metrics(self, caller: Caller | None) -> bool:
+        """Whether `metrics` is for the caller, None for one without a token."""
         ...
 
     async def administer(self, caller: Caller, action: str, arguments: dict[str, Any]) -> Any:

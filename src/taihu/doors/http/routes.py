@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from taihu.doors.http.answers import Problem, answer, bad_request, not_found, unauthorized
+from taihu.doors.http.answers import Problem, answer, bad_request, large_answer, not_found, unauthorized
 from taihu.doors.http.ports import Caller
 from taihu.doors.http.requests import (
     body_of,
@@ -39,14 +39,16 @@ async def health(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """Counters for Prometheus."""
-    return PlainTextResponse(node_of(request).metrics(), media_type="text/plain; version=0.0.4")
+    """Counters for Prometheus; without a token only where HTTP listens for this machine alone."""
+    node, token = node_of(request), token_of(request)
+    if not node.may_see_metrics(node.caller(token) if token else None):
+        raise unauthorized()
+    return PlainTextResponse(node.metrics(), media_type="text/plain; version=0.0.4")
 
 
 async def status(request: Request) -> Response:
-    """Counters and states of the node, for anyone with a token."""
-    caller_of(request)
-    return answer(node_of(request).status())
+    """Counters of what the token may read, and states of the node."""
+    return answer(node_of(request).status(caller_of(request)))
 
 
 async def projects(request: Request) -> Response:
@@ -127,7 +129,7 @@ async def values(request: Request) -> Response:
                 hold_s = max(definition.max_age_s, definition.interval_s or 0.0)
                 entry["stale"] = entry["age_s"] > hold_s and definition.kind in ("gauge", "state")
             found.append(entry)
-    return answer({"project": project, "now": now, "values": found})
+    return large_answer(request, {"project": project, "now": now, "values": found})
 
 
 async def history(request: Request) -> Response:
@@ -156,7 +158,7 @@ async def history(request: Request) -> Response:
         }
         result = await node.ask_history("read", arguments)
     head = {"project": project, "thing": name, "property": prop, "unit": definitions[prop].unit}
-    return answer(head | {"kind": definitions[prop].kind} | result)
+    return large_answer(request, head | {"kind": definitions[prop].kind} | result)
 
 
 async def asof(request: Request) -> Response:

@@ -22,6 +22,7 @@ class HttpDoor:
         self._app = Starlette(routes=ROUTES, exception_handlers={TaihuError: on_error})
         self._app.state.node = node
         self._app.state.body_bytes = 0
+        self._app.state.answer_bytes = 0
         self._limits = node.limits
         self._servers: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
 
