@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taihu.journal import Checkpoints, SegmentJournal
+from taihu.journal import SegmentJournal
 from taihu.journal.format import (
     FRAME_BYTES,
     FRAME_HEADER_BYTES,
@@ -29,7 +29,7 @@ SAMPLE_RECORDS = [Record(n, n % 3, f"record {n} ".encode() * (n % 5)) for n in r
 
 
 def write_sample(files: Files, folder: Path) -> None:
-    """How the sample was written; 20 records in groups of 4, some segments, one checkpoint."""
+    """How the sample was written; 20 records in groups of 4, some segments."""
     journal = SegmentJournal(
         files, folder, segment_bytes=300, retention_bytes=0, retention_s=0, clock=SimClock(),
         random_bytes=lambda count: bytes(range(0xF0, 0xF0 + count)),
@@ -39,7 +39,6 @@ def write_sample(files: Files, folder: Path) -> None:
         if record.position % 4 == 0:
             journal.commit()
     journal.close()
-    Checkpoints(files, folder).set("twin", 12)
 
 
 def test_the_sample_of_version_1_opens_and_is_continued(tmp_path: Path) -> None:
@@ -48,7 +47,6 @@ def test_the_sample_of_version_1_opens_and_is_continued(tmp_path: Path) -> None:
     journal = SegmentJournal(OsFiles(), folder, segment_bytes=300, retention_bytes=0, retention_s=0, clock=SimClock())
     assert (journal.durable, journal.damage) == (20, [])
     assert journal.read(1) == SAMPLE_RECORDS
-    assert Checkpoints(OsFiles(), folder).get("twin") == 12
     journal.append(1, b"new")
     assert journal.commit() == 21
     assert journal.read(20)[-1] == Record(21, 1, b"new")
@@ -85,5 +83,5 @@ def test_frames_cover_the_records_without_a_hole(sizes: list[int]) -> None:
 
 
 def test_only_names_of_segments_count() -> None:
-    names = ["00000000000000000011.seg", "00000000000000000002.seg", "2.seg", "checkpoints.json", "x.seg.new"]
+    names = ["00000000000000000011.seg", "00000000000000000002.seg", "2.seg", "x.seg.new"]
     assert segment_firsts(names) == [2, 11]

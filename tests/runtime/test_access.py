@@ -1,6 +1,7 @@
 """§11 on the MQTT endpoint: nothing crosses a project, and a thing stays itself, whatever is sent."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -17,7 +18,7 @@ from taihu.kernel.limits import DEFAULT
 from taihu.protocols.mqtt.broker import Broker, Connection
 from taihu.protocols.mqtt.codec import Decoder, encode
 from taihu.protocols.mqtt.packets import Connect, Packet, Publish, Suback, Subscribe, Subscription
-from taihu.runtime.access import Access
+from taihu.runtime.access import Access, Identity
 from taihu.runtime.apply import apply_site
 from taihu.runtime.intake import Intake
 from taihu.runtime.registry import ThingRegistry
@@ -243,3 +244,26 @@ def test_a_gateway_stays_in_its_project(world: World) -> None:
     assert {name for batch in batches for name in batch.things} == {"newcomer", "fan"}
     assert isinstance(world.directory.thing("b", "newcomer"), Thing)
     assert world.directory.thing("a", "newcomer") is None
+
+
+def test_a_mapping_gives_nobody_the_voice_of_another(tmp_path: Path) -> None:
+    """A site's own mapping may claim topics below a thing's own for another thing: that one does not speak there."""
+    (tmp_path / "own.toml").write_text(
+        '[[mapping]]\nname = "spare"\ntopic = "taihu/a/{thing}/spare"\nthing = "fan"\nformat = "flat-json"\n'
+    )
+    site = parse_site('[[project]]\nname = "a"\nmappings = ["own.toml"]\n', tmp_path)
+    (tmp_path / "data").mkdir()
+    directory = Directory(tmp_path / "data" / "metadata.db", SimClock())
+    try:
+        apply_site(site, directory, OsFiles())
+        access = Access(site, directory, Twin(), SimClock(), DEFAULT)
+        meter = Identity("a", "1", CredentialKind.THING, "meter")
+        fan = Identity("a", "2", CredentialKind.THING, "fan")
+        gateway = Identity("a", "3", CredentialKind.THING, "gate", gateway=True)
+        topics = ("taihu/a/meter/spare", "taihu/a/meter/power", "taihu/a/fan/spare")
+        allowed = {
+            who.thing: [access.may_publish(who, topic, False) == 0 for topic in topics] for who in (meter, fan, gateway)
+        }
+        assert allowed == {"meter": [False, True, False], "fan": [True, False, True], "gate": [True, True, True]}
+    finally:
+        directory.close()

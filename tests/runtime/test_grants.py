@@ -1,16 +1,21 @@
 """§11 through the HTTP door: a grant opens the things it names, and nothing beside them."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.faults.support import CLOCK, PROJECT, LiveNode
 
 from taihu.doors.http.ports import Caller
 from taihu.identity.principal import CredentialKind
+from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.config import parse_site
+from taihu.protocols.mqtt.codec import encode
+from taihu.protocols.mqtt.packets import Connect
 from taihu.runtime.node import Node
 from taihu.runtime.run import Supervisor
 
@@ -33,7 +38,9 @@ to = "whole"
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveNode]:
     """`plant` grants its meters to `district` and all it has to `whole`."""
-    node = LiveNode(tmp_path_factory.mktemp("grants") / "site", ["fan", "meter-1", "meter-2"], more=MORE)
+    node = LiveNode(
+        tmp_path_factory.mktemp("grants") / "site", ["fan", "meter-1", "meter-2"], {"snapshot_s": 0.1}, more=MORE
+    )
     node.start()
     for thing in node.tokens:
         assert node.ask("POST", f"/api/v1/{node.tokens[thing]}/telemetry", b'{"power": 1}').status == 200
@@ -83,6 +90,18 @@ def test_the_owner_of_the_node_writes_nothing(live: LiveNode) -> None:
     owner = (Path(live.site.data) / "admin.token").read_text()
     assert live.ask("POST", f"/api/v1{BASE}/readings?thing=fan", b'{"power": 9}', owner).status == 403
     assert live.ask("PUT", f"/api/v1{BASE}/things/fan/desired", b'{"power": 9}', owner).status == 403
+
+
+def test_a_token_that_expires_ends_its_connection(live: LiveNode) -> None:
+    """§11: not only the next one."""
+    soon = CLOCK.now_ns() + NS_PER_S
+    wanted = {"project": PROJECT, "thing": "fan", "expires_at": soon}
+    token = live.ask("POST", "/api/v1/admin/token-issue", msgspec.json.encode(wanted)).body["token"]
+    with socket.create_connection(("127.0.0.1", live.mqtt_port), timeout=30) as device:
+        device.sendall(encode(Connect(4, "brief", True, 0, username=token), 4))
+        assert device.recv(4) == b"\x20\x02\x00\x00"
+        assert device.recv(1) == b""
+    assert soon <= CLOCK.now_ns()
 
 
 def _projects(live: LiveNode, reader: str) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The wire between ingest and worker: answers, errors of every kind, time-outs, and a peer that goes away."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -158,3 +159,18 @@ def test_the_socket_of_a_deep_folder_is_private(tmp_path: Path) -> None:
     assert len(str(path)) < 104
     assert path.parent.stat().st_mode & 0o077 == 0
     assert socket_path(deep) == path != socket_path(tmp_path / ("y" * 120))
+
+
+def test_a_folder_that_somebody_else_put_there_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The temporary folder is everybody's: who made ours before us would listen to the worker."""
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    deep = tmp_path / ("y" * 120)
+    private = socket_path(deep).parent
+    private.chmod(0o755)
+    with pytest.raises(RefusedError, match="not this user's own"):
+        socket_path(deep)
+    private.rmdir()
+    private.symlink_to(tmp_path)
+    with pytest.raises(RefusedError, match="not this user's own"):
+        socket_path(deep)

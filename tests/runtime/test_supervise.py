@@ -178,6 +178,24 @@ def test_what_is_stored_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert [path for path in files if path.stat().st_mode & 0o077] == []
 
 
+def test_a_second_start_on_one_folder_is_one_clear_line(tmp_path: Path) -> None:
+    node = LiveNode(tmp_path / "site", ["pump"])
+    node.start("ingest")
+    try:
+        found = subprocess.run(
+            [sys.executable, "-m", "taihu.runtime", "ingest", str(node.folder)],
+            capture_output=True,
+            timeout=30,
+            text=True,
+        )
+        assert found.returncode == 1
+        assert "Traceback" not in found.stderr
+        assert "A running node holds" in found.stderr and "stop it first" in found.stderr
+        node.ask("POST", f"/api/v1/{node.tokens['pump']}/telemetry", b'{"a": 1}')
+    finally:
+        node.stop()
+
+
 def _lives(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

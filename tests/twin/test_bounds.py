@@ -1,5 +1,6 @@
 """The twin stays small whatever combinations of properties a thing sends (§6), and wishes follow their records."""
 
+import tracemalloc
 from array import array
 from itertools import combinations
 from random import Random
@@ -62,3 +63,18 @@ def test_the_last_wish_counts_though_the_clock_was_set_back() -> None:
     assert twin.desired("plant", "pump")["speed"].value == 2
     twin.want("plant", "pump", {"speed": None}, 300, "operator")
     assert twin.desired("plant", "pump") == {}
+
+
+def test_large_values_do_not_wait_in_memory() -> None:
+    """§6: of ever newer texts only the newest is held, though nobody asks."""
+    twin = Twin()
+    tracemalloc.start()
+    try:
+        for position in range(1, 101):
+            batch = message(("text",), position, [0.0])
+            column = Column("o", msgspec.msgpack.encode([f"{position}" * 250_000]))
+            twin.apply(position, msgspec.structs.replace(batch, columns=(column,)))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 10_000_000

@@ -1,8 +1,7 @@
 """The durable, ordered log."""
 
-from taihu.journal.checkpoints import Checkpoints
 from taihu.journal.damage import Damage
 from taihu.journal.reader import JournalReader
 from taihu.journal.segments import SegmentJournal
 
-__all__ = ["Checkpoints", "Damage", "JournalReader", "SegmentJournal"]
+__all__ = ["Damage", "JournalReader", "SegmentJournal"]

@@ -57,7 +57,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tail_queue_max: int = 1_000
     tail_watchers_per_project_max: int = 20
     desired_bytes_per_thing_max: int = 65_536
-    http_body_bytes_max: int = 16_777_216
+    http_body_bytes_max: int = 4_194_304
     http_bodies_bytes_max: int = 134_217_728
     http_answers_bytes_max: int = 134_217_728
     http_head_bytes_max: int = 65_536

@@ -36,6 +36,7 @@ class Identity(msgspec.Struct, frozen=True):
     """A connected client: `space` is its project, `key` names its credential in logs and revocations.
 
     `token` is what a thing got that connected with a join token; it is the secret it may ask for, and never shown.
+    `expires_at` is when its credential ends (UTC ns), None for never.
     """
 
     space: str
@@ -44,6 +45,7 @@ class Identity(msgspec.Struct, frozen=True):
     thing: str = ""
     gateway: bool = False
     token: str = ""
+    expires_at: int | None = None
 
     def __repr__(self) -> str:
         return f"Identity(space={self.space!r}, key={self.key!r}, kind={self.kind!r}, thing={self.thing!r})"
@@ -191,7 +193,7 @@ class Access:
         known = self._directory.thing(principal.project, thing) if thing else None
         gateway = known is not None and known.role == GATEWAY
         kind = CredentialKind.THING if thing else principal.kind
-        return Identity(principal.project, principal.credential_id, kind, thing, gateway, token)
+        return Identity(principal.project, principal.credential_id, kind, thing, gateway, token, principal.expires_at)
 
     def _join(self, connect: Connect, principal: Principal) -> Identity | int:
         token = connect.username or (connect.password or b"").decode("utf-8", "replace")
@@ -219,12 +221,12 @@ class Access:
 
     def _may_write(self, identity: Identity, topic: str) -> bool:
         """A topic that a mapping claims is never free: it is written by its own thing, or by a gateway."""
-        if self._own(identity, topic):
-            return True
-        match = self.matcher(identity.space).match(topic)
+        own, match = self._own(identity, topic), self.matcher(identity.space).match(topic)
         if match is None:
-            return self._free(identity, topic)
-        return match.thing in (None, identity.thing) and (identity.gateway or not _names_things(match.mapping))
+            return own or self._free(identity, topic)
+        if match.thing not in (None, identity.thing):
+            return own and identity.gateway
+        return own or identity.gateway or not _names_things(match.mapping)
 
     def _free(self, identity: Identity, topic: str) -> bool:
         config = self._configs.get(identity.space)

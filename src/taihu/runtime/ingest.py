@@ -127,8 +127,8 @@ class Ingest:
             log.error("stopped while the journal could not be written; nothing unwritten was acknowledged")
         if self._worker is not None:
             self._worker.close()
-        if node.link is not None:
-            node.link.close()
+        if node.worker.link is not None:
+            node.worker.link.close()
         with suppress(OSError):
             node.journal.close()
         with suppress(TransientError):
@@ -138,7 +138,7 @@ class Ingest:
     async def _serve_worker(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         node = self._node
         link = Link(reader, writer, {"checkpoint": self._on_checkpoint, "leaving": self._on_leaving})
-        node.link = link
+        node.worker.link = link
         self._worker_leaving = False
         link.note("durable", node.journal.durable)
         if not node.addresses["worker"]:
@@ -147,8 +147,8 @@ class Ingest:
                 write_atomic(node.files, node.paths.node, msgspec.json.encode(node.addresses))
         await link.run()
         await asyncio.sleep(0)  # its last notes are being served
-        if node.link is link:
-            node.link = None
+        if node.worker.link is link:
+            node.worker.link = None
         if not self._worker_leaving:
             log.warning("the worker is away; readings wait in the journal")
 
@@ -157,11 +157,12 @@ class Ingest:
         self._worker_leaving = True
 
     async def _on_checkpoint(self, body: dict[str, int]) -> None:
-        self._node.worker_progress(body)
+        self._node.worker.progress(body)
 
     async def _snapshots(self) -> None:
         while True:
             await asyncio.sleep(self._node.limits.snapshot_s)
+            self._node.end_expired()
             try:
                 await self._snapshot()
             except OSError as error:
@@ -181,7 +182,7 @@ class Ingest:
         body = position.to_bytes(8, "little") + broker
         data = zlib.crc32(body).to_bytes(4, "little") + body
         await loop.run_in_executor(None, write_atomic, node.files, node.paths.broker, data)
-        keep_from = min(position, node.worker_position) + 1
+        keep_from = min(position, node.worker.position) + 1
         await loop.run_in_executor(None, node.journal.trim, keep_from, node.clock.now_ns())
 
 

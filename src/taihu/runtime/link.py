@@ -7,6 +7,8 @@ not answered in time raises; a lost peer fails every call at once, and nothing w
 import asyncio
 import hashlib
 import logging
+import os
+import stat
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -147,4 +149,9 @@ def socket_path(folder: Path) -> Path:
     digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
     private = Path(tempfile.gettempdir()) / f"taihu-{digest}"
     private.mkdir(mode=0o700, exist_ok=True)
+    found = private.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise RefusedError(
+            f"{private} is not this user's own folder.", "Remove it, or give [node] data a shorter path."
+        )
     return private / "worker.sock"

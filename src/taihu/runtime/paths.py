@@ -9,7 +9,6 @@ class Paths:
     def __init__(self, data: Path) -> None:
         self.data = data
         self.journal = data / "journal"
-        self.checkpoints = data / "checkpoints"
         self.history = data / "history"
         self.metadata = data / "metadata.db"
         self.twin = data / "twin.snapshot"

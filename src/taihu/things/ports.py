@@ -45,8 +45,15 @@ class Journal(Protocol):
         """
         ...
 
+    def lag_bytes(self, position: int) -> int:
+        """About how many durable bytes are before a reader whose next position is `position`."""
+        ...
+
     def trim(self, keep_from: int, now_ns: int) -> int:
-        """Drop whole segments that hold only positions below `keep_from`; returns the oldest position kept."""
+        """Drop whole segments that hold only positions below `keep_from`; returns the oldest position kept.
+
+        Each reader keeps its checkpoint with what it made of the records, in one step: neither is without the other.
+        """
         ...
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from taihu.twin.presence import Presence
 
 _ROWS_MAX = 32
 _ROWS_BEHIND_MAX = 4_096
+_BYTES_BEHIND_MAX = 4_194_304
 _NEVER = -(2**63)
 
 
@@ -72,20 +73,22 @@ class Twin:
         self._projects: dict[str, dict[str, ThingTwin]] = {}
         self._behind: list[tuple[int, Batch]] = []
         self._rows_behind = 0
+        self._bytes_behind = 0
         self.position = 0
 
     def apply(self, position: int, batch: Batch) -> None:
         """Take over a batch; applying one twice, or an old one again, changes nothing (§5)."""
         self._behind.append((position, batch))
         self._rows_behind += len(batch)
+        self._bytes_behind += sum([len(column.data) for column in batch.columns])
         self.position = max(self.position, position)
-        if self._rows_behind >= _ROWS_BEHIND_MAX:
+        if self._rows_behind >= _ROWS_BEHIND_MAX or self._bytes_behind >= _BYTES_BEHIND_MAX:
             self._catch_up()
 
     def _catch_up(self) -> None:
         """Take over what waits, the last to arrive first: most of what came before is older and passed by."""
         behind, self._behind = self._behind, []
-        self._rows_behind = 0
+        self._rows_behind = self._bytes_behind = 0
         for _, batch in behind:
             things = self._projects.setdefault(batch.project, {})
             for name in batch.things:

@@ -1,0 +1,171 @@
+"""What a node shows: projects, things, newest values and counters, to each caller what it may read (§11)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from taihu import __version__
+from taihu.doors.http.ports import Caller, ThingSummary
+from taihu.identity.directory import Directory
+from taihu.identity.principal import CredentialKind, Principal
+from taihu.journal.segments import SegmentJournal
+from taihu.kernel.clock import Clock
+from taihu.kernel.config import Site, is_loopback
+from taihu.kernel.limits import Limits
+from taihu.protocols.mqtt.broker import Broker
+from taihu.runtime.follower import Follower
+from taihu.runtime.pipeline import Pipeline
+from taihu.runtime.quarantine import Quarantine
+from taihu.runtime.tally import Tally
+from taihu.things.description import build_description
+from taihu.things.ports import Reading
+from taihu.things.property import Property
+from taihu.things.topology import Topology
+from taihu.twin.twin import Desired, Twin
+
+
+class View:
+    """The reading half of a node; `Node` makes the parts."""
+
+    site: Site
+    clock: Clock
+    limits: Limits
+    directory: Directory
+    journal: SegmentJournal
+    pipeline: Pipeline
+    twin: Twin
+    broker: Broker
+    tally: Tally
+    worker: Follower
+    _quarantine: Quarantine
+
+    def may_see(self, caller: Caller, project: str) -> bool:
+        """Whether the caller may read anything of the project (§11)."""
+        return self.directory.project(project) is not None and self.directory.may_see(principal_of(caller), project)
+
+    def may_read(self, caller: Caller, project: str, thing: str = "") -> bool:
+        """Whether the caller may read the thing, or the whole project when none is named (§11)."""
+        known = self.directory.project(project) is not None
+        return known and self.directory.may_read(principal_of(caller), project, thing)
+
+    def projects(self, caller: Caller) -> list[dict[str, Any]]:
+        """The projects the caller may read something of, and how many of their things; refusals only of whole ones."""
+        found = []
+        for project in self.directory.projects():
+            name = project.name
+            if not self.may_see(caller, name):
+                continue
+            entry: dict[str, Any] = {"name": name, "title": project.title, "timezone": project.timezone}
+            entry["granted"] = name != caller.project
+            if self.may_read(caller, name):
+                entry |= {"things": self.directory.thing_count(name), "refused": self._quarantine.total(name)}
+            else:
+                things = self.directory.things(name, "", self.limits.things_per_project_max)
+                entry["things"] = sum(self.may_read(caller, name, thing.name) for thing in things)
+            found.append(entry)
+        return found
+
+    def things(self, project: str, after: str, limit: int) -> list[ThingSummary]:
+        """Things by name, from the first after `after`."""
+        now = self.clock.now_ns()
+        found = []
+        for thing in self.directory.things(project, after, limit):
+            presence = self.twin.presence(project, thing.name)
+            definitions = self.directory.definitions(project, thing.name) or {}
+            periods = [known.period_s for known in definitions.values() if known.period_s]
+            found.append(
+                ThingSummary(
+                    name=thing.name,
+                    title=thing.title,
+                    model=thing.model,
+                    site=thing.site,
+                    building=thing.building,
+                    parent=thing.parent,
+                    role=thing.role,
+                    tags=thing.tags,
+                    inferred=thing.inferred,
+                    state=presence.state(now, min(periods, default=None)) if presence else "never",
+                    connected=bool(presence and presence.connections),
+                    heard_at=presence.heard_at if presence else 0,
+                    refused=self._quarantine.count(project, thing.name),
+                )
+            )
+        return found
+
+    def topology(self, project: str, criteria: Mapping[str, str]) -> dict[str, Any]:
+        """The things that meet the criteria, and each site's main meter with its submeters."""
+        count = self.directory.thing_count(project)
+        topology = Topology(self.directory.things(project, "", count))
+        sites = {}
+        for site in topology.sites():
+            meter = topology.main_meter(site)
+            sites[site] = {"main_meter": meter, "submeters": topology.submeters(meter) if meter else []}
+        return {"things": topology.select(**criteria), "sites": sites}
+
+    def description(self, project: str, thing: str, base: str) -> dict[str, Any] | None:
+        """The thing's W3C Thing Description."""
+        known = self.directory.thing(project, thing)
+        if known is None:
+            return None
+        model = self.directory.model(project, known.model) if known.model else None
+        return build_description(project, known, model, base)
+
+    def definitions(self, project: str, thing: str) -> Mapping[str, Property] | None:
+        """The thing's properties; None when there is no such thing."""
+        return self.directory.definitions(project, thing)
+
+    def newest(self, project: str, thing: str) -> dict[str, Reading]:
+        """The newest reading of each property of a thing."""
+        return self.twin.newest(project, thing)
+
+    def desired(self, project: str, thing: str) -> dict[str, Desired]:
+        """What is wanted of a thing."""
+        return self.twin.desired(project, thing)
+
+    def quarantine(self, project: str, thing: str | None) -> list[Any]:
+        """What was refused, newest first."""
+        return self._quarantine.of_project(project, thing)
+
+    def status(self, caller: Caller) -> dict[str, Any]:
+        """Counters of the projects the caller may read; those of the node as a whole for who may read all (§11)."""
+        projects = [project.name for project in self.directory.projects()]
+        readable = [name for name in projects if self.may_read(caller, name)]
+        status: dict[str, Any] = {
+            "version": __version__,
+            "now": self.clock.now_ns(),
+            "clock_speed": self.clock.speed,
+            "projects": len(readable),
+            "things": sum(self.directory.thing_count(name) for name in readable),
+            "acked": sum(self.pipeline.acked[name] for name in readable),
+            "points": sum(self.tally.points[name] for name in readable),
+            "stored": sum(self.tally.stored[name] for name in readable),
+            "refused": sum(self._quarantine.total(name) for name in readable),
+            "journal_position": self.journal.durable,
+            "history_position": self.worker.applied,
+            "worker": "running" if self.worker.link is not None else "away",
+        }
+        if readable == projects:
+            status |= {"groups": self.pipeline.groups, "mqtt": msgspec.to_builtins(self.broker.counters)}
+        return status
+
+    def metrics(self) -> str:
+        """The counters of the node for Prometheus; they name no project."""
+        status = self.status(Caller("", CredentialKind.ADMIN))
+        numbers = {name: value for name, value in status.items() if isinstance(value, int | float)}
+        numbers |= {f"mqtt_{name}": value for name, value in status["mqtt"].items()}
+        lines = []
+        for name, value in numbers.items():
+            lines.append(f"# TYPE taihu_{name} gauge\ntaihu_{name} {value}")
+        return "\n".join(lines) + "\n"
+
+    def may_see_metrics(self, caller: Caller | None) -> bool:
+        """Whether the caller may read all projects, or only programs of this machine can ask at all."""
+        if is_loopback(self.site.http.host):
+            return True
+        return caller is not None and all(self.may_read(caller, each.name) for each in self.directory.projects())
+
+
+def principal_of(caller: Caller) -> Principal:
+    """The caller as the directory's rights know it."""
+    return Principal(caller.project, CredentialKind(caller.kind), caller.thing)
