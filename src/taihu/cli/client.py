@@ -34,13 +34,13 @@ class NodeRefused(RefusedError):
 
 
 class NodeClient:
-    """Calls one node with one token."""
+    """Calls one node, at `url`, with one token."""
 
     def __init__(self, url: str, token: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RefusedError(f"{url!r} is not the address of a node:", f"write one such as {DEFAULT_URL}.")
-        self._url = url
+        self.url = url
         self._https = parts.scheme == "https"
         self._host = parts.hostname
         self._port = parts.port
@@ -77,11 +77,11 @@ class NodeClient:
                 raise _refusal(answer.status, answer.read())
             yield answer
         except (ConnectionRefusedError, TimeoutError, http.client.RemoteDisconnected, ConnectionResetError):
-            raise NodeAway(f"No node answers at {self._url}.", "Start one with taihu run, or set TAIHU_URL.") from None
+            raise NodeAway(f"No node answers at {self.url}.", "Start one with taihu run, or set TAIHU_URL.") from None
         except OSError as error:
-            raise NodeAway(f"No node can be reached at {self._url}: {error}.", "Correct TAIHU_URL.") from None
+            raise NodeAway(f"No node can be reached at {self.url}: {error}.", "Correct TAIHU_URL.") from None
         except http.client.HTTPException as error:
-            raise RemoteError(f"What answers at {self._url} is not HTTP: {error!r}.", "Correct TAIHU_URL.") from None
+            raise RemoteError(f"What answers at {self.url} is not HTTP: {error!r}.", "Correct TAIHU_URL.") from None
         finally:
             connection.close()
 

@@ -6,12 +6,23 @@ from typing import Any
 import click
 
 from taihu.cli.client import NodeClient, node_options
-from taihu.cli.output import MISSING, age_text, number_text, printable, show, show_json, time_text
+from taihu.cli.output import MISSING, age_text, number_text, printable, share_text, show, show_json, time_text
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.ids import Address, parse_address
 
 _json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 _PAGE = 1_000
+
+
+def _time_zone(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
+    from zoneinfo import ZoneInfo
+
+    try:
+        if name:
+            ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise click.BadParameter(f"{name!r} is no time zone; write an IANA name such as Asia/Shanghai.") from None
+    return name
 
 
 @click.command()
@@ -74,7 +85,7 @@ def read(node: NodeClient, address: str, as_json: bool) -> None:
 )
 @click.option("--end", help="Likewise; not included.  [default: now]")
 @click.option("--every", help="Windows of 1m, 15m, 1h, 1d and the like, in place of readings.")
-@click.option("--tz", "zone", help="IANA time zone in which days begin and times are shown.  [default: UTC]")
+@click.option("--tz", "zone", callback=_time_zone, help="IANA time zone in which days begin and times are shown.  [default: UTC]")
 @click.option("--limit", type=click.IntRange(1), help="At most so many readings.  [default: 10000]")
 @_json
 @node_options
@@ -153,7 +164,7 @@ def _show_windows(windows: list[dict[str, Any]], zone: str) -> None:
         (
             time_text(window["start"], zone),
             *(number_text(window[name]) for name in names),
-            f"{window['coverage']:.0%}" if window["coverage"] is not None else MISSING,
+            share_text(window["coverage"]),
         )
         for window in windows
     ]
@@ -165,7 +176,8 @@ def _line(event: dict[str, Any]) -> str:
     if event["event"] == "accepted":
         last = ", ".join(f"{name} = {number_text(value)}" for name, value in (event["last"] or [{}])[-1].items())
         who = ", ".join(event["things"])
-        return printable(f"{when}  accepted  {who}: {event['messages']} messages, last {last}")
+        messages = "1 message" if event["messages"] == 1 else f"{event['messages']} messages"
+        return printable(f"{when}  accepted  {who}: {messages}, last {last}")
     if event["event"] == "refused":
         where = "/".join(part for part in (event["thing"], event["property"]) if part)
         return printable(f"{when}  refused   {where}: {event['reason']}  {event['payload']}").rstrip()

@@ -18,6 +18,7 @@ EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
     "run": ("start", "Run a site until Ctrl-C."),
+    "console": ("start", "Show a running site as web pages."),
     "demo": ("start", "Run 17 measured houses on a demo clock, with a page."),
     "init": ("start", "Write a commented site.toml."),
     "things": ("look", "List things and how they are."),

@@ -65,6 +65,21 @@ def number_text(value: Any) -> str:
     return printable(str(value))
 
 
+def share_text(share: float | None) -> str:
+    """A part of 1 in percent; what is not quite none or all does not look like it.
+
+    >>> share_text(0.0), share_text(0.001), share_text(0.5), share_text(0.999), share_text(1.0)
+    ('0%', '<1%', '50%', '>99%', '100%')
+    """
+    if share is None:
+        return MISSING
+    if 0 < share < 0.01:
+        return "<1%"
+    if 0.99 < share < 1:
+        return ">99%"
+    return f"{share:.0%}"
+
+
 def printable(text: str) -> str:
     """Text that cannot steer the terminal: what a device sent may hold anything."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -1,4 +1,4 @@
-"""Commands that start something: run, demo, init, bench, version."""
+"""Commands that start something: run, console, demo, init, bench, version."""
 
 from pathlib import Path
 
@@ -27,6 +27,28 @@ def run(site: Path) -> None:
     from taihu.runtime.run import main
 
     main(site)
+
+
+@click.command()
+@click.argument("site", type=_FOLDER, default=".")
+def console(site: Path) -> None:
+    """Show the site in folder SITE, on which a node runs, as web pages until Ctrl-C."""
+    from taihu.cli.client import connect
+    from taihu.console.app import main
+    from taihu.kernel.config import load_site
+    from taihu.runtime.run import PortTaken, port_free
+    from taihu.runtime.supervise import port_holder
+
+    content = load_site(site)
+    host, port = content.console.host, content.console.port
+    node = connect(None, None, site)
+    if not port_free(host, port):
+        raise PortTaken(
+            f"Port {port} (console.port) is taken by {port_holder(port)}.",
+            "Stop it, or set another console.port in site.toml.",
+        )
+    click.echo(f"The pages: http://{host}:{port}    (Ctrl-C stops)")
+    main(node.url, content.data / "admin.token", host, port)
 
 
 @click.command()

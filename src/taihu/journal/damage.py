@@ -38,7 +38,7 @@ class DamageLog:
             return
         self.found.append(damage)
         _logger.warning(
-            "journal segment %s is damaged at byte %d: %d bytes unreadable, which can hold up to %d records from position"
+            "journal segment %s is damaged at byte %d: %d bytes unreadable, which can hold %d records from position"
             " %d on; at the end of the journal after a crash these are what was being written and nobody was told of",
             damage.file,
             damage.offset,

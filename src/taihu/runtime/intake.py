@@ -178,7 +178,8 @@ class Intake:
                 self._refuse_message(claim, "", "the payload names no thing", payload, now)
                 continue
             if thing != claim.thing and not claim.may_create:
-                self._refuse_message(claim, claim.thing or "", f"may not speak for {thing[:128]!r}", payload, now)
+                reason = f"may not speak for {thing[:NAME_LENGTH_MAX]!r}: use its own token, or a gateway's"
+                self._refuse_message(claim, claim.thing or "", reason, payload, now)
                 continue
             try:
                 self._add_row(claim, thing, row, payload, now)
@@ -189,8 +190,6 @@ class Intake:
                 self._refuse_message(claim, thing, DEFECT, payload, now)
 
     def _add_row(self, claim: Claim, thing: str, row: Row, payload: bytes, now: int) -> None:
-        if thing != claim.thing and not claim.may_create:
-            raise RefusedError(f"The sender may not speak for {thing!r}.", "Use that thing's token, or a gateway's.")
         definitions = self._registry.definitions(claim.project, thing)
         if definitions is None:
             if not claim.may_create:

@@ -132,8 +132,9 @@ class Pipeline:
         while self._waiting or self._current is not None:
             if self._current is None:
                 self._start()
-            self._idle.clear()
-            await self._idle.wait()
+            else:
+                self._idle.clear()
+                await self._idle.wait()
 
     async def close(self) -> None:
         """Commit what is pending and stop."""
