@@ -85,7 +85,9 @@ def read(node: NodeClient, address: str, as_json: bool) -> None:
 )
 @click.option("--end", help="Likewise; not included.  [default: now]")
 @click.option("--every", help="Windows of 1m, 15m, 1h, 1d and the like, in place of readings.")
-@click.option("--tz", "zone", callback=_time_zone, help="IANA time zone in which days begin and times are shown.  [default: UTC]")
+@click.option(
+    "--tz", "zone", callback=_time_zone, help="IANA time zone in which days begin and times are shown.  [default: UTC]"
+)
 @click.option("--limit", type=click.IntRange(1), help="At most so many readings.  [default: 10000]")
 @_json
 @node_options

@@ -20,12 +20,13 @@ from taihu.history.layout import (
     present_expression,
 )
 from taihu.history.manifest import DataFile, Table
+from taihu.history.repack import repack
 from taihu.history.store import Store
 from taihu.things.batch import FLAG_STAMPED
 
 FAN_IN = 8
 ROWS_MAX = 4_000_000  # a file's rows, and so what one step holds in memory
-LEVEL_ZSTD = 6
+LEVEL_ZSTD = 1  # of the passing file
 
 
 def compact(store: Store, now_ns: int, *, everything: bool = False) -> bool:
@@ -77,10 +78,16 @@ def _fitting(files: Sequence[DataFile]) -> tuple[DataFile, ...]:
 def _merge(store: Store, table: Table, group: Sequence[DataFile]) -> DataFile:
     paths = [str(store.folder / file.path) for file in group]
     file_id, path = store.new_path(table)
+    _, passing = store.new_path(table)
     cursor = store.cursor()
     try:
         select = _select(cursor, paths, group)
-        size = store.copy(cursor, path, _statement(select, group), [paths], LEVEL_ZSTD)
+        rows = sum(file.rows for file in group)
+        try:
+            store.copy(cursor, passing, _statement(select, group), [paths], LEVEL_ZSTD)
+            size = repack(store, cursor, passing, path, tuple(select), rows)
+        finally:
+            store.files.remove(store.folder / passing)
         late = _late(cursor, store, table, group, path)
     finally:
         cursor.close()
@@ -89,7 +96,7 @@ def _merge(store: Store, table: Table, group: Sequence[DataFile]) -> DataFile:
         table_id=table.id,
         path=path,
         level=max(file.level for file in group) + 1,
-        rows=sum(file.rows for file in group),
+        rows=rows,
         bytes=size,
         observed_min=min(file.observed_min for file in group),
         observed_max=max(file.observed_max for file in group),

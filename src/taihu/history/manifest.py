@@ -184,6 +184,10 @@ class Manifest:
         except sqlite3.OperationalError as error:
             raise OSError(f"the manifest cannot be written: {error}") from error
 
+    def shrink(self) -> None:
+        """Move what SQLite's log holds into the database and empty the log, as far as nobody reads it."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Close the database."""
         self._db.close()

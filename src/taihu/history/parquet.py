@@ -10,18 +10,20 @@ dictionaries or encryption. Formats: parquet-format 2.9, `parquet.thrift` and `E
 
 import zlib
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from taihu.history.thrift import Struct, binary, i32, i64, items, struct, text
+from taihu.history.thrift import Struct, binary, i32, i64, items, struct, text, varint, zigzag
+from taihu.kernel.files import AppendFile
 
-_BLOCK = 256  # values; a multiple of 128
-_MINIBLOCKS = 2
-_WIDTHS = (1, 2, 4, 8)  # bytes
+_BLOCK, _MINIBLOCKS = 1024, 32
+_VALUES = _BLOCK // _MINIBLOCKS  # of a miniblock
+_POWERS = np.array([1 << bits for bits in range(0, 64, 8)], np.uint64)
 _BASE = 128  # below the usual difference
+_LEVEL, _SAMPLE = 6, 8192
 _MAGIC = b"PAR1"
 _GZIP, _DATA_PAGE, _OPTIONAL = 2, 0, 1
 _PLAIN, _RLE, _DELTA, _SPLIT = 0, 3, 5, 9
@@ -52,7 +54,7 @@ _ENCODING = {"double": _SPLIT, "bool": _PLAIN, "text": _PLAIN}
 class ParquetWriter:
     """Writes one file from its start; `close` writes the footer and leaves the file open."""
 
-    def __init__(self, file: BinaryIO, fields: Sequence[Field]) -> None:
+    def __init__(self, file: AppendFile, fields: Sequence[Field]) -> None:
         self._file = file
         self._fields = fields
         self._groups: list[Struct] = []
@@ -141,7 +143,7 @@ def _encode(field: Field, values: NDArray[Any]) -> bytes:
         case "text":
             encoded = [value.encode() for value in values.tolist()]
             return b"".join([len(value).to_bytes(4, "little") + value for value in encoded])
-    return pack_deltas(values.astype(np.int64))
+    return pack_deltas(values.astype(np.int64), 4 if _PHYSICAL[field.kind] == _INT32 else 8)
 
 
 def _levels(known: NDArray[np.bool_]) -> bytes:
@@ -149,61 +151,62 @@ def _levels(known: NDArray[np.bool_]) -> bytes:
     edges = np.flatnonzero(np.diff(known)) + 1
     if len(edges) * 16 > len(known):
         bits = np.packbits(known, bitorder="little")
-        return _varint(len(bits) << 1 | 1) + bits.tobytes()
+        return varint(len(bits) << 1 | 1) + bits.tobytes()
     starts = [0, *edges.tolist()]
     ends = [*starts[1:], len(known)]
     pairs = zip(starts, ends, strict=True)
-    return b"".join([_varint((end - start) << 1) + bytes([known[start]]) for start, end in pairs if end > start])
+    return b"".join([varint((end - start) << 1) + bytes([int(known[start])]) for start, end in pairs if end > start])
 
 
-def pack_deltas(values: NDArray[np.int64]) -> bytes:
-    """DELTA_BINARY_PACKED, each block's differences in 0, 1, 2, 4 or 8 whole bytes.
+def pack_deltas(values: NDArray[np.int64], width_max: int = 8) -> bytes:
+    """DELTA_BINARY_PACKED, the differences of each miniblock in up to `width_max` whole bytes.
 
-    Differences wrap as int64 does, which every reader undoes by wrapping too.
+    Differences are taken above one base for the whole page where that costs no more, so that equal differences are
+    equal bytes. One below its base wraps, as int64 does in every reader: a step back then widens its miniblock only.
     """
     first = int(values[0]) if len(values) else 0
-    out = [_varint(_BLOCK), _varint(_MINIBLOCKS), _varint(len(values)), _varint(_zigzag(first))]
-    deltas = np.subtract(values[1:], values[:-1])
-    if not len(deltas):
+    out = [varint(_BLOCK), varint(_MINIBLOCKS), varint(len(values)), varint(zigzag(first))]
+    if len(values) < 2:
         return b"".join(out)
-    usual = int(np.median(deltas[: 1 << 14])) - _BASE
-    starts = np.arange(0, len(deltas), _BLOCK)
-    lows, highs = np.minimum.reduceat(deltas, starts).tolist(), np.maximum.reduceat(deltas, starts).tolist()
-    size = _BLOCK // _MINIBLOCKS
-    for start, low, high in zip(starts.tolist(), lows, highs, strict=True):
-        block = deltas[start : start + _BLOCK]
-        used = -(-len(block) // size)
-        width = 0
-        if low != high:
-            if usual <= low and high <= usual + 255:
-                low = usual
-            width = next(width for width in _WIDTHS if (high - low) >> width * 8 == 0)
-        widths = bytes([width * 8] * used + [0] * (_MINIBLOCKS - used))
-        out += [_varint(_zigzag(low)), widths]
-        if width:
-            above = np.zeros(used * size, np.uint64)
-            above[: len(block)] = block.view(np.uint64) - np.uint64(low & 0xFFFF_FFFF_FFFF_FFFF)
-            out.append(above.astype(f"<u{width}").tobytes())
+    deltas = values[1:] - values[:-1]
+    blocks = np.pad(deltas, (0, -len(deltas) % _BLOCK), mode="edge").reshape(-1, _BLOCK)
+    middle = np.sort(blocks, axis=1)[:, _BLOCK // 2]
+    usual = np.full(len(blocks), np.sort(middle)[len(middle) // 2] - _BASE)
+    bases = np.stack([usual, middle, blocks.min(axis=1)])
+    widths = np.stack([_widths(blocks, base) for base in bases])
+    cost = np.where(widths > width_max, 1 << 16, widths).sum(axis=2)
+    chosen = (cost.argmin(axis=0), np.arange(len(blocks)))
+    low, width = bases[chosen], widths[chosen]
+    width.reshape(-1)[-(-len(deltas) // _VALUES) :] = 0  # miniblocks that hold padding only
+    above = (blocks - low[:, None]).reshape(-1, _VALUES)
+    spans = width.reshape(-1)
+    packed = [b""] * len(spans)
+    for size in np.unique(spans[spans > 0]).tolist():
+        where = np.flatnonzero(spans == size)
+        data = above[where].astype("<i8").view(np.uint8).reshape(len(where), _VALUES, 8)[:, :, :size].tobytes()
+        for index, place in enumerate(where.tolist()):
+            packed[place] = data[index * size * _VALUES : (index + 1) * size * _VALUES]
+    bits = (width * 8).astype(np.uint8)
+    for index, base in enumerate(low.tolist()):
+        out += [varint(zigzag(base)), bits[index].tobytes()]
+        out += packed[index * _MINIBLOCKS : (index + 1) * _MINIBLOCKS]
     return b"".join(out)
 
 
+def _widths(blocks: NDArray[np.int64], base: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Bytes that each miniblock needs above its block's base."""
+    above = (blocks - base[:, None]).view(np.uint64).reshape(len(blocks), _MINIBLOCKS, _VALUES)
+    return np.searchsorted(_POWERS, above.max(axis=2), side="right")
+
+
 def _deflate(body: bytes) -> bytes:
-    """The smaller of two: bytes by their frequency alone, or with what repeats pointed to."""
-    packed = []
-    for level, strategy in ((1, zlib.Z_HUFFMAN_ONLY), (6, zlib.Z_DEFAULT_STRATEGY)):
-        deflate = zlib.compressobj(level, zlib.DEFLATED, 31, 9, strategy)
-        packed.append(deflate.compress(body) + deflate.flush())
-    return min(packed, key=len)
+    """Bytes coded by their frequency alone, or with what repeats pointed to, as a sample of them tells."""
+    middle = len(body) // 2
+    sample = body[middle : middle + _SAMPLE]
+    alone, pointed = (len(_gzip(sample, strategy)) for strategy in (zlib.Z_HUFFMAN_ONLY, zlib.Z_DEFAULT_STRATEGY))
+    return _gzip(body, zlib.Z_HUFFMAN_ONLY if alone <= pointed else zlib.Z_DEFAULT_STRATEGY)
 
 
-def _zigzag(number: int) -> int:
-    return (number << 1 ^ number >> 63) & 0xFFFF_FFFF_FFFF_FFFF
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+def _gzip(body: bytes, strategy: int) -> bytes:
+    deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31, 9, strategy)
+    return deflate.compress(body) + deflate.flush()

@@ -130,6 +130,7 @@ class Store:
         """Swap files for others with the same rows; `discard` the old ones after it."""
         with self._writing:
             self.manifest.commit(Change(add=new, drop=old))
+            self.manifest.shrink()
             with self._lock:
                 self._publish(new, old)
 

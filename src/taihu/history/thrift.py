@@ -19,12 +19,12 @@ Struct = Value
 
 def i32(number: int) -> Value:
     """A 32-bit integer."""
-    return Value(_I32, varint(number << 1 ^ number >> 31))
+    return Value(_I32, varint(zigzag(number)))
 
 
 def i64(number: int) -> Value:
     """A 64-bit integer."""
-    return Value(_I64, varint(number << 1 ^ number >> 63))
+    return Value(_I64, varint(zigzag(number)))
 
 
 def binary(data: bytes) -> Value:
@@ -62,3 +62,8 @@ def varint(number: int) -> bytes:
         number >>= 7
     out.append(number)
     return bytes(out)
+
+
+def zigzag(number: int) -> int:
+    """A signed integer of up to 64 bits as an unsigned one, small when it is near 0."""
+    return number << 1 ^ number >> 63
