@@ -114,7 +114,7 @@ def init(folder: Path) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
 def bench(seconds: float, as_json: bool) -> None:
-    """Measure how many readings this machine takes over, stores and answers."""
+    """Measure how many readings this machine takes over and stores, each acknowledged after the sync."""
     from taihu.runtime.bench import main
 
     main(seconds, as_json)

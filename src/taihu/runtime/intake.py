@@ -32,6 +32,7 @@ from taihu.things.property import Property
 log = logging.getLogger("taihu.intake")
 
 _PLANS_PER_CLAIM_MAX = 32
+_FORMS_PER_CLAIM_MAX = 1_024
 _SHAPES_MAX = 10_000
 _SET_BACK_NS = NS_PER_S
 
@@ -42,10 +43,12 @@ class Claim:
     """A topic, or request, that carries readings: whose they are and how to read them.
 
     `thing` is None where the payload names its things, as a gateway's does. `plans` are the key tuples that may take
-    the fast way, with the shape their values go to.
+    the fast way, with the shape their values go to; `forms` the same of rows that a decoder made, by thing and names.
     """
 
-    __slots__ = ("accepted", "decoder", "label", "mapping", "may_create", "plans", "project", "refused", "thing")
+    __slots__ = (
+        "accepted", "decoder", "forms", "label", "mapping", "may_create", "plans", "project", "refused", "thing",
+    )  # fmt: skip
 
     def __init__(self, project: str, thing: str | None, decoder: Decoder, mapping: Mapping, may_create: bool) -> None:
         self.project = project
@@ -55,6 +58,7 @@ class Claim:
         self.label = mapping.label()
         self.may_create = may_create
         self.plans: dict[tuple[str, ...], Shape] = {}
+        self.forms: dict[tuple[str, tuple[str, ...]], Shape] = {}
         self.accepted = 0
         self.refused: list[str] = []
 
@@ -190,6 +194,11 @@ class Intake:
                 self._refuse_message(claim, thing, DEFECT, payload, now)
 
     def _add_row(self, claim: Claim, thing: str, row: Row, payload: bytes, now: int) -> None:
+        form = (thing, tuple(row.values))
+        known = claim.forms.get(form)
+        if known is not None and not row.units and None not in row.values.values():
+            self._put(known, claim, thing, row.values, row.observed_at)
+            return
         definitions = self._registry.definitions(claim.project, thing)
         if definitions is None:
             if not claim.may_create:
@@ -214,12 +223,19 @@ class Intake:
         if not values:
             return
         shape = self._shape(claim, thing, tuple(definitions[name] for name in values), -1)
+        self._put(shape, claim, thing, values, row.observed_at)
+        if not row.units and len(values) == len(row.values) and len(claim.forms) < _FORMS_PER_CLAIM_MAX:
+            claim.forms[form] = shape
+        self._plan(claim, thing, payload, values, definitions)
+
+    def _put(
+        self, shape: Shape, claim: Claim, thing: str, values: Definitions[str, Any], observed_at: int | None
+    ) -> None:
         if not shape.rows:
             self._dirty.append(shape)
-        shape.rows.append((*values.values(), row.observed_at))
+        shape.rows.append((*values.values(), observed_at))
         shape.of.append(claim if thing == claim.thing else Named(claim, thing))
         claim.accepted += 1
-        self._plan(claim, thing, payload, values, definitions)
 
     def _convert(
         self, claim: Claim, thing: str, row: Row, definitions: Definitions[str, Property], payload: bytes, now: int
