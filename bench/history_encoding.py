@@ -7,11 +7,16 @@ Run: python bench/history_encoding.py
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
+
+from taihu.history.parquet import Field, ParquetWriter
+from taihu.history.repack import ROW_GROUP
+from taihu.kernel.files import OsFiles
 
 DEVICES, SAMPLES, METRICS = 1_000, 2_500, 4
 POINTS = DEVICES * SAMPLES * METRICS
@@ -63,6 +68,36 @@ def measure(path: Path, columns: dict[str, Any], select: str, level: int = 6) ->
         return path.stat().st_size / POINTS, time.perf_counter() - begun
 
 
+def packed(path: Path, columns: dict[str, Any], fields: Sequence[Field]) -> tuple[float, float]:
+    """The same of a file by our own writer; decimals as integers."""
+    path.unlink(missing_ok=True)
+    file = OsFiles().append(path)
+    begun = time.perf_counter()
+    writer = ParquetWriter(file, fields)
+    for first in range(0, SAMPLES * DEVICES, ROW_GROUP):
+        writer.add([columns[field.name][first : first + ROW_GROUP] for field in fields])
+    writer.close()
+    file.close()
+    return path.stat().st_size / POINTS, time.perf_counter() - begun
+
+
+def measure_packed(path: Path, columns: dict[str, Any], name: str) -> None:
+    """What our own writer makes of the columns."""
+    whole = {f"v{metric}": np.rint(columns[f"v{metric}"] * 100).astype(np.int64) for metric in range(METRICS)}
+    milliseconds = columns["received"] // MS * MS
+    columns = columns | whole | {"received": milliseconds, "flags": np.zeros(len(milliseconds), np.int8)}
+    values = [Field(value, "decimal", 2) for value in whole]
+    observed, received = Field("observed", "int64"), Field("received", "int64")
+    place = [Field("record", "int64"), Field("row", "int32")]
+    system = [Field("thing", "int32"), observed, received, *place, Field("flags", "int8")]
+    sets = {"values": values, "observed, ns": [observed], "received, ms": [received], "record and row": place}
+    for what, fields in (sets | {"chosen": system + values}).items():
+        size, seconds = packed(path, columns, fields)
+        print(f"{name:7} whole bytes: {what:13} {size:6.3f} B/point {seconds:6.2f} s")
+    size, _ = packed(path, columns, system + values[:1])
+    print(f"{name:7} whole bytes: one value a row {size * METRICS:6.3f} B/point")
+
+
 def main() -> None:
     decimals = ", ".join(f"CAST(v{m} AS DECIMAL(18, 2)) AS v{m}" for m in range(METRICS))
     received = "received // 1000000 * 1000000 AS received"
@@ -91,6 +126,7 @@ def main() -> None:
                 print(f"{name:7} chosen at zstd level {level:<5} {size:6.3f} B/point {seconds:6.2f} s")
             size, _ = measure(Path(folder) / "x.parquet", columns, single)
             print(f"{name:7} one value a row            {size * METRICS:6.3f} B/point")
+            measure_packed(Path(folder) / "x.parquet", columns, name)
 
 
 if __name__ == "__main__":

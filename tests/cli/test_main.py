@@ -62,7 +62,9 @@ def test_the_list_of_commands_says_what_each_says(capsys: pytest.CaptureFixture[
     [
         (["nonsense"], EXIT_USAGE, "No such command"),
         (["demo", "--for", "-3s"], EXIT_USAGE, "not a length of time"),
+        (["history", "a/b/c", "--token", "x", "--tz", "No/Where"], EXIT_USAGE, "no time zone"),
         (["run", "nowhere"], EXIT_REFUSED, "taihu init"),
+        (["console", "nowhere"], EXIT_REFUSED, "taihu init"),
         (["things"], EXIT_REFUSED, "set TAIHU_TOKEN, or name the site with --site"),
         (["read", "A/b", "--token", "x"], EXIT_REFUSED, "cannot name a project"),
         (["history", "a/b", "--token", "x"], EXIT_REFUSED, "write project/thing/property"),

@@ -41,3 +41,18 @@ def test_times_are_shown_in_utc_or_a_zone() -> None:
 @given(st.text())
 def test_control_characters_are_not_printed(text: str) -> None:
     assert output.printable(text).isprintable()
+
+
+def test_a_narrow_terminal_keeps_what_people_copy(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    output.show(("id", "created", "label"), [("539885f85c6e619a", "2026-11-23T03:20:42Z", "the display on the wall")])
+    assert "539885f85c6e619a" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("share", "text"), [(None, "-"), (0.0, "0%"), (1e-6, "<1%"), (0.5, "50%"), (0.9999, ">99%")])
+def test_known_in_part_is_not_shown_as_none_or_all(share: float | None, text: str) -> None:
+    """§3."""
+    assert output.share_text(share) == text

@@ -39,7 +39,9 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("TAIHU_")}
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("TAIHU_", "PYTEST_"))
+        }
         self.environment["PATH"] = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
         self.ports = dict(zip(("1883", "8080", "8090"), free_ports(3), strict=True))
         self.first, self.then = "\n".join(block for block, _ in examples("getting-started.md")).split(RUN)

@@ -1,5 +1,6 @@
 """Merged files: what climbs, what is kept, and that an engine of others reads them through the Delta log."""
 
+from pathlib import Path
 from typing import Any
 
 import deltalake
@@ -7,6 +8,7 @@ import pytest
 
 from taihu.history import compaction
 from taihu.kernel.clock import SimClock
+from taihu.kernel.files import AppendFile, OsFiles
 
 S = 1_000_000_000
 T0 = 1_700_000_000 * S
@@ -89,3 +91,51 @@ def test_others_read_the_files_through_the_delta_log(
 def columns(result: Any) -> list[tuple[str, Any]]:
     table = result.read_all()
     return [(name, table[name]) for name in table.column_names]
+
+
+class FullDisk(OsFiles):
+    """Takes nothing more in files that are appended to."""
+
+    def append(self, path: Path) -> AppendFile:
+        if path.suffix == ".parquet":
+            path.touch()
+            raise OSError(28, "No space left on device")
+        return super().append(path)
+
+
+def test_a_full_disk_leaves_all_as_it_was(
+    tmp_path: Path, open_history: Any, make_batch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = open_history()
+    for position in range(1, 9):
+        history.apply(position, make_batch([("a", T0 + position * S, [position / 4])]))
+        history.flush()
+    with monkeypatch.context() as patched:
+        patched.setattr(history._store, "files", FullDisk())
+        with pytest.raises(OSError, match="space"):
+            history.maintain()
+    live = {file.path for table in history._store.catalog.tables() for file in table.files}
+    found = tmp_path.glob("history/*/*/*.parquet")
+    assert {path.relative_to(tmp_path / "history").as_posix() for path in found} == live
+    assert history.maintain()
+    assert history.stats()["files"] == 1
+    assert [reading.value for reading in history.read("p", "a", "power")] == [n / 4 for n in range(1, 9)]
+    history.close()
+
+
+def test_long_texts_go_a_few_rows_at_a_time(open_history: Any, make_batch: Any) -> None:
+    """§6: what a merge holds in memory is bounded by bytes, not only by rows."""
+    history = open_history()
+    for position in (1, 2):
+        rows = [("a", T0 + (position * 2000 + n) * S, [f"{n} " * 2_500]) for n in range(1_100)]
+        history.apply(position, make_batch(rows, ("note",)))
+        history.flush()
+    history.compact()
+    (file,) = history._store.catalog.tables()[0].files
+    path = str(history._store.folder / file.path)
+    groups = "SELECT max(row_group_num_rows) FROM parquet_metadata(?)"
+    ((most,),) = history._store.cursor().execute(groups, [path]).fetchall()
+    assert 1_024 <= most < file.rows == 2_200
+    first = history.read("p", "a", "note", limit=3)
+    assert [reading.value for reading in first] == [f"{n} " * 2_500 for n in range(3)]
+    history.close()

@@ -49,3 +49,12 @@ def test_a_change_is_whole_or_not_at_all(tmp_path: Path) -> None:
         manifest.commit(Change(checkpoint=9, things=(("p", 0, "again"),)))
     assert (manifest.checkpoint(), list(manifest.things())) == (3, [("p", 0, "a")])
     manifest.close()
+
+
+def test_its_log_is_emptied(tmp_path: Path) -> None:
+    manifest = Manifest(tmp_path / "m")
+    manifest.commit(Change(checkpoint=3))
+    manifest.shrink()
+    assert (tmp_path / "m-wal").stat().st_size == 0
+    assert manifest.checkpoint() == 3
+    manifest.close()

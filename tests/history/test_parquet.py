@@ -59,7 +59,7 @@ def test_any_values_come_back(tmp_path_factory: pytest.TempPathFactory, groups: 
     kinds = (np.int64, np.float64, np.bool_, np.object_)
     columns = [[list(column) for column in zip(*rows, strict=True)] for rows in groups]
     write(path, fields, [[masked(c, kind) for c, kind in zip(own, kinds, strict=True)] for own in columns])
-    assert read(path, fields) == [sum((own[index] for own in columns), []) for index in range(4)]
+    assert read(path, fields) == [[value for own in columns for value in own[index]] for index in range(4)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -148,3 +148,52 @@ def test_signed_numbers_as_unsigned(number: int) -> None:
     assert 0 <= coded < 2**64
     assert coded >> 1 ^ -(coded & 1) == number
     assert varint(coded)[-1] < 128
+
+
+def test_another_engine_reads_them(tmp_path: Path) -> None:
+    """DataFusion, whose Parquet reader is not DuckDB's: wrapped differences, silent rows and every kind."""
+    import deltalake
+    from deltalake import Field as DeltaField
+    from deltalake.schema import PrimitiveType
+    from deltalake.transaction import AddAction, create_table_with_add_actions
+
+    things = np.repeat(np.arange(40, dtype=np.int32), 100)
+    times = np.tile(np.arange(100) * 10_000_000_000, 40)
+    row = (times // 10_000_000_000 * 7 % 100).astype(np.int32)
+    silent = np.arange(4000) % 3 == 0
+    texts = np.ma.array(np.array([f"t{number % 5}" for number in range(4000)], np.object_), mask=silent)
+    doubles = np.ma.array(np.arange(4000) / 8, mask=silent)
+    fields = [
+        Field("thing", "int32"),
+        Field("time", "int64"),
+        Field("row", "int32"),
+        Field("flags", "int8"),
+        Field("power", "decimal", 2),
+        Field("d", "double"),
+        Field("b", "bool"),
+        Field("t", "text"),
+    ]
+    columns = [things, times, row, (row % 4).astype(np.int8), np.ma.array(-times // 10**9, mask=silent)]
+    write(tmp_path / "f.parquet", fields, [[*columns, doubles, np.ma.array(things > 3, mask=silent), texts]])
+    kinds = ("integer", "long", "integer", "byte", "decimal(18,2)", "double", "boolean", "string")
+    schema = [DeltaField(f.name, PrimitiveType(kind)) for f, kind in zip(fields, kinds, strict=True)]
+    size = (tmp_path / "f.parquet").stat().st_size
+    action = AddAction("f.parquet", size, {}, 0, data_change=True, stats="{}")
+    create_table_with_add_actions(str(tmp_path), deltalake.Schema(schema), [action], partition_by=[])
+    query = deltalake.QueryBuilder().register("t", deltalake.DeltaTable(str(tmp_path)))
+    statement = (
+        "select sum(thing * time) a, sum(row) b, sum(flags) c, sum(cast(power * 100 as bigint)) d, sum(d) e, "
+        "count(case when b then 1 end) f, count(distinct t) g, count(power) h from t where time >= 0"
+    )
+    found = query.execute(statement).read_all()
+    answer = [found[name].to_pylist()[0] for name in "abcdefgh"]
+    assert answer == [
+        int((things * times).sum()),
+        int(row.sum()),
+        int((row % 4).sum()),
+        int((-times // 10**9)[~silent].sum()),
+        float(doubles.sum()),
+        int((things > 3)[~silent].sum()),
+        5,
+        int((~silent).sum()),
+    ]

@@ -13,6 +13,7 @@ import click
 
 from taihu.cli.client import NodeClient, connect
 from taihu.cli.output import MISSING, show, show_json, time_text
+from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import RefusedError
 
 _json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -181,7 +182,7 @@ def token_list(to: Administration, project: str, as_json: bool) -> None:
             one["kind"],
             one["thing"] or MISSING,
             "revoked" if one["revoked_at"] else "used" if one["first_used_at"] else "unused",
-            time_text(one["created_at"]),
+            time_text(one["created_at"] // NS_PER_S * NS_PER_S),
             time_text(one["expires_at"]),
             one["label"],
         )
@@ -296,5 +297,8 @@ def _moment(text: str | None) -> int | None:
 
     try:
         return parse_iso(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}", param_hint="--expires") from None
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is not a time with an offset; write one such as 2027-01-01T00:00:00+08:00.",
+            param_hint="--expires",
+        ) from None

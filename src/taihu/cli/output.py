@@ -3,13 +3,14 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from taihu.kernel.clock import NS_PER_S, format_iso, to_datetime
 
 MISSING = "-"
+_NAME_WIDTH_MAX = 40  # the first column, which people copy, is folded last
 _COLOURS = {
     "online": "green",
     "good": "green",
@@ -118,9 +119,11 @@ def _show_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: S
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(name, justify="right" if name in numeric else "left", overflow="fold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
+    for place, name in enumerate(columns):
+        width = None if place else min(max((len(row[0]) for row in rows), default=0), _NAME_WIDTH_MAX)
+        justify: Literal["right", "left"] = "right" if name in numeric else "left"
+        table.add_column(name, justify=justify, overflow="fold", min_width=width)
     for row in rows:
         table.add_row(*(Text(text, style=_COLOURS.get(text, "")) for text in row))
     Console(no_color="NO_COLOR" in os.environ).print(table)

@@ -1,7 +1,8 @@
 """Compaction: small files of a table become few large ones, so that queries open little and bytes are few.
 
 Files climb levels: FAN_IN files of one level, in the order of their times, become one of the next, so that a row is
-written again a few times only. No row is dropped; merged readings are the same readings.
+written again a few times only. No row is dropped; merged readings are the same readings. DuckDB sorts the rows into a
+passing file, which `repack` writes again in less.
 """
 
 from collections.abc import Sequence

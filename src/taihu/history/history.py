@@ -1,6 +1,7 @@
 """The history of every project's readings: written batch by batch from the journal, asked by time."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -209,6 +210,10 @@ class History:
         scan = self._scan(project, things, property_name, start, end)
         names = self._store.catalog.names(project)
         return {names[thing]: found for thing, found in aggregate(self._store, scan).items()}
+
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        """Bound the time that queries of this thread may take inside the block; LimitError when they take longer."""
+        return self._store.deadlines.within(seconds)
 
     def count(self, project: str) -> int:
         """Rows stored for a project: one for each message of a thing, re-deliveries and corrections included."""

@@ -7,7 +7,8 @@ column per form its values take, and a column's name says the form, so that a na
     power        DOUBLE           power__d2    DECIMAL(18, 2), floats that are exactly so many decimals
     power__int   BIGINT           power__bool  BOOLEAN              power__text  VARCHAR, JSON of anything else
 
-A cell has a value in one of them, or in none where the row says nothing on the property.
+A cell has a value in one of them, or in none where the row says nothing on the property. A flush is written by DuckDB;
+`parquet` packs the same columns tighter when files are merged.
 """
 
 import re

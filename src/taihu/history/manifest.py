@@ -7,6 +7,7 @@ All of it is held in memory too; queries never touch SQLite.
 import json
 import sqlite3
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,8 +186,9 @@ class Manifest:
             raise OSError(f"the manifest cannot be written: {error}") from error
 
     def shrink(self) -> None:
-        """Move what SQLite's log holds into the database and empty the log, as far as nobody reads it."""
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Move what SQLite's log holds into the database and empty the log; a full disk leaves it as it is."""
+        with suppress(sqlite3.OperationalError):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close the database."""

@@ -171,7 +171,7 @@ def pack_deltas(values: NDArray[np.int64], width_max: int = 8) -> bytes:
     deltas = values[1:] - values[:-1]
     blocks = np.pad(deltas, (0, -len(deltas) % _BLOCK), mode="edge").reshape(-1, _BLOCK)
     middle = np.sort(blocks, axis=1)[:, _BLOCK // 2]
-    usual = np.full(len(blocks), np.sort(middle)[len(middle) // 2] - _BASE)
+    usual = np.full(len(blocks), np.sort(middle)[len(middle) // 2]) - _BASE  # wraps, as an array
     bases = np.stack([usual, middle, blocks.min(axis=1)])
     widths = np.stack([_widths(blocks, base) for base in bases])
     cost = np.where(widths > width_max, 1 << 16, widths).sum(axis=2)
@@ -196,7 +196,7 @@ def pack_deltas(values: NDArray[np.int64], width_max: int = 8) -> bytes:
 def _widths(blocks: NDArray[np.int64], base: NDArray[np.int64]) -> NDArray[np.intp]:
     """Bytes that each miniblock needs above its block's base."""
     above = (blocks - base[:, None]).view(np.uint64).reshape(len(blocks), _MINIBLOCKS, _VALUES)
-    return np.searchsorted(_POWERS, above.max(axis=2), side="right")
+    return np.asarray(np.searchsorted(_POWERS, above.max(axis=2), side="right"))
 
 
 def _deflate(body: bytes) -> bytes:

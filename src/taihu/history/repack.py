@@ -1,5 +1,6 @@
 """A merged file as it stays: the rows that DuckDB sorted into a passing file, a row group at a time, packed tighter."""
 
+from contextlib import closing
 from typing import Any
 
 import duckdb
@@ -9,6 +10,8 @@ from taihu.history.parquet import Field, ParquetWriter
 from taihu.history.store import Store
 
 ROW_GROUP = 61_440  # what one query of a short range reads at least
+_TEXT_BYTES = 16 << 20  # about as much text is in memory at once
+_ROW_GROUP_MIN = 1_024
 _SYSTEM_KINDS = dict(zip(SYSTEM_COLUMNS, ("int32", "int64", "int64", "int64", "int32", "int8"), strict=True))
 
 
@@ -20,23 +23,31 @@ def repack(
     columns = ", ".join(map(_expression, fields))
     # Column names passed `check_column`; all else is bound.
     statement = f"SELECT {columns} FROM read_parquet(?, file_row_number = true) WHERE file_row_number BETWEEN ? AND ?"  # noqa: S608
+    step = _rows_at_once(cursor, str(store.folder / source), fields, rows)
     path = store.folder / target
-    file = store.files.append(path)
     try:
-        writer = ParquetWriter(file, fields)
-        for first in range(0, rows, ROW_GROUP):
-            found: Any = cursor.execute(
-                statement, [str(store.folder / source), first, first + ROW_GROUP - 1]
-            ).fetchnumpy()
-            writer.add([found[field.name] for field in fields])
-        writer.close()
+        with closing(store.files.append(path)) as file:
+            writer = ParquetWriter(file, fields)
+            for first in range(0, rows, step):
+                place = [str(store.folder / source), first, first + step - 1]
+                found: Any = cursor.execute(statement, place).fetchnumpy()
+                writer.add([found[field.name] for field in fields])
+            writer.close()
+        store.files.sync(path)
     except BaseException:
         store.files.remove(path)
         raise
-    finally:
-        file.close()
-    store.files.sync(path)
     return store.files.size(path)
+
+
+def _rows_at_once(cursor: duckdb.DuckDBPyConnection, source: str, fields: list[Field], rows: int) -> int:
+    """A row group, or fewer rows where they hold long texts."""
+    texts = [f'coalesce(sum(strlen("{check_column(field.name)}")), 0)' for field in fields if field.kind == "text"]
+    if not texts:
+        return ROW_GROUP
+    row = cursor.execute(f"SELECT {' + '.join(texts)} FROM read_parquet(?)", [source]).fetchone()  # noqa: S608 (checked names)
+    assert row is not None  # an aggregate without GROUP BY has a row
+    return max(_ROW_GROUP_MIN, min(ROW_GROUP, rows * _TEXT_BYTES // max(int(row[0]), 1)))
 
 
 def _field(form: str) -> Field:

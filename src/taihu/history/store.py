@@ -15,6 +15,7 @@ import duckdb
 import numpy as np
 
 from taihu.history.catalog import Catalog
+from taihu.history.deadline import Deadlines
 from taihu.history.draft import Draft, make_drafts
 from taihu.history.frame import Frame, Mask
 from taihu.history.head import Head
@@ -51,6 +52,7 @@ class Store:
         """Open or create; raises ManifestDamaged or ManifestTooNew."""
         self.folder = folder
         self.files = files
+        self.deadlines = Deadlines()
         self._clock = clock
         self._limits = limits
         files.make_folder(folder)
@@ -130,9 +132,9 @@ class Store:
         """Swap files for others with the same rows; `discard` the old ones after it."""
         with self._writing:
             self.manifest.commit(Change(add=new, drop=old))
-            self.manifest.shrink()
             with self._lock:
                 self._publish(new, old)
+            self.manifest.shrink()
 
     def discard(self, old: tuple[DataFile, ...]) -> None:
         """Remove files that were swapped for others, as soon as no reader has them."""
@@ -224,8 +226,10 @@ class Store:
             return self.catalog.late(project, frame)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection of one's own, to close after use."""
-        return self._duckdb.cursor()
+        """A DuckDB connection of one's own, to close after use; LimitError when the thread's deadline is past."""
+        cursor = self._duckdb.cursor()
+        self.deadlines.watch(cursor)
+        return cursor
 
     def new_path(self, table: Table) -> tuple[int, str]:
         """An id for a file to be written, and its path in the history folder."""

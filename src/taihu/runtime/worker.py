@@ -30,6 +30,7 @@ _READ_BYTES = 4_194_304
 _QUERY_THREADS = 2
 _QUESTIONS_MAX = 64
 _UPKEEP_S = 1.0
+_PATIENCE = 0.9  # of query_timeout_s: whoever asks hears that it took too long before he gives up
 _CONNECT_RETRY_S = 0.05
 
 
@@ -101,17 +102,18 @@ class Worker:
         self._wake.set()
 
     def _answers(self, question: questions.Question) -> Any:
-        def as_json(body: Any) -> dict[str, bytes]:
-            return {name: _encode(value) for name, value in question(self._history, body).items()}
+        def as_json(body: Any, until: float) -> dict[str, bytes]:
+            with self._history.within(until - self._clock.monotonic()):
+                return {name: _encode(value) for name, value in question(self._history, body).items()}
 
         async def answer(body: Any) -> dict[str, bytes]:
-            # Who asked may have given up meanwhile, but his question is still worked on.
             if self._asked >= _QUESTIONS_MAX:
                 raise WorkerBusy(f"{self._asked} questions wait for an answer.", "Try again in a moment.")
             self._definitions.learn(body)
             self._asked += 1
+            until = self._clock.monotonic() + self._site.limits.query_timeout_s * _PATIENCE
             try:
-                return await asyncio.get_running_loop().run_in_executor(self._threads, as_json, body)
+                return await asyncio.get_running_loop().run_in_executor(self._threads, as_json, body, until)
             finally:
                 self._asked -= 1
 
