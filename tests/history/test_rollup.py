@@ -122,3 +122,26 @@ def test_sparse_readings_are_not_rolled(
         pass
     assert history.stats()["rollup_rows"] == 0
     history.close()
+
+
+def test_steps_beside_each_other_are_told_apart(
+    open_history: Any, make_batch: Any, clock: SimClock, properties: dict[str, Property]
+) -> None:
+    """Minutes and hours have the same columns, and an hour begins when its first minute does."""
+    hours = 50
+    clock.jump((T0 + (hours + 2) * H) / S - clock.now_ns() / S)
+    history = open_history(properties=properties)
+    all_rows = rows(hours, 2)
+    for position, start in enumerate(range(0, len(all_rows), 20_000), 1):
+        history.apply(position, make_batch(all_rows[start : start + 20_000], ("x", "y")))
+    history.flush()
+    while history.maintain():
+        pass
+    assert {rolled.step for rolled in history._store.catalog.rolled.values()} >= {"1m", "1h"}
+    for name in ("x", "y"):
+        for every in ("1m", "15m", "1h"):
+            expected = raw(history, name, T0, T0 + 3 * H, every, "UTC")
+            found = history.window_many("p", THINGS, name, T0, T0 + 3 * H, every, "UTC")
+            for thing in THINGS:
+                same(found[thing], expected[thing])
+    history.close()

@@ -128,12 +128,6 @@ def test_what_clients_rely_on() -> None:
     assert power["forms"] == [
         {"href": f"{BASE}/main%20meter/properties/power", "op": ["readproperty"], "contentType": "application/json"},
         {
-            "href": f"{BASE}/main%20meter/properties/power",
-            "op": ["observeproperty", "unobserveproperty"],
-            "subprotocol": "sse",
-            "contentType": "application/json",
-        },
-        {
             "href": "mqtt://localhost:1883/taihu/house-03/main%20meter/power",
             "op": ["observeproperty", "unobserveproperty"],
             "mqv:filter": "taihu/house-03/main meter/power",

@@ -77,8 +77,11 @@ def fetch_values(store: Store, scan: Scan, rows_max: int) -> Frame:
     return resolve(concat(frames).only(scan.property), scan.property)
 
 
-def fetch_rows(store: Store, scan: Scan, names: Sequence[str], rows_max: int) -> Frame:
-    """Whole rows: the numbers of several properties that one table holds, by thing and time, of each key the newest."""
+def fetch_rows(store: Store, scan: Scan, model: str, names: Sequence[str], rows_max: int) -> Frame:
+    """Whole rows: the numbers of several properties in a model's tables, by thing and time, of each key the newest.
+
+    Every step of a rollup has the same columns: the model tells them apart.
+    """
     if scan.things == ():
         return empty_frame()
     frames = []
@@ -86,6 +89,8 @@ def fetch_rows(store: Store, scan: Scan, names: Sequence[str], rows_max: int) ->
         cursor = store.cursor()
         try:
             for part in parts:
+                if part.table.model != model:
+                    continue
                 for file in part.files:
                     if scan.wants(file, part.table.columns[scan.property]):
                         frames.append(_fetch_row_file(cursor, store, scan, names, part, file, rows_max))

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from taihu.history import rollup
+from taihu.history.catalog import ROLLUP
 from taihu.history.frame import Cells, Frame, Ints, concat
 from taihu.history.manifest import Rolled
 from taihu.history.scan import TIME_MAX, TIME_MIN, Scan, fetch_edge, fetch_rows, fetch_values, things_between
@@ -89,7 +90,7 @@ class WindowQuery:
         wanted = tuple(sorted({ids[thing] for thing in things if thing in ids}))
         names = rollup.field_names(definition)
         scan = Scan(project, names[0], wanted, int(bounds[0]), int(bounds[-1]))
-        frame = fetch_rows(self._store, scan, names, self._limits.query_rows_max)
+        frame = fetch_rows(self._store, scan, ROLLUP + step, names, self._limits.query_rows_max)
         rows = by_thing(frame)
         result = {}
         for thing in things:

@@ -8,6 +8,7 @@ import msgspec
 from taihu.identity.directory import Directory
 from taihu.identity.principal import CredentialKind, Principal, Project
 from taihu.kernel.errors import RefusedError
+from taihu.things.definition import check_definition
 from taihu.things.property import Kind, Property, Swap, Thing
 
 Action = Callable[[Directory, Principal, Mapping[str, Any]], Any]
@@ -54,7 +55,7 @@ def _thing_create(directory: Directory, principal: Principal, arguments: Mapping
 def _property_declare(directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:
     project = str(arguments["project"])
     _own(directory, principal, project)
-    definition = msgspec.convert(arguments["property"], Property)
+    definition = check_definition(msgspec.convert(arguments["property"], Property))
     directory.declare_property(project, str(arguments["thing"]), definition, principal.credential_id)
     return {"declared": definition.name}
 

@@ -12,7 +12,7 @@ from taihu.kernel.errors import ConfigError
 from taihu.kernel.files import Files, write_atomic
 from taihu.runtime.paths import Paths
 from taihu.things.document import DescriptionError
-from taihu.things.model import parse_model
+from taihu.things.model import local_name, parse_model
 from taihu.things.property import Thing
 from taihu.things.topology import Topology, TopologyError
 
@@ -61,8 +61,9 @@ def _put_things(site: Site, config: ProjectConfig, directory: Directory) -> None
 
 
 def _put_model(path: Path, project: str, directory: Directory) -> str:
+    library = {local_name(other.name): other.read_bytes() for other in path.parent.glob("*.json") if other != path}
     try:
-        model = parse_model(path.read_bytes(), name=path.name.partition(".")[0])
+        model = parse_model(path.read_bytes(), name=path.name.partition(".")[0], library=library)
     except DescriptionError as error:
         raise ConfigError(error.message, error.remedy, f"{path.name}{error.pointer}") from None
     directory.put_model(project, model, _BY)

@@ -14,6 +14,14 @@ _TOPICS = {
     ("application/senml+cbor", True): "senml/{project}/{thing}",
     ("application/senml+cbor", False): "senml/{project}",
 }
+
+
+class Unreadable(RefusedError):
+    """Nothing here reads a body of this content type: the message names those that are read."""
+
+    code = "content-type"
+
+
 _TELEMETRY = "v1/devices/me/telemetry"
 
 
@@ -29,7 +37,7 @@ def ingest_claim(access: Access, caller: Caller, thing: str, content_type: str) 
         check_name(thing)
     pattern = _TOPICS.get((content_type or "application/json", bool(thing)))
     if pattern is None:
-        raise RefusedError(
+        raise Unreadable(
             f"Readings of type {content_type[:80]!r} are not read here.",
             "Send application/json, application/senml+json or application/senml+cbor.",
         )

@@ -24,6 +24,8 @@ from taihu.things.property import Property
 from taihu.things.topology import Topology
 from taihu.twin.twin import Desired, Twin
 
+_GAUGES = {"now", "clock_speed", "projects", "things", "journal_position", "history_position", "mqtt_connected"}
+
 
 class View:
     """The reading half of a node; `Node` makes the parts."""
@@ -156,7 +158,8 @@ class View:
         numbers |= {f"mqtt_{name}": value for name, value in status["mqtt"].items()}
         lines = []
         for name, value in numbers.items():
-            lines.append(f"# TYPE taihu_{name} gauge\ntaihu_{name} {value}")
+            kind = "gauge" if name in _GAUGES else "counter"
+            lines.append(f"# TYPE taihu_{name} {kind}\ntaihu_{name} {value}")
         return "\n".join(lines) + "\n"
 
     def may_see_metrics(self, caller: Caller | None) -> bool:

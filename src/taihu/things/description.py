@@ -164,11 +164,9 @@ def _forms(definition: Property, affordance: Json, href: str, mqtt_href: str, to
     hidden = affordance.get("writeOnly", False)
     ops = ([] if hidden else ["readproperty"]) + ([OP_WRITE] if definition.writable else [])
     forms: list[Json] = [{"href": href, "op": ops, "contentType": _CONTENT_TYPE}]
-    if definition.observable and not hidden:
+    if definition.observable and not hidden and mqtt_href:
         observe = {"op": ["observeproperty", "unobserveproperty"], "contentType": _CONTENT_TYPE}
-        forms.append({"href": href, "subprotocol": "sse", **observe})
-        if mqtt_href:
-            forms.append({"href": f"{mqtt_href}/{quote(topic)}", "mqv:filter": topic, **observe})
+        forms.append({"href": f"{mqtt_href}/{quote(topic)}", "mqv:filter": topic, **observe})
     return forms
 
 

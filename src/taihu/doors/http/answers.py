@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from starlette.datastructures import State
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -90,7 +91,9 @@ class _Pieces(Response):
 
 
 async def on_error(request: Request, error: Exception) -> Response:
-    """Any TaihuError as problem details."""
+    """Any TaihuError as problem details, and what the routing itself refuses."""
+    if isinstance(error, HTTPException):
+        error = _unrouted(request, error)
     if not isinstance(error, TaihuError):
         raise error
     status, code = _status(error)
@@ -106,6 +109,12 @@ async def on_error(request: Request, error: Exception) -> Response:
     return Response(_encoder.encode(problem), status, headers, media_type="application/problem+json")
 
 
+def _unrouted(request: Request, error: HTTPException) -> Problem:
+    if error.status_code == 405:
+        return Problem(405, "method", f"{request.method} is not for this address.", "The HTTP API's page has what is.")
+    return not_found("such address")
+
+
 def _status(error: TaihuError) -> tuple[int, str]:
     if isinstance(error, Problem):
         return error.status, error.problem
@@ -113,6 +122,8 @@ def _status(error: TaihuError) -> tuple[int, str]:
         return 429, error.code
     if isinstance(error, TransientError):
         return 503, error.code
+    if error.code == "content-type":
+        return 415, error.code
     if isinstance(error, RefusedError):
         return 403, error.code
     if isinstance(error, RemoteError):

@@ -195,7 +195,8 @@ async def desired(request: Request) -> Response:
     if request.method == "PUT":
         _writer(request)
         await node.want(caller, name, await object_of(request))
-    return answer({"desired": node.desired(project, name)})
+    wishes = node.desired(project, name)
+    return answer({"desired": {prop: msgspec.structs.asdict(wish) for prop, wish in wishes.items()}})
 
 
 async def join(request: Request) -> Response:

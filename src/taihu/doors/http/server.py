@@ -6,6 +6,7 @@ import ssl
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 
 from taihu.doors.http.answers import on_error
 from taihu.doors.http.connection import bounded
@@ -19,7 +20,7 @@ class HttpDoor:
     """Serves the API of one node."""
 
     def __init__(self, node: Node) -> None:
-        self._app = Starlette(routes=ROUTES, exception_handlers={TaihuError: on_error})
+        self._app = Starlette(routes=ROUTES, exception_handlers={TaihuError: on_error, HTTPException: on_error})
         self._app.state.node = node
         self._app.state.body_bytes = 0
         self._app.state.answer_bytes = 0
