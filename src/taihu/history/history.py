@@ -1,10 +1,12 @@
 """The history of every project's readings: written batch by batch from the journal, asked by time."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
+import duckdb
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,10 @@ from taihu.things.ports import Reading
 from taihu.things.property import Quality, Swap
 
 Order = Literal["asc", "desc"]
+
+log = logging.getLogger("taihu.history")
+
+_REST_S = 600
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -66,6 +72,7 @@ class History:
         self._windows = WindowQuery(self._store, clock, limits, definitions, swaps)
         self._unmended = published(self._store)  # a crash may have come between a merge and its Delta log
         self._clock = clock
+        self._rest_until = clock.monotonic()
         self._limits = limits
 
     @property
@@ -100,13 +107,21 @@ class History:
     def maintain(self) -> bool:
         """Do one bounded step of background work; True when there may be more. One thread at a time calls this.
 
-        OSError when the disk is full: nothing is lost, call again.
+        OSError when the disk is full: nothing is lost, call again. Files that DuckDB's memory cannot sort stay as they
+        are: they answer all the same, and merging rests for a while.
         """
+        if self._clock.monotonic() < self._rest_until:
+            return False
         if self._unmended:
             publish(self._store, self._unmended[-1], self._clock.now_ns())
             self._unmended.pop()
             return True
-        return compact(self._store, self._clock.now_ns()) or self._windows.roll_step()
+        try:
+            return compact(self._store, self._clock.now_ns()) or self._windows.roll_step()
+        except duckdb.OutOfMemoryException as error:
+            log.warning("files are not merged for %d s: %s", _REST_S, str(error).partition("\n")[0])
+            self._rest_until = self._clock.monotonic() + _REST_S
+            return False
 
     def compact(self) -> None:
         """Merge all that can be merged now, as before a backup; takes as long as writing the whole store again."""
