@@ -1,7 +1,7 @@
 """What each device of the demo's district says, and when: meters, inverters, batteries and the grid's signal.
 
 Every device reports each ten minutes of demo time, and each hour the hour's energy. On its first connection a meter
-also sends its last day, as real meters with a load profile do.
+also sends its last day, as real meters with a load profile do, and so does the grid.
 """
 
 import asyncio
@@ -93,7 +93,7 @@ def speakers(district: District) -> Iterator[tuple[str, str, Say, Say | None]]:
         yield house.name, "meter", meter_now(house), meter_hour(house)
         yield house.name, "pv", pv_now(house), pv_hour(house)
         yield house.name, "battery", battery_now(house), None
-    yield "district", "grid", grid_now(district), None
+    yield "district", "grid", grid_now(district), grid_now(district)
 
 
 async def speak(device: Device, clock: Clock, now: Say, hour: Say | None, backfill: bool) -> None:
