@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taihu.things.counter import FLAG_RESET, FLAG_SWAP, FLAG_WRAP, increase_over, increases
+from taihu.things.counter import FLAG_RESET, FLAG_SWAP, FLAG_WRAP, increases
 from taihu.things.property import Kind, Property, Swap
 
 PLAIN = Property(name="energy", kind=Kind.COUNTER, unit="kW.h")
@@ -91,25 +91,6 @@ def test_adjacent_windows_add_up_to_the_whole(values: list[float], definition: P
     assert left.sum() + right.sum() == whole.sum()
     assert np.concatenate([left_flags, right_flags[1:]]).tolist() == flags.tolist()
     assert (whole >= 0).all()
-
-
-@given(registers, st.integers(0, 5))
-def test_windows_share_the_increase_and_say_how_much_they_cover(values: list[float], lead: int) -> None:
-    """§3: a window with no reading is missing, not zero."""
-    at = times(len(values))
-    grown, _ = increases(at, values, PLAIN)
-    edges = np.arange(at[0] - lead * 45_000_000_000, at[-1] + 200_000_000_000, 45_000_000_000)
-    amounts, coverage = increase_over(at, grown, edges)
-    assert np.nansum(amounts) == pytest.approx(grown.sum())
-    assert ((coverage >= 0) & (coverage <= 1)).all()
-    assert (np.isnan(amounts) == (coverage == 0)).all()
-    assert coverage.sum() * 45_000_000_000 == pytest.approx(at[-1] - at[0])
-
-
-def test_no_readings_cover_nothing() -> None:
-    amounts, coverage = increase_over([], [], [0, 1, 2])
-    assert np.isnan(amounts).all()
-    assert coverage.tolist() == [0, 0]
 
 
 @given(registers, st.data())

@@ -119,7 +119,6 @@ class Intake:
         self._dirty: list[Shape] = []
         self._stamp = 0
         self._count: Counter[str] = Counter()
-        self.epoch = 0
 
     def add(self, readings: Sequence[tuple[Any, bytes]]) -> None:
         """Take over the messages of one sender, and so of one project, in their order."""
@@ -157,7 +156,6 @@ class Intake:
 
     def forget_plans(self) -> None:
         """Definitions changed: work every plan out again."""
-        self.epoch += 1
         self._shapes.clear()
 
     def _next_stamp(self, count: int, now: int) -> int:

@@ -1,7 +1,6 @@
 """What a counter counted: increases between successive register values, across resets, wraps and meter swaps.
 
-An increase belongs to the span between two readings. Over a window it is shared in proportion to time where a span
-crosses the window's border, so that the increases over adjacent windows add up to the increase over both.
+An increase belongs to the span between two readings; `history.windows` shares it among the windows it crosses.
 """
 
 from collections.abc import Sequence
@@ -42,25 +41,6 @@ def increases(
         grown[1:], flags[1:] = _steps(register[:-1], register[1:], definition.wrap)
         _apply_swaps(times, register, definition.wrap, sorted(swaps, key=lambda swap: swap.at), grown, flags)
     return grown * definition.ratio, flags
-
-
-def increase_over(observed: ArrayLike, grown: ArrayLike, edges: ArrayLike) -> tuple[Floats, Floats]:
-    """The increase in each window between successive `edges` (UTC ns, rising), and its coverage from 0 to 1.
-
-    `grown` is what `increases` gives. A span that crosses an edge is shared in proportion to time. Coverage is the
-    share of the window between the first and the last reading; a window with none counted nothing that is known: its
-    increase is NaN (§3).
-    """
-    times, bounds = np.asarray(observed, np.int64), np.asarray(edges, np.int64)
-    if times.size == 0 or bounds.size < 2:
-        windows = max(bounds.size - 1, 0)
-        return np.full(windows, np.nan), np.zeros(windows)
-    origin = int(times[0])  # float64 holds nanoseconds of a few months, not of decades
-    known, asked = (times - origin).astype(np.float64), (bounds - origin).astype(np.float64)
-    total = np.interp(asked, known, np.cumsum(np.asarray(grown, np.float64)))
-    inside = np.clip(asked, known[0], known[-1])
-    coverage = np.diff(inside) / np.diff(asked)
-    return np.where(coverage > 0, np.diff(total), np.nan), coverage
 
 
 def _steps(before: Floats, after: Floats, wrap: float | None) -> tuple[Floats, Flags]:

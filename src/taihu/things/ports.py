@@ -1,6 +1,5 @@
 """The ports between layers (`typing.Protocol`): what each side may rely on, and no more."""
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -93,14 +92,3 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     observed_at: int | None = None
     thing: str | None = None
     units: dict[str, str] = {}
-
-
-class PayloadDecoder(Protocol):
-    """Turns the payload of one message into rows; pure."""
-
-    def __call__(self, payload: bytes, received_at: int) -> Sequence[Row]:
-        """The rows of `payload`; `received_at` (UTC ns) is what relative times count from.
-
-        Raises `things.mapping.PayloadError` for anything it cannot read, and nothing else.
-        """
-        ...

@@ -61,9 +61,6 @@ class HttpDoor:
 class _Server(uvicorn.Server):
     """uvicorn's server without its signal handlers: the process has its own."""
 
-    def install_signal_handlers(self) -> None:
-        """Nothing: see the class."""
-
     def capture_signals(self):  # type: ignore[no-untyped-def]  # uvicorn's own signature is a contextmanager
         from contextlib import nullcontext
 
