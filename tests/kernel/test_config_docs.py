@@ -7,7 +7,7 @@ from typing import get_args
 
 import msgspec
 
-from taihu.kernel.config import SiteFile
+from taihu.kernel.sections import SiteFile
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from taihu.identity.directory import Directory
 from taihu.identity.principal import CredentialKind
 from taihu.kernel.clock import SimClock
-from taihu.kernel.config import Site, parse_site
+from taihu.kernel.config import parse_site
 from taihu.kernel.files import OsFiles
 from taihu.kernel.limits import DEFAULT
+from taihu.kernel.sections import Site
 from taihu.protocols.mqtt.broker import Broker, Connection
 from taihu.protocols.mqtt.codec import Decoder, encode
 from taihu.protocols.mqtt.packets import Connect, Packet, Publish, Suback, Subscribe, Subscription

@@ -12,9 +12,9 @@ from taihu.identity.directory import Directory
 from taihu.identity.join import Joined
 from taihu.identity.principal import CredentialKind, Principal
 from taihu.kernel.clock import Clock
-from taihu.kernel.config import ProjectConfig, Site
 from taihu.kernel.errors import RefusedError, TaihuError
 from taihu.kernel.limits import Limits
+from taihu.kernel.sections import ProjectConfig, Site
 from taihu.protocols.mqtt.packets import Connect
 from taihu.protocols.mqtt.reasons import Reason
 from taihu.protocols.mqtt.topics import filter_covers

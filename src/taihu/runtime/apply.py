@@ -7,9 +7,9 @@ import msgspec
 from taihu.identity.directory import Directory
 from taihu.identity.principal import CredentialKind, Project
 from taihu.kernel.clock import from_datetime
-from taihu.kernel.config import ProjectConfig, Site
 from taihu.kernel.errors import ConfigError
 from taihu.kernel.files import Files, write_atomic
+from taihu.kernel.sections import ProjectConfig, Site
 from taihu.runtime.paths import Paths
 from taihu.things.document import DescriptionError
 from taihu.things.model import local_name, parse_model

@@ -13,8 +13,9 @@ from rich.table import Table
 from taihu.identity.directory import Directory
 from taihu.identity.principal import CredentialKind
 from taihu.kernel.clock import NS_PER_S, ScaledClock, format_iso
-from taihu.kernel.config import Site, load_site
+from taihu.kernel.config import load_site
 from taihu.kernel.files import write_atomic
+from taihu.kernel.sections import Site
 from taihu.runtime.ask import Ask
 from taihu.runtime.process import run_until_signal, start_logging
 from taihu.runtime.run import Supervisor, port_free

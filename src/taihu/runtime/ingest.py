@@ -14,9 +14,9 @@ import msgspec
 from taihu.doors.http.server import HttpDoor
 from taihu.doors.mqtt import MqttDoor
 from taihu.kernel.clock import SystemClock
-from taihu.kernel.config import Site
 from taihu.kernel.errors import DamagedError, TransientError
 from taihu.kernel.files import write_atomic
+from taihu.kernel.sections import Site
 from taihu.runtime.link import Link, socket_path
 from taihu.runtime.node import Node
 from taihu.runtime.process import clock_of, keep_large_buffers_apart, run_until_signal, start_logging

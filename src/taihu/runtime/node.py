@@ -13,11 +13,11 @@ from taihu.identity.join import Joined
 from taihu.identity.principal import Change, CredentialKind, Event
 from taihu.journal.segments import SegmentJournal
 from taihu.kernel.clock import Clock
-from taihu.kernel.config import Site
 from taihu.kernel.errors import LimitError, RefusedError
 from taihu.kernel.files import OsFiles
 from taihu.kernel.ids import check_name, new_token
 from taihu.kernel.limits import Limits
+from taihu.kernel.sections import Site
 from taihu.protocols.mqtt.broker import Broker
 from taihu.runtime.access import Access
 from taihu.runtime.admin import administer

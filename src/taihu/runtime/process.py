@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 from taihu.kernel.clock import Clock, SystemClock
-from taihu.kernel.config import Site
 from taihu.kernel.files import OsFiles
+from taihu.kernel.sections import Site
 from taihu.runtime.democlock import read_clock
 from taihu.runtime.paths import Paths
 

@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 
 from taihu.identity.directory import Directory
+from taihu.kernel.addresses import address_family
 from taihu.kernel.clock import Clock, ScaledClock, SystemClock
-from taihu.kernel.config import Site, address_family, load_site
+from taihu.kernel.config import load_site
 from taihu.kernel.errors import RefusedError, TransientError
 from taihu.kernel.files import OsFiles
+from taihu.kernel.sections import Site
 from taihu.runtime.apply import apply_site
 from taihu.runtime.democlock import SAVE_PERIOD_S, save_clock, start_clock
 from taihu.runtime.paths import Paths

@@ -10,9 +10,10 @@ from taihu.doors.http.ports import Caller, ThingSummary
 from taihu.identity.directory import Directory
 from taihu.identity.principal import CredentialKind, Principal
 from taihu.journal.segments import SegmentJournal
+from taihu.kernel.addresses import is_loopback
 from taihu.kernel.clock import Clock
-from taihu.kernel.config import Site, is_loopback
 from taihu.kernel.limits import Limits
+from taihu.kernel.sections import Site
 from taihu.protocols.mqtt.broker import Broker
 from taihu.runtime.follower import Follower
 from taihu.runtime.pipeline import Pipeline

@@ -15,9 +15,9 @@ from taihu.history.history import History
 from taihu.identity.directory import Directory
 from taihu.journal.reader import JournalReader
 from taihu.kernel.clock import Clock
-from taihu.kernel.config import Site
 from taihu.kernel.errors import TransientError
 from taihu.kernel.files import OsFiles
+from taihu.kernel.sections import Site
 from taihu.runtime import questions
 from taihu.runtime.link import Link, socket_path
 from taihu.runtime.paths import Paths

@@ -12,7 +12,7 @@ from taihu.doors.http.answers import on_error
 from taihu.doors.http.connection import bounded
 from taihu.doors.http.ports import Node
 from taihu.doors.http.routes import ROUTES
-from taihu.kernel.config import address_family
+from taihu.kernel.addresses import address_family
 from taihu.kernel.errors import TaihuError
 
 

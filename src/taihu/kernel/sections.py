@@ -1,0 +1,138 @@
+"""The tables of `site.toml` as frozen structs. `docs/configuration.md` has a heading for every setting here."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from taihu.kernel.clock import from_datetime
+from taihu.kernel.limits import Limits
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+Right = Literal["read"]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of `site.toml`."""
+
+
+class SiteInfo(Section, frozen=True, kw_only=True):
+    """`[site]`: what the site is called and where its days begin and end."""
+
+    name: str = "site"
+    title: str = ""
+    timezone: str = "UTC"
+
+
+class NodeConfig(Section, frozen=True, kw_only=True):
+    """`[node]`: where the node keeps what it stores."""
+
+    data: str = "data"
+
+
+class ClockConfig(Section, frozen=True, kw_only=True):
+    """`[clock]`: a demo clock. With `start`, wall time begins there and runs `speed` times as fast."""
+
+    speed: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 1.0
+    start: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+    @property
+    def start_ns(self) -> int | None:
+        """`start` in UTC nanoseconds."""
+        return None if self.start is None else from_datetime(self.start)
+
+
+class MqttConfig(Section, frozen=True, kw_only=True):
+    """`[mqtt]`: the endpoint devices connect to. A port of 0 takes any free one; one that is absent is not opened."""
+
+    host: str = "127.0.0.1"
+    port: Port = 1883
+    tls_port: Port | None = None
+    certificate: str = ""
+    key: str = ""
+    websocket_port: Port | None = None
+    anonymous: str = ""
+
+
+class HttpConfig(Section, frozen=True, kw_only=True):
+    """`[http]`: the HTTP API."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+
+
+class ConsoleConfig(Section, frozen=True, kw_only=True):
+    """`[console]`: the web pages."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8090
+
+
+class ThingConfig(Section, frozen=True, kw_only=True):
+    """`[[project.thing]]`: a thing that exists before it first connects. `model` is a Thing Model file."""
+
+    name: str
+    model: str = ""
+    title: str = ""
+    site: str = ""
+    building: str = ""
+    parent: str = ""
+    role: str = ""
+    tags: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    commissioned: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class ProjectConfig(Section, frozen=True, kw_only=True):
+    """`[[project]]`: a border that nothing crosses without a grant. Files are relative to the site folder."""
+
+    name: str
+    title: str = ""
+    timezone: str = ""
+    free_topics: tuple[str, ...] = ()
+    deny_subscribe: tuple[str, ...] = ()
+    mappings: tuple[str, ...] = ()
+    things: tuple[ThingConfig, ...] = msgspec.field(default=(), name="thing")
+
+
+class GrantConfig(Section, frozen=True, kw_only=True):
+    """`[[grant]]`: `to` may do `rights` to the things of `source`; `things` are patterns such as `meter*`."""
+
+    source: str = msgspec.field(name="from")
+    to: str
+    rights: tuple[Right, ...] = ("read",)
+    things: tuple[str, ...] = ()
+
+
+class SiteFile(Section, frozen=True, kw_only=True):
+    """All of `site.toml`."""
+
+    site: SiteInfo = SiteInfo()
+    node: NodeConfig = NodeConfig()
+    clock: ClockConfig = ClockConfig()
+    mqtt: MqttConfig = MqttConfig()
+    http: HttpConfig = HttpConfig()
+    console: ConsoleConfig = ConsoleConfig()
+    limits: Limits = Limits()
+    projects: tuple[ProjectConfig, ...] = msgspec.field(default=(), name="project")
+    grants: tuple[GrantConfig, ...] = msgspec.field(default=(), name="grant")
+
+
+class Site(SiteFile, frozen=True, kw_only=True):
+    """A checked `site.toml` and the folder it is in."""
+
+    folder: Path
+
+    @property
+    def data(self) -> Path:
+        """Where the node keeps what it stores."""
+        return self.folder / self.node.data
+
+    def path(self, name: str) -> Path:
+        """A file the configuration names, relative to the site folder."""
+        return self.folder / name
+
+    def timezone_of(self, project: ProjectConfig) -> str:
+        """The project's IANA time zone, or the site's."""
+        return project.timezone or self.site.timezone
