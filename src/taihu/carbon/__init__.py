@@ -1,0 +1,1 @@
+"""Carbon: emission factors, the hourly ledger, matching of consumption with generation, and certificates."""

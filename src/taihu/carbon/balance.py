@@ -1,0 +1,52 @@
+"""Whether a site's energy balance closes: what its main meter saw against what its parts say (§9)."""
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+
+from taihu.carbon.quantity import Energy
+
+CLOSED_SHARE = 0.001
+
+
+class Balance(msgspec.Struct, frozen=True):
+    """A site's balance over the intervals in which all parts are known.
+
+    `residual_kwh` is the main meter's energy less that of its parts; `share` is its size against the energy that went
+    through the main meter, in either direction. `coverage` is the share of intervals that take part.
+    """
+
+    main_kwh: float
+    parts_kwh: dict[str, float]
+    residual_kwh: float
+    share: float
+    coverage: float
+
+    @property
+    def closed(self) -> bool:
+        """Whether it closes to 0.1 % over every interval there is."""
+        return self.coverage == 1.0 and self.share <= CLOSED_SHARE
+
+
+def balance(main: Energy, parts: Mapping[str, Energy]) -> Balance:
+    """The balance of one main meter and what is behind it, each signed so that drawing is positive.
+
+    >>> balance(Energy([3.0]), {"line": Energy([4.0]), "pv": Energy([-1.0])}).closed
+    True
+    """
+    known = main.known
+    for part in parts.values():
+        known = known & part.known
+    through = float(np.abs(main.values[known]).sum())
+    sums = {name: float(part.values[known].sum()) for name, part in parts.items()}
+    main_kwh = float(main.values[known].sum())
+    # interval by interval: errors of opposite sign in two hours are two errors
+    apart = float(np.abs(main.values - sum(part.values for part in parts.values()))[known].sum())
+    return Balance(
+        main_kwh=main_kwh,
+        parts_kwh=sums,
+        residual_kwh=main_kwh - sum(sums.values()),
+        share=apart / through if through else (0.0 if apart == 0 and known.any() else float("nan")),
+        coverage=float(known.mean()) if len(known) else 0.0,
+    )
