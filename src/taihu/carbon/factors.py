@@ -1,0 +1,223 @@
+"""Emission factors as versioned data rows: looked up, never invented.
+
+A row says what it is of (`kind`, `subject`), where (`region`: an ISO 3166 code, or a grid), for which time it was
+made, who published it and when. A row without a value is known to exist and still to be provided: using it is refused.
+Rows are never changed; a correction is a new row with a later `published`, and what was computed with the old one keeps
+its id (§10). A site's own rows are in a file of the same columns (docs/carbon.md).
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from datetime import date
+from enum import StrEnum
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+
+from taihu.kernel.clock import parse_iso
+from taihu.kernel.errors import ConfigError, RefusedError
+from taihu.kernel.units import UnitError, converter
+
+ELECTRICITY = "electricity"
+PER_KWH = "kg/(kW.h)"
+
+
+class FactorKind(StrEnum):
+    """What a factor is for."""
+
+    AVERAGE = "average"  # all electricity of a grid: location-based
+    RESIDUAL = "residual"  # what contracts leave over: market-based
+    SUPPLIER = "supplier"  # what one supplier or contract delivers: market-based
+    MARGINAL = "marginal"  # one more unit of demand: consequences, never an inventory
+    LIFECYCLE = "lifecycle"  # generation from one source, all stages
+    FUEL = "fuel"  # combustion: scope 1
+    UPSTREAM = "upstream"  # scope 3
+    GWP = "gwp"  # kg CO2 equivalent of one kg of a gas, 100 years
+
+
+class Fit(StrEnum):
+    """How well a factor fits what it was asked for."""
+
+    EXACT = "exact"
+    OLDER = "older"  # made for an earlier time; none is there yet for this one
+    WIDER = "wider"  # made for the region around this one
+    OLDER_WIDER = "older and wider"
+
+
+class FactorMissing(RefusedError):
+    """No usable factor: the remedy says which row to provide."""
+
+    code = "factor-missing"
+
+
+class Factor(msgspec.Struct, frozen=True, kw_only=True):
+    """One row. `value` is None while it is to be provided; `valid_from` and `valid_to` are UTC ns, 0 when open."""
+
+    id: str
+    region: str
+    year: int
+    kind: FactorKind
+    subject: str
+    value: float | None
+    unit: str
+    source: str
+    published: str
+    valid_from: int = 0
+    valid_to: int = 0
+
+    def in_unit(self, unit: str) -> float:
+        """The value in another unit; FactorMissing while it is to be provided."""
+        if self.value is None:
+            raise FactorMissing(
+                f"The factor {self.id} is to be provided: {self.source}.",
+                "Add its row to the site's factors file, with its source.",
+            )
+        factor, offset = converter(self.unit, unit)
+        return self.value * factor + offset
+
+    def covers(self, at: int) -> bool:
+        """Whether the row was made for a moment (UTC ns)."""
+        return self.valid_from <= at and (not self.valid_to or at < self.valid_to)
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A factor and how it fits; anything but exact makes what is computed with it an estimate."""
+
+    factor: Factor
+    fit: Fit
+
+
+class Factors:
+    """All rows, by what they are of."""
+
+    def __init__(self, rows: Iterable[Factor]) -> None:
+        self._by_id: dict[str, Factor] = {}
+        self._by_subject: dict[tuple[FactorKind, str, str], list[Factor]] = {}
+        for row in rows:
+            if row.id in self._by_id:
+                raise ConfigError(f"The factor {row.id} is there twice.", "Give a correction an id of its own.")
+            self._by_id[row.id] = row
+            self._by_subject.setdefault((row.kind, row.subject, row.region), []).append(row)
+
+    def __iter__(self) -> Iterator[Factor]:
+        return iter(self._by_id.values())
+
+    def get(self, name: str) -> Factor:
+        """The row of an id; FactorMissing when there is none."""
+        if name not in self._by_id:
+            raise FactorMissing(f"There is no factor {name!r}.", "See: taihu factors")
+        return self._by_id[name]
+
+    def find(self, kind: FactorKind, region: str, at: int, subject: str = ELECTRICITY) -> Found:
+        """The newest row with a value that was made for a moment, else for an earlier time, else for a wider region.
+
+        Raises:
+            FactorMissing: none has a value; the remedy names the row to provide.
+        """
+        missing = ""
+        for place in _outward(region):
+            wider = place != region
+            rows = self._by_subject.get((kind, subject, place), [])
+            missing = missing or next((row.id for row in rows if row.value is None), "")
+            usable = [row for row in rows if row.value is not None]
+            exact = [row for row in usable if row.covers(at)]
+            if exact:
+                return Found(max(exact, key=_newest), Fit.WIDER if wider else Fit.EXACT)
+            older = [row for row in usable if row.valid_to and row.valid_to <= at]
+            if older:
+                return Found(max(older, key=_newest), Fit.OLDER_WIDER if wider else Fit.OLDER)
+        raise FactorMissing(
+            f"There is no {kind} factor of {subject} for {region or 'any region'}.",
+            f"Provide a value for {missing}." if missing else "Add a row to the site's factors file, with its source.",
+        )
+
+
+def load_factors(own: Path | None = None) -> Factors:
+    """The rows that come with Taihu, and a site's own.
+
+    Raises:
+        ConfigError: with file and line, and what to write instead.
+    """
+    text = files("taihu.carbon").joinpath("data/factors.csv").read_text("utf-8")
+    rows = list(parse_factors(text, "factors.csv"))
+    if own is not None:
+        try:
+            rows += parse_factors(own.read_text("utf-8"), own.name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{own} cannot be read: {error}.", "Save it as UTF-8 CSV.") from None
+    return Factors(rows)
+
+
+def parse_factors(text: str, name: str) -> Iterator[Factor]:
+    """The rows of a CSV text; ConfigError with `name` and line."""
+    reader = csv.DictReader(io.StringIO(text), strict=True)
+    try:
+        if tuple(reader.fieldnames or ()) != Factor.__struct_fields__:
+            raise ConfigError("The columns are not a factor's.", f"Write: {','.join(Factor.__struct_fields__)}", name)
+        for row in reader:
+            yield _factor(row, f"{name}, line {reader.line_num}")
+    except csv.Error as error:
+        raise ConfigError(f"{error}.", "Quote a text that holds a comma or a quote.", name) from None
+
+
+def mix_intensity(generation_kwh: dict[str, float], factors: Factors, at: int) -> float:
+    """The average intensity (kg/kWh) of an hour's generation by source, by the life-cycle factor of each.
+
+    Raises:
+        FactorMissing: a source has no factor, or nothing was generated.
+    """
+    total = sum(generation_kwh.values())
+    if not total > 0:
+        raise FactorMissing("Nothing was generated, so that there is no intensity.", "Leave that hour missing.")
+    mass = sum(
+        amount * factors.find(FactorKind.LIFECYCLE, "", at, source).factor.in_unit(PER_KWH)
+        for source, amount in generation_kwh.items()
+    )
+    return mass / total
+
+
+def _outward(region: str) -> list[str]:
+    """A region and those around it: CN-JS is in CN."""
+    parts = region.split("-")
+    return ["-".join(parts[:size]) for size in range(len(parts), 0, -1)]
+
+
+def _newest(row: Factor) -> tuple[int, str]:
+    return row.year, row.published
+
+
+def _factor(row: dict[str, str], where: str) -> Factor:
+    try:
+        if None in row or None in row.values():
+            raise ValueError("the line has not as many cells as there are columns")
+        if not row["id"] or not row["source"]:
+            raise ValueError("a factor needs an id and a source")
+        value = float(row["value"]) if row["value"] else None
+        if value is not None and not 0 <= value < float("inf"):
+            raise ValueError(f"{row['value']} is no emission factor")
+        if row["kind"] != FactorKind.UPSTREAM:  # of anything, by any measure
+            converter(row["unit"], _UNITS.get(row["kind"], PER_KWH))
+        return Factor(
+            id=row["id"],
+            region=row["region"],
+            year=int(row["year"] or 0),
+            kind=FactorKind(row["kind"]),
+            subject=row["subject"],
+            value=value,
+            unit=row["unit"],
+            source=row["source"],
+            published=row["published"],
+            valid_from=_moment(row["valid_from"]),
+            valid_to=_moment(row["valid_to"]),
+        )
+    except (ValueError, UnitError) as error:
+        raise ConfigError(f"{error}.", "Correct the row.", where) from None
+
+
+_UNITS: dict[str, str] = {FactorKind.FUEL: "kg/TJ", FactorKind.GWP: "1"}
+
+
+def _moment(text: str) -> int:
+    return parse_iso(f"{date.fromisoformat(text).isoformat()}T00:00:00Z") if text else 0

@@ -1,0 +1,161 @@
+"""The ledger: every hour accounted, nothing guessed silently, nothing overwritten (§3, §10)."""
+
+import sqlite3
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taihu.carbon.account import Hourly, Metered, Row, RowQuality, Supply, electricity_rows, fuel_rows
+from taihu.carbon.factors import Factors, load_factors
+from taihu.carbon.ledger import VERSION, Ledger
+from taihu.carbon.quantity import AverageIntensity, Energy
+from taihu.kernel.clock import parse_iso
+from taihu.kernel.errors import DamagedError, RefusedError
+
+HOUR = 3_600_000_000_000
+START = parse_iso("2022-05-01T00:00:00Z")
+FACTORS = load_factors()
+CHINA = Supply(region="CN")
+
+
+def metered(imported: list[float], exported: list[float], coverage: list[float], start: int = START) -> Metered:
+    return Metered(
+        project="house-01",
+        meter="meter",
+        edges=start + HOUR * np.arange(len(imported) + 1),
+        imported=Energy(imported),
+        exported=Energy(exported),
+        coverage=np.array(coverage),
+        inputs=("meter/import_register", "meter/export_register"),
+    )
+
+
+def test_an_hour_by_both_rules_of_scope_2() -> None:
+    (row,) = electricity_rows(metered([2.0], [0.5], [1.0]), CHINA, FACTORS)
+    assert (row.import_kwh, row.export_kwh) == (2.0, 0.5)
+    assert row.location_kg == 2.0 * 0.5366  # what was exported earns no credit
+    assert row.market_kg == 2.0 * 0.5856
+    assert row.factors == ("cn-2022-average", "cn-2022-residual")
+    assert row.quality is RowQuality.MEASURED
+
+
+def test_cancelled_certificates_come_first_and_never_below_zero() -> None:
+    supply = Supply(region="CN", cancelled=Energy([1.5, 9.0, np.nan]))
+    rows = electricity_rows(metered([2.0] * 3, [0.0] * 3, [1.0] * 3), supply, FACTORS)
+    assert [row.market_kg for row in rows] == [0.5 * 0.5856, 0.0, 2.0 * 0.5856]
+    assert {row.location_kg for row in rows} == {2.0 * 0.5366}
+
+
+def test_gaps_are_scaled_and_marked_or_missing_3() -> None:
+    rows = electricity_rows(metered([1.0, 1.0, np.nan, 1.0], [0.0] * 4, [0.5, 0.49, 0.0, 1.0]), CHINA, FACTORS)
+    assert [row.quality.value for row in rows] == ["estimated", "missing", "missing", "measured"]
+    assert [row.import_kwh for row in rows] == [2.0, None, None, 1.0]
+    assert [row.location_kg is None for row in rows] == [False, True, True, False]
+
+
+def test_a_factor_that_does_not_fit_makes_an_estimate() -> None:
+    later = metered([1.0], [0.0], [1.0], parse_iso("2025-05-01T00:00:00Z"))
+    assert electricity_rows(later, CHINA, FACTORS)[0].quality is RowQuality.ESTIMATED
+    assert electricity_rows(metered([1.0], [0.0], [1.0]), Supply(region="CN-JS"), FACTORS)[0].quality == "estimated"
+    none = electricity_rows(metered([1.0], [0.0], [1.0]), Supply(region="UCTE"), FACTORS)[0]
+    assert (none.quality, none.import_kwh, none.location_kg, none.factors) == (RowQuality.MISSING, 1.0, None, ())
+
+
+def test_an_hour_of_its_own_intensity_goes_before_a_factor_of_the_year() -> None:
+    hourly = Hourly(AverageIntensity([0.2, np.nan]), "district/grid/carbon_intensity")
+    rows = electricity_rows(metered([1.0, 1.0], [0.0, 0.0], [1.0, 1.0]), CHINA, FACTORS, hourly)
+    assert [row.location_kg for row in rows] == [0.2, 0.5366]
+    assert rows[0].factors == ("district/grid/carbon_intensity", "cn-2022-residual")
+    assert [row.quality.value for row in rows] == ["measured", "estimated"]
+    no_region = electricity_rows(metered([1.0], [0.0], [1.0]), Supply(region=""), Factors([]), hourly=Hourly(
+        AverageIntensity([0.2]), "grid/intensity"))[0]  # fmt: skip
+    assert (no_region.location_kg, no_region.market_kg, no_region.factors) == (0.2, 0.2, ("grid/intensity",))
+
+
+def test_a_fuel_is_scope_1() -> None:
+    (row,) = fuel_rows(metered([1_000.0], [0.0], [1.0]), "natural-gas", FACTORS)
+    assert row.scope1_kg == pytest.approx(1_000 * 3.6e-6 * 56_100)
+    assert (row.location_kg, row.export_kwh, row.factors) == (None, None, ("ipcc-2006-natural-gas",))
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e4), st.floats(0, 1e4), st.floats(0, 1)), min_size=1, max_size=6))
+def test_missing_is_never_zero_3(hours: list[tuple[float, float, float]]) -> None:
+    imported, exported, coverage = (list(column) for column in zip(*hours, strict=True))
+    for row, share in zip(
+        electricity_rows(metered(imported, exported, coverage), CHINA, FACTORS), coverage, strict=True
+    ):
+        known = (row.import_kwh, row.location_kg, row.market_kg)
+        if row.quality is RowQuality.MISSING:
+            assert known == (None, None, None)
+        else:
+            assert share >= 0.5
+            assert row.location_kg == row.import_kwh * 0.5366  # type: ignore[operator]
+
+
+def rows_of(count: int) -> list[Row]:
+    return electricity_rows(metered([1.0] * count, [0.0] * count, [1.0] * count), CHINA, FACTORS)
+
+
+def test_appending_twice_changes_nothing_and_a_change_is_a_version(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "carbon.sqlite")
+    rows = rows_of(3)
+    assert ledger.append(rows, "", 1) == 3
+    assert ledger.append(rows, "late readings", 2) == 0
+    changed = msgspec.structs.replace(rows[1], import_kwh=2.0, location_kg=2 * 0.5366)
+    assert ledger.append([rows[0], changed], "late readings", 3) == 1
+    assert [row.version for row in ledger.rows("house-01", START, START + 3 * HOUR)] == [1, 2, 1]
+    whole = list(ledger.rows("house-01", START, START + 3 * HOUR, versions=True))
+    assert [(row.version, row.reason, row.written_at) for row in whole[1:3]] == [(1, "", 1), (2, "late readings", 3)]
+    assert ledger.append([rows[1]], "readings deleted", 4) == 1  # back to what it was is a version, too
+    ledger.close()
+    again = Ledger(tmp_path / "carbon.sqlite", read_only=True)
+    (sums,) = again.sums("house-01", START, START + 9 * HOUR)
+    assert (sums.import_kwh, sums.measured, sums.coverage) == (3.0, 3, 1.0)
+    assert again.accounted_to("house-01", "meter") == START + 3 * HOUR
+    starts, energies = again.series("house-01", "meter", "import_kwh", START, START + 2 * HOUR)
+    assert (starts.tolist(), energies.tolist()) == ([START, START + HOUR], [1.0, 1.0])
+    assert list(again.rows("house-02", 0, 2**62)) == []  # §11
+    again.close()
+
+
+def test_the_database_itself_refuses_to_change_a_row(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "carbon.sqlite")
+    ledger.append(rows_of(1), "", 1)
+    ledger.add_events("house-01", [b'{"type":"issue"}'], 1)
+    ledger.close()
+    with sqlite3.connect(tmp_path / "carbon.sqlite") as connection:
+        for table in ("rows", "certificates"):
+            with pytest.raises(sqlite3.IntegrityError, match="never changed"):
+                connection.execute(f"UPDATE {table} SET written_at = 0")
+    connection.close()
+
+
+def test_what_a_project_had_is_forgotten_with_it(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "carbon.sqlite")
+    ledger.append(rows_of(2), "", 1)
+    ledger.add_events("house-01", [b"{}"], 1)
+    ledger.forget("house-01")
+    assert list(ledger.rows("house-01", 0, 2**62)) == []
+    assert list(ledger.events("house-01")) == []
+    ledger.close()
+
+
+def test_files_that_are_none_or_newer(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="no carbon ledger"):
+        Ledger(tmp_path / "none.sqlite", read_only=True)
+    (tmp_path / "bad.sqlite").write_bytes(b"no database at all, but long enough to be read as one" * 40)
+    with pytest.raises(DamagedError):
+        Ledger(tmp_path / "bad.sqlite")
+    newer = sqlite3.connect(tmp_path / "newer.sqlite")
+    newer.execute(f"PRAGMA user_version = {VERSION + 1}")
+    newer.close()
+    with pytest.raises(RefusedError, match="Upgrade"):
+        Ledger(tmp_path / "newer.sqlite")
+    ledger = Ledger(tmp_path / "good.sqlite")
+    with pytest.raises(RefusedError, match="no figure"):
+        ledger.series("p", "m", "version", 0, 1)
+    ledger.close()
