@@ -113,8 +113,8 @@ def test_appending_twice_changes_nothing_and_a_change_is_a_version(tmp_path: Pat
     assert ledger.append([rows[1]], "readings deleted", 4) == 1  # back to what it was is a version, too
     ledger.close()
     again = Ledger(tmp_path / "carbon.sqlite", read_only=True)
-    (sums,) = again.sums("house-01", START, START + 9 * HOUR)
-    assert (sums.import_kwh, sums.measured, sums.coverage) == (3.0, 3, 1.0)
+    sums = again.sums("house-01", START, START + 9 * HOUR)["meter"]
+    assert (sums.import_kwh, sums.measured, sums.coverage, sums.restated) == (3.0, 3, 1.0, 1)
     assert again.accounted_to("house-01", "meter") == START + 3 * HOUR
     starts, energies = again.series("house-01", "meter", "import_kwh", START, START + 2 * HOUR)
     assert (starts.tolist(), energies.tolist()) == ([START, START + HOUR], [1.0, 1.0])

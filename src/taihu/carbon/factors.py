@@ -110,6 +110,10 @@ class Factors:
             raise FactorMissing(f"There is no factor {name!r}.", "See: taihu factors")
         return self._by_id[name]
 
+    def known(self, name: str) -> Factor | None:
+        """The row of an id, or None."""
+        return self._by_id.get(name)
+
     def find(self, kind: FactorKind, region: str, at: int, subject: str = ELECTRICITY) -> Found:
         """The newest row with a value that was made for a moment, else for an earlier time, else for a wider region.
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taihu.carbon.account import Row, RowQuality
+from taihu.carbon.inventory import SUMMED, Figures
 from taihu.kernel.errors import DamagedError, RefusedError, TransientError
 
 VERSION = 1
@@ -39,29 +40,6 @@ _CURRENT = (
     "NOT EXISTS (SELECT 1 FROM rows AS later WHERE later.project = rows.project AND later.meter = rows.meter"
     " AND later.start = rows.start AND later.version > rows.version)"
 )
-_FIGURES = ("import_kwh", "export_kwh", "scope1_kg", "location_kg", "market_kg", "upstream_kg")
-
-
-class Sums(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows added up: kWh and kg of what is known, and how many intervals are measured, estimated and missing."""
-
-    project: str
-    meter: str
-    import_kwh: float | None
-    export_kwh: float | None
-    scope1_kg: float | None
-    location_kg: float | None
-    market_kg: float | None
-    upstream_kg: float | None
-    measured: int
-    estimated: int
-    missing: int
-
-    @property
-    def coverage(self) -> float:
-        """The share of intervals that are not missing; 0 when there is none."""
-        whole = self.measured + self.estimated + self.missing
-        return (self.measured + self.estimated) / whole if whole else 0.0
 
 
 class Ledger:
@@ -109,21 +87,21 @@ class Ledger:
             where += f" AND {_CURRENT}"
         return self._rows(f"{where} ORDER BY project, meter, start, version", values)
 
-    def sums(self, project: str, start: int, end: int) -> list[Sums]:
-        """The current rows of [start, end) added up by meter."""
-        figures = ", ".join(f"sum({name})" for name in _FIGURES)
+    def sums(self, project: str, start: int, end: int) -> dict[str, Figures]:
+        """The current rows of [start, end) added up, by meter."""
+        figures = ", ".join(f"sum({name})" for name in SUMMED)
         counts = ", ".join(f"sum(quality = '{quality}')" for quality in RowQuality)
         found = self._connection.execute(
-            f"SELECT project, meter, {figures}, {counts} FROM rows"  # noqa: S608 - own names
+            f"SELECT meter, {figures}, {counts}, sum(version > 1) FROM rows"  # noqa: S608 - own names
             f" WHERE project = ? AND start >= ? AND start < ? AND {_CURRENT} GROUP BY meter ORDER BY meter",
             (project, start, end),
         )
-        return [Sums(**dict(zip(Sums.__struct_fields__, row, strict=True))) for row in found]
+        return {meter: Figures(**dict(zip(Figures.__struct_fields__, row, strict=True))) for meter, *row in found}
 
     def series(self, project: str, meter: str, name: str, start: int, end: int) -> tuple[NDArray[np.int64], Any]:
         """Starts and one figure (NaN where missing) of a meter's current rows."""
-        if name not in _FIGURES:
-            raise RefusedError(f"The ledger has no figure {name!r}.", f"There are: {', '.join(_FIGURES)}.")
+        if name not in SUMMED:
+            raise RefusedError(f"The ledger has no figure {name!r}.", f"There are: {', '.join(SUMMED)}.")
         found = self._connection.execute(
             f"SELECT start, {name} FROM rows WHERE project = ? AND meter = ? AND start >= ? AND start < ?"  # noqa: S608
             f" AND {_CURRENT} ORDER BY start",
