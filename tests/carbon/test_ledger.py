@@ -79,7 +79,8 @@ def test_an_hour_of_its_own_intensity_goes_before_a_factor_of_the_year() -> None
 def test_a_fuel_is_scope_1() -> None:
     (row,) = fuel_rows(metered([1_000.0], [0.0], [1.0]), "natural-gas", FACTORS)
     assert row.scope1_kg == pytest.approx(1_000 * 3.6e-6 * 56_100)
-    assert (row.location_kg, row.export_kwh, row.factors) == (None, None, ("ipcc-2006-natural-gas",))
+    assert (row.import_kwh, row.fuel_kwh, row.location_kg) == (None, 1_000.0, None)
+    assert row.factors == ("ipcc-2006-natural-gas",)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e4), st.floats(0, 1e4), st.floats(0, 1)), min_size=1, max_size=6))

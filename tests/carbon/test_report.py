@@ -53,8 +53,9 @@ def test_totals_meters_and_parts_agree() -> None:
     assert (made.total.measured, made.total.missing, made.total.coverage) == (7, 1, 7 / 8)
     assert [line.meter for line in made.meters] == ["boiler", "main"]
     assert [(line.meter, line.figures.import_kwh) for line in made.parts] == [
-        ("boiler", 20.0), ("boiler", 20.0), ("main", 3.0), ("main", 4.0)
+        ("boiler", None), ("boiler", None), ("main", 3.0), ("main", 4.0)
     ]  # fmt: skip
+    assert (made.total.import_kwh, made.total.fuel_kwh) == (7.0, 40.0)
     assert made.iso_14064["1 direct"] == made.total.scope1_kg
     assert made.iso_14064["3 to 6 other indirect"] is None  # not reported is not zero (§3)
     assert [used.id for used in made.factors] == ["ipcc-2006-natural-gas", "cn-2022-average", "cn-2022-residual"]
@@ -72,7 +73,7 @@ def test_the_page_leads_to_its_rows_and_runs_nothing() -> None:
     assert f'href="rows?meter=main&amp;start={START}"' in page
     assert "<script>" not in page
     assert "natural-gas" in page
-    assert "by both rules" in page
+    assert "scope 2 by both rules" in page
 
 
 def test_the_same_report_is_the_same_pdf() -> None:

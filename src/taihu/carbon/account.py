@@ -34,6 +34,8 @@ class RowQuality(StrEnum):
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One meter over [start, end) (UTC ns). Energies are kWh, emissions kg CO2 equivalent; None is missing.
 
+    Imports and exports are electricity; what a fuel held, by lower heating value, is a figure of its own.
+
     `factors` are the ids of factor rows, or the names of properties that gave an intensity; `inputs` say which
     readings the energies came from. `version` counts restatements of the same interval, `reason` says why.
     """
@@ -44,6 +46,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     end: int
     import_kwh: float | None
     export_kwh: float | None
+    fuel_kwh: float | None
     scope1_kg: float | None
     location_kg: float | None
     market_kg: float | None
@@ -115,8 +118,8 @@ def electricity_rows(metered: Metered, supply: Supply, factors: Factors, hourly:
                 place,
                 row_quality,
                 tuple(names),
-                imported=drawn,
-                exported=given,
+                imported=drawn.values,
+                exported=given.values,
                 location=location.values,
                 market=market.values,
             )
@@ -132,7 +135,7 @@ def fuel_rows(metered: Metered, fuel: str, factors: Factors) -> list[Row]:
     per_kwh = np.array([one.factor.in_unit("kg/TJ") / _KWH_PER_TJ for one in found])
     direct = Direct(burnt.values * per_kwh)
     return [
-        _row(metered, place, quality[place], (one.factor.id,), imported=burnt, exported=None, direct=direct.values)
+        _row(metered, place, quality[place], (one.factor.id,), fuel=burnt.values, direct=direct.values)
         for place, one in enumerate(found)
     ]
 
@@ -205,8 +208,9 @@ def _row(
     quality: RowQuality,
     factors: tuple[str, ...],
     *,
-    imported: Energy,
-    exported: Energy | None,
+    imported: Numbers | None = None,
+    exported: Numbers | None = None,
+    fuel: Numbers | None = None,
     direct: Numbers | None = None,
     location: Numbers | None = None,
     market: Numbers | None = None,
@@ -216,8 +220,9 @@ def _row(
         meter=metered.meter,
         start=int(metered.edges[place]),
         end=int(metered.edges[place + 1]),
-        import_kwh=_at(imported.values, place),
-        export_kwh=None if exported is None else _at(exported.values, place),
+        import_kwh=_at(imported, place),
+        export_kwh=_at(exported, place),
+        fuel_kwh=_at(fuel, place),
         scope1_kg=_at(direct, place),
         location_kg=_at(location, place),
         market_kg=_at(market, place),

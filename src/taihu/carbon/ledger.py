@@ -21,7 +21,7 @@ VERSION = 1
 _TABLES = """
 CREATE TABLE rows (
     project TEXT NOT NULL, meter TEXT NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
-    import_kwh REAL, export_kwh REAL, scope1_kg REAL, location_kg REAL, market_kg REAL, upstream_kg REAL,
+    import_kwh REAL, export_kwh REAL, fuel_kwh REAL, scope1_kg REAL, location_kg REAL, market_kg REAL, upstream_kg REAL,
     coverage REAL NOT NULL, quality TEXT NOT NULL, factors TEXT NOT NULL, inputs TEXT NOT NULL,
     version INTEGER NOT NULL, reason TEXT NOT NULL, written_at INTEGER NOT NULL,
     PRIMARY KEY (project, meter, start, version)) WITHOUT ROWID;

@@ -11,7 +11,7 @@ from taihu.carbon.inventory import Figures, Inventory, Line
 from taihu.kernel.clock import to_datetime
 from taihu.kernel.errors import RefusedError
 
-_COLUMNS = ("import_kwh", "export_kwh", "location_kg", "market_kg", "scope1_kg")
+_COLUMNS = ("import_kwh", "export_kwh", "location_kg", "market_kg", "fuel_kwh", "scope1_kg")
 
 
 class NoPdf(RefusedError):
@@ -58,7 +58,17 @@ def to_pdf(report: Inventory) -> bytes:
 
     styles = getSampleStyleSheet()
     whole = report.total
-    heads = ("Meter", "from", "Drawn kWh", "Given kWh", "Location-based kg", "Market-based kg", "Scope 1 kg", "Known %")
+    heads = (
+        "Meter",
+        "from",
+        "Drawn kWh",
+        "Given kWh",
+        "Location-based kg",
+        "Market-based kg",
+        "Fuel kWh",
+        "Scope 1 kg",
+        "Known %",
+    )
     lines = [(line.meter, _iso(line.start)[:10], line.figures) for line in report.parts]
     lines.append((report.project, "total", whole))
     rows = [heads, *((name, start, *_texts(figures)) for name, start, figures in lines)]
