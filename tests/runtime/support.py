@@ -87,7 +87,7 @@ def claim_of(thing: str | None = "pump", topic: str = TELEMETRY, may_create: boo
     """What a topic's match makes of a message."""
     match = Matcher(builtin_mappings(), PROJECT).match(topic)
     assert match is not None
-    return Claim(PROJECT, match.thing or thing, match.decoder, match.mapping, may_create)
+    return Claim(PROJECT, match.thing or thing, match.decoder(thing), match.mapping, may_create)
 
 
 def cells(batches: list[Batch]) -> list[Cell]:

@@ -146,7 +146,7 @@ class Access:
         match = self.matcher(identity.space).match(topic) if identity.space != PROVISION_SPACE else None
         if match is None:
             return None
-        if match.thing is None and not identity.thing and not topic.startswith((GATEWAYS, "senml/")):
+        if match.thing is None and not identity.thing and not _names_things(match.mapping):
             return None
         return self.claim_of(identity.space, match, match.thing or identity.thing or None, self._creates(identity))
 
@@ -167,7 +167,7 @@ class Access:
     def claim_of(self, project: str, match: Match, thing: str | None, may_create: bool) -> Claim:
         """A claim for a match."""
         gateway = match.mapping.format is Format.THINGSBOARD_GATEWAY
-        return Claim(project, None if gateway else thing, match.decoder, match.mapping, may_create)
+        return Claim(project, None if gateway else thing, match.decoder(thing), match.mapping, may_create)
 
     def join(self, token: str, name: str) -> Joined:
         """Register a thing with a join token; what is refused is told to the token's project. Raises JoinRefused."""
@@ -235,7 +235,8 @@ class Access:
 
 def _names_things(mapping: Mapping) -> bool:
     """Whether the payload says whose readings it holds."""
-    return mapping.format is Format.THINGSBOARD_GATEWAY or mapping.base_name is BaseName.THING
+    many = (Format.THINGSBOARD_GATEWAY, Format.LINE_PROTOCOL)
+    return mapping.format in many or mapping.base_name is BaseName.THING
 
 
 def _credentials(identity: Identity, topic: str) -> tuple[str, bytes]:

@@ -26,7 +26,7 @@ from taihu.things.mapping.errors import PayloadError
 from taihu.things.mapping.matcher import Decoder
 from taihu.things.mapping.plan import plan_for
 from taihu.things.mapping.rules import Mapping
-from taihu.things.ports import Row
+from taihu.things.ports import Refusal, Row
 from taihu.things.property import Property
 
 log = logging.getLogger("taihu.intake")
@@ -175,6 +175,9 @@ class Intake:
             self._refuse_message(claim, claim.thing or "", str(error), payload, now)
             return
         for row in rows:
+            if isinstance(row, Refusal):
+                self._refuse_message(claim, claim.thing or "", row.reason, row.payload, now)
+                continue
             thing = row.thing or claim.thing
             if thing is None:
                 self._refuse_message(claim, "", "the payload names no thing", payload, now)

@@ -92,3 +92,10 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     observed_at: int | None = None
     thing: str | None = None
     units: dict[str, str] = {}
+
+
+class Refusal(msgspec.Struct, frozen=True, array_like=True):
+    """A part of a message that gives no row, and why; the other parts count."""
+
+    reason: str
+    payload: bytes

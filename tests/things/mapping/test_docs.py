@@ -17,7 +17,7 @@ def test_every_key_has_its_heading() -> None:
     assert re.findall(r"^### (\w+)$", TEXT, re.MULTILINE) == sorted(
         (field.encode_name for field in msgspec.structs.fields(Mapping)),
         key=["name", "version", "topic", "thing", "property", "format", "time", "nested", "base_name", "kind", "rename",
-             "units"].index,
+             "units", "thing_tags", "ignore_tags"].index,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from taihu.things.mapping.matcher import Matcher
 from taihu.things.mapping.rules import Format, Mapping, builtin_mappings
 from taihu.things.mapping.topics import parse_pattern
+from taihu.things.ports import Row
 
 BUILTIN = Matcher(builtin_mappings(), "house-03")
 LEVEL = st.text(st.characters(exclude_characters="/+#{}\0", exclude_categories=["Cs"]), max_size=8)
@@ -71,7 +72,7 @@ def test_a_thing_may_be_made_of_captures() -> None:
     match = Matcher([mapping("m", "{site}/+/{device}", thing="{site}-{device}")]).match("a/b/7")
     assert match is not None
     assert (match.thing, match.captures) == ("a-7", {"site": "a", "device": "7"})
-    assert match.decoder(b'{"x": 1}', 0)[0].thing == "a-7"
+    assert match.decoder(None)(b'{"x": 1}', 0) == [Row({"x": 1}, None, "a-7")]
 
 
 @given(st.lists(LEVEL, min_size=1, max_size=5), st.lists(st.sampled_from(["text", "capture", "+"]), max_size=5))

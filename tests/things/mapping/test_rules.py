@@ -30,7 +30,7 @@ def test_a_file_becomes_mappings_with_units_as_codes() -> None:
 
 def test_built_in_mappings_load() -> None:
     names = [mapping.name for mapping in builtin_mappings()]
-    assert len(names) == len(set(names)) == 8
+    assert len(names) == len(set(names)) == 9
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,18 @@ def test_a_gateway_format_takes_no_thing() -> None:
     text = '[[mapping]]\nname = "g"\ntopic = "g/{thing}"\nformat = "thingsboard-gateway"\n'
     with pytest.raises(ConfigError, match="names its things"):
         load_mappings(text, "g.toml")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('format = "line-protocol"\nproperty = "{measurement}"', "one property"),
+        ('format = "senml"\nthing_tags = ["a"]', "no tags"),
+    ],
+)
+def test_tags_are_for_line_protocol(line: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_mappings(f'[[mapping]]\nname = "l"\ntopic = "l"\n{line}\n', "l.toml")
 
 
 def test_a_name_stands_once() -> None:

@@ -45,7 +45,7 @@ class Gateway:
         for topic, payload in self.sent:
             match = MATCHER.match(topic)
             assert match is not None
-            found += match.decoder(payload, 0)
+            found += [row for row in match.decoder(None)(payload, 0) if isinstance(row, Row)]
         return found
 
 

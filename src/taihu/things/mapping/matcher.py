@@ -7,16 +7,17 @@ import msgspec
 
 from taihu.kernel.limits import DEFAULT, Limits
 from taihu.things.mapping.decoders import flat_json, scalar, thingsboard, thingsboard_gateway
+from taihu.things.mapping.lines import line_protocol
 from taihu.things.mapping.reading import Source
 from taihu.things.mapping.rules import Format, Mapping
 from taihu.things.mapping.senml import senml, senml_cbor, senml_json
 from taihu.things.mapping.topics import Pattern, fill, parse_pattern
-from taihu.things.ports import Row
+from taihu.things.ports import Refusal, Row
 
-Decoder = Callable[[bytes, int], Sequence[Row]]
+Decoder = Callable[[bytes, int], Sequence[Row | Refusal]]
 """The rows of a payload received at a time (UTC ns), which only relative times need; raises PayloadError."""
 
-DECODERS: dict[Format, Callable[[Source, bytes, int], list[Row]]] = {
+DECODERS: dict[Format, Callable[[Source, bytes, int], Sequence[Row | Refusal]]] = {
     Format.SCALAR: scalar,
     Format.FLAT_JSON: flat_json,
     Format.THINGSBOARD: thingsboard,
@@ -24,6 +25,7 @@ DECODERS: dict[Format, Callable[[Source, bytes, int], list[Row]]] = {
     Format.SENML: senml,
     Format.SENML_JSON: senml_json,
     Format.SENML_CBOR: senml_cbor,
+    Format.LINE_PROTOCOL: line_protocol,
 }
 
 
@@ -36,7 +38,14 @@ class Match(msgspec.Struct, frozen=True):
     mapping: Mapping
     captures: dict[str, str]
     thing: str | None
-    decoder: Decoder
+    source: Source
+
+    def decoder(self, own: str | None, unit_ns: int = 1) -> Decoder:
+        """Reads payloads of the topic from a connection of the thing `own`, None when it is of none."""
+        source = self.source
+        if self.mapping.format is Format.LINE_PROTOCOL:
+            source = msgspec.structs.replace(source, own=own, unit_ns=unit_ns)
+        return partial(DECODERS[self.mapping.format], source)
 
 
 class Matcher:
@@ -71,7 +80,7 @@ class Matcher:
         return None
 
     def _answer(self, mapping: Mapping, captures: dict[str, str]) -> Match:
-        thing = fill(mapping.thing or "{thing}", captures) or None
+        by_tags = mapping.format is Format.LINE_PROTOCOL
+        thing = fill((not by_tags and mapping.thing) or "{thing}", captures) or None
         name = fill(mapping.property or "{property}", captures)
-        source = Source(mapping, thing, name, self._limits)
-        return Match(mapping, captures, thing, partial(DECODERS[mapping.format], source))
+        return Match(mapping, captures, thing, Source(mapping, thing, name, self._limits))

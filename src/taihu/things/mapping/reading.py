@@ -19,13 +19,16 @@ INT_END = 1 << 63
 class Source(msgspec.Struct, frozen=True):
     """What the topic says about a payload: the mapping, and the thing and property it names.
 
-    `thing` is None for that of the connection, and where the payload names it.
+    `thing` is None for that of the connection, and where the payload names it. `own` is that of the connection, where a
+    payload may but need not name another. Times of line protocol count `unit_ns`.
     """
 
     mapping: Mapping
     thing: str | None = None
     property: str = ""
     limits: Limits = DEFAULT
+    own: str | None = None
+    unit_ns: int = 1
 
 
 class InexactTime(Exception):

@@ -1,7 +1,7 @@
 """Payload mappings as data: which topics carry readings of which thing, and which decoder reads them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import StrEnum
 from importlib.resources import files
 
@@ -24,6 +24,7 @@ class Format(StrEnum):
     SENML = "senml"
     SENML_JSON = "senml-json"
     SENML_CBOR = "senml-cbor"
+    LINE_PROTOCOL = "line-protocol"
 
 
 class Nested(StrEnum):
@@ -49,6 +50,10 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     else the thing of the connection and the keys of the payload. `time` names the top-level keys that hold the time.
     `rename` maps a payload's (flattened) key to a property; `units` maps a property to the unit it is sent in.
     `kind` is what a property inferred from this mapping is taken to be.
+
+    A line of InfluxDB line protocol is named by its tags: `thing` and `property` are made of them, of `{measurement}`,
+    `{field}` and `{tags}` (those not named otherwise). Without `thing` the first of `thing_tags` that it has names the
+    thing. `ignore_tags` say nothing of what is measured.
     """
 
     name: str
@@ -63,6 +68,8 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     kind: Kind | None = None
     rename: dict[str, str] = {}
     units: dict[str, str] = {}
+    thing_tags: tuple[str, ...] = ()
+    ignore_tags: tuple[str, ...] = ()
 
     def label(self) -> str:
         """Name and version, as a Batch carries them."""
@@ -117,6 +124,20 @@ def _faults(mapping: Mapping) -> Iterator[tuple[str, str, str]]:
     except ValueError as error:
         yield "topic", f"{error}.", "Write levels such as plant/{thing}/+/{property}."
         return
+    yield from _naming_faults(mapping, captures)
+    for name, unit in mapping.units.items():
+        if alias(unit) is None:
+            yield f"units.{name}", f"{unit[:80]!r} is not a unit.", "Write a UCUM code such as kW, kW.h, Cel or %."
+
+
+def _naming_faults(mapping: Mapping, captures: Collection[str]) -> Iterator[tuple[str, str, str]]:
+    if mapping.format is Format.LINE_PROTOCOL:
+        if mapping.property and "{field}" not in mapping.property:
+            yield "property", "all fields of a line would be one property.", "Write {field} into it."
+        return
+    for key in ("thing_tags", "ignore_tags"):
+        if getattr(mapping, key):
+            yield key, f"{mapping.format} payloads have no tags.", 'Leave it out, or write format = "line-protocol".'
     for key, template in (("thing", mapping.thing), ("property", mapping.property)):
         for name in CAPTURE.findall(template):
             if name not in captures:
@@ -128,9 +149,6 @@ def _faults(mapping: Mapping) -> Iterator[tuple[str, str, str]]:
         yield "format", f"{mapping.format} payloads name their properties.", 'Write format = "scalar", or no property.'
     if mapping.format is Format.THINGSBOARD_GATEWAY and (mapping.thing or "thing" in captures):
         yield "format", "a gateway's payload names its things.", 'Write format = "thingsboard", or no thing.'
-    for name, unit in mapping.units.items():
-        if alias(unit) is None:
-            yield f"units.{name}", f"{unit[:80]!r} is not a unit.", "Write a UCUM code such as kW, kW.h, Cel or %."
 
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
