@@ -7,20 +7,20 @@ import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
 
+from taihu.doors.http import shapes
 from taihu.doors.http.answers import Problem, answer, bad_request, large_answer, not_found, unauthorized
-from taihu.doors.http.ports import Caller
+from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
+from taihu.doors.http.openapi import PROBLEM, openapi
+from taihu.doors.http.ports import Caller, IngestReport
 from taihu.doors.http.requests import (
     body_of,
     caller_of,
-    moment,
     node_of,
     object_of,
     own_project,
     readable_project,
     readable_thing,
-    required,
     token_of,
     whole,
 )
@@ -29,7 +29,6 @@ from taihu.kernel.clock import NS_PER_S
 _THINGS_PAGE_MAX = 1_000
 _CRITERIA = ("site", "building", "group", "tag", "role")
 _VALUES_MAX = 20_000
-_DAY_NS = 86_400 * NS_PER_S
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -130,49 +129,6 @@ async def values(request: Request) -> Response:
                 entry["stale"] = entry["age_s"] > hold_s and definition.kind in ("gauge", "state")
             found.append(entry)
     return large_answer(request, {"project": project, "now": now, "values": found})
-
-
-async def history(request: Request) -> Response:
-    """Readings of a property, or windows of it when `every` is given."""
-    node = node_of(request)
-    readable_project(request)
-    name, prop = required(request, "thing"), required(request, "property")
-    _, project = readable_thing(request, name)
-    definitions = node.definitions(project, name)
-    if definitions is None or prop not in definitions:
-        raise not_found(f"property {name}/{prop}")
-    end = moment(request, "end", node.clock.now_ns())
-    start = moment(request, "start", end - _DAY_NS)
-    if start >= end:
-        raise bad_request("start is not before end.")
-    arguments: dict[str, Any] = {"project": project, "thing": name, "property": prop, "start": start, "end": end}
-    every = request.query_params.get("every")
-    if every:
-        arguments |= {"every": every, "tz": request.query_params.get("tz", "UTC"), "now": node.clock.now_ns()}
-        result = await node.ask_history("window", arguments)
-    else:
-        arguments |= {
-            "limit": whole(request, "limit", 10_000, node.limits.query_rows_max),
-            "newest_first": request.query_params.get("order") == "desc",
-            "revisions": request.query_params.get("revisions") == "true",
-        }
-        result = await node.ask_history("read", arguments)
-    head = {"project": project, "thing": name, "property": prop, "unit": definitions[prop].unit}
-    return large_answer(request, head | {"kind": definitions[prop].kind} | result)
-
-
-async def asof(request: Request) -> Response:
-    """The value that held at a time."""
-    node = node_of(request)
-    readable_project(request)
-    name, prop = required(request, "thing"), required(request, "property")
-    _, project = readable_thing(request, name)
-    definitions = node.definitions(project, name)
-    if definitions is None or prop not in definitions:
-        raise not_found(f"property {name}/{prop}")
-    at = moment(request, "at", node.clock.now_ns())
-    arguments = {"project": project, "thing": name, "property": prop, "at": at}
-    return answer({"unit": definitions[prop].unit} | await node.ask_history("asof", arguments))
 
 
 async def property_value(request: Request) -> Response:
@@ -281,23 +237,75 @@ def _shown(entry: Any) -> dict[str, Any]:
 
 
 _PROJECT = "/api/v1/projects/{project}"
+_THING = Parameter("thing", "The thing's name.")
+_TELEMETRY = {"application/json": Any}
+_REPORT = {JSON: IngestReport}
 ROUTES = [
-    Route("/healthz", health),
-    Route("/metrics", metrics),
-    Route("/api/v1/node", status),
-    Route("/api/v1/projects", projects),
-    Route(f"{_PROJECT}/things", things),
-    Route(f"{_PROJECT}/things/{{thing}}", thing),
-    Route(f"{_PROJECT}/things/{{thing}}/properties/{{property}}", property_value),
-    Route(f"{_PROJECT}/things/{{thing}}/desired", desired, methods=["GET", "PUT"]),
-    Route(f"{_PROJECT}/topology", topology),
-    Route(f"{_PROJECT}/values", values),
-    Route(f"{_PROJECT}/history", history),
-    Route(f"{_PROJECT}/asof", asof),
-    Route(f"{_PROJECT}/readings", readings, methods=["POST"]),
-    Route(f"{_PROJECT}/tail", tail),
-    Route(f"{_PROJECT}/quarantine", quarantine),
-    Route("/api/v1/join", join, methods=["POST"]),
-    Route("/api/v1/admin/{action}", administer, methods=["POST"]),
-    Route("/api/v1/{token}/telemetry", device_telemetry, methods=["POST"]),
+    Endpoint("/healthz", health, get=Operation(answer={JSON: shapes.Health}, public=True)),
+    Endpoint("/metrics", metrics, get=Operation(answer={"text/plain": bytes})),
+    Endpoint("/api/v1/node", status, get=Operation(answer={JSON: shapes.Status})),
+    Endpoint("/api/v1/projects", projects, get=Operation(answer={JSON: shapes.Projects})),
+    Endpoint(
+        f"{_PROJECT}/things",
+        things,
+        get=Operation(
+            query=(
+                Parameter("limit", f"At most so many, to {_THINGS_PAGE_MAX}; 100.", int),
+                Parameter("after", "The last name of the page before."),
+            ),
+            answer={JSON: shapes.ThingsPage},
+        ),
+    ),
+    Endpoint(f"{_PROJECT}/things/{{thing}}", thing, get=Operation(answer={"application/td+json": dict[str, Any]})),
+    Endpoint(f"{_PROJECT}/things/{{thing}}/properties/{{property}}", property_value, get=Operation(answer={JSON: Any})),
+    Endpoint(
+        f"{_PROJECT}/things/{{thing}}/desired",
+        desired,
+        get=Operation(answer={JSON: shapes.Wishes}, summary="What is wanted of a thing."),
+        put=Operation(
+            body={JSON: dict[str, Any]},
+            answer={JSON: shapes.Wishes},
+            summary="Say what is wanted of a thing; null takes a wish back.",
+        ),
+    ),
+    Endpoint(
+        f"{_PROJECT}/topology",
+        topology,
+        get=Operation(
+            query=tuple(Parameter(name, f"Only things of this {name}.") for name in _CRITERIA),
+            answer={JSON: shapes.TopologyAnswer},
+        ),
+    ),
+    Endpoint(
+        f"{_PROJECT}/values",
+        values,
+        get=Operation(
+            query=(Parameter("thing", "Only of these.", many=True), Parameter("property", "Only of this name.")),
+            answer={JSON: shapes.NewestValues},
+        ),
+    ),
+    Endpoint(
+        f"{_PROJECT}/readings",
+        readings,
+        post=Operation(
+            query=(_THING,),
+            body=_TELEMETRY | {"application/senml+json": list[dict[str, Any]], "application/senml+cbor": bytes},
+            answer=_REPORT,
+            others={400: _REPORT | {PROBLEM: shapes.Problem}},
+        ),
+    ),
+    Endpoint(f"{_PROJECT}/tail", tail, get=Operation(answer={"text/event-stream": bytes})),
+    Endpoint(
+        f"{_PROJECT}/quarantine", quarantine, get=Operation(query=(_THING,), answer={JSON: shapes.QuarantineAnswer})
+    ),
+    Endpoint(
+        "/api/v1/join", join, post=Operation(body={JSON: shapes.JoinBody}, answer={JSON: shapes.Joined}, status=201)
+    ),
+    Endpoint("/api/v1/admin/{action}", administer, post=Operation(body={JSON: dict[str, Any]})),
+    Endpoint(
+        "/api/v1/{token}/telemetry",
+        device_telemetry,
+        post=Operation(body=_TELEMETRY, answer=_REPORT, others={400: _REPORT | {PROBLEM: shapes.Problem}}),
+    ),
+    Endpoint("/api/v1/openapi.json", openapi, get=Operation(public=True)),
 ]

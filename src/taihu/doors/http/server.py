@@ -8,12 +8,17 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
+from taihu.doors.http import history, routes
 from taihu.doors.http.answers import on_error
 from taihu.doors.http.connection import bounded
 from taihu.doors.http.ports import Node
-from taihu.doors.http.routes import ROUTES
 from taihu.kernel.addresses import address_family
 from taihu.kernel.errors import TaihuError
+
+ROUTES = [
+    *routes.ROUTES,
+    *history.ROUTES,
+]
 
 
 class HttpDoor:

@@ -1,0 +1,50 @@
+"""Endpoints: one table says where a request goes and what the description of the API says of it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+JSON = "application/json"
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A parameter of the query. `many` says that it may stand several times."""
+
+    name: str
+    description: str
+    type: Any = str
+    required: bool = False
+    many: bool = False
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """What one method of an endpoint takes and gives, beyond what all do.
+
+    `body` and `answer` map media types to the shape of their content, `bytes` for what has none; `others` are further
+    good answers by status. `refuses` are the statuses of errors beyond those that follow from path, query and body.
+    `public` says that it needs no token. `summary` is the handler's docstring unless given.
+    """
+
+    query: tuple[Parameter, ...] = ()
+    headers: tuple[Parameter, ...] = ()
+    body: Mapping[str, Any] = {}
+    answer: Mapping[str, Any] = MappingProxyType({JSON: dict[str, Any]})
+    status: int = 200
+    others: Mapping[int, Mapping[str, Any]] = {}
+    refuses: tuple[int, ...] = ()
+    public: bool = False
+    summary: str = ""
+
+
+class Endpoint(Route):
+    """A route whose methods are described; each is given as a keyword: `Endpoint("/x", handler, get=Operation())`."""
+
+    def __init__(self, path: str, handler: Handler, **operations: Operation) -> None:
+        super().__init__(path, handler, methods=[method.upper() for method in operations])
+        self.operations = operations

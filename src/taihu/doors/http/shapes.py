@@ -1,0 +1,199 @@
+"""The shapes of the API's answers and bodies, as its description shows them; times are UTC nanoseconds."""
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+from taihu.doors.http.ports import ThingSummary
+
+State = Literal["ok"]
+Quality = Literal["good", "suspect", "stamped"]
+
+
+class Problem(TypedDict):
+    """Problem details (RFC 9457): `title` says what is wrong, `detail` what to do about it."""
+
+    type: str
+    title: str
+    status: int
+    instance: NotRequired[str]
+    detail: NotRequired[str]
+
+
+class Health(TypedDict):
+    """That the node serves."""
+
+    status: State
+
+
+class Status(TypedDict):
+    """Counters of what the token may read, and states of the node."""
+
+    version: str
+    now: int
+    clock_speed: float
+    projects: int
+    things: int
+    acked: int
+    points: int
+    stored: int
+    refused: int
+    journal_position: int
+    history_position: int
+    worker: Literal["running", "away"]
+    groups: NotRequired[int]
+    mqtt: NotRequired[dict[str, int]]
+
+
+class ProjectEntry(TypedDict):
+    """A project that the token may read something of."""
+
+    name: str
+    title: str
+    timezone: str
+    granted: bool
+    things: int
+    refused: NotRequired[int]
+
+
+class Projects(TypedDict):
+    """The projects that the token may read something of."""
+
+    projects: list[ProjectEntry]
+
+
+class ThingsPage(TypedDict):
+    """A page of things; `next`, when there may be more, is the last name."""
+
+    things: list[ThingSummary]
+    next: NotRequired[str]
+
+
+class SiteMeters(TypedDict):
+    """A site's main meter and its submeters."""
+
+    main_meter: str | None
+    submeters: list[str]
+
+
+class TopologyAnswer(TypedDict):
+    """Things that meet the criteria, and each site's meters."""
+
+    things: list[str]
+    sites: dict[str, SiteMeters]
+
+
+class NewestValue(TypedDict):
+    """The newest value of a property."""
+
+    thing: str
+    property: str
+    value: Any
+    unit: str | None
+    quality: Quality
+    observed_at: int
+    received_at: int
+    age_s: float
+    kind: NotRequired[str]
+    stale: NotRequired[bool]
+
+
+class NewestValues(TypedDict):
+    """Newest values, and the node's time."""
+
+    project: str
+    now: int
+    values: list[NewestValue]
+
+
+class HistoryReading(TypedDict):
+    """One reading of a series."""
+
+    observed_at: int
+    received_at: int
+    value: Any
+    quality: Quality
+    seq: int
+
+
+class HistoryWindow(TypedDict):
+    """A window of time; what it says beyond these follows from the kind, and what is missing is null."""
+
+    start: int
+    end: int
+    coverage: NotRequired[float | None]
+
+
+class HistoryAnswer(TypedDict):
+    """Readings of a property, or windows of it."""
+
+    project: str
+    thing: str
+    property: str
+    unit: str | None
+    kind: str
+    readings: NotRequired[list[HistoryReading]]
+    windows: NotRequired[list[HistoryWindow]]
+
+
+class FoundReading(TypedDict):
+    """A reading with its full name."""
+
+    project: str
+    thing: str
+    property: str
+    observed_at: int
+    received_at: int
+    value: Any
+    quality: NotRequired[Quality]
+    seq: NotRequired[int]
+
+
+class AsOf(TypedDict):
+    """The reading that was newest at a time; null when there was none."""
+
+    unit: str | None
+    reading: FoundReading | None
+
+
+class Wish(TypedDict):
+    """What is wanted of a property, since when and by whom."""
+
+    value: Any
+    at: int
+    by: str
+
+
+class Wishes(TypedDict):
+    """What is wanted of a thing."""
+
+    desired: dict[str, Wish]
+
+
+class JoinBody(TypedDict):
+    """What a device says that registers itself."""
+
+    thing: str
+
+
+class Joined(TypedDict):
+    """The thing that was registered, and its token, told this once."""
+
+    project: str
+    thing: str
+    token: str
+
+
+class RefusedEntry(TypedDict):
+    """A message or value that was refused."""
+
+    project: str
+    thing: str
+    property: str
+    reason: str
+    payload: str
+    received_at: int
+
+
+class QuarantineAnswer(TypedDict):
+    """What was refused, newest first."""
+
+    refused: list[RefusedEntry]
