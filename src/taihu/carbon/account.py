@@ -46,6 +46,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     end: int
     import_kwh: float | None
     export_kwh: float | None
+    generation_kwh: float | None
     fuel_kwh: float | None
     scope1_kg: float | None
     location_kg: float | None
@@ -140,6 +141,13 @@ def fuel_rows(metered: Metered, fuel: str, factors: Factors) -> list[Row]:
     ]
 
 
+def generation_rows(metered: Metered) -> list[Row]:
+    """Rows of a meter of carbon-free generation on site: nothing is emitted, and the energy can be matched."""
+    whole, quality = _settled(metered)
+    made = metered.imported.values * whole
+    return [_row(metered, place, quality[place], (), generation=made) for place in range(len(made))]
+
+
 def _settled(metered: Metered) -> tuple[Numbers, list[RowQuality]]:
     """What to multiply each interval's known energy by (NaN where it is missing), and how sure that is."""
     coverage = metered.coverage
@@ -210,6 +218,7 @@ def _row(
     *,
     imported: Numbers | None = None,
     exported: Numbers | None = None,
+    generation: Numbers | None = None,
     fuel: Numbers | None = None,
     direct: Numbers | None = None,
     location: Numbers | None = None,
@@ -222,6 +231,7 @@ def _row(
         end=int(metered.edges[place + 1]),
         import_kwh=_at(imported, place),
         export_kwh=_at(exported, place),
+        generation_kwh=_at(generation, place),
         fuel_kwh=_at(fuel, place),
         scope1_kg=_at(direct, place),
         location_kg=_at(location, place),

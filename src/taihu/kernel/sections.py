@@ -84,6 +84,29 @@ class ThingConfig(Section, frozen=True, kw_only=True):
     commissioned: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
+class AccountConfig(Section, frozen=True, kw_only=True):
+    """`[[project.account]]`: a meter whose every interval is in the carbon ledger (docs/carbon.md)."""
+
+    meter: str
+    every: Literal["5m", "15m", "30m", "1h"] = "1h"
+    net: str = ""
+    imported: str = msgspec.field(default="", name="import")
+    exported: str = msgspec.field(default="", name="export")
+    generation: str = ""
+    fuel: str = ""
+    region: str = ""
+    intensity: str = ""
+    supplier: str = ""
+    since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class CarbonConfig(Section, frozen=True, kw_only=True):
+    """`[carbon]`: a file of the site's own emission factors, and how long late readings are waited for."""
+
+    factors: str = ""
+    settle_s: Annotated[float, msgspec.Meta(ge=0)] = 900.0
+
+
 class ProjectConfig(Section, frozen=True, kw_only=True):
     """`[[project]]`: a border that nothing crosses without a grant. Files are relative to the site folder."""
 
@@ -94,6 +117,7 @@ class ProjectConfig(Section, frozen=True, kw_only=True):
     deny_subscribe: tuple[str, ...] = ()
     mappings: tuple[str, ...] = ()
     things: tuple[ThingConfig, ...] = msgspec.field(default=(), name="thing")
+    accounts: tuple[AccountConfig, ...] = msgspec.field(default=(), name="account")
 
 
 class GrantConfig(Section, frozen=True, kw_only=True):
@@ -114,6 +138,7 @@ class SiteFile(Section, frozen=True, kw_only=True):
     mqtt: MqttConfig = MqttConfig()
     http: HttpConfig = HttpConfig()
     console: ConsoleConfig = ConsoleConfig()
+    carbon: CarbonConfig = CarbonConfig()
     limits: Limits = Limits()
     projects: tuple[ProjectConfig, ...] = msgspec.field(default=(), name="project")
     grants: tuple[GrantConfig, ...] = msgspec.field(default=(), name="grant")

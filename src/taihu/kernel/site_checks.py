@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from taihu.kernel.addresses import is_loopback
 from taihu.kernel.ids import NameRefused, check_name, check_project
 from taihu.kernel.limits import Limits
-from taihu.kernel.sections import GrantConfig, ProjectConfig, Site
+from taihu.kernel.sections import AccountConfig, GrantConfig, ProjectConfig, Site
 from taihu.kernel.toml import Fault, nearest
 
 
@@ -25,6 +25,8 @@ def faults_of(site: Site) -> Iterator[Fault]:
         yield from _check_project(path, project, site)
     for index, grant in enumerate(site.grants):
         yield from _check_grant(f"$.grant[{index}]", grant, names)
+    if site.carbon.factors:
+        yield from _check_file("$.carbon.factors", site.carbon.factors, site)
     if site.mqtt.anonymous:
         yield from _check_known("$.mqtt.anonymous", site.mqtt.anonymous, names)
 
@@ -81,6 +83,23 @@ def _check_project(path: str, project: ProjectConfig, site: Site) -> Iterator[Fa
             yield from _check_file(f"{place}.model", thing.model, site)
         if thing.parent:
             yield from _check_known(f"{place}.parent", thing.parent, [name for name in names if name != thing.name])
+    for index, account in enumerate(project.accounts):
+        yield from _check_account(f"{path}.account[{index}]", account, [one.meter for one in project.accounts[:index]])
+
+
+def _check_account(path: str, account: AccountConfig, before: list[str]) -> Iterator[Fault]:
+    if account.meter in before:
+        yield Fault(f"{path}.meter", f"{account.meter} is accounted twice.", "Give each meter one account.")
+    chosen = [bool(account.net), bool(account.imported), bool(account.generation)]
+    if sum(chosen) != 1:
+        remedy = "Name one property as net, import or generation."
+        yield Fault(f"{path}.meter", f"The account of {account.meter} names no energy, or several.", remedy)
+    if account.exported and not account.imported:
+        yield Fault(f"{path}.export", "An export goes with an import.", "Name the import too, or use net.")
+    if account.fuel and (account.exported or account.generation or account.region or account.intensity):
+        yield Fault(f"{path}.fuel", "A fuel has an import alone.", "Leave the rest out.")
+    if account.intensity and account.intensity.count("/") != 2:
+        yield Fault(f"{path}.intensity", f"{account.intensity!r} is no property.", 'Write "project/thing/property".')
 
 
 def _check_grant(path: str, grant: GrantConfig, names: list[str]) -> Iterator[Fault]:
