@@ -14,14 +14,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from taihu.carbon.account import Row, RowQuality
+from taihu.carbon.account import Role, Row, RowQuality
 from taihu.carbon.inventory import SUMMED, Figures
 from taihu.kernel.errors import DamagedError, RefusedError, TransientError
 
 VERSION = 1
 _TABLES = """
 CREATE TABLE rows (
-    project TEXT NOT NULL, meter TEXT NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
+    project TEXT NOT NULL, meter TEXT NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL, role TEXT NOT NULL,
     import_kwh REAL, export_kwh REAL, generation_kwh REAL, fuel_kwh REAL,
     scope1_kg REAL, location_kg REAL, market_kg REAL, upstream_kg REAL,
     coverage REAL NOT NULL, quality TEXT NOT NULL, factors TEXT NOT NULL, inputs TEXT NOT NULL,
@@ -193,7 +193,7 @@ class Ledger:
                 fields = dict(zip(_COLUMNS, row, strict=True))
                 for name in ("factors", "inputs"):
                     fields[name] = tuple(msgspec.json.decode(fields[name]))
-                yield Row(**fields | {"quality": RowQuality(fields["quality"])})
+                yield Row(**fields | {"role": Role(fields["role"]), "quality": RowQuality(fields["quality"])})
 
 
 class _Transaction:

@@ -28,6 +28,8 @@ _COMMANDS = {
     "token": ("admin", "Issue, list and revoke tokens."),
     "project": ("admin", "Create and list projects."),
     "grant": ("admin", "Let one project read another."),
+    "carbon": ("carbon", "What each hour emitted: reports, rows, matching, certificates."),
+    "factors": ("carbon", "List emission factors and their sources."),
     "bench": ("start", "Measure this machine."),
     "version": ("start", "Print the version."),
 }

@@ -117,6 +117,11 @@ class Node(View):
         found = await self.worker.ask(question, arguments)
         return {name: msgspec.Raw(text) for name, text in found.items()}
 
+    async def ask_carbon(self, question: str, arguments: dict[str, Any]) -> tuple[str, bytes]:
+        """Put a question to the worker's carbon ledger; the answer is a media type and a body."""
+        found = await self.worker.ask("carbon", {"ask": question} | arguments)
+        return found["type"], found["body"]
+
     async def want(self, caller: Caller, thing: str, values: dict[str, Any]) -> None:
         """Make desired values durable, then tell the device, or its gateway, if it is connected (§4).
 

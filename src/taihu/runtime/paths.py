@@ -10,6 +10,7 @@ class Paths:
         self.data = data
         self.journal = data / "journal"
         self.history = data / "history"
+        self.carbon = data / "carbon.sqlite"
         self.metadata = data / "metadata.db"
         self.twin = data / "twin.snapshot"
         self.broker = data / "broker.snapshot"

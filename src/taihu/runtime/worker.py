@@ -19,6 +19,7 @@ from taihu.kernel.errors import TransientError
 from taihu.kernel.files import OsFiles
 from taihu.kernel.sections import Site
 from taihu.runtime import questions
+from taihu.runtime.carbon import CarbonDesk
 from taihu.runtime.link import Link, socket_path
 from taihu.runtime.paths import Paths
 from taihu.runtime.process import clock_of, run_until_signal, start_logging
@@ -57,6 +58,7 @@ class Worker:
         self._history = History(
             self._paths.history, self._files, clock, site.limits, self._definitions.of, self._definitions.swaps
         )
+        self._carbon = CarbonDesk(site, self._history, directory, self._definitions, clock)
         self._threads = ThreadPoolExecutor(_QUERY_THREADS, "query")
         self._store = ThreadPoolExecutor(1, "store")
         self._durable = 0
@@ -74,21 +76,25 @@ class Worker:
         reader, writer = streams
         handlers = {
             "durable": self._on_durable,
+            "carbon": self._carbon.answer,
             **{name: self._answers(question) for name, question in questions.QUESTIONS.items()},
         }
         self._link = Link(reader, writer, handlers)
         self._link.note("checkpoint", self._progress())
         serving = asyncio.create_task(self._link.run())
         consuming = asyncio.create_task(self._consume())
+        accounting = asyncio.create_task(self._carbon.run())
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({serving, consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (consuming, stopping):
+        await asyncio.wait({serving, consuming, accounting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (consuming, accounting, stopping):
             task.cancel()
-        results = await asyncio.gather(consuming, stopping, return_exceptions=True)
+        results = await asyncio.gather(consuming, accounting, stopping, return_exceptions=True)
+        await self._carbon.stop()
         try:
             await asyncio.get_running_loop().run_in_executor(self._store, self._history.close)
         except OSError as error:
             log.error("the history could not be written at the end (%s); the journal keeps what it lacks", error)
+        self._carbon.close()
         self._link.note("checkpoint", self._progress())
         self._link.note("leaving", None)
         serving.cancel()
@@ -157,7 +163,9 @@ class Worker:
         records = self._reader.read(position, until, _READ_BYTES)
         for record in records:
             if record.kind == KIND_BATCH:
-                self._history.apply(record.position, decode_batch(record.payload))
+                batch = decode_batch(record.payload)
+                self._carbon.see(batch)
+                self._history.apply(record.position, batch)
             position = record.position + 1
         if not records:
             position = max(position, until + 1)  # what is durable and not read is damaged, and reported as such
