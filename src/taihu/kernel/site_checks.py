@@ -31,12 +31,32 @@ def faults_of(site: Site) -> Iterator[Fault]:
         yield from _check_known("$.mqtt.anonymous", site.mqtt.anonymous, names)
 
 
+def listeners_of(site: Site) -> list[tuple[str, str, int]]:
+    """Every listener the node opens: its setting, its host and its port."""
+    mqtt, http = site.mqtt, site.http
+    found = [
+        ("mqtt.port", mqtt.host, mqtt.port),
+        ("mqtt.tls_port", mqtt.host_of_tls, mqtt.tls_port),
+        ("mqtt.websocket_port", mqtt.host, mqtt.websocket_port),
+        ("mqtt.websocket_tls_port", mqtt.host_of_tls, mqtt.websocket_tls_port),
+        ("http.port", http.host, http.port),
+        ("http.tls_port", http.host_of_tls, http.tls_port),
+    ]
+    return [(name, host, port) for name, host, port in found if port is not None]
+
+
+def addresses_of(site: Site) -> list[tuple[str, str]]:
+    """The addresses others may reach the node by, with their sections."""
+    found = [(name.partition(".")[0], host) for name, host, _ in listeners_of(site)]
+    return list(dict.fromkeys([*found, ("console", site.console.host)]))
+
+
 def _check_listeners(site: Site) -> Iterator[Fault]:
-    mqtt = site.mqtt
-    hosts = (("mqtt", mqtt.host), ("http", site.http.host), ("console", site.console.host))
-    for section, host in hosts:
+    mqtt, http = site.mqtt, site.http
+    for section, host in (("mqtt", mqtt.host), ("http", http.host), ("console", site.console.host)):
         if not host:
             yield Fault(f"$.{section}.host", "host is empty.", 'Write "127.0.0.1", or "0.0.0.0" for every interface.')
+    for section, host in addresses_of(site):
         if mqtt.anonymous and not is_loopback(host):
             yield Fault(
                 "$.mqtt.anonymous",
@@ -49,22 +69,22 @@ def _check_listeners(site: Site) -> Iterator[Fault]:
             f"the console asks for no password, and {site.console.host} lets others in.",
             'Write "127.0.0.1", and reach it from elsewhere through SSH or a proxy that asks who it is.',
         )
-    if mqtt.tls_port is not None and not (mqtt.certificate and mqtt.key):
-        yield Fault("$.mqtt.tls_port", "TLS needs a certificate and its key.", "Set certificate and key (PEM files).")
-    for name in ("certificate", "key"):
-        if value := getattr(mqtt, name):
-            yield from _check_file(f"$.mqtt.{name}", value, site)
+    yield from _check_tls(site)
     taken: dict[int, str] = {}
-    ports = {
-        "mqtt.port": mqtt.port,
-        "mqtt.tls_port": mqtt.tls_port,
-        "mqtt.websocket_port": mqtt.websocket_port,
-        "http.port": site.http.port,
-        "console.port": site.console.port,
-    }
-    for name, port in ports.items():
+    for name, _, port in [*listeners_of(site), ("console.port", site.console.host, site.console.port)]:
         if port and taken.setdefault(port, name) != name:
             yield Fault(f"$.{name}", f"Port {port} is that of {taken[port]} too.", "Give each listener its own port.")
+
+
+def _check_tls(site: Site) -> Iterator[Fault]:
+    opened = {name.partition(".")[0]: name for name, _, _ in listeners_of(site) if name.endswith("tls_port")}
+    for section, listener in (("mqtt", site.mqtt), ("http", site.http)):
+        for name in ("certificate", "key"):
+            if value := getattr(listener, name):
+                yield from _check_file(f"$.{section}.{name}", value, site)
+        if section in opened and not (listener.certificate and listener.key):
+            remedy = f"Set [{section}] certificate and key (PEM files)."
+            yield Fault(f"$.{opened[section]}", "TLS needs a certificate and its key.", remedy)
 
 
 def _check_project(path: str, project: ProjectConfig, site: Site) -> Iterator[Fault]:

@@ -18,3 +18,4 @@ class Paths:
         self.node = data / "node.json"
         self.admin_token = data / "admin.token"
         self.lock = data / "node.lock"
+        self.running = data / "site.running.toml"

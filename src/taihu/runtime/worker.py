@@ -17,12 +17,14 @@ from taihu.journal.reader import JournalReader
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import TransientError
 from taihu.kernel.files import OsFiles
-from taihu.kernel.sections import Site
+from taihu.kernel.limits import Limits, renew
+from taihu.kernel.sections import LogConfig, Site
 from taihu.runtime import questions
 from taihu.runtime.carbon import CarbonDesk
 from taihu.runtime.link import Link, socket_path
+from taihu.runtime.logs import set_logging, start_logging
 from taihu.runtime.paths import Paths
-from taihu.runtime.process import clock_of, run_until_signal, start_logging
+from taihu.runtime.process import clock_of, run_until_signal
 from taihu.things.batch import KIND_BATCH, decode_batch
 
 log = logging.getLogger("taihu.worker")
@@ -77,6 +79,7 @@ class Worker:
         handlers = {
             "durable": self._on_durable,
             "carbon": self._carbon.answer,
+            "settings": self._on_settings,
             **{name: self._answers(question) for name, question in questions.QUESTIONS.items()},
         }
         self._link = Link(reader, writer, handlers)
@@ -106,6 +109,10 @@ class Worker:
     async def _on_durable(self, body: Any) -> None:
         self._durable = max(self._durable, body)
         self._wake.set()
+
+    async def _on_settings(self, body: Any) -> None:
+        renew(self._site.limits, msgspec.convert(body["limits"], Limits))
+        set_logging("worker", msgspec.convert(body["log"], LogConfig))
 
     def _answers(self, question: questions.Question) -> Any:
         def as_json(body: Any, until: float) -> dict[str, bytes]:
@@ -196,6 +203,6 @@ async def _connect(path: str, stop: asyncio.Event) -> tuple[asyncio.StreamReader
 
 def main(site: Site) -> None:
     """Run the worker until a signal."""
-    start_logging("worker")
+    start_logging("worker", site.log)
     clock = clock_of(site)
-    run_until_signal(lambda stop: Worker(site, clock).run(stop))
+    run_until_signal(lambda stop: Worker(site, clock).run(stop), lambda: None)  # it is told by ingest
