@@ -13,7 +13,7 @@ from bench.machine import MemoryWatch
 from bench.node import PROJECT, Node, gauge
 from bench.peers import Starter, amqtt, mosquitto, nats
 from bench.people import people
-from taihu.history.scan import TIME_MAX
+from taihu.things.deletion import TIME_MAX
 
 NAME = "ingest_flood"
 _WINDOW = 1000

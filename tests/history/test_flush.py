@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from taihu.history import store as store_module
 from taihu.history.history import History
 from taihu.kernel.clock import SimClock
 from taihu.kernel.limits import Limits
@@ -60,18 +59,18 @@ def test_a_full_disk_leaves_all_as_it_was(
     """§4: nothing is lost and nothing counts twice when a flush fails and is called again."""
     history = open_history()
     history.apply(1, make_batch([("a", T0, [1.0])]))
-    real = store_module.Store.copy
+    real = history._store.copy
 
     def full(*_: Any) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store_module.Store, "copy", full)
+    monkeypatch.setattr(history._store, "copy", full)
     with pytest.raises(OSError, match="No space"):
         history.flush()
     assert history.checkpoint == 0
     history.apply(2, make_batch([("a", T0 + 1, [2.0])]))
     assert [reading.value for reading in history.read("p", "a", "power")] == [1.0, 2.0]
-    monkeypatch.setattr(store_module.Store, "copy", real)
+    monkeypatch.setattr(history._store, "copy", real)
     assert history.flush() == 1
     assert history.flush() == 2
     assert [reading.value for reading in history.read("p", "a", "power")] == [1.0, 2.0]

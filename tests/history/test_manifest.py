@@ -27,6 +27,22 @@ def test_a_store_of_version_1_opens(tmp_path: Path, open_history: Any) -> None:
     history.close()
 
 
+def test_a_store_of_version_2_opens(tmp_path: Path, open_history: Any) -> None:
+    """§14: with deletions, one of them done and one that is only hidden; its README.md says what is in it."""
+    shutil.copytree(SAMPLE.with_name("history_v2"), tmp_path / "old")
+    history = open_history(tmp_path / "old")
+    assert history.checkpoint == 6
+    assert [r.value for r in history.read("house-01", "meter", "power")] == [1.25, 9.5, 3.75]
+    assert [r.value for r in history.read("house-01", "meter", "energy")] == [101, 102]
+    assert [r.value for r in history.read("house-01", "box", "状态")] == [True, "on", 3, 0.1]
+    assert history.read("house-01", "gone", "power") == []
+    assert history.deleted("house-01", "meter", "energy") == [(T0, T0 + S)]
+    while history.maintain():
+        pass
+    assert [r.value for r in history.read("house-01", "meter", "energy")] == [101, 102]
+    history.close()
+
+
 def test_a_store_of_a_later_release_is_refused(tmp_path: Path) -> None:
     Manifest(tmp_path / "m").close()
     with sqlite3.connect(tmp_path / "m") as db:

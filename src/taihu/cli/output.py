@@ -22,8 +22,6 @@ _COLOURS = {
     "stale": "yellow",
     "refused": "red",
     "revoked": "red",
-    "applied": "green",
-    "restart": "yellow",
 }
 
 

@@ -117,8 +117,8 @@ def _sources(store: Store, scan: Scan, chosen: Chosen, columns: str, condition: 
     """SELECTs over the files, those whose property has the same forms together, and their parameters."""
     selects: list[str] = []
     values: list[Any] = []
-    for paths, forms in file_groups(store, scan, chosen):
-        clause, bound = where_clause(scan, forms)
+    for paths, forms, gone in file_groups(store, scan, chosen):
+        clause, bound = where_clause(scan, forms, gone)
         value = any_number_expression(forms)
         # Column names passed `check_column`; all else is bound.
         selects.append(f"SELECT {columns}, {value} AS value FROM read_parquet(?) WHERE {clause} AND {condition}")  # noqa: S608

@@ -8,8 +8,9 @@ import numpy as np
 
 from taihu.history.frame import Frame, Ints, Mask
 from taihu.history.layout import column_name
-from taihu.history.manifest import Manifest, Rolled, Table
+from taihu.history.manifest import Manifest, Rolled, RolledKey, Table
 from taihu.things.batch import FLAG_STAMPED, Batch
+from taihu.things.deletion import Deletion
 
 COLUMNS_MAX = 60  # a table's properties: wider tables cost every file a footer entry for each
 
@@ -58,6 +59,28 @@ class Catalog:
             self._new_things.append((project, found, name))
         return found
 
+    def rename(self, project: str, number: int, name: str) -> None:
+        """Give the thing of an id another name; what had the old one is a stranger from now on."""
+        old = self._names[project][number]
+        del self._ids[project][old]
+        self._ids[project][name] = number
+        self._names[project][number] = name
+        self._new_things = [
+            (home, each, name if (home, each) == (project, number) else known) for home, each, known in self._new_things
+        ]
+
+    def forget(self, project: str) -> None:
+        """Forget a project that has no rows."""
+        tables = {table.id for table in self.tables(project)}
+        self._tables = {number: table for number, table in self._tables.items() if number not in tables}
+        self._new_tables = {number: table for number, table in self._new_tables.items() if number not in tables}
+        self._new_things = [thing for thing in self._new_things if thing[0] != project]
+        self._of_model = {key: found for key, found in self._of_model.items() if key[0] != project}
+        self._routes = {key: route for key, route in self._routes.items() if key[0] != project}
+        self.rolled = {key: rolled for key, rolled in self.rolled.items() if key[0] != project}
+        for known in (self._ids, self._names, self._newest):
+            known.pop(project, None)
+
     def table(self, table_id: int) -> Table:
         """A table by its id."""
         return self._tables[table_id]
@@ -102,6 +125,23 @@ class Catalog:
                     late[thing] = min(until, late.get(thing, rolled.until))
                 changed[key] = msgspec.structs.replace(rolled, late=late)
         return list(changed.values())
+
+    def voided(self, deletion: Deletion) -> tuple[list[Rolled], list[RolledKey]]:
+        """What a deletion does to the rollups: as they are with its windows void, and those to begin anew."""
+        changed, dropped = [], []
+        thing = self.ids(deletion.project).get(deletion.thing)
+        for key, rolled in self.rolled.items():
+            if rolled.project != deletion.project or deletion.property not in ("", rolled.property):
+                continue
+            since = max(deletion.start, _NEVER + rolled.reach_ns) - rolled.reach_ns
+            if since >= rolled.until:
+                continue
+            if not deletion.thing:
+                dropped.append(key)
+            elif thing is not None:
+                late = rolled.late | {thing: min(since, rolled.late.get(thing, rolled.until))}
+                changed.append(msgspec.structs.replace(rolled, late=late))
+        return changed, dropped
 
     def take_new(self) -> tuple[tuple[tuple[str, int, str], ...], tuple[Table, ...]]:
         """Things and tables that the manifest does not have yet; `put_back` them when it fails to take them."""

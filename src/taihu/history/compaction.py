@@ -1,8 +1,8 @@
 """Compaction: small files of a table become few large ones, so that queries open little and bytes are few.
 
 Files climb levels: FAN_IN files of one level, in the order of their times, become one of the next, so that a row is
-written again a few times only. No row is dropped; merged readings are the same readings. DuckDB sorts the rows into a
-passing file, which `repack` writes again in less.
+written again a few times only. No row is dropped but what is gone (`gone`); merged readings are the same readings.
+DuckDB sorts the rows into a passing file, which `repack` writes again in less.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from taihu.history.delta import publish
+from taihu.history.gone import visible_rows
 from taihu.history.layout import (
     REST_SHARE,
     SYSTEM_COLUMNS,
@@ -41,7 +42,7 @@ def compact(store: Store, now_ns: int, *, everything: bool = False) -> bool:
     for table in store.catalog.tables():
         group = _everything(table) if everything else _due(table)
         if group:
-            store.replace(group, (_merge(store, table, group),))
+            store.replace(group, merged(store, table, group))
             try:
                 publish(store, table, now_ns)
             finally:
@@ -76,39 +77,83 @@ def _fitting(files: Sequence[DataFile]) -> tuple[DataFile, ...]:
     return tuple(taken)
 
 
-def _merge(store: Store, table: Table, group: Sequence[DataFile]) -> DataFile:
+def merged(store: Store, table: Table, group: Sequence[DataFile]) -> tuple[DataFile, ...]:
+    """One file with the rows of a group, or none when all of them are gone."""
     paths = [str(store.folder / file.path) for file in group]
+    gone, forms_of = store.gone_of(table), forms_by_property(table, group)
     file_id, path = store.new_path(table)
     _, passing = store.new_path(table)
     cursor = store.cursor()
     try:
         select = _select(cursor, paths, group)
-        rows = sum(file.rows for file in group)
+        source = visible_rows(gone, forms_of, "read_parquet(?, union_by_name = true)")
+        statement = _statement(select, source, forms_of, group)
         try:
-            store.copy(cursor, passing, _statement(select, group), [paths], LEVEL_ZSTD)
-            size = repack(store, cursor, passing, path, tuple(select), rows)
+            store.copy(cursor, passing, statement, [paths], LEVEL_ZSTD)
+            about, forms = _about_group(group), tuple(select)
+            if gone:
+                about, forms = _about(cursor, str(store.folder / passing), forms)
+                if not about["rows"]:
+                    return ()
+            size = repack(store, cursor, passing, path, forms, about["rows"])
         finally:
             store.files.remove(store.folder / passing)
         late = _late(cursor, store, table, group, path)
     finally:
         cursor.close()
-    return DataFile(
+    file = DataFile(
         id=file_id,
         table_id=table.id,
         path=path,
-        level=max(file.level for file in group) + 1,
-        rows=rows,
+        level=max(file.level for file in group) + (len(group) > 1),
         bytes=size,
-        observed_min=min(file.observed_min for file in group),
-        observed_max=max(file.observed_max for file in group),
-        thing_min=min(file.thing_min for file in group),
-        thing_max=max(file.thing_max for file in group),
-        record_max=max(file.record_max for file in group),
-        shapes=2 if _ragged(group) else 1,
+        shapes=2 if _ragged(group) or any(one.property for one in gone) else 1,
         late_min=late[0],
         late_max=late[1],
-        forms=tuple(select),
+        forms=forms,
+        **about,
     )
+    return (file,)
+
+
+def forms_by_property(table: Table, group: Sequence[DataFile]) -> dict[str, list[str]]:
+    """The columns that each property has in some file of a group."""
+    forms: dict[str, list[str]] = {}
+    for form in sorted({form for file in group for form in file.forms}):
+        forms.setdefault(form_base(form), []).append(form)
+    return {name: forms[base] for name, base in table.columns.items() if base in forms}
+
+
+def _about_group(group: Sequence[DataFile]) -> dict[str, Any]:
+    """What the manifest says of all rows of a group together."""
+    return {
+        "rows": sum(file.rows for file in group),
+        "observed_min": min(file.observed_min for file in group),
+        "observed_max": max(file.observed_max for file in group),
+        "thing_min": min(file.thing_min for file in group),
+        "thing_max": max(file.thing_max for file in group),
+        "record_max": max(file.record_max for file in group),
+    }
+
+
+def _about(
+    cursor: duckdb.DuckDBPyConnection, path: str, forms: tuple[str, ...]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The same of a file's rows, from the file, and those of its property columns that hold anything."""
+    columns = {
+        "rows": "count(*)",
+        "observed_min": "min(observed_at)",
+        "observed_max": "max(observed_at)",
+        "thing_min": "min(thing)",
+        "thing_max": "max(thing)",
+        "record_max": "max(record)",
+    }
+    counts = [f'count("{check_column(form)}")' for form in forms]
+    statement = f"SELECT {', '.join([*columns.values(), *counts])} FROM read_parquet(?)"  # noqa: S608 (checked names)
+    row = cursor.execute(statement, [path]).fetchone()
+    assert row is not None  # an aggregate without GROUP BY has a row
+    held = tuple(form for form, count in zip(forms, row[len(columns) :], strict=True) if count)
+    return dict(zip(columns, row, strict=False)), held
 
 
 def _ragged(group: Sequence[DataFile]) -> bool:
@@ -117,20 +162,17 @@ def _ragged(group: Sequence[DataFile]) -> bool:
     return len(properties) > 1 or any(file.shapes > 1 for file in group)
 
 
-def _statement(select: dict[str, str], group: Sequence[DataFile]) -> str:
+def _statement(select: dict[str, str], source: str, forms_of: dict[str, list[str]], group: Sequence[DataFile]) -> str:
     columns = ", ".join([*SYSTEM_COLUMNS, *(f'{expression} AS "{name}"' for name, expression in select.items())])
     order = "thing, observed_at, record, row"
     if _ragged(group):
-        bases: dict[str, list[str]] = {}
-        for form in sorted({form for file in group for form in file.forms}):
-            bases.setdefault(form_base(form), []).append(form)
         bits = [
             f"(CASE WHEN {present_expression(forms)} THEN {1 << bit} ELSE 0 END)"
-            for bit, forms in enumerate(bases.values())
+            for bit, forms in enumerate(forms_of.values())
         ]
         order = f"thing, {' + '.join(bits)}, observed_at, record, row"
     # Column names passed `check_column`; the paths are bound.
-    return f"SELECT {columns} FROM read_parquet(?, union_by_name = true) ORDER BY {order}"  # noqa: S608
+    return f"SELECT {columns} FROM {source} ORDER BY {order}"  # noqa: S608
 
 
 def _select(cursor: duckdb.DuckDBPyConnection, paths: list[str], group: Sequence[DataFile]) -> dict[str, str]:

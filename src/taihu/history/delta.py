@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from taihu.history.layout import DECIMALS_MAX, SYSTEM_COLUMNS
 from taihu.history.manifest import DataFile, Table
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from deltalake.transaction import AddAction
 
 LOG = "_delta_log"
+THINGS = "things.parquet"
 _CHECKPOINT_EVERY = 32  # versions
 _TYPES = dict(zip(SYSTEM_COLUMNS, ("integer", "long", "long", "long", "integer", "byte"), strict=True))
 _FORM_TYPES = {"int": "long", "bool": "boolean", "text": "string"} | {
@@ -57,15 +59,49 @@ def publish(store: Store, table: Table, now_ns: int) -> None:
                     log.cleanup_metadata()
     except DeltaError as error:
         raise OSError(f"the Delta log of {table.folder} cannot be written: {error}") from error
-    store.write_things(table.project)
+    write_things(store, table.project)
     for name in store.files.names(folder / LOG):
         if name.endswith(".json"):
             store.files.sync(folder / LOG / name)
 
 
+def forget_versions(store: Store, table: Table) -> None:
+    """Leave no version of a table's log but the present one; raises OSError when it cannot be written."""
+    import deltalake
+    from deltalake.exceptions import DeltaError
+
+    folder = store.folder / table.folder
+    if not store.files.names(folder / LOG):
+        return
+    try:
+        log = deltalake.DeltaTable(str(folder))
+        log.create_checkpoint()
+    except DeltaError as error:
+        raise OSError(f"the Delta log of {table.folder} cannot be written: {error}") from error
+    names = store.files.names(folder / LOG)
+    for name in names:
+        store.files.sync(folder / LOG / name)
+    for name in names:
+        number = name.partition(".")[0]
+        if number.isdigit() and int(number) < log.version():
+            store.files.remove(folder / LOG / name)
+
+
 def published(store: Store) -> list[Table]:
     """The tables that have a log."""
     return [table for table in store.catalog.tables() if store.files.names(store.folder / table.folder / LOG)]
+
+
+def write_things(store: Store, project: str) -> None:
+    """Write the names of a project's things to `things.parquet`, for those who read the files without us."""
+    names = list(store.catalog.names(project))
+    cursor = store.cursor()
+    try:
+        cursor.register("known", {"thing": np.arange(len(names), dtype=np.int32), "name": np.array(names, np.object_)})
+        store.copy(cursor, f"{project}/things.new", "SELECT thing, name FROM known", (), 1)
+    finally:
+        cursor.close()
+    store.files.rename(store.folder / project / "things.new", store.folder / project / THINGS)
 
 
 def _field(name: str) -> "Field":

@@ -57,6 +57,15 @@ class Cells:
             None if self.text is None else self.text[index],
         )
 
+    def blank(self, rows: Mask) -> "Cells":
+        """The cells with those of some rows taken out."""
+        return Cells(
+            None if self.number is None else np.where(rows, np.nan, self.number),
+            None if self.integer is None else _hidden(self.integer, rows),
+            None if self.boolean is None else _hidden(self.boolean, rows),
+            None if self.text is None else np.where(rows, np.array(None, np.object_), self.text),
+        )
+
     def numbers(self, count: int) -> NDArray[np.float64]:
         """Every value that is a number, a boolean as 0 or 1; NaN for the others."""
         if self.number is not None and self.integer is None and self.boolean is None:
@@ -222,6 +231,10 @@ def _mixed(values: list[Any]) -> Cells:
         None if boolean.mask.all() else boolean,
         text,
     )
+
+
+def _hidden(values: Any, rows: Mask) -> Any:
+    return np.ma.array(np.where(rows, 0, values.data), values.dtype, mask=np.ma.getmaskarray(values) | rows)
 
 
 def _concat_cells(parts: Sequence[Cells], lengths: Sequence[int]) -> Cells:

@@ -1,9 +1,12 @@
 """The head: rows since the last flush, in memory. Batches are kept as they come, and made into columns when asked."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from taihu.history.catalog import Catalog
 from taihu.history.frame import Frame, frame_of
+from taihu.history.gone import Gone, without
 from taihu.things.batch import Batch
 
 _Shape = tuple[int, tuple[str, ...], tuple[str, ...]]  # table, properties, column codes
@@ -41,6 +44,20 @@ class Head:
             ids = catalog.ids(batches[0][1].project)
             self._frames.setdefault(table_id, []).append(frame_of(batches, ids))
         return list(self._frames.get(table_id, ()))
+
+    def take_out(self, project: str, gone: Sequence[Gone], catalog: Catalog) -> None:
+        """Take out what is gone of a project's rows."""
+        if not gone:
+            return
+        for table_id in self.table_ids():
+            if catalog.table(table_id).project != project:
+                continue
+            frames = self.frames(table_id, catalog)
+            left = [without(frame, gone) for frame in frames]
+            self.rows = max(0, self.rows - sum(map(len, frames)) + sum(map(len, left)))
+            self._frames[table_id] = [frame for frame in left if len(frame)]
+            if not self._frames[table_id]:
+                del self._frames[table_id]
 
     def table_ids(self) -> list[int]:
         """The tables that have rows."""

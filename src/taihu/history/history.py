@@ -15,8 +15,9 @@ from taihu.history.aggregate import Aggregate, aggregate
 from taihu.history.calendar import edges, parse_step, parse_zone
 from taihu.history.compaction import compact
 from taihu.history.delta import publish, published
+from taihu.history.erase import Eraser
 from taihu.history.frame import Frame, Ints
-from taihu.history.scan import TIME_MAX, TIME_MIN, Scan, fetch, fetch_edge
+from taihu.history.scan import Scan, fetch, fetch_edge
 from taihu.history.store import Store
 from taihu.history.windowing import by_thing
 from taihu.history.windowquery import Definitions, Swaps, WindowQuery
@@ -25,6 +26,7 @@ from taihu.kernel.clock import Clock
 from taihu.kernel.files import Files
 from taihu.kernel.limits import Limits
 from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT, Batch
+from taihu.things.deletion import TIME_MAX, TIME_MIN, Deletion
 from taihu.things.ports import Reading
 from taihu.things.property import Quality, Swap
 
@@ -71,6 +73,7 @@ class History:
         self._store = Store(folder, files, clock, limits)
         self._windows = WindowQuery(self._store, clock, limits, definitions, swaps)
         self._unmended = published(self._store)  # a crash may have come between a merge and its Delta log
+        self._eraser = Eraser(self._store)
         self._clock = clock
         self._rest_until = clock.monotonic()
         self._limits = limits
@@ -91,6 +94,17 @@ class History:
         When flushes are far behind it does one itself. OSError when that fails: the batch is not taken, call again.
         """
         self._store.apply(position, batch)
+
+    def delete(self, position: int, deletion: Deletion) -> None:
+        """Take over a deletion of what the journal holds up to `position`; when this returns no query answers it.
+
+        A second time changes nothing. OSError when it cannot be made durable: call again.
+        """
+        self._store.delete(position, deletion)
+
+    def deleted(self, project: str, thing: str, property_name: str) -> list[tuple[int, int]]:
+        """The stretches of time [start, end) of which readings of a property were deleted (§10)."""
+        return self._store.deleted(project, thing, property_name)
 
     def pass_by(self, position: int) -> None:
         """Note that the records up to `position` hold nothing more for the history."""
@@ -117,7 +131,8 @@ class History:
             self._unmended.pop()
             return True
         try:
-            return compact(self._store, self._clock.now_ns()) or self._windows.roll_step()
+            now_ns = self._clock.now_ns()
+            return self._eraser.step(now_ns) or compact(self._store, now_ns) or self._windows.roll_step()
         except duckdb.OutOfMemoryException as error:
             log.warning("files are not merged for %d s: %s", _REST_S, str(error).partition("\n")[0])
             self._rest_until = self._clock.monotonic() + _REST_S

@@ -8,15 +8,16 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from taihu.kernel.errors import DamagedError, RefusedError
+from taihu.things.deletion import Deletion, decode_deletion, encode_deletion
 
-SCHEMA_VERSION = 1
-_SCHEMA = """
+_VERSION_1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE things (project TEXT NOT NULL, id INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (project, id))
   STRICT, WITHOUT ROWID;
@@ -33,6 +34,14 @@ CREATE TABLE rolled (project TEXT NOT NULL, property TEXT NOT NULL, rule TEXT NO
   PRIMARY KEY (project, property, rule, step, thing)) STRICT, WITHOUT ROWID;
 INSERT INTO meta VALUES ('checkpoint', 0);
 """
+_VERSION_2 = """
+CREATE TABLE deletions (id TEXT PRIMARY KEY, position INTEGER NOT NULL, mark INTEGER NOT NULL, state INTEGER NOT NULL,
+  document BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE floors (project TEXT NOT NULL, step TEXT NOT NULL, property TEXT NOT NULL, thing INTEGER NOT NULL,
+  until INTEGER NOT NULL, mark INTEGER NOT NULL, PRIMARY KEY (project, step, property, thing)) STRICT, WITHOUT ROWID;
+"""
+_VERSIONS = (_VERSION_1, _VERSION_2)  # a released one stays as it was
+SCHEMA_VERSION = len(_VERSIONS)
 ALL_THINGS = -1
 
 
@@ -100,6 +109,29 @@ class Rolled(msgspec.Struct, kw_only=True):
     late: dict[int, int]
 
 
+RolledKey = tuple[str, str, str, str]  # project, property, rule and step
+
+
+class Erasure(IntEnum):
+    """How far a deletion has come."""
+
+    HIDDEN = 0  # no query returns it
+    UNFILED = 1  # and no file of the history holds it
+    ERASED = 2  # nor does the journal
+
+
+class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
+    """A deletion as the history keeps it: of the journal's records up to `position`.
+
+    Only files with an id below `mark` may still hold what it is of.
+    """
+
+    deletion: Deletion
+    position: int
+    mark: int
+    state: Erasure = Erasure.HIDDEN
+
+
 class Change(msgspec.Struct, kw_only=True):
     """What one transaction does."""
 
@@ -109,6 +141,10 @@ class Change(msgspec.Struct, kw_only=True):
     things: tuple[tuple[str, int, str], ...] = ()
     tables: tuple[Table, ...] = ()  # new, or with new columns
     rolled: tuple[Rolled, ...] = ()  # as they are from now on
+    unrolled: tuple[RolledKey, ...] = ()
+    tombstones: tuple[Tombstone, ...] = ()  # new, or as they are from now on
+    renamed: tuple[tuple[str, int, str], ...] = ()  # things: project, id, name from now on
+    dropped: tuple[str, ...] = ()  # projects without files
 
 
 class Manifest:
@@ -121,6 +157,7 @@ class Manifest:
         try:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA secure_delete = ON")  # names of what was deleted are overwritten
             self._open()
         except sqlite3.DatabaseError as error:
             self._db.close()
@@ -167,6 +204,15 @@ class Manifest:
                 found[tuple(key)].late[thing] = until
         return list(found.values())
 
+    def tombstones(self) -> list[Tombstone]:
+        """Every deletion, in the order of the journal."""
+        return [
+            Tombstone(deletion=decode_deletion(document), position=position, mark=mark, state=Erasure(state))
+            for position, mark, state, document in self._db.execute(
+                "SELECT position, mark, state, document FROM deletions ORDER BY position, id"
+            )
+        ]
+
     def next_file_id(self) -> int:
         """One more than any file ever had."""
         row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'files'").fetchone()
@@ -201,8 +247,9 @@ class Manifest:
                 f"{self._path.name} has version {version}, this release knows up to {SCHEMA_VERSION}:",
                 "run the release that wrote it, or a later one.",
             )
-        if version == 0:
-            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        if version < SCHEMA_VERSION:
+            steps = "".join(_VERSIONS[version:])
+            self._db.executescript(f"BEGIN; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
     def _apply(self, change: Change) -> None:
         db = self._db
@@ -218,11 +265,27 @@ class Manifest:
                 "INSERT OR IGNORE INTO properties VALUES (?, ?, ?)",
                 [(table.id, name, column) for name, column in table.columns.items()],
             )
+        keys = [*change.unrolled, *((one.project, one.property, one.rule, one.step) for one in change.rolled)]
+        db.executemany("DELETE FROM rolled WHERE project = ? AND property = ? AND rule = ? AND step = ?", keys)
         for rolled in change.rolled:
             key = (rolled.project, rolled.property, rolled.rule, rolled.step)
-            db.execute("DELETE FROM rolled WHERE project = ? AND property = ? AND rule = ? AND step = ?", key)
             rows = [(*key, rolled.reach_ns, *entry) for entry in ((ALL_THINGS, rolled.until), *rolled.late.items())]
             db.executemany("INSERT INTO rolled VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        db.executemany(
+            "INSERT OR REPLACE INTO deletions VALUES (?, ?, ?, ?, ?)",
+            [
+                (one.deletion.id, one.position, one.mark, one.state, encode_deletion(one.deletion))
+                for one in change.tombstones
+            ],
+        )
+        db.executemany(
+            "UPDATE things SET name = ? WHERE project = ? AND id = ?",
+            [(name, project, number) for project, number, name in change.renamed],
+        )
+        for project in change.dropped:
+            db.execute("DELETE FROM properties WHERE table_id IN (SELECT id FROM tables WHERE project = ?)", (project,))
+            for name in ("tables", "things", "rolled"):
+                db.execute(f"DELETE FROM {name} WHERE project = ?", (project,))  # noqa: S608 (our own names)
         db.executemany("DELETE FROM files WHERE id = ?", [(file.id,) for file in change.drop])
         holes = ", ".join("?" * len(DataFile.__struct_fields__))
         db.executemany(f"INSERT INTO files VALUES ({holes})", [_row(file) for file in change.add])  # noqa: S608 (only holes)

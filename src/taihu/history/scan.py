@@ -9,15 +9,16 @@ import duckdb
 import numpy as np
 
 from taihu.history.frame import Cells, Frame, concat, empty_frame
+from taihu.history.gone import Gone, of_property, still_there
 from taihu.history.layout import check_column, decode_cells, form_base, number_expression, present_expression
 from taihu.history.manifest import DataFile
 from taihu.history.resolve import resolve
 from taihu.history.store import Part, Store
 from taihu.kernel.errors import LimitError
 from taihu.things.batch import ROW_BITS
+from taihu.things.deletion import TIME_MAX, TIME_MIN
 
 _LISTED_MAX = 256
-TIME_MIN, TIME_MAX = -(1 << 63), (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,8 @@ def things_between(store: Store, scan: Scan) -> dict[int, int]:
         ]
         cursor = store.cursor()
         try:
-            for paths, forms in file_groups(store, scan, chosen):
-                clause, values = where_clause(scan, forms)
+            for paths, forms, gone in file_groups(store, scan, chosen):
+                clause, values = where_clause(scan, forms, gone)
                 # Column names passed `check_column`; all else is bound.
                 statement = f"SELECT thing, count(*) FROM read_parquet(?) WHERE {clause} GROUP BY thing"  # noqa: S608
                 for thing, count in cursor.execute(statement, [paths, *values]).fetchall():
@@ -187,8 +188,8 @@ def fetch_files(
     frames = []
     cursor = store.cursor()
     try:
-        for paths, forms in file_groups(store, scan, chosen):
-            frames.append(_fetch_group(cursor, scan, paths, forms, rows_max, whole=whole))
+        for paths, forms, gone in file_groups(store, scan, chosen):
+            frames.append(_fetch_group(cursor, scan, paths, forms, gone, rows_max, whole=whole))
     finally:
         cursor.close()
     return frames
@@ -202,19 +203,22 @@ def forms_of(part: Part, file: DataFile, property_name: str) -> tuple[str, ...]:
 
 def file_groups(
     store: Store, scan: Scan, chosen: Sequence[tuple[Part, DataFile]]
-) -> Iterator[tuple[list[str], tuple[str, ...]]]:
-    """Paths of files that hold the property in the same columns, and those columns."""
+) -> Iterator[tuple[list[str], tuple[str, ...], tuple[Gone, ...]]]:
+    """Paths of files that hold the property in the same columns, those columns, and what of their rows is gone."""
 
     def columns(item: tuple[Part, DataFile]) -> tuple[int, tuple[str, ...]]:
         return item[0].table.id, forms_of(*item, scan.property)
 
-    for (_, forms), group in groupby(chosen, key=columns):
-        yield [str(store.folder / file.path) for _, file in group], forms
+    for (_, forms), grouped in groupby(chosen, key=columns):
+        group = list(grouped)
+        yield [str(store.folder / file.path) for _, file in group], forms, group[0][0].gone
 
 
-def where_clause(scan: Scan, forms: Sequence[str]) -> tuple[str, list[Any]]:
-    """The condition of a scan and its parameters."""
-    clause = f"{present_expression(forms)} AND observed_at >= ? AND observed_at < ?"
+def where_clause(scan: Scan, forms: Sequence[str], gone: Sequence[Gone]) -> tuple[str, list[Any]]:
+    """The condition of a scan, which lets nothing through that is gone, and its parameters."""
+    low, high = (0, TIME_MAX) if scan.things is None else (scan.things[0], scan.things[-1])
+    hidden = [one for one in of_property(gone, scan.property) if one.reaches(scan.start, scan.end, low, high)]
+    clause = f"{present_expression(forms)} AND observed_at >= ? AND observed_at < ?{still_there(hidden)}"
     values: list[Any] = [scan.start, scan.end]
     if scan.things is not None and len(scan.things) == 1:
         return clause + " AND thing = ?", [*values, scan.things[0]]
@@ -236,7 +240,7 @@ def _fetch_row_file(
     rows_max: int,
 ) -> Frame:
     forms = {name: forms_of(part, file, name) for name in names}
-    clause, values = where_clause(scan, forms[scan.property])
+    clause, values = where_clause(scan, forms[scan.property], part.gone)
     columns = [f"{number_expression(own)} AS n{index}" for index, own in enumerate(forms.values())]
     # Column names passed `check_column`; all else is bound.
     statement = (
@@ -255,6 +259,7 @@ def _fetch_group(
     scan: Scan,
     paths: list[str],
     forms: tuple[str, ...],
+    gone: tuple[Gone, ...],
     rows_max: int,
     *,
     whole: bool,
@@ -266,7 +271,7 @@ def _fetch_group(
         columns.append(f"{number_expression(forms)} AS number")
     for kind in ("int", "bool", "text"):
         columns += [f'"{check_column(form)}" AS {kind}' for form in forms if form.endswith(f"__{kind}")]
-    clause, values = where_clause(scan, forms)
+    clause, values = where_clause(scan, forms, gone)
     limit = min(rows_max + 1, TIME_MAX)
     # Column names passed `check_column`; all else is bound.
     statement = f"SELECT {', '.join(columns)} FROM read_parquet(?) WHERE {clause} LIMIT ?"  # noqa: S608

@@ -4,34 +4,31 @@ A crash at any step is safe: a file counts once the manifest names it, in the tr
 what the checkpoint does not cover is replayed, and files that no manifest names are removed at the next start.
 """
 
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import numpy as np
 
-from taihu.history.catalog import Catalog
-from taihu.history.deadline import Deadlines
+from taihu.history.catalog import ROLLUP, Catalog
 from taihu.history.draft import Draft, make_drafts
+from taihu.history.engine import Engine
 from taihu.history.frame import Frame, Mask
+from taihu.history.gone import Gone
 from taihu.history.head import Head
-from taihu.history.layout import COPY_OPTIONS, SYSTEM_COLUMNS, encode
-from taihu.history.manifest import Change, DataFile, Manifest, Rolled, Table
+from taihu.history.layout import SYSTEM_COLUMNS, encode
+from taihu.history.leases import Leases
+from taihu.history.manifest import Change, DataFile, Manifest, Rolled, Table, Tombstone
+from taihu.history.tombstones import Tombstones
 from taihu.kernel.clock import Clock
 from taihu.kernel.files import Files
 from taihu.kernel.limits import Limits
 from taihu.things.batch import ROW_BITS, Batch
+from taihu.things.deletion import Deletion
 
-_DUCKDB: dict[str, Any] = {
-    "threads": 2,
-    "memory_limit": "256MB",
-    "python_enable_replacements": False,
-    "autoinstall_known_extensions": False,
-}
 _FLUSH_ZSTD = 1
 _HEAD_FLUSHES_MAX = 4  # the head may grow to so many flushes before `apply` waits for one
 
@@ -43,6 +40,7 @@ class Part:
     table: Table
     files: tuple[DataFile, ...]
     frames: tuple[Frame, ...]
+    gone: tuple[Gone, ...]  # what of the files' rows no query may see
 
 
 class Store:
@@ -52,13 +50,13 @@ class Store:
         """Open or create; raises ManifestDamaged or ManifestTooNew."""
         self.folder = folder
         self.files = files
-        self.deadlines = Deadlines()
         self._clock = clock
         self._limits = limits
         files.make_folder(folder)
         self.manifest = Manifest(folder / "manifest.sqlite")
         files.sync(folder / "manifest.sqlite")
         self.catalog = Catalog(self.manifest)
+        self.tombstones = Tombstones(self.manifest, self.catalog)
         self.checkpoint = self.applied = self.manifest.checkpoint()
         self._next_file_id = self.manifest.next_file_id()
         self._head = Head()
@@ -67,12 +65,10 @@ class Store:
         self._waiting_since = clock.monotonic()
         self._lock = threading.Lock()  # head, catalog and the tables' files: held briefly
         self._writing = threading.Lock()  # what changes the manifest, one at a time
-        self._readers: dict[int, int] = {}  # ticket -> 0; tickets rise
-        self._next_ticket = 0
-        self._garbage: list[tuple[int, Path]] = []
+        self.leases = Leases(files)
         self._remove_orphans()
-        self._duckdb = duckdb.connect(":memory:", config=_DUCKDB | {"temp_directory": str(folder / "tmp")})
-        self._duckdb.execute("SET GLOBAL parquet_metadata_cache = true")  # files never change once written
+        self.engine = Engine(folder, files)
+        self.cursor, self.copy, self.deadlines = self.engine.cursor, self.engine.copy, self.engine.deadlines
 
     def apply(self, position: int, batch: Batch) -> None:
         """Take over a journal record's batch. Positions already taken over are passed by, so replay is harmless."""
@@ -103,6 +99,7 @@ class Store:
                     self._sealed, self._sealed_position = self._head, self.applied
                     self._head = Head()
                 head, position = self._sealed, self._sealed_position
+                self._take_out(head, self.tombstones.since(self.checkpoint))
                 parts = [
                     (self.catalog.table(table_id), head.frames(table_id, self.catalog)) for table_id in head.table_ids()
                 ]
@@ -124,9 +121,61 @@ class Store:
                 self._sealed = None
                 for draft in drafts:
                     self.catalog.remember(draft.table.project, draft.frame)
+                self.tombstones.refresh()
                 self.checkpoint = position
                 self._waiting_since = self._clock.monotonic()
             return position
+
+    def delete(self, position: int, deletion: Deletion) -> None:
+        """Take over a deletion of the records up to `position`: durable, and in no answer, when this returns."""
+        with self._writing:
+            with self._lock:
+                known = self.tombstones.get(deletion.id)
+                tombstone = known or Tombstone(deletion=deletion, position=position, mark=self._next_file_id)
+                rolled, dropped = ([], []) if known else self.catalog.voided(deletion)
+            if not known:
+                self.manifest.commit(Change(tombstones=(tombstone,), rolled=tuple(rolled), unrolled=tuple(dropped)))
+            with self._lock:
+                for key in dropped:
+                    del self.catalog.rolled[key]
+                self._note(rolled)
+                self.tombstones.put([tombstone])
+                for head in (self._sealed, self._head):
+                    if head is not None:
+                        self._take_out(head, [tombstone])
+                self._reach(max(self.applied, position))
+
+    def forget_thing(self, project: str, name: str) -> None:
+        """Let go of the name of a thing of which no file has a row; nothing happens while the head has one.
+
+        Call under `writing`, where no file is added.
+        """
+        with self._lock:
+            number = self.catalog.ids(project).get(name)
+            frames = [frame for table in self.catalog.tables(project) for frame in self._frames(table.id)]
+            if number is None or any((frame.thing == number).any() for frame in frames):
+                return
+            renamed = (project, number, f"/{number}")  # no name of a thing has a slash
+            self.manifest.commit(Change(renamed=(renamed,)))
+            self.catalog.rename(*renamed)
+
+    def forget_project(self, project: str) -> None:
+        """Let go of all that is known of a project, unless it has rows, and of its folder; call under `writing`."""
+        with self._lock:
+            tables = self.catalog.tables(project)
+            if any(table.files or self._frames(table.id) for table in tables):
+                return
+            self.manifest.commit(Change(dropped=(project,)))
+            self.catalog.forget(project)
+        shutil.rmtree(self.folder / project, ignore_errors=True)
+
+    def advance(self, tombstones: Sequence[Tombstone]) -> None:
+        """Note how far deletions have come."""
+        with self._writing:
+            self.manifest.commit(Change(tombstones=tuple(tombstones)))
+            with self._lock:
+                self.tombstones.put(tombstones)
+            self.manifest.shrink()
 
     def replace(self, old: tuple[DataFile, ...], new: tuple[DataFile, ...]) -> None:
         """Swap files for others with the same rows; `discard` the old ones after it."""
@@ -138,22 +187,7 @@ class Store:
 
     def discard(self, old: tuple[DataFile, ...]) -> None:
         """Remove files that were swapped for others, as soon as no reader has them."""
-        with self._lock:
-            self._garbage += [(self._next_ticket, self.folder / file.path) for file in old]
-        self._sweep()
-
-    def write_things(self, project: str) -> None:
-        """Write the names of a project's things to `things.parquet`, for those who read the files without us."""
-        names = list(self.catalog.names(project))
-        cursor = self.cursor()
-        try:
-            cursor.register(
-                "known", {"thing": np.arange(len(names), dtype=np.int32), "name": np.array(names, np.object_)}
-            )
-            self.copy(cursor, f"{project}/things.new", "SELECT thing, name FROM known", (), _FLUSH_ZSTD)
-        finally:
-            cursor.close()
-        self.files.rename(self.folder / project / "things.new", self.folder / project / "things.parquet")
+        self.leases.discard(self.folder / file.path for file in old)
 
     def add_rollup(self, rolled: Rolled, names: tuple[str, ...], frame: Frame | None) -> None:
         """Store windows, if any, and how far the rollup now reaches. Call under `writing`."""
@@ -189,20 +223,26 @@ class Store:
         Rollups are among them only when the name is that of a rollup's column.
         """
         with self._lock:
-            ticket = self._next_ticket
-            self._next_ticket += 1
-            self._readers[ticket] = 0
+            ticket = self.leases.begin()
             parts = [
-                Part(table, table.files, tuple(self._frames(table.id)))
+                Part(table, table.files, tuple(self._frames(table.id)), self.gone_of(table))
                 for table in self.catalog.tables(project, rollups=property_name is not None)
                 if property_name is None or property_name in table.columns
             ]
         try:
             yield parts
         finally:
-            with self._lock:
-                del self._readers[ticket]
-            self._sweep()
+            self.leases.end(ticket)
+
+    def gone_of(self, table: Table) -> tuple[Gone, ...]:
+        """What of the rows of a table's files no query may see."""
+        step = table.model.removeprefix(ROLLUP) if table.model.startswith(ROLLUP) else ""
+        return self.tombstones.gone(table.project, step)
+
+    def deleted(self, project: str, thing: str, property_name: str) -> list[tuple[int, int]]:
+        """The stretches of time of which readings of a property were deleted."""
+        with self._lock:
+            return self.tombstones.spans(project, thing, property_name)
 
     def observed_span(self, project: str, property_name: str) -> tuple[int, int] | None:
         """The oldest and newest time in the files of tables with a property; None without a file."""
@@ -214,22 +254,24 @@ class Store:
             return None
         return min(file.observed_min for file in files), max(file.observed_max for file in files)
 
-    def head_before(self, project: str, property_name: str, before: int) -> set[int]:
-        """The things of which the head has a reading of a property from before a time."""
+    def head_before(self, project: str, property_name: str, before: int) -> dict[int, int]:
+        """The things of which the head has a reading of a property from before a time, and the oldest one's time."""
         with self.snapshot(project, property_name) as parts:
-            frames = [frame for part in parts for frame in part.frames if property_name in frame.cells]
-        return {thing for frame in frames for thing in np.unique(frame.thing[frame.observed < before]).tolist()}
+            frames = [frame.only(property_name) for part in parts for frame in part.frames]
+        oldest: dict[int, int] = {}
+        for frame in frames:
+            early = frame.take(frame.observed < before)
+            things, index = np.unique(early.thing, return_inverse=True)
+            first = np.full(len(things), before, np.int64)
+            np.minimum.at(first, index, early.observed)
+            for thing, observed in zip(things.tolist(), first.tolist(), strict=True):
+                oldest[thing] = min(observed, oldest.get(thing, observed))
+        return oldest
 
     def late(self, project: str, frame: Frame) -> Mask:
         """Which rows of the head may meet a row in a file that has the same key."""
         with self._lock:
             return self.catalog.late(project, frame)
-
-    def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection of one's own, to close after use; LimitError when the thread's deadline is past."""
-        cursor = self._duckdb.cursor()
-        self.deadlines.watch(cursor)
-        return cursor
 
     def new_path(self, table: Table) -> tuple[int, str]:
         """An id for a file to be written, and its path in the history folder."""
@@ -238,20 +280,6 @@ class Store:
             self._next_file_id += 1
         self.files.make_folder(self.folder / table.folder)
         return file_id, f"{table.folder}/{file_id:08d}.parquet"
-
-    def copy(
-        self, cursor: duckdb.DuckDBPyConnection, path: str, statement: str, values: Sequence[Any], level: int
-    ) -> int:
-        """Write a query's rows to a file and sync it; returns its bytes. OSError when the disk is full."""
-        target = self.folder / path
-        quoted = str(target).replace("'", "''")  # a COPY target cannot be a parameter
-        try:
-            cursor.execute(f"COPY ({statement}) TO '{quoted}' ({COPY_OPTIONS}, COMPRESSION_LEVEL {level})", values)
-        except duckdb.IOException as error:
-            self.files.remove(target)
-            raise OSError(f"a history file cannot be written: {error}") from error
-        self.files.sync(target)
-        return self.files.size(target)
 
     def stats(self) -> dict[str, int]:
         """Counts of what the store holds."""
@@ -276,7 +304,7 @@ class Store:
     def close(self) -> None:
         """Flush and close."""
         self.flush()
-        self._duckdb.close()
+        self.engine.close()
         self.manifest.close()
 
     def _reach(self, position: int) -> None:
@@ -287,6 +315,11 @@ class Store:
     def _frames(self, table_id: int) -> list[Frame]:
         sealed = self._sealed.frames(table_id, self.catalog) if self._sealed else []
         return sealed + self._head.frames(table_id, self.catalog)
+
+    def _take_out(self, head: Head, tombstones: Sequence[Tombstone]) -> None:
+        for one in tombstones:
+            gone = [each for each in self.tombstones.gone_of(one) if not each.step]
+            head.take_out(one.deletion.project, gone, self.catalog)
 
     def _write_draft(self, draft: Draft) -> DataFile:
         frame, table = draft.frame, draft.table
@@ -328,17 +361,12 @@ class Store:
             kept = tuple(file for file in table.files if file.id not in gone)
             table.files = kept + tuple(file for file in added if file.table_id == table_id)
 
-    def _sweep(self) -> None:
-        """Remove files that were dropped before every reader now at work began."""
-        with self._lock:
-            oldest = min(self._readers, default=self._next_ticket)
-            ready = [path for ticket, path in self._garbage if ticket <= oldest]
-            self._garbage = [(ticket, path) for ticket, path in self._garbage if ticket > oldest]
-        for path in ready:
-            self.files.remove(path)
-
     def _remove_orphans(self) -> None:
-        live = {file.path for table in self.catalog.tables() for file in table.files}
+        tables = self.catalog.tables()
+        live, projects = {file.path for table in tables for file in table.files}, {table.project for table in tables}
         for path in self.folder.glob("*/*/*.parquet"):
             if path.relative_to(self.folder).as_posix() not in live:
                 self.files.remove(path)
+        for folder in self.folder.glob("*/"):  # of projects that were deleted
+            if folder.name not in (*projects, "tmp"):
+                shutil.rmtree(folder, ignore_errors=True)

@@ -9,13 +9,14 @@ from taihu.history import rollup
 from taihu.history.catalog import ROLLUP
 from taihu.history.frame import Cells, Frame, Ints, concat
 from taihu.history.manifest import Rolled
-from taihu.history.scan import TIME_MAX, TIME_MIN, Scan, fetch_edge, fetch_rows, fetch_values, things_between
+from taihu.history.scan import Scan, fetch_edge, fetch_rows, fetch_values, things_between
 from taihu.history.store import Store
 from taihu.history.windowing import by_thing, context_ns, join, needs_prior, roll
 from taihu.history.windows import Windows, merge
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import LimitError
 from taihu.kernel.limits import Limits
+from taihu.things.deletion import TIME_MAX, TIME_MIN
 from taihu.things.property import Property, Swap
 
 Definitions = Callable[[str, str], Mapping[str, Property]]
@@ -34,7 +35,7 @@ class WindowQuery:
         self._definitions = definitions
         self._swaps = swaps
         self._sparse: dict[tuple[str, str, str, str], int] = {}  # rollups that do not pay: newest time when looked at
-        self._idle_at = -1  # the checkpoint at which there was nothing to roll
+        self._idle_at = (-1, 0)  # the checkpoint and number of deletions at which there was nothing to roll
 
     def windows(self, project: str, things: Sequence[str], property_name: str, bounds: Ints) -> dict[str, Windows]:
         """Windows between `bounds` of each thing, by its own definition of the property."""
@@ -50,15 +51,15 @@ class WindowQuery:
 
     def roll_step(self) -> bool:
         """Advance one rollup by one bounded chunk; True when one was."""
-        checkpoint = self._store.checkpoint
-        if checkpoint == self._idle_at:
+        state = (self._store.checkpoint, len(self._store.tombstones))
+        if state == self._idle_at:
             return False
         for project, definition, rule, names in self._candidates():
             for step in rollup.STEPS_NS:
                 with self._store.writing():
                     if self._advance(project, definition, rule, step, names):
                         return True
-        self._idle_at = checkpoint
+        self._idle_at = state
         return False
 
     def _of_group(
@@ -67,21 +68,33 @@ class WindowQuery:
         now_ns = self._clock.now_ns()
         for step in rollup.coarsest(bounds) if rollup.rolls(definition) else ():
             rolled = self._store.catalog.rolled.get((project, definition.name, rule, step))
-            reach = 0 if rolled is None else int(np.searchsorted(bounds, rolled.until, side="right")) - 1
-            if rolled is None or reach < 1:
+            if rolled is None or rolled.until < bounds[1]:
                 continue
-            ids = self._store.catalog.ids(project)
-            late = (
-                self._store.head_before(project, definition.name, rolled.until + rolled.reach_ns) | rolled.late.keys()
-            )
-            whole = [thing for thing in things if ids.get(thing, -1) not in late]
-            result = self._stored(project, whole, definition, step, bounds[: reach + 1], now_ns)
-            if reach < len(bounds) - 1:
-                rest = self._raw(project, whole, definition, bounds[reach:], now_ns)
-                result = {thing: join(result[thing], rest[thing]) for thing in whole}
-            behind = [thing for thing in things if ids.get(thing, -1) in late]
-            return result | self._raw(project, behind, definition, bounds, now_ns)
+            result: dict[str, Windows] = {}
+            for reach, names in self._by_reach(rolled, things, bounds).items():
+                if reach < 1:
+                    result |= self._raw(project, names, definition, bounds, now_ns)
+                    continue
+                early = self._stored(project, names, definition, step, bounds[: reach + 1], now_ns)
+                if reach < len(bounds) - 1:
+                    rest = self._raw(project, names, definition, bounds[reach:], now_ns)
+                    early = {thing: join(early[thing], rest[thing]) for thing in names}
+                result |= early
+            return result
         return self._raw(project, things, definition, bounds, now_ns)
+
+    def _by_reach(self, rolled: Rolled, things: Sequence[str], bounds: Ints) -> dict[int, list[str]]:
+        """The things by how many of the windows between `bounds` the rollup has of them."""
+        ids = self._store.catalog.ids(rolled.project)
+        waiting = self._store.head_before(rolled.project, rolled.property, rolled.until + rolled.reach_ns)
+        groups: dict[int, list[str]] = {}
+        for thing in things:
+            number = ids.get(thing, -1)
+            until = min(rolled.until, rolled.late.get(number, rolled.until))
+            if number in waiting:
+                until = min(until, waiting[number] - rolled.reach_ns)
+            groups.setdefault(int(np.searchsorted(bounds, until, side="right")) - 1, []).append(thing)
+        return groups
 
     def _stored(
         self, project: str, things: Sequence[str], definition: Property, step: str, bounds: Ints, now_ns: int
@@ -197,8 +210,13 @@ class WindowQuery:
     def _catch_up(self, rolled: Rolled, definition: Property) -> bool:
         """Roll one thing again from where a late reading took it back to."""
         thing, since = next(iter(rolled.late.items()))
-        length = rollup.STEPS_NS[rolled.step]
-        start = since // length * length
+        length, reach = rollup.STEPS_NS[rolled.step], rolled.reach_ns
+        scan = Scan(
+            rolled.project, rolled.property, (thing,), max(since, TIME_MIN + reach) - reach, rolled.until + reach
+        )
+        following = fetch_edge(self._store, scan, 1, newest=False)  # nothing is to be rolled before it
+        first = int(following.observed[0]) - reach if len(following) else rolled.until
+        start = max(since, first) // length * length
         end = min(start + rollup.CHUNKS_NS[rolled.step], rolled.until)
         late = {other: until for other, until in rolled.late.items() if other != thing}
         frame = None

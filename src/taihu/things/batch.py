@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 
-KIND_BATCH = 1  # journal records: readings
+KIND_VOID = 0  # journal records: one whose content was deleted
+KIND_BATCH = 1  # readings
 KIND_BROKER = 2  # sessions, subscriptions, retained and queued messages
 KIND_TWIN = 3  # presence and desired values
+KIND_DELETION = 4  # a `things.deletion.Deletion`: of the records before it
 ROW_BITS = 20
 ROWS_MAX = 1 << ROW_BITS
 
@@ -57,6 +59,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
 
 FLAG_STAMPED = 1  # observed_at is the receiver's (§1); such rows never collide: each has its own nanosecond
 FLAG_SUSPECT = 2  # a value breaks its property's definition and the definition says to store it all the same
+FLAG_LATE = 4  # it came when the readings around it had expired: what was derived from them stands (§5)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Batch)
