@@ -117,12 +117,13 @@ class Stage:
 
 
 LEVELS = st.sampled_from(
-    ["taihu", "senml", "v1", "devices", "me", "telemetry", "gateway", "attributes", "floor", "mine", "free", "secret",
-     *PROJECTS, *THINGS, "power", "$SYS", "$share", "group", "+", "#", ""]
+    ["taihu", "senml", "influx", "v1", "devices", "me", "telemetry", "gateway", "attributes", "floor", "mine", "free",
+     "secret", *PROJECTS, *THINGS, "power", "$SYS", "$share", "group", "+", "#", ""]
 )  # fmt: skip
 KNOWN = st.sampled_from(
     [
         *(f"taihu/{name}/{thing}{rest}" for name in PROJECTS for thing in THINGS for rest in ("", "/power", "/#")),
+        "influx/a", "influx/b",
         *(f"senml/{project}{rest}" for project in PROJECTS for rest in ("", "/meter", "/fan", "/+")),
         "v1/devices/me/telemetry", "v1/devices/me/#", "v1/gateway/telemetry", "v1/gateway/#", "v1/#", "#", "+/+",
         "floor/meter/power", "floor/fan/power", "floor/+/power", "mine/power", "mine/+", "free/x", "free/#", "secret/x",
@@ -133,7 +134,7 @@ TOPICS = st.one_of(KNOWN, st.lists(LEVELS, min_size=1, max_size=5).map("/".join)
 PAYLOADS = st.sampled_from(
     [
         b'{"power": 1}', b"2", b'{"meter": {"power": 3}, "fan": {"power": 3}}', b"{",
-        b'[{"bn": "meter/", "n": "power", "v": 4}]',
+        b'[{"bn": "meter/", "n": "power", "v": 4}]', b"power,thing=fan kw=6\nb,host=meter x=7\nplain x=8",
         b'[{"bn": "b/fan/", "n": "power", "v": 4}]', b'{"meter": [{"ts": 1700000000000, "values": {"power": 5}}]}',
     ]
 )  # fmt: skip

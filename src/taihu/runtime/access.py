@@ -164,10 +164,10 @@ class Access:
             self.on_refused(identity.space, identity.thing, str(error))
             return ()
 
-    def claim_of(self, project: str, match: Match, thing: str | None, may_create: bool) -> Claim:
-        """A claim for a match."""
+    def claim_of(self, project: str, match: Match, thing: str | None, may_create: bool, unit_ns: int = 1) -> Claim:
+        """A claim for a match; times of line protocol count `unit_ns`."""
         gateway = match.mapping.format is Format.THINGSBOARD_GATEWAY
-        return Claim(project, None if gateway else thing, match.decoder(thing), match.mapping, may_create)
+        return Claim(project, None if gateway else thing, match.decoder(thing, unit_ns), match.mapping, may_create)
 
     def join(self, token: str, name: str) -> Joined:
         """Register a thing with a join token; what is refused is told to the token's project. Raises JoinRefused."""

@@ -1,6 +1,6 @@
 """Which decoder reads an HTTP body: by its content type, and by whether the caller or the body names the thing."""
 
-from taihu.doors.http.ports import Caller
+from taihu.doors.http.ports import LINES, Caller
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.ids import check_name
 from taihu.runtime.access import Access
@@ -13,6 +13,8 @@ _TOPICS = {
     ("application/senml+json", False): "senml/{project}",
     ("application/senml+cbor", True): "senml/{project}/{thing}",
     ("application/senml+cbor", False): "senml/{project}",
+    (LINES, True): "influx/{project}",
+    (LINES, False): "influx/{project}",
 }
 
 
@@ -25,8 +27,8 @@ class Unreadable(RefusedError):
 _TELEMETRY = "v1/devices/me/telemetry"
 
 
-def ingest_claim(access: Access, caller: Caller, thing: str, content_type: str) -> Claim:
-    """The claim of a body of readings; a thing may only speak for itself.
+def ingest_claim(access: Access, caller: Caller, thing: str, content_type: str, unit_ns: int) -> Claim:
+    """The claim of a body of readings; a thing may only speak for itself. Times of line protocol count `unit_ns`.
 
     Raises:
         RefusedError: another thing's name, or a content type nobody reads here.
@@ -39,7 +41,7 @@ def ingest_claim(access: Access, caller: Caller, thing: str, content_type: str) 
     if pattern is None:
         raise Unreadable(
             f"Readings of type {content_type[:80]!r} are not read here.",
-            "Send application/json, application/senml+json or application/senml+cbor.",
+            f"Send application/json, application/senml+json, application/senml+cbor or {LINES}.",
         )
     if content_type == "application/json" and thing:
         pattern = _TELEMETRY  # {k: v}, {"ts", "values"}, or a list of these
@@ -47,4 +49,5 @@ def ingest_claim(access: Access, caller: Caller, thing: str, content_type: str) 
     match = access.matcher(caller.project).match(topic)
     if match is None:
         raise RefusedError("The project's mappings claim no such body.", "See docs/mappings.md.")
-    return access.claim_of(caller.project, match, match.thing or thing or None, may_create=not caller.thing)
+    own, may_create = match.thing or thing or None, not caller.thing
+    return access.claim_of(caller.project, match, own, may_create, unit_ns)

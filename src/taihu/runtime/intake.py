@@ -47,7 +47,8 @@ class Claim:
     """
 
     __slots__ = (
-        "accepted", "decoder", "forms", "label", "mapping", "may_create", "plans", "project", "refused", "thing",
+        "accepted", "decoder", "forms", "label", "mapping", "may_create", "plans", "project", "refusals", "refused",
+        "thing",
     )  # fmt: skip
 
     def __init__(self, project: str, thing: str | None, decoder: Decoder, mapping: Mapping, may_create: bool) -> None:
@@ -60,12 +61,14 @@ class Claim:
         self.plans: dict[tuple[str, ...], Shape] = {}
         self.forms: dict[tuple[str, tuple[str, ...]], Shape] = {}
         self.accepted = 0
+        self.refusals = 0
         self.refused: list[str] = []
 
     def refuse(self, where: str, reason: str) -> None:
         """Note a refusal for whoever asks; the first few are kept."""
+        self.refusals += 1
         if len(self.refused) < _PLANS_PER_CLAIM_MAX:
-            self.refused.append(f"{where}: {reason}")
+            self.refused.append(f"{where}: {reason}" if where else reason)
 
     def lose_row(self) -> None:
         """Nothing of a row that was accepted could be kept."""

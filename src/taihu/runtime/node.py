@@ -101,14 +101,16 @@ class Node(View):
             self.access.own_token_used(principal.project, principal.thing)
         return Caller(principal.project, principal.kind, principal.thing)
 
-    async def ingest(self, caller: Caller, thing: str, content_type: str, body: bytes) -> IngestReport:
-        """Make the readings of a body durable; returns after the sync (§4)."""
-        claim = ingest_claim(self.access, caller, thing, content_type)
+    async def ingest(
+        self, caller: Caller, thing: str, content_type: str, body: bytes, unit_ns: int = 1
+    ) -> IngestReport:
+        """Make the readings of a body durable; returns after the sync (§4). Times of line protocol count `unit_ns`."""
+        claim = ingest_claim(self.access, caller, thing, content_type, unit_ns)
         request = Request((claim, body))
         await self._wait_for_room(request)
         self.pipeline.submit(request, len(body))
         await request.done.wait()
-        return IngestReport(claim.accepted, claim.refused)
+        return IngestReport(claim.accepted, claim.refused, claim.refusals)
 
     async def ask_history(self, question: str, arguments: dict[str, Any]) -> Any:
         """Put a question to the worker; its answer is JSON already, for this process has no time for a million rows."""

@@ -10,6 +10,9 @@ from taihu.kernel.limits import Limits
 from taihu.things.ports import Reading
 from taihu.things.property import Property
 
+LINES = "text/x-line-protocol"
+"""The content type of InfluxDB line protocol, which has none of its own."""
+
 
 class Caller(msgspec.Struct, frozen=True):
     """Who asks: a thing (`thing` set), or a person or program of `project` with `kind` operator or viewer."""
@@ -19,11 +22,12 @@ class Caller(msgspec.Struct, frozen=True):
     thing: str = ""
 
 
-class IngestReport(msgspec.Struct, frozen=True):
-    """What became of a batch: rows made durable, and why others were not (the first few reasons)."""
+class IngestReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of a batch: rows made durable, the first reasons why others were not, and how many those are."""
 
     accepted: int
     refused: list[str]
+    refusals: int = 0
 
 
 class ThingSummary(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -86,8 +90,10 @@ class Node(Protocol):
         """The newest reading of each property of a thing."""
         ...
 
-    async def ingest(self, caller: Caller, thing: str, content_type: str, body: bytes) -> IngestReport:
-        """Make the readings of a body durable; returns after the sync (§4)."""
+    async def ingest(
+        self, caller: Caller, thing: str, content_type: str, body: bytes, unit_ns: int = 1
+    ) -> IngestReport:
+        """Make the readings of a body durable; returns after the sync (§4). Times of line protocol count `unit_ns`."""
         ...
 
     async def ask_history(self, question: str, arguments: dict[str, Any]) -> Any:

@@ -8,6 +8,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from taihu.doors.http.answers import Problem, bad_request, not_found, unauthorized
+from taihu.doors.http.encoding import unpacker
 from taihu.doors.http.ports import Caller, Node
 from taihu.kernel.clock import NS_PER_S, parse_iso
 
@@ -97,15 +98,19 @@ def required(request: Request, name: str) -> str:
 
 @asynccontextmanager
 async def body_of(request: Request) -> AsyncIterator[bytes]:
-    """The request's body, while it is worked on.
+    """The request's body, decoded from its content encoding, while it is worked on.
 
-    It is refused as soon as it is larger than `http_body_bytes_max`, or all bodies than `http_bodies_bytes_max`.
+    It is refused as soon as it is larger, decoded, than `http_body_bytes_max`, or all bodies than
+    `http_bodies_bytes_max`.
     """
     limits, shared = node_of(request).limits, request.app.state
+    unpack = unpacker(request.headers.get("content-encoding", ""))
     parts: list[bytes] = []
     size = 0
     try:
         async for part in request.stream():
+            if unpack is not None and part:
+                part = unpack.feed(part, limits.http_body_bytes_max - size + 1)
             size += len(part)
             shared.body_bytes += len(part)
             if size > limits.http_body_bytes_max:
@@ -118,6 +123,8 @@ async def body_of(request: Request) -> AsyncIterator[bytes]:
             if shared.body_bytes > limits.http_bodies_bytes_max:
                 raise Problem(503, "busy", "Too much is being sent at once.", "Try again in a moment.")
             parts.append(part)
+        if unpack is not None:
+            unpack.finish()
         yield b"".join(parts)
     except ClientDisconnect:
         raise bad_request("The body did not come whole.") from None

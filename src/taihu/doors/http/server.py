@@ -8,7 +8,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
-from taihu.doors.http import history, routes
+from taihu.doors.http import history, influx, routes
 from taihu.doors.http.answers import on_error
 from taihu.doors.http.connection import bounded
 from taihu.doors.http.ports import Node
@@ -18,6 +18,7 @@ from taihu.kernel.errors import TaihuError
 ROUTES = [
     *routes.ROUTES,
     *history.ROUTES,
+    *influx.ROUTES,
 ]
 
 

@@ -197,3 +197,16 @@ class QuarantineAnswer(TypedDict):
     """What was refused, newest first."""
 
     refused: list[RefusedEntry]
+
+
+class InfluxError(TypedDict):
+    """An error as InfluxDB 1.x tells it."""
+
+    error: str
+
+
+class InfluxError2(TypedDict):
+    """An error as InfluxDB 2.x tells it."""
+
+    code: str
+    message: str

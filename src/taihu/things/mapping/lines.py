@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from taihu.things.mapping.errors import PayloadError
 from taihu.things.mapping.lineprotocol import BadLine, Point, Series, parse_lines
-from taihu.things.mapping.reading import Source, leaf, no_values, too_many
+from taihu.things.mapping.reading import Source, leaf, too_many
 from taihu.things.ports import Refusal, Row
 
 THING_TAGS = ("thing", "host", "device")
@@ -17,10 +17,7 @@ _DOTS = re.compile(r"\.{2,}")
 
 def line_protocol(source: Source, payload: bytes, received_at: int) -> list[Row | Refusal]:
     """The rows of a payload in InfluxDB line protocol, one for each line, and the lines that are none."""
-    found = rows_of(parse_lines(payload, source.unit_ns), source)
-    if not found:
-        raise no_values()
-    return found
+    return rows_of(parse_lines(payload, source.unit_ns), source)
 
 
 def rows_of(points: Iterable[Point | BadLine], source: Source) -> list[Row | Refusal]:
