@@ -31,6 +31,14 @@ class RowQuality(StrEnum):
     MISSING = "missing"
 
 
+class Role(StrEnum):
+    """What a meter counts."""
+
+    GRID = "grid"  # electricity drawn from the grid and given to it: scope 2
+    GENERATION = "generation"  # carbon-free electricity made on site
+    FUEL = "fuel"  # what is burnt on site: scope 1
+
+
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One meter over [start, end) (UTC ns). Energies are kWh, emissions kg CO2 equivalent; None is missing.
 
@@ -44,8 +52,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     meter: str
     start: int
     end: int
+    role: Role
     import_kwh: float | None
     export_kwh: float | None
+    generation_kwh: float | None
     fuel_kwh: float | None
     scope1_kg: float | None
     location_kg: float | None
@@ -116,6 +126,7 @@ def electricity_rows(metered: Metered, supply: Supply, factors: Factors, hourly:
             _row(
                 metered,
                 place,
+                Role.GRID,
                 row_quality,
                 tuple(names),
                 imported=drawn.values,
@@ -135,9 +146,16 @@ def fuel_rows(metered: Metered, fuel: str, factors: Factors) -> list[Row]:
     per_kwh = np.array([one.factor.in_unit("kg/TJ") / _KWH_PER_TJ for one in found])
     direct = Direct(burnt.values * per_kwh)
     return [
-        _row(metered, place, quality[place], (one.factor.id,), fuel=burnt.values, direct=direct.values)
+        _row(metered, place, Role.FUEL, quality[place], (one.factor.id,), fuel=burnt.values, direct=direct.values)
         for place, one in enumerate(found)
     ]
+
+
+def generation_rows(metered: Metered) -> list[Row]:
+    """Rows of a meter of carbon-free generation on site: nothing is emitted, and the energy can be matched."""
+    whole, quality = _settled(metered)
+    made = metered.imported.values * whole
+    return [_row(metered, place, Role.GENERATION, quality[place], (), generation=made) for place in range(len(made))]
 
 
 def _settled(metered: Metered) -> tuple[Numbers, list[RowQuality]]:
@@ -205,11 +223,13 @@ def _by_factor(metered: Metered, kind: FactorKind, region: str, factors: Factors
 def _row(
     metered: Metered,
     place: int,
+    role: Role,
     quality: RowQuality,
     factors: tuple[str, ...],
     *,
     imported: Numbers | None = None,
     exported: Numbers | None = None,
+    generation: Numbers | None = None,
     fuel: Numbers | None = None,
     direct: Numbers | None = None,
     location: Numbers | None = None,
@@ -220,8 +240,10 @@ def _row(
         meter=metered.meter,
         start=int(metered.edges[place]),
         end=int(metered.edges[place + 1]),
+        role=role,
         import_kwh=_at(imported, place),
         export_kwh=_at(exported, place),
+        generation_kwh=_at(generation, place),
         fuel_kwh=_at(fuel, place),
         scope1_kg=_at(direct, place),
         location_kg=_at(location, place),

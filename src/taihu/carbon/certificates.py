@@ -143,6 +143,10 @@ class Registry:
         """Wh of each bundle that an owner holds."""
         return {bundle: amount for (bundle, holder), amount in self._held.items() if holder == owner and amount}
 
+    def holdings(self) -> dict[str, dict[str, int]]:
+        """Wh of each bundle that each owner holds."""
+        return {owner: self.held(owner) for owner in dict.fromkeys(owner for _, owner in self._held)}
+
     def cancelled(self, consumer: str, start: int) -> int:
         """Wh cancelled for a consumer's interval that begins at `start`."""
         return self._cancelled.get((consumer, start), 0)

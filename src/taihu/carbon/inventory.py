@@ -19,6 +19,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
     import_kwh: float | None
     export_kwh: float | None
+    generation_kwh: float | None
     fuel_kwh: float | None
     scope1_kg: float | None
     location_kg: float | None
@@ -131,7 +132,16 @@ def merge(figures: Sequence[Figures]) -> Figures:
     return Figures(**sums, **{name: sum(getattr(one, name) for one in figures) for name in _COUNTED})
 
 
-SUMMED = ("import_kwh", "export_kwh", "fuel_kwh", "scope1_kg", "location_kg", "market_kg", "upstream_kg")
+SUMMED = (
+    "import_kwh",
+    "export_kwh",
+    "generation_kwh",
+    "fuel_kwh",
+    "scope1_kg",
+    "location_kg",
+    "market_kg",
+    "upstream_kg",
+)
 _COUNTED = ("measured", "estimated", "missing", "restated")
 
 

@@ -4,6 +4,7 @@ SQLite, one writer (the worker), durable when `append` returns. The database its
 """
 
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,21 +14,25 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from taihu.carbon.account import Row, RowQuality
+from taihu.carbon.account import Role, Row, RowQuality
 from taihu.carbon.inventory import SUMMED, Figures
 from taihu.kernel.errors import DamagedError, RefusedError, TransientError
 
 VERSION = 1
 _TABLES = """
 CREATE TABLE rows (
-    project TEXT NOT NULL, meter TEXT NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
-    import_kwh REAL, export_kwh REAL, fuel_kwh REAL, scope1_kg REAL, location_kg REAL, market_kg REAL, upstream_kg REAL,
+    project TEXT NOT NULL, meter TEXT NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL, role TEXT NOT NULL,
+    import_kwh REAL, export_kwh REAL, generation_kwh REAL, fuel_kwh REAL,
+    scope1_kg REAL, location_kg REAL, market_kg REAL, upstream_kg REAL,
     coverage REAL NOT NULL, quality TEXT NOT NULL, factors TEXT NOT NULL, inputs TEXT NOT NULL,
     version INTEGER NOT NULL, reason TEXT NOT NULL, written_at INTEGER NOT NULL,
     PRIMARY KEY (project, meter, start, version)) WITHOUT ROWID;
 CREATE TABLE certificates (
     number INTEGER PRIMARY KEY, project TEXT NOT NULL, event TEXT NOT NULL, written_at INTEGER NOT NULL);
 CREATE INDEX certificates_of_project ON certificates (project, number);
+CREATE TABLE pending (
+    project TEXT NOT NULL, meter TEXT NOT NULL, start INTEGER NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (project, meter)) WITHOUT ROWID;
 CREATE TRIGGER rows_stay BEFORE UPDATE ON rows BEGIN SELECT RAISE(ABORT, 'a ledger row is never changed'); END;
 CREATE TRIGGER certificates_stay BEFORE UPDATE ON certificates
     BEGIN SELECT RAISE(ABORT, 'a certificate''s event is never changed'); END;
@@ -47,6 +52,7 @@ class Ledger:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
+        self._lock = threading.Lock()
         if read_only and not path.exists():
             raise RefusedError("There is no carbon ledger yet.", "Declare an account in site.toml: docs/carbon.md.")
         try:
@@ -116,6 +122,31 @@ class Ledger:
         found = self._connection.execute(query, (project, meter)).fetchone()
         return int(found[0]) if found else 0
 
+    def mark(self, project: str, meter: str, start: int, reason: str) -> None:
+        """What is known of a meter from `start` on has changed: it is to be accounted again; durable at return."""
+        with self._transaction():
+            self._connection.execute(
+                "INSERT INTO pending VALUES (?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET start = excluded.start, reason = excluded.reason"
+                " WHERE excluded.start < pending.start",
+                (project, meter, start, reason),
+            )
+
+    def pending(self, project: str, meter: str) -> tuple[int, str] | None:
+        """From when on a meter is to be accounted again, and why."""
+        query = "SELECT start, reason FROM pending WHERE project = ? AND meter = ?"
+        found = self._connection.execute(query, (project, meter)).fetchone()
+        return (int(found[0]), str(found[1])) if found else None
+
+    def settle(self, project: str, meter: str, start: int, end: int, last: int) -> None:
+        """[start, end) was accounted again; the mark moves on, and is gone when it has reached `last`."""
+        where, key = "project = ? AND meter = ? AND start = ?", (project, meter, start)
+        with self._transaction():
+            if end >= last:
+                self._connection.execute(f"DELETE FROM pending WHERE {where}", key)  # noqa: S608 - own words
+            else:
+                self._connection.execute(f"UPDATE pending SET start = ? WHERE {where}", (end, *key))  # noqa: S608
+
     def add_events(self, project: str, events: Sequence[bytes], now_ns: int) -> None:
         """Keep events of the project's certificates; durable at return."""
         rows = [(project, event.decode(), now_ns) for event in events]
@@ -131,7 +162,7 @@ class Ledger:
     def forget(self, project: str) -> None:
         """Delete all that is known of a project that was deleted."""
         with self._transaction():
-            for table in ("rows", "certificates"):
+            for table in ("rows", "certificates", "pending"):
                 self._connection.execute(f"DELETE FROM {table} WHERE project = ?", (project,))  # noqa: S608 - own names
 
     def close(self) -> None:
@@ -154,7 +185,7 @@ class Ledger:
             connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def _transaction(self) -> "_Transaction":
-        return _Transaction(self._connection)
+        return _Transaction(self._connection, self._lock)
 
     def _rows(self, where: str, values: Sequence[Any]) -> Iterator[Row]:
         with closing(self._connection.execute(f"SELECT {_NAMES} FROM rows WHERE {where}", values)) as found:  # noqa: S608
@@ -162,24 +193,27 @@ class Ledger:
                 fields = dict(zip(_COLUMNS, row, strict=True))
                 for name in ("factors", "inputs"):
                     fields[name] = tuple(msgspec.json.decode(fields[name]))
-                yield Row(**fields | {"quality": RowQuality(fields["quality"])})
+                yield Row(**fields | {"role": Role(fields["role"]), "quality": RowQuality(fields["quality"])})
 
 
 class _Transaction:
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    """One transaction of one thread at a time."""
+
+    def __init__(self, connection: sqlite3.Connection, lock: threading.Lock) -> None:
         self._connection = connection
+        self._lock = lock
 
     def __enter__(self) -> None:
+        self._lock.acquire()
         self._connection.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is not None:
-            self._connection.execute("ROLLBACK")
-            return
         try:
-            self._connection.execute("COMMIT")
+            self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
         except sqlite3.OperationalError as failed:
             raise TransientError(f"The ledger cannot be written: {failed}.", "Free space.") from None
+        finally:
+            self._lock.release()
 
 
 def _stored(row: Row) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from taihu.carbon.inventory import Figures, Inventory, Line
 from taihu.kernel.clock import to_datetime
 from taihu.kernel.errors import RefusedError
 
-_COLUMNS = ("import_kwh", "export_kwh", "location_kg", "market_kg", "fuel_kwh", "scope1_kg")
+_COLUMNS = ("import_kwh", "export_kwh", "generation_kwh", "location_kg", "market_kg", "fuel_kwh", "scope1_kg")
 
 
 class NoPdf(RefusedError):

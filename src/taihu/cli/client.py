@@ -52,6 +52,11 @@ class NodeClient:
         with self._answer("GET", _target(path, query), None, _TIMEOUT_S) as answer:
             return _decoded(answer.read())
 
+    def get_bytes(self, *path: str, **query: str | int | list[str] | None) -> bytes:
+        """The answer to a GET as it is."""
+        with self._answer("GET", _target(path, query), None, _TIMEOUT_S) as answer:
+            return answer.read()
+
     def post(self, *path: str, body: Any) -> Any:
         """The JSON answer to a POST of `body` as JSON."""
         with self._answer("POST", _target(path, {}), msgspec.json.encode(body), _TIMEOUT_S) as answer:

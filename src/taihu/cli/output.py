@@ -22,6 +22,8 @@ _COLOURS = {
     "stale": "yellow",
     "refused": "red",
     "revoked": "red",
+    "applied": "green",
+    "restart": "yellow",
 }
 
 

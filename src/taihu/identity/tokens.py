@@ -175,6 +175,11 @@ class Tokens(Writer):
         self._tell(*(Change(Event.THING, one.project, one.thing.name, one.credential_id) for one in joined if one.new))
         return answers
 
+    def renew_limits(self) -> None:
+        super().renew_limits()
+        with self._writing:
+            self._joins.forget()
+
     @property
     def joins_refused(self) -> Mapping[tuple[str, str], int]:
         """How many joins were refused, by (project, reason); the project is empty where the token was unknown."""

@@ -61,6 +61,12 @@ class Writer(Lookups):
             self._version = version
         return True
 
+    def renew_limits(self) -> None:
+        """The node's limits changed in place: work out those of each project anew."""
+        with self._writing:
+            for project in self.projects():
+                self._memory.put_project(project)
+
     @property
     def pending(self) -> int:
         """How many changes `flush` would store."""

@@ -45,4 +45,5 @@ class DamageLog:
             damage.lost_bytes,
             damage.next_position - damage.first_position,
             damage.first_position,
+            extra={"file": damage.file, "offset": damage.offset, "lost_bytes": damage.lost_bytes},
         )

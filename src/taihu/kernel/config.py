@@ -6,6 +6,8 @@ An empty file is a valid site.
 from importlib.resources import files
 from pathlib import Path
 
+import msgspec
+
 from taihu.kernel.errors import ConfigError
 from taihu.kernel.sections import Site, SiteFile
 from taihu.kernel.site_checks import faults_of
@@ -20,20 +22,26 @@ def load_site(folder: Path) -> Site:
     Raises:
         ConfigError: with the line as `where`, and in `remedy` what to write instead.
     """
+    return parse_site(read_text(folder), folder.absolute())
+
+
+def read_text(folder: Path) -> str:
+    """The text of a site's `site.toml`; errors as of `load_site`."""
     folder = folder.absolute()
     try:
-        text = (folder / FILE_NAME).read_text("utf-8")
+        return (folder / FILE_NAME).read_text("utf-8")
     except FileNotFoundError:
         raise ConfigError(f"No {FILE_NAME} in {folder}.", f"Run: taihu init {folder}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"Cannot be read: {error}.", "Save it as UTF-8 text.", FILE_NAME) from None
-    return parse_site(text, folder)
 
 
 def parse_site(text: str, folder: Path) -> Site:
     """Check the text of a `site.toml` that stands for `folder`; errors as of `load_site`."""
     content = read_toml(text, SiteFile, FILE_NAME)
-    site = Site(folder=folder, **{name: getattr(content, name) for name in SiteFile.__struct_fields__})
+    tables = {name: getattr(content, name) for name in SiteFile.__struct_fields__}
+    tables["limits"] = msgspec.structs.replace(content.limits)  # its own: a reload changes it in place
+    site = Site(folder=folder, **tables)
     for fault in faults_of(site):
         raise located(fault, text, FILE_NAME)
     return site

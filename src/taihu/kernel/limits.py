@@ -68,3 +68,23 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 DEFAULT = Limits()
+AT_START = frozenset(
+    {
+        "http_head_bytes_max",
+        "http_request_timeout_s",
+        "http_requests_pending_max",
+        "journal_retention_bytes",
+        "journal_retention_s",
+        "journal_segment_bytes",
+        "mqtt_client_in_flight_max",
+        "mqtt_client_pending_max",
+    }
+)
+"""What is read when the node starts, and not again when it takes over a changed configuration."""
+
+
+def renew(limits: Limits, wanted: Limits) -> None:
+    """Give `limits`, and so everybody who was handed it, the values of `wanted`, except those read at the start."""
+    for name in Limits.__struct_fields__:
+        if name not in AT_START:
+            msgspec.structs.force_setattr(limits, name, getattr(wanted, name))

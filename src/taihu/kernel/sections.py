@@ -43,22 +43,34 @@ class ClockConfig(Section, frozen=True, kw_only=True):
         return None if self.start is None else from_datetime(self.start)
 
 
-class MqttConfig(Section, frozen=True, kw_only=True):
-    """`[mqtt]`: the endpoint devices connect to. A port of 0 takes any free one; one that is absent is not opened."""
+class Listener(Section, frozen=True, kw_only=True):
+    """What the doors have in common. TLS listens on `tls_host`, or on `host` where that is empty."""
 
     host: str = "127.0.0.1"
-    port: Port = 1883
+    port: Port
+    tls_host: str = ""
     tls_port: Port | None = None
     certificate: str = ""
     key: str = ""
+
+    @property
+    def host_of_tls(self) -> str:
+        """The address on which TLS listens."""
+        return self.tls_host or self.host
+
+
+class MqttConfig(Listener, frozen=True, kw_only=True):
+    """`[mqtt]`: the endpoint devices connect to. A port of 0 takes any free one; one that is absent is not opened."""
+
+    port: Port = 1883
     websocket_port: Port | None = None
+    websocket_tls_port: Port | None = None
     anonymous: str = ""
 
 
-class HttpConfig(Section, frozen=True, kw_only=True):
+class HttpConfig(Listener, frozen=True, kw_only=True):
     """`[http]`: the HTTP API."""
 
-    host: str = "127.0.0.1"
     port: Port = 8080
 
 
@@ -67,6 +79,13 @@ class ConsoleConfig(Section, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: Port = 8090
+
+
+class LogConfig(Section, frozen=True, kw_only=True):
+    """`[log]`: how the node writes its log to stderr: as text for people or as JSON for programs."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class ThingConfig(Section, frozen=True, kw_only=True):
@@ -84,6 +103,29 @@ class ThingConfig(Section, frozen=True, kw_only=True):
     commissioned: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
+class AccountConfig(Section, frozen=True, kw_only=True):
+    """`[[project.account]]`: a meter whose every interval is in the carbon ledger (docs/carbon.md)."""
+
+    meter: str
+    every: Literal["5m", "15m", "30m", "1h"] = "1h"
+    net: str = ""
+    imported: str = msgspec.field(default="", name="import")
+    exported: str = msgspec.field(default="", name="export")
+    generation: str = ""
+    fuel: str = ""
+    region: str = ""
+    intensity: str = ""
+    supplier: str = ""
+    since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class CarbonConfig(Section, frozen=True, kw_only=True):
+    """`[carbon]`: a file of the site's own emission factors, and how long late readings are waited for."""
+
+    factors: str = ""
+    settle_s: Annotated[float, msgspec.Meta(ge=0)] = 900.0
+
+
 class ProjectConfig(Section, frozen=True, kw_only=True):
     """`[[project]]`: a border that nothing crosses without a grant. Files are relative to the site folder."""
 
@@ -94,6 +136,7 @@ class ProjectConfig(Section, frozen=True, kw_only=True):
     deny_subscribe: tuple[str, ...] = ()
     mappings: tuple[str, ...] = ()
     things: tuple[ThingConfig, ...] = msgspec.field(default=(), name="thing")
+    accounts: tuple[AccountConfig, ...] = msgspec.field(default=(), name="account")
 
 
 class GrantConfig(Section, frozen=True, kw_only=True):
@@ -114,6 +157,8 @@ class SiteFile(Section, frozen=True, kw_only=True):
     mqtt: MqttConfig = MqttConfig()
     http: HttpConfig = HttpConfig()
     console: ConsoleConfig = ConsoleConfig()
+    carbon: CarbonConfig = CarbonConfig()
+    log: LogConfig = LogConfig()
     limits: Limits = Limits()
     projects: tuple[ProjectConfig, ...] = msgspec.field(default=(), name="project")
     grants: tuple[GrantConfig, ...] = msgspec.field(default=(), name="grant")

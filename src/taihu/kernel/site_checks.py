@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from taihu.kernel.addresses import is_loopback
 from taihu.kernel.ids import NameRefused, check_name, check_project
 from taihu.kernel.limits import Limits
-from taihu.kernel.sections import GrantConfig, ProjectConfig, Site
+from taihu.kernel.sections import AccountConfig, GrantConfig, ProjectConfig, Site
 from taihu.kernel.toml import Fault, nearest
 
 
@@ -25,16 +25,38 @@ def faults_of(site: Site) -> Iterator[Fault]:
         yield from _check_project(path, project, site)
     for index, grant in enumerate(site.grants):
         yield from _check_grant(f"$.grant[{index}]", grant, names)
+    if site.carbon.factors:
+        yield from _check_file("$.carbon.factors", site.carbon.factors, site)
     if site.mqtt.anonymous:
         yield from _check_known("$.mqtt.anonymous", site.mqtt.anonymous, names)
 
 
+def listeners_of(site: Site) -> list[tuple[str, str, int]]:
+    """Every listener the node opens: its setting, its host and its port."""
+    mqtt, http = site.mqtt, site.http
+    found = [
+        ("mqtt.port", mqtt.host, mqtt.port),
+        ("mqtt.tls_port", mqtt.host_of_tls, mqtt.tls_port),
+        ("mqtt.websocket_port", mqtt.host, mqtt.websocket_port),
+        ("mqtt.websocket_tls_port", mqtt.host_of_tls, mqtt.websocket_tls_port),
+        ("http.port", http.host, http.port),
+        ("http.tls_port", http.host_of_tls, http.tls_port),
+    ]
+    return [(name, host, port) for name, host, port in found if port is not None]
+
+
+def addresses_of(site: Site) -> list[tuple[str, str]]:
+    """The addresses others may reach the node by, with their sections."""
+    found = [(name.partition(".")[0], host) for name, host, _ in listeners_of(site)]
+    return list(dict.fromkeys([*found, ("console", site.console.host)]))
+
+
 def _check_listeners(site: Site) -> Iterator[Fault]:
-    mqtt = site.mqtt
-    hosts = (("mqtt", mqtt.host), ("http", site.http.host), ("console", site.console.host))
-    for section, host in hosts:
+    mqtt, http = site.mqtt, site.http
+    for section, host in (("mqtt", mqtt.host), ("http", http.host), ("console", site.console.host)):
         if not host:
             yield Fault(f"$.{section}.host", "host is empty.", 'Write "127.0.0.1", or "0.0.0.0" for every interface.')
+    for section, host in addresses_of(site):
         if mqtt.anonymous and not is_loopback(host):
             yield Fault(
                 "$.mqtt.anonymous",
@@ -47,22 +69,22 @@ def _check_listeners(site: Site) -> Iterator[Fault]:
             f"the console asks for no password, and {site.console.host} lets others in.",
             'Write "127.0.0.1", and reach it from elsewhere through SSH or a proxy that asks who it is.',
         )
-    if mqtt.tls_port is not None and not (mqtt.certificate and mqtt.key):
-        yield Fault("$.mqtt.tls_port", "TLS needs a certificate and its key.", "Set certificate and key (PEM files).")
-    for name in ("certificate", "key"):
-        if value := getattr(mqtt, name):
-            yield from _check_file(f"$.mqtt.{name}", value, site)
+    yield from _check_tls(site)
     taken: dict[int, str] = {}
-    ports = {
-        "mqtt.port": mqtt.port,
-        "mqtt.tls_port": mqtt.tls_port,
-        "mqtt.websocket_port": mqtt.websocket_port,
-        "http.port": site.http.port,
-        "console.port": site.console.port,
-    }
-    for name, port in ports.items():
+    for name, _, port in [*listeners_of(site), ("console.port", site.console.host, site.console.port)]:
         if port and taken.setdefault(port, name) != name:
             yield Fault(f"$.{name}", f"Port {port} is that of {taken[port]} too.", "Give each listener its own port.")
+
+
+def _check_tls(site: Site) -> Iterator[Fault]:
+    opened = {name.partition(".")[0]: name for name, _, _ in listeners_of(site) if name.endswith("tls_port")}
+    for section, listener in (("mqtt", site.mqtt), ("http", site.http)):
+        for name in ("certificate", "key"):
+            if value := getattr(listener, name):
+                yield from _check_file(f"$.{section}.{name}", value, site)
+        if section in opened and not (listener.certificate and listener.key):
+            remedy = f"Set [{section}] certificate and key (PEM files)."
+            yield Fault(f"$.{opened[section]}", "TLS needs a certificate and its key.", remedy)
 
 
 def _check_project(path: str, project: ProjectConfig, site: Site) -> Iterator[Fault]:
@@ -81,6 +103,23 @@ def _check_project(path: str, project: ProjectConfig, site: Site) -> Iterator[Fa
             yield from _check_file(f"{place}.model", thing.model, site)
         if thing.parent:
             yield from _check_known(f"{place}.parent", thing.parent, [name for name in names if name != thing.name])
+    for index, account in enumerate(project.accounts):
+        yield from _check_account(f"{path}.account[{index}]", account, [one.meter for one in project.accounts[:index]])
+
+
+def _check_account(path: str, account: AccountConfig, before: list[str]) -> Iterator[Fault]:
+    if account.meter in before:
+        yield Fault(f"{path}.meter", f"{account.meter} is accounted twice.", "Give each meter one account.")
+    chosen = [bool(account.net), bool(account.imported), bool(account.generation)]
+    if sum(chosen) != 1:
+        remedy = "Name one property as net, import or generation."
+        yield Fault(f"{path}.meter", f"The account of {account.meter} names no energy, or several.", remedy)
+    if account.exported and not account.imported:
+        yield Fault(f"{path}.export", "An export goes with an import.", "Name the import too, or use net.")
+    if account.fuel and (account.exported or account.generation or account.region or account.intensity):
+        yield Fault(f"{path}.fuel", "A fuel has an import alone.", "Leave the rest out.")
+    if account.intensity and account.intensity.count("/") != 2:
+        yield Fault(f"{path}.intensity", f"{account.intensity!r} is no property.", 'Write "project/thing/property".')
 
 
 def _check_grant(path: str, grant: GrantConfig, names: list[str]) -> Iterator[Fault]:

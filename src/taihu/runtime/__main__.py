@@ -1,11 +1,16 @@
-"""The processes of a node: `python -m taihu.runtime ingest|worker|console SITE`. The supervisor starts them."""
+"""The processes of a node, which the supervisor starts.
+
+`python -m taihu.runtime ingest|worker SITE [RUNNING]`, where RUNNING is the `site.toml` that the node runs with: one
+broken meanwhile must not keep a process from coming back. `python -m taihu.runtime console SITE TOKEN`.
+"""
 
 import errno
 import sys
 from pathlib import Path
 
-from taihu.kernel.config import load_site
-from taihu.kernel.errors import TaihuError
+from taihu.kernel.config import load_site, parse_site
+from taihu.kernel.errors import ConfigError, TaihuError
+from taihu.kernel.sections import Site
 
 
 def main() -> None:
@@ -22,7 +27,7 @@ def main() -> None:
 
 
 def _run(process: str, folder: Path) -> None:
-    site = load_site(folder)
+    site = _site(process, folder)
     if process == "ingest":
         from taihu.runtime import ingest
 
@@ -39,6 +44,17 @@ def _run(process: str, folder: Path) -> None:
         console(url, Path(sys.argv[3]), site.console.host, site.console.port)
     else:
         raise SystemExit(f"there is no process {process}")
+
+
+def _site(process: str, folder: Path) -> Site:
+    try:
+        return load_site(folder)
+    except ConfigError as error:
+        running = Path(sys.argv[3]) if process in ("ingest", "worker") and len(sys.argv) > 3 else None
+        if running is None or not running.exists():
+            raise
+        sys.stderr.write(f"taihu {process}: {error} It goes on with the file as it was.\n")
+        return parse_site(running.read_text("utf-8"), folder.absolute())
 
 
 if __name__ == "__main__":

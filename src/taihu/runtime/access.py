@@ -59,16 +59,20 @@ class Access:
         self._clock = clock
         self._limits = limits
         self._thingsboard = ThingsBoardApi(self.join, twin, directory, limits)
-        self._anonymous = site.mqtt.anonymous
-        self._configs = {config.name: config for config in site.projects}
-        self._files = {name: _read(site, config) for name, config in self._configs.items()}
-        self._matchers: dict[str, Matcher] = {}
+        self.use(site, read_mappings(site))
         self._joined: Counter[tuple[str, str]] = Counter()
         self._newcomers = count()
         self._told = Told(log)
         self.on_connected: Callable[[str, str, int], None] = lambda project, thing, change: None
         self.on_refused: Callable[[str, str, str], None] = lambda project, thing, reason: None
         self.on_own_token: Callable[[str, str], None] = lambda project, thing: None
+
+    def use(self, site: Site, mappings: dict[str, tuple[Mapping, ...]]) -> None:
+        """Go by the site's projects, and by their mapping files as `read_mappings` read them."""
+        self._anonymous = site.mqtt.anonymous
+        self._configs = {config.name: config for config in site.projects}
+        self._files = mappings
+        self._matchers: dict[str, Matcher] = {}
 
     def authenticate(self, connect: Connect, peer: str, certificate_name: str | None) -> Identity | int:
         """A token as user name, or as password beside any user name; without either, the anonymous project if any."""
@@ -245,6 +249,11 @@ def _credentials(identity: Identity, topic: str) -> tuple[str, bytes]:
     if not identity.token:
         raise RefusedError("Only a connection with a join token is told its thing's token.", "Use the token you have.")
     return f"{CREDENTIALS_RESPONSE}{number}", msgspec.json.encode({"token": identity.token})
+
+
+def read_mappings(site: Site) -> dict[str, tuple[Mapping, ...]]:
+    """The mapping files of each project; blocks. Raises ConfigError."""
+    return {config.name: _read(site, config) for config in site.projects}
 
 
 def _read(site: Site, config: ProjectConfig) -> tuple[Mapping, ...]:

@@ -1,5 +1,6 @@
 """Makes the directory what `site.toml` declares: projects, models, things and grants; adds, never removes."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from taihu.kernel.sections import ProjectConfig, Site
 from taihu.runtime.paths import Paths
 from taihu.things.document import DescriptionError
 from taihu.things.model import local_name, parse_model
-from taihu.things.property import Thing
+from taihu.things.property import Thing, ThingModel
 from taihu.things.topology import Topology, TopologyError
 
 _BY = "site.toml"
@@ -23,12 +24,21 @@ _PLACE = ("title", "site", "building", "parent", "role", "tags", "groups")
 def apply_site(site: Site, directory: Directory, files: Files) -> None:
     """Create or update what `site.toml` declares, and the node's admin token at the first start.
 
+    All files are read and checked before anything is changed.
+
     Raises:
-        ConfigError: a model file is not a Thing Model, with its JSON pointer.
+        ConfigError: a model file is not a Thing Model, with its JSON pointer, or things cannot belong together so.
     """
+    models = {config.name: _read_models(site, config) for config in site.projects}
+    things = {config.name: _things(config, models[config.name], directory) for config in site.projects}
+    for config in site.projects:
+        _check_topology(config.name, things[config.name], directory)
     for config in site.projects:
         directory.put_project(Project(name=config.name, title=config.title, timezone=site.timezone_of(config)), _BY)
-        _put_things(site, config, directory)
+        for model in models[config.name].values():
+            directory.put_model(config.name, model, _BY)
+        if things[config.name]:
+            directory.put_things(config.name, things[config.name], _BY)
     for grant in site.grants:
         directory.grant(grant.source, grant.to, grant.rights, grant.things, by=_BY)
     paths = Paths(site.data)
@@ -37,34 +47,39 @@ def apply_site(site: Site, directory: Directory, files: Files) -> None:
         write_atomic(files, paths.admin_token, token.encode())
 
 
-def _put_things(site: Site, config: ProjectConfig, directory: Directory) -> None:
-    models: dict[str, str] = {}
+def _things(config: ProjectConfig, models: Mapping[str, ThingModel], directory: Directory) -> list[Thing]:
     things = []
     for entry in config.things:
-        if entry.model and entry.model not in models:
-            models[entry.model] = _put_model(site.path(entry.model), config.name, directory)
         known = directory.thing(config.name, entry.name)
         fields = {name: getattr(entry, name) for name in _PLACE}
-        model = models.get(entry.model, "")
+        model = models[entry.model].name if entry.model else ""
         commissioned_at = from_datetime(entry.commissioned) if entry.commissioned else 0
         thing = Thing(name=entry.name, model=model, commissioned_at=commissioned_at, **fields)
         if known is not None:
             thing = msgspec.structs.replace(thing, created_at=known.created_at, properties=known.properties)
         things.append(thing)
-    if things:
-        others = directory.things(config.name, "", directory.thing_count(config.name))
-        try:
-            Topology({thing.name: thing for thing in (*others, *things)}.values())
-        except TopologyError as error:
-            raise ConfigError(error.message, error.remedy, f"{_BY}: project {config.name}") from None
-        directory.put_things(config.name, things, _BY)
+    return things
 
 
-def _put_model(path: Path, project: str, directory: Directory) -> str:
+def _check_topology(project: str, things: Sequence[Thing], directory: Directory) -> None:
+    if not things:
+        return
+    others = directory.things(project, "", directory.thing_count(project)) if directory.project(project) else []
+    try:
+        Topology({thing.name: thing for thing in (*others, *things)}.values())
+    except TopologyError as error:
+        raise ConfigError(error.message, error.remedy, f"{_BY}: project {project}") from None
+
+
+def _read_models(site: Site, config: ProjectConfig) -> dict[str, ThingModel]:
+    """The models of a project's things, by file name."""
+    names = dict.fromkeys(entry.model for entry in config.things if entry.model)
+    return {name: _read_model(site.path(name)) for name in names}
+
+
+def _read_model(path: Path) -> ThingModel:
     library = {local_name(other.name): other.read_bytes() for other in path.parent.glob("*.json") if other != path}
     try:
-        model = parse_model(path.read_bytes(), name=path.name.partition(".")[0], library=library)
+        return parse_model(path.read_bytes(), name=path.name.partition(".")[0], library=library)
     except DescriptionError as error:
         raise ConfigError(error.message, error.remedy, f"{path.name}{error.pointer}") from None
-    directory.put_model(project, model, _BY)
-    return model.name

@@ -17,7 +17,8 @@ from taihu.kernel.config import load_site
 from taihu.kernel.files import write_atomic
 from taihu.kernel.sections import Site
 from taihu.runtime.ask import Ask
-from taihu.runtime.process import run_until_signal, start_logging
+from taihu.runtime.logs import start_logging
+from taihu.runtime.process import run_until_signal
 from taihu.runtime.run import Supervisor, port_free
 from taihu.runtime.supervise import port_holder, python_module
 from taihu.sim.site import DEVICES, DISTRICT, site_text, write_models

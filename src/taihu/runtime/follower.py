@@ -37,6 +37,11 @@ class Follower:
             raise LinkLost("The worker is not running.", "It is started again by itself; try again in a moment.")
         return await self.link.call(question, arguments, self._limits.query_timeout_s)
 
+    def tell(self, what: str, body: Any) -> None:
+        """Send it a note, if it is there; when it starts it reads the site itself."""
+        if self.link is not None:
+            self.link.note(what, body)
+
     def durable(self) -> None:
         """There is more in the journal. It hears so some 30 times a second: more often only costs it turns."""
         self._watch()

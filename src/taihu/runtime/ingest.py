@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 import os
-import ssl
 import zlib
 from contextlib import suppress
 from typing import Any
@@ -14,12 +13,18 @@ import msgspec
 from taihu.doors.http.server import HttpDoor
 from taihu.doors.mqtt import MqttDoor
 from taihu.kernel.clock import SystemClock
-from taihu.kernel.errors import DamagedError, TransientError
+from taihu.kernel.config import parse_site, read_text
+from taihu.kernel.errors import DamagedError, TaihuError, TransientError
 from taihu.kernel.files import write_atomic
 from taihu.kernel.sections import Site
+from taihu.runtime.access import read_mappings
+from taihu.runtime.apply import apply_site
 from taihu.runtime.link import Link, socket_path
+from taihu.runtime.logs import start_logging
 from taihu.runtime.node import Node
-from taihu.runtime.process import clock_of, keep_large_buffers_apart, run_until_signal, start_logging
+from taihu.runtime.process import clock_of, keep_large_buffers_apart, run_until_signal
+from taihu.runtime.reload import Report, merge
+from taihu.runtime.tls import LiveContext, make_context
 from taihu.things.batch import KIND_BATCH, KIND_BROKER, KIND_TWIN, decode_batch
 from taihu.twin import snapshot
 
@@ -41,6 +46,30 @@ class Ingest:
         self._tasks: list[asyncio.Task[None]] = []
         self._worker: asyncio.Server | None = None
         self._worker_leaving = False
+        self._contexts: dict[str, LiveContext] = {}
+        self._reloading = asyncio.Lock()
+        node.actions["reload"] = self.reload
+
+    async def reload(self) -> Report:
+        """Take over a changed configuration; connections live on. ConfigError changes nothing."""
+        async with self._reloading:
+            node = self._node
+            text = await asyncio.to_thread(read_text, node.site.folder)
+            site, report = merge(node.site, parse_site(text, node.site.folder))
+            contexts = {section: await asyncio.to_thread(make_context, site, section) for section in self._contexts}
+            mappings = await asyncio.to_thread(read_mappings, site)
+            await asyncio.to_thread(apply_site, site, node.directory, node.files)
+            for section, context in contexts.items():
+                self._contexts[section].current = context
+            await asyncio.to_thread(node.use, site, mappings)
+            await asyncio.to_thread(write_atomic, node.files, node.paths.running, text.encode())
+        log.info("the configuration was read again: %s", report.text())
+        return report
+
+    def hung_up(self) -> None:
+        """As SIGHUP asks: take over the configuration, and tell of the outcome in the log."""
+        task = asyncio.ensure_future(self.reload())
+        task.add_done_callback(_told)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Recover, open the doors, serve until `stop`, close in order."""
@@ -97,14 +126,10 @@ class Ingest:
         node, config = self._node, self._node.site
         addresses: dict[str, Any] = {"pid": os.getpid(), "worker": False}
         addresses["mqtt"] = await self._mqtt.listen(config.mqtt.host, config.mqtt.port)
-        if config.mqtt.tls_port is not None:
-            keep_large_buffers_apart()
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(config.path(config.mqtt.certificate), config.path(config.mqtt.key))
-            addresses["mqtts"] = await self._mqtt.listen(config.mqtt.host, config.mqtt.tls_port, ssl=context)
         if config.mqtt.websocket_port is not None:
             addresses["ws"] = await self._mqtt.listen(config.mqtt.host, config.mqtt.websocket_port, websocket=True)
         addresses["http"] = await self._http.listen(config.http.host, config.http.port)
+        addresses |= await self._open_tls()
         node.addresses = addresses
         write_atomic(node.files, node.paths.node, msgspec.json.encode(addresses))
         path = socket_path(config.data)
@@ -112,6 +137,25 @@ class Ingest:
         self._worker = await asyncio.start_unix_server(self._serve_worker, str(path), limit=1 << 20)
         path.chmod(0o600)
         log.info("ready: mqtt on %s:%d, http on %s:%d", *addresses["mqtt"], *addresses["http"])
+
+    async def _open_tls(self) -> dict[str, tuple[str, int]]:
+        site, opened = self._node.site, {}
+        mqtt, http = site.mqtt, site.http
+        if (port := mqtt.tls_port) is not None:
+            opened["mqtts"] = await self._mqtt.listen(mqtt.host_of_tls, port, ssl=self._context("mqtt"))
+        if (port := mqtt.websocket_tls_port) is not None:
+            context = self._context("mqtt")
+            opened["wss"] = await self._mqtt.listen(mqtt.host_of_tls, port, ssl=context, websocket=True)
+        if (port := http.tls_port) is not None:
+            opened["https"] = await self._http.listen(http.host_of_tls, port, self._context("http"))
+        return opened
+
+    def _context(self, section: str) -> LiveContext:
+        """What the section's listeners make their connections with."""
+        keep_large_buffers_apart()
+        if section not in self._contexts:
+            self._contexts[section] = LiveContext(make_context(self._node.site, section))
+        return self._contexts[section]
 
     async def _close(self) -> None:
         node = self._node
@@ -188,10 +232,28 @@ class Ingest:
 
 def main(site: Site) -> None:
     """Run the ingest process until a signal."""
-    start_logging("ingest")
+    start_logging("ingest", site.log)
     clock = clock_of(site)
 
-    async def body(stop: asyncio.Event) -> None:
-        await Ingest(Node(site, clock)).run(stop)
+    running: list[Ingest] = []
 
-    run_until_signal(body)
+    async def body(stop: asyncio.Event) -> None:
+        running.append(Ingest(Node(site, clock)))
+        await running[0].run(stop)
+
+    def hung_up() -> None:
+        for each in running:
+            each.hung_up()
+
+    run_until_signal(body, hung_up)
+
+
+def _told(task: asyncio.Task[Report]) -> None:
+    error = task.exception()
+    if error is not None:
+        log.error("the configuration stays as it was: %s", error, exc_info=_defect(error))
+
+
+def _defect(error: BaseException) -> BaseException | None:
+    """The error when it is none of those that are told in one sentence."""
+    return None if isinstance(error, TaihuError) else error

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -16,14 +16,15 @@ from taihu.kernel.clock import Clock
 from taihu.kernel.errors import LimitError, RefusedError
 from taihu.kernel.files import OsFiles
 from taihu.kernel.ids import check_name, new_token
-from taihu.kernel.limits import Limits
+from taihu.kernel.limits import Limits, renew
 from taihu.kernel.sections import Site
 from taihu.protocols.mqtt.broker import Broker
 from taihu.runtime.access import Access
-from taihu.runtime.admin import administer
+from taihu.runtime.admin import ActionRefused, administer
 from taihu.runtime.bodies import ingest_claim
 from taihu.runtime.follower import Follower
 from taihu.runtime.intake import Intake
+from taihu.runtime.logs import set_logging
 from taihu.runtime.paths import Paths
 from taihu.runtime.pipeline import Pipeline
 from taihu.runtime.quarantine import Quarantine, Refused
@@ -33,6 +34,7 @@ from taihu.runtime.tail import Tail
 from taihu.runtime.tally import Tally
 from taihu.runtime.view import View, principal_of
 from taihu.things.batch import KIND_BROKER, KIND_TWIN, Batch
+from taihu.things.mapping.rules import Mapping
 from taihu.things.mapping.thingsboard import (
     ATTRIBUTES,
     GATEWAY_ATTRIBUTES,
@@ -89,6 +91,7 @@ class Node(View):
         self.worker = Follower(self.journal, self.pipeline, self.tally, site.limits)
         self._loop = asyncio.get_running_loop()
         self.addresses: dict[str, Any] = {}
+        self.actions: dict[str, Callable[[], Awaitable[Any]]] = {}
 
     # What the HTTP door asks
 
@@ -118,6 +121,11 @@ class Node(View):
         arguments["definition"] = definitions[arguments["property"]]
         found = await self.worker.ask(question, arguments)
         return {name: msgspec.Raw(text) for name, text in found.items()}
+
+    async def ask_carbon(self, question: str, arguments: dict[str, Any]) -> tuple[str, bytes]:
+        """Put a question to the worker's carbon ledger; the answer is a media type and a body."""
+        found = await self.worker.ask("carbon", {"ask": question} | arguments)
+        return found["type"], found["body"]
 
     async def want(self, caller: Caller, thing: str, values: dict[str, Any]) -> None:
         """Make desired values durable, then tell the device, or its gateway, if it is connected (§4).
@@ -157,9 +165,19 @@ class Node(View):
         return self._tail.watch(project)
 
     async def administer(self, caller: Caller, action: str, arguments: dict[str, Any]) -> Any:
-        """Create projects, things, tokens and grants."""
+        """Create projects, things, tokens and grants; what acts on the node itself is for its owner alone."""
+        if action in self.actions:
+            if caller.kind != CredentialKind.ADMIN:
+                raise ActionRefused(f"Only the node's owner may {action}.", "Use the token in data/admin.token.")
+            return await self.actions[action]()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, administer, self.directory, principal_of(caller), action, arguments)
+
+    def use(self, site: Site, mappings: dict[str, tuple[Mapping, ...]]) -> None:
+        """Go by the settings and mappings of `site` from now on; blocks. Connections live on."""
+        renew(self.limits, site.limits)
+        self.directory.renew_limits()
+        self._loop.call_soon_threadsafe(self._take_over, site, mappings)
 
     def end_expired(self) -> None:
         """Disconnect who is connected with a credential that has expired meanwhile."""
@@ -170,6 +188,15 @@ class Node(View):
         self.broker.disconnect(expired)
 
     # What happens inside
+
+    def _take_over(self, site: Site, mappings: dict[str, tuple[Mapping, ...]]) -> None:
+        self.site = msgspec.structs.replace(site, limits=self.limits)
+        self.access.use(site, mappings)
+        self.intake.forget_plans()
+        for project in site.projects:
+            self.broker.invalidate(project.name)
+        set_logging("ingest", site.log)
+        self.worker.tell("settings", {"limits": self.limits, "log": site.log})
 
     async def _wait_for_room(self, request: Request) -> None:
         """Slow a request down as a connection is (§6)."""

@@ -10,6 +10,7 @@ class Paths:
         self.data = data
         self.journal = data / "journal"
         self.history = data / "history"
+        self.carbon = data / "carbon.sqlite"
         self.metadata = data / "metadata.db"
         self.twin = data / "twin.snapshot"
         self.broker = data / "broker.snapshot"
@@ -17,3 +18,4 @@ class Paths:
         self.node = data / "node.json"
         self.admin_token = data / "admin.token"
         self.lock = data / "node.lock"
+        self.running = data / "site.running.toml"

@@ -1,11 +1,9 @@
-"""What every process of a node does alike: its clock, its log, its signals, its event loop."""
+"""What every process of a node does alike: its clock, its signals, its event loop."""
 
 import asyncio
 import ctypes
-import logging
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -26,15 +24,6 @@ def clock_of(site: Site) -> Clock:
     return read_clock(OsFiles(), Paths(site.data).clock)
 
 
-def start_logging(name: str) -> None:
-    """One line an event on stderr, with the process's name."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {name:<7} %(levelname)-7s %(message)s"
-    )
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)
-    logging.getLogger("websockets").setLevel(logging.WARNING)
-
-
 def keep_large_buffers_apart() -> None:
     """Let glibc map buffers of 256 kB and more one by one, for good; elsewhere nothing happens.
 
@@ -45,22 +34,41 @@ def keep_large_buffers_apart() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 262_144)
 
 
-def run_until_signal(body: Callable[[asyncio.Event], Awaitable[Any]]) -> None:
-    """Run `body` with an event that SIGINT, SIGTERM and SIGHUP set, on uvloop where there is one.
+def run_until_signal(body: Callable[[asyncio.Event], Awaitable[Any]], hangup: Callable[[], None] | None = None) -> None:
+    """Run `body` with an event that SIGINT and SIGTERM set, on uvloop where there is one.
 
-    What it writes is for its owner alone, whatever mode the data folder was made with.
+    SIGHUP calls `hangup`. Without it, or when it is the farewell of the terminal this was started from, it stops too.
+    What is written is for its owner alone, whatever mode the data folder was made with.
     """
     os.umask(0o077)
+    terminal = _terminal()
 
     async def run() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+
+        def hung_up() -> None:
+            if hangup is None or terminal != _terminal():
+                stop.set()
+            else:
+                hangup()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, hung_up)
         await body(stop)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(run())
+
+
+def _terminal() -> bool:
+    """Whether this process has a terminal, which may go away and say so by SIGHUP."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import logging
+import os
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,17 @@ import msgspec
 from taihu.identity.directory import Directory
 from taihu.kernel.addresses import address_family
 from taihu.kernel.clock import Clock, ScaledClock, SystemClock
-from taihu.kernel.config import load_site
+from taihu.kernel.config import load_site, read_text
 from taihu.kernel.errors import RefusedError, TransientError
-from taihu.kernel.files import OsFiles
+from taihu.kernel.files import OsFiles, write_atomic
 from taihu.kernel.sections import Site
+from taihu.kernel.site_checks import listeners_of
 from taihu.runtime.apply import apply_site
 from taihu.runtime.democlock import SAVE_PERIOD_S, save_clock, start_clock
+from taihu.runtime.logs import start_logging
+from taihu.runtime.notify import Notifier, keep_alive
 from taihu.runtime.paths import Paths
-from taihu.runtime.process import run_until_signal, start_logging
+from taihu.runtime.process import run_until_signal
 from taihu.runtime.supervise import Child, port_holder, python_module
 
 log = logging.getLogger("taihu.run")
@@ -53,7 +58,11 @@ class Supervisor:
         if self.site.clock.start_ns is not None:
             self.clock = start_clock(self.files, self.paths.clock, self.site.clock.start_ns, self.site.clock.speed)
         directory = Directory(self.paths.metadata, self.clock, self.site.limits)
-        apply_site(self.site, directory, self.files)
+        try:
+            apply_site(self.site, directory, self.files)
+        except BaseException:
+            directory.close()
+            raise
         return directory
 
     async def start(self) -> dict[str, Any]:
@@ -63,8 +72,9 @@ class Supervisor:
             TransientError: it did not start: its log, above, says why.
         """
         self.files.remove(self.paths.node)
+        write_atomic(self.files, self.paths.running, read_text(self.site.folder).encode())
         for name in ("ingest", "worker"):
-            await self.add(name, python_module("taihu.runtime", name, self.site.folder))
+            await self.add(name, python_module("taihu.runtime", name, self.site.folder, self.paths.running))
         began = self.machine.monotonic()
         while self.machine.monotonic() - began < _READY_S:
             if self.paths.node.exists():
@@ -92,6 +102,15 @@ class Supervisor:
             except TimeoutError:
                 self._save_clock(clean=False)
 
+    def reload(self) -> None:
+        """Let ingest take over a changed configuration."""
+        if self.children and (pid := self.children[0].pid):
+            os.kill(pid, signal.SIGHUP)
+
+    def starting(self) -> bool:
+        """Whether ingest was started just now, and may still read what it had stored."""
+        return self.children[0].age_s < _READY_S
+
     async def stop(self) -> None:
         """Stop what was started, last first: the worker before ingest, so that it checkpoints."""
         for child in reversed(self.children):
@@ -105,13 +124,7 @@ class Supervisor:
 
 def check_ports(site: Site) -> None:
     """Raise PortTaken, naming the process, when a port of the site is not free."""
-    wanted = [
-        ("mqtt.port", site.mqtt.host, site.mqtt.port),
-        ("mqtt.tls_port", site.mqtt.host, site.mqtt.tls_port),
-        ("mqtt.websocket_port", site.mqtt.host, site.mqtt.websocket_port),
-        ("http.port", site.http.host, site.http.port),
-    ]
-    for name, host, port in wanted:
+    for name, host, port in listeners_of(site):
         error = _listen_error(host, port) if port else None
         if not port or error is None:
             continue
@@ -142,24 +155,27 @@ def _listen_error(host: str, port: int) -> OSError | None:
 
 def main(folder: Path) -> None:
     """Run the site until a signal."""
-    start_logging("taihu")
     site = load_site(folder)
+    start_logging("taihu", site.log)
     check_ports(site)
 
+    notifier = Notifier(os.environ)
+
+    supervisor = Supervisor(site)
+
     async def body(stop: asyncio.Event) -> None:
-        supervisor = Supervisor(site)
         supervisor.prepare().close()
         try:
             addresses = await supervisor.start()
+            mqtt, http = addresses["mqtt"], addresses["http"]
             token = supervisor.paths.admin_token
-            log.info(
-                "MQTT on %s:%d, API on http://%s:%d, its owner's token in %s",
-                *addresses["mqtt"],
-                *addresses["http"],
-                token,
-            )
+            log.info("MQTT on %s:%d, API on http://%s:%d, its owner's token in %s", *mqtt, *http, token)
+            notifier.ready(f"MQTT on {mqtt[0]}:{mqtt[1]}, API on http://{http[0]}:{http[1]}")
+            beating = asyncio.create_task(keep_alive(notifier, http[0], http[1], supervisor.starting))
             await supervisor.serve(stop)
+            beating.cancel()
         finally:
+            notifier.stopping()
             await supervisor.stop()
 
-    run_until_signal(body)
+    run_until_signal(body, supervisor.reload)

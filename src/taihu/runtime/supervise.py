@@ -26,12 +26,19 @@ class Child:
 
     def __init__(self, name: str, arguments: list[str], clock: Clock) -> None:
         self.name = name
+        self._ids = {"child": name}
         self._arguments = arguments
         self._clock = clock
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self.restarts = 0
+        self._started = clock.monotonic()
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the process was last started."""
+        return self._clock.monotonic() - self._started
 
     @property
     def pid(self) -> int | None:
@@ -53,13 +60,14 @@ class Child:
                 async with asyncio.timeout(_STOP_S):
                     await process.wait()
             except TimeoutError:
-                log.error("%s did not stop within %d s and is ended", self.name, _STOP_S)
+                log.error("%s did not stop within %d s and is ended", self.name, _STOP_S, extra=self._ids)
                 process.kill()
                 await process.wait()
         if self._task:
             self._task.cancel()
 
     async def _spawn(self) -> None:
+        self._started = self._clock.monotonic()
         # A group of its own: Ctrl-C reaches the supervisor alone, which stops the children in their order.
         self._process = await asyncio.create_subprocess_exec(
             *self._arguments, start_new_session=True, preexec_fn=_end_with_parent(os.getpid())
@@ -68,13 +76,14 @@ class Child:
     async def _watch(self) -> None:
         pause = _BACKOFF_S_MIN
         while self._process:
-            started = self._clock.monotonic()
             status = await self._process.wait()
             if self._stopping:
                 return
-            if self._clock.monotonic() - started > _HEALTHY_S:
+            if self.age_s > _HEALTHY_S:
                 pause = _BACKOFF_S_MIN
-            log.error("%s ended with status %d and is started again in %.1f s", self.name, status, pause)
+            log.error(
+                "%s ended with status %d and is started again in %.1f s", self.name, status, pause, extra=self._ids
+            )
             pause = await self._start_again(pause)
 
     async def _start_again(self, pause: float) -> float:
@@ -86,7 +95,9 @@ class Child:
             try:
                 await self._spawn()
             except OSError as error:  # no memory, no process or descriptor left
-                log.error("%s cannot be started (%s); it is tried again in %.1f s", self.name, error, pause)
+                log.error(
+                    "%s cannot be started (%s); it is tried again in %.1f s", self.name, error, pause, extra=self._ids
+                )
             else:
                 return pause
 

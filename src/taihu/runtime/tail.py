@@ -26,8 +26,7 @@ class Tail:
     """Bounded queues, one a watcher; a watcher that is slow misses events and is told how many (§6)."""
 
     def __init__(self, limits: Limits) -> None:
-        self._queue_max = limits.tail_queue_max
-        self._watchers_max = limits.tail_watchers_per_project_max
+        self._limits = limits
         self._watchers: dict[str, list[asyncio.Queue[dict[str, Any]]]] = {}
         self._missed: dict[int, int] = {}
 
@@ -64,14 +63,15 @@ class Tail:
         """Raise TailFull when as many watch the project as may."""
         if self._full(project):
             raise TailFull(
-                f"{self._watchers_max} follow {project} already.", "Try later, or raise tail_watchers_per_project_max."
+                f"{self._limits.tail_watchers_per_project_max} follow {project} already.",
+                "Try later, or raise tail_watchers_per_project_max.",
             )
 
     async def watch(self, project: str) -> AsyncIterator[dict[str, Any]]:
         """The events of a project from now on; none when too many watch it: `check_room` says so before."""
         if self._full(project):
             return
-        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(self._queue_max)
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(self._limits.tail_queue_max)
         self._watchers.setdefault(project, []).append(queue)
         try:
             while True:
@@ -87,7 +87,7 @@ class Tail:
                 del self._watchers[project]
 
     def _full(self, project: str) -> bool:
-        return len(self._watchers.get(project, ())) >= self._watchers_max
+        return len(self._watchers.get(project, ())) >= self._limits.tail_watchers_per_project_max
 
     def _tell(self, project: str, event: dict[str, Any]) -> None:
         for queue in self._watchers[project]:

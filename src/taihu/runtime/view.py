@@ -14,6 +14,7 @@ from taihu.kernel.addresses import is_loopback
 from taihu.kernel.clock import Clock
 from taihu.kernel.limits import Limits
 from taihu.kernel.sections import Site
+from taihu.kernel.site_checks import addresses_of
 from taihu.protocols.mqtt.broker import Broker
 from taihu.runtime.follower import Follower
 from taihu.runtime.pipeline import Pipeline
@@ -165,7 +166,7 @@ class View:
 
     def may_see_metrics(self, caller: Caller | None) -> bool:
         """Whether the caller may read all projects, or only programs of this machine can ask at all."""
-        if is_loopback(self.site.http.host):
+        if all(is_loopback(host) for section, host in addresses_of(self.site) if section == "http"):
             return True
         return caller is not None and all(self.may_read(caller, each.name) for each in self.directory.projects())
 

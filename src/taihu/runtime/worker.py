@@ -17,11 +17,14 @@ from taihu.journal.reader import JournalReader
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import TransientError
 from taihu.kernel.files import OsFiles
-from taihu.kernel.sections import Site
+from taihu.kernel.limits import Limits, renew
+from taihu.kernel.sections import LogConfig, Site
 from taihu.runtime import questions
+from taihu.runtime.carbon import CarbonDesk
 from taihu.runtime.link import Link, socket_path
+from taihu.runtime.logs import set_logging, start_logging
 from taihu.runtime.paths import Paths
-from taihu.runtime.process import clock_of, run_until_signal, start_logging
+from taihu.runtime.process import clock_of, run_until_signal
 from taihu.things.batch import KIND_BATCH, decode_batch
 
 log = logging.getLogger("taihu.worker")
@@ -57,6 +60,7 @@ class Worker:
         self._history = History(
             self._paths.history, self._files, clock, site.limits, self._definitions.of, self._definitions.swaps
         )
+        self._carbon = CarbonDesk(site, self._history, directory, self._definitions, clock)
         self._threads = ThreadPoolExecutor(_QUERY_THREADS, "query")
         self._store = ThreadPoolExecutor(1, "store")
         self._durable = 0
@@ -74,21 +78,26 @@ class Worker:
         reader, writer = streams
         handlers = {
             "durable": self._on_durable,
+            "carbon": self._carbon.answer,
+            "settings": self._on_settings,
             **{name: self._answers(question) for name, question in questions.QUESTIONS.items()},
         }
         self._link = Link(reader, writer, handlers)
         self._link.note("checkpoint", self._progress())
         serving = asyncio.create_task(self._link.run())
         consuming = asyncio.create_task(self._consume())
+        accounting = asyncio.create_task(self._carbon.run())
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({serving, consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (consuming, stopping):
+        await asyncio.wait({serving, consuming, accounting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (consuming, accounting, stopping):
             task.cancel()
-        results = await asyncio.gather(consuming, stopping, return_exceptions=True)
+        results = await asyncio.gather(consuming, accounting, stopping, return_exceptions=True)
+        await self._carbon.stop()
         try:
             await asyncio.get_running_loop().run_in_executor(self._store, self._history.close)
         except OSError as error:
             log.error("the history could not be written at the end (%s); the journal keeps what it lacks", error)
+        self._carbon.close()
         self._link.note("checkpoint", self._progress())
         self._link.note("leaving", None)
         serving.cancel()
@@ -100,6 +109,10 @@ class Worker:
     async def _on_durable(self, body: Any) -> None:
         self._durable = max(self._durable, body)
         self._wake.set()
+
+    async def _on_settings(self, body: Any) -> None:
+        renew(self._site.limits, msgspec.convert(body["limits"], Limits))
+        set_logging("worker", msgspec.convert(body["log"], LogConfig))
 
     def _answers(self, question: questions.Question) -> Any:
         def as_json(body: Any, until: float) -> dict[str, bytes]:
@@ -157,7 +170,9 @@ class Worker:
         records = self._reader.read(position, until, _READ_BYTES)
         for record in records:
             if record.kind == KIND_BATCH:
-                self._history.apply(record.position, decode_batch(record.payload))
+                batch = decode_batch(record.payload)
+                self._carbon.see(batch)
+                self._history.apply(record.position, batch)
             position = record.position + 1
         if not records:
             position = max(position, until + 1)  # what is durable and not read is damaged, and reported as such
@@ -188,6 +203,6 @@ async def _connect(path: str, stop: asyncio.Event) -> tuple[asyncio.StreamReader
 
 def main(site: Site) -> None:
     """Run the worker until a signal."""
-    start_logging("worker")
+    start_logging("worker", site.log)
     clock = clock_of(site)
-    run_until_signal(lambda stop: Worker(site, clock).run(stop))
+    run_until_signal(lambda stop: Worker(site, clock).run(stop), lambda: None)  # it is told by ingest

@@ -14,6 +14,17 @@ _THINGS = (
     ("pv", "PV inverter", "generator"),
     ("battery", "Home battery", "storage"),
 )
+# The meter's net energy and what the inverter made are in the carbon ledger, hour by hour.
+_ACCOUNTS = f"""[[project.account]]
+meter = "meter"
+net = "energy"
+region = "CITYLEARN-2022"
+intensity = "{DISTRICT}/grid/carbon_intensity"
+
+[[project.account]]
+meter = "pv"
+generation = "energy"
+"""
 
 HOUSE_NAMES = tuple(f"house-{number:02d}" for number in range(1, HOUSES + 1))
 DEVICES = (*((house, thing) for house in HOUSE_NAMES for thing, _, _ in _THINGS), (DISTRICT, "grid"))
@@ -54,6 +65,8 @@ port = {ports["console"]}
     ]
     for number, house in enumerate(HOUSE_NAMES, 1):
         parts.append(_project(house, f"House {number}", _THINGS))
+        parts.append(_ACCOUNTS)
+        parts.append(f'[[grant]]\nfrom = "{DISTRICT}"\nto = "{house}"\nrights = ["read"]\n')
         parts.append(f'[[grant]]\nfrom = "{house}"\nto = "{DISTRICT}"\nrights = ["read"]\n')
     return "\n".join(parts)
 

@@ -100,6 +100,10 @@ class Node(Protocol):
         """Put a question to the worker: read, window, asof or stats."""
         ...
 
+    async def ask_carbon(self, question: str, arguments: dict[str, Any]) -> tuple[str, bytes]:
+        """Put a question to the worker's carbon ledger; the answer is a media type and a body."""
+        ...
+
     async def want(self, caller: Caller, thing: str, values: dict[str, Any]) -> None:
         """Make desired values durable and tell the device."""
         ...

@@ -8,7 +8,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
-from taihu.doors.http import history, influx, routes
+from taihu.doors.http import carbon, history, influx, routes
 from taihu.doors.http.answers import on_error
 from taihu.doors.http.connection import bounded
 from taihu.doors.http.ports import Node
@@ -19,6 +19,7 @@ ROUTES = [
     *routes.ROUTES,
     *history.ROUTES,
     *influx.ROUTES,
+    *carbon.ROUTES,
 ]
 
 

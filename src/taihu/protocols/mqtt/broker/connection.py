@@ -142,7 +142,7 @@ class Connection(Sender):
         """Disconnect, with the reason code where the version has one; the will is kept."""
         if self.closing is not None:
             return
-        self.core.notice("MQTT client %s disconnected: %s", self.name, text)
+        self.core.notice(self.ids, "MQTT client %s disconnected: %s", self.name, text)
         self.linger = True
         if self.session is None:
             self.refuse(reason)
@@ -179,6 +179,14 @@ class Connection(Sender):
         """Who this is, for log lines."""
         who = f"{self.session.client_id!r} of {self.identity.space}" if self.session and self.identity else "(unknown)"
         return f"{who} at {self.peer}"
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """The same for programs that read the log."""
+        who = (
+            {"project": self.identity.space, "client": self.session.client_id} if self.session and self.identity else {}
+        )
+        return who | {"peer": self.peer}
 
     def seen(self, now: float) -> None:
         """Not reading was ours, not the client's silence."""

@@ -1,7 +1,7 @@
 """What all parts of the broker share: its ports, limits, state, timers, counters and the time of this moment."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from taihu.kernel.limits import Limits
@@ -42,7 +42,7 @@ class Core:
         self._notices = 0
         self._notices_until = 0.0
 
-    def notice(self, text: str, *values: object) -> None:
+    def notice(self, ids: Mapping[str, str], text: str, *values: object) -> None:
         """One log line about one refused or limited connection; many alike are summed up, not written."""
         if self.now >= self._notices_until:
             if self._notices > _NOTICES_PER_WINDOW:
@@ -51,4 +51,4 @@ class Core:
             self._notices_until = self.now + _NOTICE_WINDOW_S
         self._notices += 1
         if self._notices <= _NOTICES_PER_WINDOW:
-            log.warning(text, *values)
+            log.warning(text, *values, extra=ids)

@@ -26,7 +26,8 @@ def on_publish(connection: Connection, packet: Publish) -> None:
     reason = _accept(connection, topic, packet)
     if reason:
         core.counters.publishes_refused += 1
-        core.notice("MQTT client %s may not publish to %.200r: %s", connection.name, topic, Reason(reason).name)
+        text = "MQTT client %s may not publish to %.200r: %s"
+        core.notice(connection.ids, text, connection.name, topic, Reason(reason).name)
     shown = reason if connection.version == 5 else Reason.SUCCESS
     if packet.qos == 1:
         connection.acks_pending += 1

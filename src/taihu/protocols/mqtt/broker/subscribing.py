@@ -67,9 +67,8 @@ def _subscribe(connection: Connection, options: Subscription, identifier: int) -
     refusal = _refusal(connection, options.filter)
     if refusal:
         core.counters.subscriptions_refused += 1
-        core.notice(
-            "MQTT client %s may not subscribe to %.200r: %s", connection.name, options.filter, Reason(refusal).name
-        )
+        text = "MQTT client %s may not subscribe to %.200r: %s"
+        core.notice(connection.ids, text, connection.name, options.filter, Reason(refusal).name)
         return refusal
     known = options.filter in session.subscriptions
     entry = core.store.subscribe(session, options, identifier)

@@ -1,0 +1,235 @@
+"""The accountant over a real history: each interval once, late readings restated, nothing lost to a crash (§5, §10)."""
+
+from array import array
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from taihu.carbon.account import RowQuality
+from taihu.carbon.accountant import Account, Accountant, Sources
+from taihu.carbon.certificates import CertificateRefused
+from taihu.carbon.factors import load_factors
+from taihu.carbon.ledger import Ledger
+from taihu.history.history import History
+from taihu.kernel.clock import NS_PER_S, SimClock, parse_iso
+from taihu.kernel.files import OsFiles
+from taihu.kernel.limits import DEFAULT
+from taihu.kernel.sections import AccountConfig
+from taihu.things.batch import Batch, Column
+from taihu.things.property import Kind, Property
+
+HOUR = 3_600 * NS_PER_S
+START = parse_iso("2022-05-01T00:00:00Z")
+PROPERTIES = {
+    "import_register": Property(name="import_register", kind=Kind.COUNTER, unit="kW.h"),
+    "energy": Property(name="energy", kind=Kind.INTERVAL, unit="kW.h", interval_s=3_600),
+    "power": Property(name="power", unit="W", max_age_s=3_600),
+    "intensity": Property(name="intensity", unit="g/(kW.h)", max_age_s=3_600),
+    "temperature": Property(name="temperature", unit="Cel"),
+    "bare": Property(name="bare"),
+}
+
+
+class Plant:
+    """A history, a ledger and an accountant that may be opened again, as after a crash."""
+
+    def __init__(self, folder: Path, accounts: list[Account]) -> None:
+        self.clock = SimClock(START)
+        self.history = History(folder / "history", OsFiles(), self.clock, DEFAULT, self.definitions)
+        self.folder = folder
+        self.accounts = accounts
+        self.granted = True
+        self.position = 0
+        self.ledger = Ledger(folder / "carbon.sqlite")
+        self.accountant = self.open()
+
+    def definitions(self, project: str, thing: str) -> Mapping[str, Property]:
+        return PROPERTIES
+
+    def open(self) -> Accountant:
+        self.ledger.close()
+        self.ledger = Ledger(self.folder / "carbon.sqlite")
+        sources = Sources(self.definitions, lambda reader, project, thing: self.granted)
+        self.accountant = Accountant(
+            self.accounts, self.ledger, load_factors(), self.history, sources, self.clock, settle_s=600
+        )
+        return self.accountant
+
+    def say(self, thing: str, name: str, at: int, value: float, project: str = "plant") -> None:
+        self.position += 1
+        column = Column("d", array("d", [value]).tobytes())
+        times = array("q", [at]).tobytes()
+        batch = Batch(project, "", (name,), (thing,), b"", at, times, b"", (column,))
+        self.accountant.see(batch)
+        self.history.apply(self.position, batch)
+
+    def account(self, until: int) -> list[Any]:
+        self.clock.jump((until - self.clock.now_ns()) / NS_PER_S)
+        while self.accountant.step():
+            pass
+        return list(self.ledger.rows("plant", 0, 2**62))
+
+    def close(self) -> None:
+        self.history.close()
+        self.ledger.close()
+
+
+def account(meter: str = "main", **fields: Any) -> Account:
+    return Account("plant", "UTC", AccountConfig(meter=meter, **fields))
+
+
+@pytest.fixture
+def plants(tmp_path: Path) -> Iterator[Any]:
+    opened: list[Plant] = []
+
+    def make(*accounts: Account) -> Plant:
+        opened.append(Plant(tmp_path, list(accounts)))
+        return opened[-1]
+
+    yield make
+    for plant in opened:
+        plant.close()
+
+
+def test_an_hour_is_accounted_when_it_is_over_and_settled(plants: Any) -> None:
+    plant = plants(account(imported="energy", region="CN"))
+    plant.say("main", "energy", START, 2.0)
+    assert plant.account(START + HOUR + 599 * NS_PER_S) == []
+    (row,) = plant.account(START + HOUR + 600 * NS_PER_S)
+    assert (row.start, row.end, row.import_kwh, row.location_kg) == (START, START + HOUR, 2.0, 2 * 0.5366)
+    assert (row.quality, row.inputs) == (RowQuality.MEASURED, ("main/energy",))
+    assert plant.account(START + HOUR + 700 * NS_PER_S) == [row]
+
+
+def test_an_hour_without_readings_is_missing_and_known_when_they_come_3_5(plants: Any) -> None:
+    plant = plants(account(net="energy", region="CN"))
+    plant.say("main", "energy", START, 2.0)
+    plant.say("main", "energy", START + 2 * HOUR, -1.0)
+    rows = plant.account(START + 4 * HOUR)
+    assert [row.import_kwh for row in rows] == [2.0, None, 0.0]
+    assert (rows[2].export_kwh, rows[2].location_kg) == (1.0, 0.0)
+    plant.say("main", "energy", START + HOUR, 3.0)
+    plant.open()  # a crash comes before it is accounted again
+    rows = plant.account(START + 4 * HOUR)
+    assert [(row.import_kwh, row.version, row.reason) for row in rows] == [
+        (2.0, 1, ""),
+        (3.0, 2, "late readings"),
+        (0.0, 1, ""),
+    ]
+    assert len(list(plant.ledger.rows("plant", 0, 2**62, versions=True))) == 4
+    assert plant.ledger.pending("plant", "main") is None
+
+
+def test_counters_and_powers_become_energy_by_a_stated_rule_9(plants: Any) -> None:
+    plant = plants(account(imported="import_register", region="CN"), account("line", imported="power", region="CN"))
+    for quarter in range(9):
+        at = START + quarter * HOUR // 4
+        plant.say("main", "import_register", at, 100.0 + quarter)
+        plant.say("line", "power", at, 500.0)
+    rows = {(row.meter, row.start): row for row in plant.account(START + 2 * HOUR + 900 * NS_PER_S)}
+    assert rows["main", START].import_kwh == pytest.approx(4.0)
+    assert rows["line", START].import_kwh == pytest.approx(0.5)
+    assert rows["line", START].quality is RowQuality.MEASURED
+
+
+def test_the_hour_of_the_grid_needs_a_grant_11(plants: Any) -> None:
+    plant = plants(account(imported="energy", region="CN", intensity="grid/signal/intensity"))
+    plant.granted = False
+    plant.say("main", "energy", START, 2.0)
+    plant.say("signal", "intensity", START, 200.0, project="grid")
+    assert plant.account(START + 2 * HOUR) == []
+    assert "may not read" in plant.accountant.states("plant")[0]["broken"]
+    plant.granted = True
+    (row,) = plant.account(START + 2 * HOUR)
+    assert (row.location_kg, row.factors[0]) == (pytest.approx(0.4), "grid/signal/intensity")
+    plant.say("signal", "intensity", START + HOUR // 2, 400.0, project="grid")  # the grid corrects itself
+    (row,) = plant.account(START + 2 * HOUR)
+    assert (row.location_kg, row.version) == (pytest.approx(0.6), 2)
+
+
+def test_figures_stand_when_their_readings_have_gone_10(plants: Any) -> None:
+    plant = plants(account(imported="energy", region="CN"))
+    plant.say("main", "energy", START, 2.0)
+    (row,) = plant.account(START + 2 * HOUR)
+    plant.history.close()
+    plant.history = History(plant.folder / "empty", OsFiles(), plant.clock, DEFAULT, plant.definitions)
+    plant.open()
+    plant.ledger.mark("plant", "main", START, "late readings")
+    assert plant.account(START + 2 * HOUR) == [row]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"imported": "temperature"}, "no energy and no power"),
+        ({"imported": "bare"}, "undeclared"),
+        ({"imported": "none"}, "no property"),
+        ({"imported": "energy", "intensity": "grid/signal/temperature"}, "no intensity"),
+        ({"imported": "energy", "supplier": "nobody"}, "no factor 'nobody'"),
+        ({"imported": "energy", "fuel": "peat"}, "no fuel factor"),
+    ],
+)
+def test_an_account_that_cannot_be_says_why_and_the_others_go_on(
+    plants: Any, wrong: dict[str, str], said: str, caplog: Any
+) -> None:
+    fields = {"region": "CN"} | wrong if "fuel" not in wrong else wrong
+    plant = plants(account(since=None, **fields), account("other", imported="energy", region="CN"))
+    for name in ("energy", "temperature", "bare", "none"):
+        plant.say("main", name, START, 1.0)
+    plant.say("other", "energy", START, 1.0)
+    rows = plant.account(START + 2 * HOUR)
+    assert [row.meter for row in rows] == ["other"]
+    assert said in plant.accountant.states("plant")[0]["broken"]
+    plant.account(START + 2 * HOUR)
+    assert sum("is not accounted" in line for line in caplog.messages) == 1
+
+
+def test_certificates_stand_on_what_the_ledger_knows(plants: Any) -> None:
+    plant = plants(account(imported="energy", region="CN"), account("pv", generation="energy"))
+    plant.say("main", "energy", START, 2.0)
+    plant.say("pv", "energy", START, 1.5)
+    plant.account(START + 2 * HOUR)
+    issue = {
+        "type": "issue", "bundle": "b", "device": "pv", "owner": "us", "start": START, "end": START + HOUR,
+        "amount_wh": 1_500, "source": "solar", "location": "CN", "produced_wh": 10**9,
+    }  # fmt: skip
+    with pytest.raises(CertificateRefused, match="1500 Wh are left"):
+        plant.accountant.certify("plant", issue | {"amount_wh": 1_501})
+    plant.accountant.certify("plant", issue)
+    cancel = {"type": "cancel", "bundle": "b", "owner": "us", "consumer": "main", "amount_wh": 1_500}
+    plant.accountant.certify("plant", cancel)
+    with pytest.raises(CertificateRefused, match="holds 0 Wh"):
+        plant.accountant.certify("plant", cancel | {"amount_wh": 1})
+    row = next(row for row in plant.account(START + 2 * HOUR) if row.meter == "main")
+    assert (row.market_kg, row.reason) == (pytest.approx(0.5 * 0.5856), "certificates")
+    assert row.location_kg == 2.0 * 0.5366
+    assert plant.open().registry("plant").cancelled("main", START) == 1_500
+    elsewhere = issue | {"bundle": "c", "location": "UCTE", "amount_wh": 1}
+    with pytest.raises(CertificateRefused):
+        plant.accountant.certify("plant", elsewhere)  # all of it is issued
+    for nonsense in ({}, {"type": "issue"}, {"type": "theft", "bundle": "b"}, issue | {"start": "noon"}):
+        with pytest.raises(CertificateRefused):
+            plant.accountant.certify("plant", nonsense)
+
+
+def test_a_year_of_hours_comes_in_bounded_steps(plants: Any) -> None:
+    plant = plants(account(imported="energy", region="CN"))
+    hours = 2_000
+    values = array("d", np.ones(hours).tolist())
+    times = array("q", (START + HOUR * np.arange(hours)).tolist())
+    batch = Batch(
+        "plant", "", ("energy",), ("main",), b"", START, times.tobytes(), b"", (Column("d", values.tobytes()),)
+    )
+    plant.history.apply(1, batch)
+    plant.clock.jump(hours * 3_600 + 3_600)
+    steps = 0
+    while plant.accountant.step():
+        steps += 1
+    assert steps == 3
+    sums = plant.ledger.sums("plant", START, START + hours * HOUR)["main"]
+    assert (sums.import_kwh, sums.measured) == (hours, hours)
+    assert msgspec.json.encode(sums)
