@@ -176,7 +176,7 @@ class LiveNode:
             answer = connection.getresponse()
             data = answer.read()
             kind = answer.headers.get_content_subtype()
-            return Answer(answer.status, msgspec.json.decode(data) if "json" in kind else data)
+            return Answer(answer.status, msgspec.json.decode(data) if data and "json" in kind else data)
         finally:
             connection.close()
 

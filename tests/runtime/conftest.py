@@ -11,8 +11,11 @@ MODEL = """{
   "properties": {
     "power_kw": {"type": "number", "unit": "kW", "minimum": -100, "maximum": 100},
     "energy_kwh": {"type": "number", "unit": "kW.h", "taihu:kind": "counter"},
-    "mode": {"type": "string", "enum": ["on", "off"], "taihu:kind": "state"}
-  }
+    "mode": {"type": "string", "enum": ["on", "off"], "taihu:kind": "state"},
+    "setpoint": {"type": "number", "unit": "Cel", "minimum": 5, "maximum": 30, "readOnly": false},
+    "quiet": {"type": "boolean", "observable": false}
+  },
+  "events": {"trip": {"title": "Breaker trip", "data": {"type": "integer"}}, "door": {"data": {"type": "string"}}}
 }
 """
 

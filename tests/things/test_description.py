@@ -125,26 +125,50 @@ def test_what_clients_rely_on() -> None:
     assert {"rel": "up", "href": f"{BASE}/board"} in document["links"]
     power = document["properties"]["power"]
     assert power["titles"] == {"zh": "功率"}
+    address, json_type = f"{BASE}/main%20meter", {"contentType": "application/json"}
+    observe = ["observeproperty", "unobserveproperty"]
+    socket = "ws://localhost:8080/api/v1/projects/house-03/things/main%20meter/socket{?ticket}"
     assert power["forms"] == [
-        {"href": f"{BASE}/main%20meter/properties/power", "op": ["readproperty"], "contentType": "application/json"},
+        {"href": f"{address}/properties/power", "op": ["readproperty"]} | json_type,
+        {"href": f"{address}/properties/power/observe{{?ticket}}", "op": observe, "subprotocol": "sse"} | json_type,
+        {"href": socket, "op": ["readproperty", *observe], "subprotocol": "webthingprotocol"} | json_type,
         {
             "href": "mqtt://localhost:1883/taihu/house-03/main%20meter/power",
-            "op": ["observeproperty", "unobserveproperty"],
+            "op": observe,
             "mqv:filter": "taihu/house-03/main meter/power",
-            "contentType": "application/json",
-        },
+        }
+        | json_type,
     ]
     assert document["properties"]["limit"]["forms"][0]["op"] == ["readproperty", "writeproperty"]
-    assert [form["op"] for form in document["properties"]["pin"]["forms"]] == [["writeproperty"]]
+    assert [form["op"] for form in document["properties"]["pin"]["forms"]] == [["writeproperty"], ["writeproperty"]]
+    read, write = ["readallproperties", "readmultipleproperties"], "writemultipleproperties"
+    observe_all = ["observeallproperties", "unobserveallproperties"]
+    subscribe_all = ["subscribeallevents", "unsubscribeallevents"]
+    many = [[*read[:1], write], read[1:], observe_all, subscribe_all, [*read, write, *observe_all, *subscribe_all]]
+    assert [form["op"] for form in document["forms"]] == many
+    assert document["uriVariables"].keys() == {"ticket", "property"}
     assert document["properties"]["harmonics"]["items"] == {"type": "number"}
     assert list(document["actions"]) == ["reset"]
-    assert "events" not in document
+    trip = document["events"]["trip"]
+    assert trip["data"] == {"type": "object"}
+    assert trip["forms"][0] == {
+        "href": f"{address}/events/trip{{?ticket}}",
+        "op": ["subscribeevent", "unsubscribeevent"],
+        "contentType": "application/json",
+        "subprotocol": "sse",
+    }
+    assert document["properties"]["trip"]["taihu:kind"] == "event"
     assert not any(value in ([], {}, None, "") for value in flat(document))
 
 
 def flat(value: Any) -> list[Any]:
     below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return [value, *(item for part in below for item in flat(part))]
+
+
+def test_a_thing_without_properties_promises_nothing() -> None:
+    document = build_description("p", Thing(name="m"), None, BASE)
+    assert not {"properties", "events", "forms", "uriVariables"} & document.keys()
 
 
 def test_an_own_definition_says_nothing_of_the_models() -> None:

@@ -78,6 +78,7 @@ def test_every_term_is_read() -> None:
         "mode": Property(name="mode", kind=Kind.STATE, data_type=DataType.STRING, enum=("on", "off"), writable=True),
         "closed": Property(name="closed", kind=Kind.STATE, data_type=DataType.BOOLEAN, observable=False),
         "harmonics": Property(name="harmonics", kind=Kind.EVENT, data_type=DataType.OBJECT),
+        "trip": Property(name="trip", kind=Kind.EVENT, data_type=DataType.OBJECT),
     }
     assert optional_properties(model) == {"harmonics"}
     assert json.loads(model.document) == METER
@@ -115,6 +116,14 @@ def test_every_term_is_read() -> None:
         ("/properties/closed/forms", [{"op": 5}], "/properties/closed/forms/0/op", "a number", "array"),
         ("/properties/closed/forms", [{"op": "read"}], "/properties/closed/forms/0/op", "'read'", "readproperty"),
         ("/events/trip/data/properties/phase/type", "x", "/events/trip/data/properties/phase/type", "'x'", "integer"),
+        ("/events/a~1b", {"data": {"type": "string"}}, "/events/a~1b/data", "cannot name", "without /"),
+        (
+            "/events/trip",
+            {"data": {"type": "string", "minimum": 1}},
+            "/events/trip/data/minimum",
+            "no minimum",
+            "numeric",
+        ),
         ("/actions/reset/input", 5, "/actions/reset/input", "a number", "object"),
         ("/version", "1", "/version", "a string", "object"),
         ("/version", {}, "/version", "'model' is missing", "1.0.0"),
@@ -175,7 +184,7 @@ def test_extending_overrides_adds_and_removes() -> None:
         **{"tm:optional": ["/properties/voltage"]},
     )
     model = parse_model(document, name="Three-phase", library=library)
-    assert set(model.properties) == {"power", "energy", "pulses", "mode", "closed", "serial", "voltage"}
+    assert set(model.properties) == {"power", "energy", "pulses", "mode", "closed", "serial", "voltage", "trip"}
     assert (model.properties["power"].unit, model.properties["power"].maximum) == ("W", 100)
     assert (model.properties["voltage"].unit, model.properties["voltage"].resolution) == ("V", 0.01)
     assert (model.title, model.version) == ("", "1")

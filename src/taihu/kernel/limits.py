@@ -56,6 +56,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     future_tolerance_s: float = 300.0
     tail_queue_max: int = 1_000
     tail_watchers_per_project_max: int = 20
+    observers_max: int = 4_000
+    observers_per_project_max: int = 2_000
+    observer_queue_max: int = 1_000
+    observer_queue_bytes_max: int = 65_536
+    observer_heartbeat_s: float = 15.0
+    observer_linger_s: float = 60.0
+    tickets_per_project_max: int = 1_000
+    ticket_s: int = 60
     desired_bytes_per_thing_max: int = 65_536
     http_body_bytes_max: int = 4_194_304
     http_bodies_bytes_max: int = 134_217_728
@@ -63,6 +71,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     http_head_bytes_max: int = 65_536
     http_request_timeout_s: float = 30.0
     http_requests_pending_max: int = 1_000
+    http_socket_message_bytes_max: int = 65_536
     query_rows_max: int = 1_000_000
     query_timeout_s: float = 30.0
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from taihu.doors.http.ports import Caller, IngestReport
+from taihu.doors.http.ports import Caller, IngestReport, Observer
 from taihu.identity.directory import Directory
 from taihu.identity.join import Joined
 from taihu.identity.principal import Change, CredentialKind, Event
@@ -25,6 +25,7 @@ from taihu.runtime.bodies import ingest_claim
 from taihu.runtime.follower import Follower
 from taihu.runtime.intake import Intake
 from taihu.runtime.logs import set_logging
+from taihu.runtime.observers import Observers
 from taihu.runtime.paths import Paths
 from taihu.runtime.pipeline import Pipeline
 from taihu.runtime.quarantine import Quarantine, Refused
@@ -71,6 +72,7 @@ class Node(View):
         )
         self.twin = Twin()
         self._tail = Tail(site.limits)
+        self._observers = Observers(site.limits, self.directory.definitions, self.twin.newest)
         self._quarantine = Quarantine(site.limits)
         self.registry = ThingRegistry(self.directory)
         self.intake = Intake(self.registry, clock, site.limits, self._refused)
@@ -159,6 +161,19 @@ class Node(View):
         """Register a thing with a join token; its own token is told this once. Raises JoinRefused."""
         return self.access.join(token, thing)
 
+    def observe(self, project: str, thing: str, permitted: Callable[[], str]) -> Observer:
+        """An observer of a thing who wants nothing yet. Raises ObserversFull."""
+        return self._observers.open(project, thing, permitted)
+
+    def end_observers(self, reason: str) -> None:
+        """End every observation."""
+        self._observers.close(reason)
+
+    @property
+    def observers_count(self) -> int:
+        """How many observe now."""
+        return self._observers.count
+
     def tail(self, project: str) -> AsyncIterator[dict[str, Any]]:
         """Accepted and refused messages of a project as they come. Raises TailFull."""
         self._tail.check_room(project)
@@ -217,6 +232,7 @@ class Node(View):
         for position, batch in batches:
             self.twin.apply(position, batch)
             self._tail.accepted(batch)
+            self._observers.tell(position, batch)
         for wish in self._committing:  # in the turn in which they became durable: no snapshot comes in between
             self.twin.want(*wish)
         self._committing = []

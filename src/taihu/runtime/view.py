@@ -17,6 +17,7 @@ from taihu.kernel.sections import Site
 from taihu.kernel.site_checks import addresses_of
 from taihu.protocols.mqtt.broker import Broker
 from taihu.runtime.follower import Follower
+from taihu.runtime.observers import Observers
 from taihu.runtime.pipeline import Pipeline
 from taihu.runtime.quarantine import Quarantine
 from taihu.runtime.tally import Tally
@@ -26,7 +27,16 @@ from taihu.things.property import Property
 from taihu.things.topology import Topology
 from taihu.twin.twin import Desired, Twin
 
-_GAUGES = {"now", "clock_speed", "projects", "things", "journal_position", "history_position", "mqtt_connected"}
+_GAUGES = {
+    "now",
+    "clock_speed",
+    "projects",
+    "things",
+    "journal_position",
+    "history_position",
+    "observers",
+    "mqtt_connected",
+}
 
 
 class View:
@@ -43,6 +53,7 @@ class View:
     tally: Tally
     worker: Follower
     _quarantine: Quarantine
+    _observers: Observers
 
     def may_see(self, caller: Caller, project: str) -> bool:
         """Whether the caller may read anything of the project (§11)."""
@@ -150,7 +161,9 @@ class View:
             "worker": "running" if self.worker.link is not None else "away",
         }
         if readable == projects:
-            status |= {"groups": self.pipeline.groups, "mqtt": msgspec.to_builtins(self.broker.counters)}
+            observers = {"observers": self._observers.count, "observers_missed": self._observers.missed}
+            mqtt = msgspec.to_builtins(self.broker.counters)
+            status |= {"groups": self.pipeline.groups, **observers, "mqtt": mqtt}
         return status
 
     def metrics(self) -> str:

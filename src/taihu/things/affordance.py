@@ -12,10 +12,10 @@ from typing import Any
 from taihu.kernel.ids import NameRefused, check_name
 from taihu.kernel.units import UnitError, parse_unit
 from taihu.things.document import Json, Node
+from taihu.things.forms import OP_WRITE
 from taihu.things.property import DataType, Kind, OnBad, Property
 
 TAIHU = "urn:taihu:ns#"
-OP_WRITE = "writeproperty"
 
 _DATA_TYPES = {data_type.value: data_type for data_type in DataType} | {"array": DataType.OBJECT}
 _NUMERIC = (DataType.NUMBER, DataType.INTEGER)
@@ -27,6 +27,7 @@ _DEFAULT_KINDS = {
     DataType.OBJECT: Kind.EVENT,
 }
 _DEFAULT_AGE_S = Property(name="").max_age_s
+_SCHEMA_TERMS = ("type", "unit", "minimum", "maximum", "enum")
 # Terms that only one kind has, so that a misplaced one is an error and not ignored.
 _KIND_TERMS = {"taihu:wrap": Kind.COUNTER, "taihu:ratio": Kind.COUNTER, "taihu:interval": Kind.INTERVAL}
 
@@ -87,6 +88,27 @@ def write_property(definition: Property) -> Json:
         "taihu:ratio": _unless(definition.ratio, 1.0),
         "taihu:onBad": _unless(definition.on_bad.value, OnBad.REFUSE.value),
         "taihu:inferred": definition.inferred or None,
+    }
+    return {term: value for term, value in members.items() if value is not None}
+
+
+def read_event(name: str, node: Node) -> Property:
+    """The Property that an event affordance without forms defines: the readings that tell of it."""
+    data = node.object().get("data")
+    schema: Json = {} if data is None else data.object().value
+    kept = {term: schema[term] for term in _SCHEMA_TERMS if term in schema}
+    told = {term: node.value[term] for term in ("title", "description") if term in node.value}
+    affordance = {"type": "object", "taihu:kind": Kind.EVENT.value} | kept | told
+    return read_property(name, Node(affordance, node.pointer if data is None else data.pointer))
+
+
+def write_event(definition: Property, data: Json) -> Json:
+    """The event affordance of a Property of kind event, without its forms; `data` is what its model says of it."""
+    schema = write_property(definition)
+    members: Json = {
+        "title": definition.title or None,
+        "description": definition.description or None,
+        "data": {term: schema[term] for term in _SCHEMA_TERMS if term in schema} | data,
     }
     return {term: value for term, value in members.items() if value is not None}
 

@@ -11,10 +11,11 @@ import msgspec
 from taihu.kernel.clock import format_iso, parse_iso
 from taihu.kernel.ids import NameRefused, check_name
 from taihu.kernel.limits import DEFAULT, Limits
-from taihu.things.affordance import OP_WRITE, TAIHU, read_property, write_property
+from taihu.things.affordance import TAIHU, read_property, write_event, write_property
 from taihu.things.document import Json, Node, read_document
-from taihu.things.model import definitions, local_name, optional_properties
-from taihu.things.property import Property, Thing, ThingModel
+from taihu.things.forms import URI_VARIABLES, event_forms, property_forms, quoted, thing_forms, thing_id
+from taihu.things.model import definitions, is_reachable, local_name, optional_properties
+from taihu.things.property import Kind, Property, Thing, ThingModel
 from taihu.things.structure import CONTEXT, check_structure, is_model
 
 _MQTT = "http://www.w3.org/2018/wot/mqtt#"
@@ -79,13 +80,14 @@ def build_description(
         base_href: address of the project's things in the HTTP API, without a slash at its end.
         mqtt_href: address of the MQTT endpoint, such as `mqtt://host:1883`; empty leaves its forms out.
 
-    Actions and events of the model are in it as far as the model says how to reach them.
+    An event of the model, like a property of kind event, is one that the thing's readings tell of; actions, and events
+    that the model says how to reach, are in it as the model has them.
     """
     raw: Json = msgspec.json.decode(model.document) if model is not None and model.document else {}
-    address = f"{base_href}/{_quoted(thing.name)}"
+    address = f"{base_href}/{quoted(thing.name)}"
     document: Json = {
         "@context": [CONTEXT, {"taihu": TAIHU, "mqv": _MQTT}],
-        "id": f"urn:taihu:{_quoted(project)}:{_quoted(thing.name)}",
+        "id": thing_id(project, thing.name),
         "title": thing.title or thing.name,
         "taihu:name": thing.name,
         "securityDefinitions": {"bearer": {"scheme": "bearer", "in": "header", "format": "opaque"}},
@@ -100,18 +102,31 @@ def build_description(
     document |= {"taihu:inferred": True} if thing.inferred else {}
     document |= {"created": format_iso(thing.created_at)} if thing.created_at else {}
     document["links"] = _links(thing, base_href)
+    return document | _affordances(project, thing, model, raw, address, mqtt_href)
+
+
+def _affordances(project: str, thing: Thing, model: ThingModel | None, raw: Json, address: str, mqtt_href: str) -> Json:
+    """Properties, actions and events, and the forms of many at once; what there is none of is left out."""
+    known = definitions(thing, model)
     properties: Json = {}
-    for name, definition in definitions(thing, model).items():
+    events: Json = {name: item for name, item in raw.get("events", {}).items() if is_reachable(item)}
+    hidden: set[str] = set()
+    for name, definition in known.items():
         own = {} if name in thing.properties else raw.get("properties", {}).get(name, {})
         affordance = _affordance(definition, own)
-        topic = f"taihu/{project}/{thing.name}/{name}"
-        affordance["forms"] = _forms(definition, affordance, f"{address}/properties/{_quoted(name)}", mqtt_href, topic)
+        if affordance.get("writeOnly", False):
+            hidden.add(name)
+        affordance["forms"] = property_forms(address, definition, write_only=name in hidden)
+        if mqtt_href and definition.observable and name not in hidden:
+            affordance["forms"].append(_mqtt_form(mqtt_href, f"taihu/{project}/{thing.name}/{name}"))
         properties[name] = affordance
-    document |= {"properties": properties} if properties else {}
-    for term in ("actions", "events"):
-        reachable = {name: item for name, item in raw.get(term, {}).items() if _is_reachable(item)}
-        document |= {term: reachable} if reachable else {}
-    return document
+        if definition.kind is Kind.EVENT and name not in hidden and name not in events:
+            events[name] = _event(definition, raw.get("events", {}).get(name, {}), address)
+    actions = {name: item for name, item in raw.get("actions", {}).items() if is_reachable(item)}
+    forms = thing_forms(address, list(known.values()), hidden)
+    found = {"properties": properties, "actions": actions, "events": events, "forms": forms}
+    found |= {"uriVariables": URI_VARIABLES} if forms else {}
+    return {term: group for term, group in found.items() if group}
 
 
 def _thing_name(root: Node, name: str) -> str:
@@ -136,7 +151,7 @@ def _model_link(root: Node) -> str:
 
 def _delta(root: Node, given: dict[str, Property], model: ThingModel) -> dict[str, Property]:
     """What differs from the model; a thing has all that its model demands."""
-    missing = model.properties.keys() - given.keys()
+    missing = model.properties.keys() - given.keys() - root.value.get("events", {}).keys()
     if missing and (missing := missing - optional_properties(model)):
         root.fail(f"the model {model.name} also has {min(missing)!r}.", "Add it, or leave out the link to the model.")
     return {name: definition for name, definition in given.items() if model.properties.get(name) != definition}
@@ -145,9 +160,9 @@ def _delta(root: Node, given: dict[str, Property], model: ThingModel) -> dict[st
 def _links(thing: Thing, base_href: str) -> list[Json]:
     links: list[Json] = [{"rel": "collection", "href": base_href, "type": _CONTENT_TYPE}]
     if thing.model:
-        links.append({"rel": "type", "href": _MODEL_URN + _quoted(thing.model), "type": "application/tm+json"})
+        links.append({"rel": "type", "href": _MODEL_URN + quoted(thing.model), "type": "application/tm+json"})
     if thing.parent:
-        links.append({"rel": "up", "href": f"{base_href}/{_quoted(thing.parent)}"})
+        links.append({"rel": "up", "href": f"{base_href}/{quoted(thing.parent)}"})
     return links
 
 
@@ -160,20 +175,12 @@ def _affordance(definition: Property, raw: Json) -> Json:
     return merged
 
 
-def _forms(definition: Property, affordance: Json, href: str, mqtt_href: str, topic: str) -> list[Json]:
-    hidden = affordance.get("writeOnly", False)
-    ops = ([] if hidden else ["readproperty"]) + ([OP_WRITE] if definition.writable else [])
-    forms: list[Json] = [{"href": href, "op": ops, "contentType": _CONTENT_TYPE}]
-    if definition.observable and not hidden and mqtt_href:
-        observe = {"op": ["observeproperty", "unobserveproperty"], "contentType": _CONTENT_TYPE}
-        forms.append({"href": f"{mqtt_href}/{quote(topic)}", "mqv:filter": topic, **observe})
-    return forms
+def _event(definition: Property, raw: Json, address: str) -> Json:
+    """An event affordance for a property of kind event; its data is what the property holds."""
+    kept = {term: value for term, value in raw.items() if term not in _MODEL_ONLY}
+    return kept | write_event(definition, raw.get("data", {})) | {"forms": event_forms(address, definition.name)}
 
 
-def _is_reachable(affordance: Json) -> bool:
-    forms = affordance.get("forms")
-    return bool(forms) and b"{{" not in msgspec.json.encode(forms)
-
-
-def _quoted(name: str) -> str:
-    return quote(name, safe="")
+def _mqtt_form(href: str, topic: str) -> Json:
+    observe = ["observeproperty", "unobserveproperty"]
+    return {"href": f"{href}/{quote(topic)}", "mqv:filter": topic, "op": observe, "contentType": _CONTENT_TYPE}

@@ -9,7 +9,7 @@ import msgspec
 
 from taihu.kernel.ids import NameRefused, check_name
 from taihu.kernel.limits import DEFAULT, Limits
-from taihu.things.affordance import read_property
+from taihu.things.affordance import read_event, read_property
 from taihu.things.document import DescriptionError, Json, Node, check_bounds, join, merge_patch, read_document
 from taihu.things.property import Property, Thing, ThingModel
 from taihu.things.structure import MODEL_TYPE, check_structure, is_model
@@ -47,9 +47,7 @@ def parse_model(
         name=_model_name(root, name),
         title=root.optional("title", Node.text, ""),
         version=_version(root),
-        properties={
-            key: read_property(key, node) for key, node in Node(whole.get("properties", {}), "/properties").members()
-        },
+        properties=_definitions(whole),
         document=msgspec.json.encode(whole),
     )
 
@@ -71,6 +69,12 @@ def definitions(thing: Thing, model: ThingModel | None) -> Mapping[str, Property
     return {**model.properties, **thing.properties} if thing.properties else model.properties
 
 
+def is_reachable(affordance: Json) -> bool:
+    """Whether an affordance of a model says itself how to reach it."""
+    forms = affordance.get("forms")
+    return bool(forms) and b"{{" not in msgspec.json.encode(forms)
+
+
 def local_name(address: str) -> str:
     """The name of a model that an address means: its last part, without file suffixes.
 
@@ -82,6 +86,15 @@ def local_name(address: str) -> str:
         for suffix in _SUFFIXES:
             name = name.removesuffix(suffix)
     return name
+
+
+def _definitions(whole: Json) -> dict[str, Property]:
+    """What the model defines; an event that it does not say how to reach is told by the thing's readings."""
+    found = {key: read_property(key, node) for key, node in Node(whole.get("properties", {}), "/properties").members()}
+    for key, node in Node(whole.get("events", {}), "/events").members():
+        if key not in found and not is_reachable(node.value):
+            found[key] = read_event(key, node)
+    return found
 
 
 def _compose(document: Json, library: Library, values: Mapping[str, Any], limits: Limits) -> Json:

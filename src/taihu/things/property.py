@@ -78,6 +78,12 @@ class Property(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     description: str = ""
 
 
+def is_stale(definition: Property, age_s: float) -> bool:
+    """Whether a value of that age is held no longer (§3); what a counter, interval or event said stays true."""
+    hold_s = max(definition.max_age_s, definition.interval_s or 0.0)
+    return age_s > hold_s and definition.kind in (Kind.GAUGE, Kind.STATE)
+
+
 class Quality(StrEnum):
     """How far a reading can be trusted."""
 

@@ -96,17 +96,24 @@ async def on_error(request: Request, error: Exception) -> Response:
         error = _unrouted(request, error)
     if not isinstance(error, TaihuError):
         raise error
-    status, code = _status(error)
-    problem: dict[str, Any] = {
-        "type": f"urn:taihu:problem:{code}",
-        "title": error.message,
-        "status": status,
-        "instance": request.url.path,
-    }
-    if error.remedy:
-        problem["detail"] = error.remedy
+    return refusal(error, request.url.path)
+
+
+def refusal(error: TaihuError, instance: str) -> Response:
+    """The answer to a request at `instance` that fails."""
+    body = problem_of(error, instance)
+    status = body["status"]
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {"Retry-After": "1"} if status == 503 else None
-    return Response(_encoder.encode(problem), status, headers, media_type="application/problem+json")
+    return Response(_encoder.encode(body), status, headers, media_type="application/problem+json")
+
+
+def problem_of(error: TaihuError, instance: str = "") -> dict[str, Any]:
+    """The problem details (RFC 9457) of an error."""
+    status, code = _status(error)
+    problem: dict[str, Any] = {"type": f"urn:taihu:problem:{code}", "title": error.message, "status": status}
+    problem |= {"instance": instance} if instance else {}
+    problem |= {"detail": error.remedy} if error.remedy else {}
+    return problem
 
 
 def _unrouted(request: Request, error: HTTPException) -> Problem:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -14,8 +15,8 @@ _WINDOW_S = 10.0
 _LINES_PER_WINDOW = 20
 
 
-def bounded(limits: Limits) -> type[HttpToolsProtocol]:
-    """The protocol class for these limits.
+def bounded(limits: Limits, streams: Callable[[], int]) -> type[HttpToolsProtocol]:
+    """The protocol class for these limits; `streams` says how many observe, each on a connection of its own.
 
     A request's head is at most `http_head_bytes_max`, and head and body come within `http_request_timeout_s`; otherwise
     the connection is closed, with one log line, or one for many alike.
@@ -25,6 +26,14 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
     class Bounded(Connection):
         head_bytes_max = limits.http_head_bytes_max
         timeout_s = limits.http_request_timeout_s
+
+        @property
+        def limit_concurrency(self) -> int:
+            return limits.http_requests_pending_max + streams()
+
+        @limit_concurrency.setter
+        def limit_concurrency(self, value: int) -> None:
+            """Set by uvicorn, which knows nothing of observers."""
 
         def tell(self, text: str, *values: object) -> None:
             told.line(self.loop.time(), text, *values)

@@ -20,6 +20,7 @@ _PATH = {
     "project": "The project's name.",
     "thing": "The thing's name.",
     "property": "The property's name.",
+    "event": "The event's name.",
     "token": "The thing's own token.",
     "action": "What to do.",
 }

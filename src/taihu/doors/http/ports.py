@@ -1,6 +1,6 @@
 """What the HTTP door asks of the node behind it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -46,6 +46,45 @@ class ThingSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     connected: bool = False
     heard_at: int = 0
     refused: int = 0
+
+
+class Notice(msgspec.Struct, frozen=True, gc=False):
+    """A new value of a property, or one of an event: `data` is JSON, `seq` rises with every message."""
+
+    name: str
+    data: bytes
+    observed_at: int
+    seq: int
+    event: bool
+
+
+class Observer(Protocol):
+    """Somebody who observes a thing; its queue is bounded (§6).
+
+    `reason` says why it ended, `missed` counts what gave way since `take` was last asked: set it back.
+    """
+
+    reason: str
+    missed: int
+    names: set[str]
+    properties: bool
+    events: bool
+
+    def begin(self, name: str, after: int | None = None) -> None:
+        """Observe one more property or event; `after` is the `seq` of the last notice known of it."""
+        ...
+
+    def begin_all(self, *, events: bool, after: int | None = None) -> None:
+        """Observe all properties, or all events."""
+        ...
+
+    async def take(self) -> list[Notice]:
+        """What is new; an empty list says that nothing was sent for a while, or `reason` why it ended."""
+        ...
+
+    def end(self, reason: str) -> None:
+        """Stop; who waits in `take` hears so."""
+        ...
 
 
 class Node(Protocol):
@@ -114,6 +153,22 @@ class Node(Protocol):
 
     def join(self, token: str, thing: str) -> Any:
         """Register a thing with a join token; blocks for a disk sync."""
+        ...
+
+    def observe(self, project: str, thing: str, permitted: Callable[[], str]) -> Observer:
+        """An observer of a thing who wants nothing yet; LimitError when as many observe as may.
+
+        `permitted` says why he may observe no longer, or nothing; it is asked before anything is told.
+        """
+        ...
+
+    def end_observers(self, reason: str) -> None:
+        """End every observation."""
+        ...
+
+    @property
+    def observers_count(self) -> int:
+        """How many observe now."""
         ...
 
     def tail(self, project: str) -> AsyncIterator[dict[str, Any]]:

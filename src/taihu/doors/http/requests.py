@@ -5,60 +5,77 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from taihu.doors.http.answers import Problem, bad_request, not_found, unauthorized
 from taihu.doors.http.encoding import unpacker
 from taihu.doors.http.ports import Caller, Node
+from taihu.doors.http.tickets import Tickets
 from taihu.kernel.clock import NS_PER_S, parse_iso
 
 _DIGITS_MAX = 12
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-def node_of(request: Request) -> Node:
+def node_of(request: HTTPConnection) -> Node:
     """The node behind the door."""
     node: Node = request.app.state.node
     return node
 
 
-def token_of(request: Request) -> str:
+def token_of(request: HTTPConnection) -> str:
     """The bearer token that came with a request; empty when none did."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def caller_of(request: Request) -> Caller:
-    """Who asks; 401 without a valid token."""
-    caller = node_of(request).caller(token_of(request))
+def stream_token(request: HTTPConnection) -> str:
+    """The token of a request for a stream: its bearer token, or the one that its `ticket` stands for."""
+    tickets: Tickets = request.app.state.tickets
+    return token_of(request) or tickets.token_of(request.query_params.get("ticket", ""))
+
+
+def caller_of(request: HTTPConnection, token: str | None = None) -> Caller:
+    """Who asks, with the token of the request or another; 401 without a valid one."""
+    caller = node_of(request).caller(token_of(request) if token is None else token)
     if caller is None:
         raise unauthorized()
     return caller
 
 
-def readable_project(request: Request) -> tuple[Caller, str]:
+def readable_project(request: HTTPConnection, token: str | None = None) -> tuple[Caller, str]:
     """The project of the path, if the caller may read anything of it; 404 otherwise: names are not probed (§11)."""
-    caller = caller_of(request)
+    caller = caller_of(request, token)
     project = request.path_params["project"]
     if not node_of(request).may_see(caller, project):
         raise not_found(f"project {project!r}")
     return caller, project
 
 
-def readable_thing(request: Request, name: str) -> tuple[Caller, str]:
+def readable_thing(request: HTTPConnection, name: str, token: str | None = None) -> tuple[Caller, str]:
     """The project of the path, if the caller may read the thing `name` of it; 404 otherwise (§11)."""
-    caller, project = readable_project(request)
+    caller, project = readable_project(request, token)
     if not node_of(request).may_read(caller, project, name):
         raise not_found(f"thing {name!r}")
     return caller, project
 
 
-def own_project(request: Request) -> tuple[Caller, str]:
+def own_project(request: HTTPConnection, token: str | None = None) -> tuple[Caller, str]:
     """The project of the path, if it is the caller's own."""
-    caller, project = readable_project(request)
+    caller, project = readable_project(request, token)
     if caller.project != project and caller.kind != "admin":
         raise Problem(403, "refused", f"This token may only read project {project!r}.", "Use a token of that project.")
     return caller, project
+
+
+def writer(request: HTTPConnection, token: str | None = None) -> Caller:
+    """The caller, if it may change the project of the path."""
+    caller, project = own_project(request, token)
+    if caller.kind == "viewer":
+        raise unauthorized()
+    if caller.project != project:
+        raise Problem(403, "refused", f"The node's owner writes nothing in {project!r}.", "Use one of its tokens.")
+    return caller
 
 
 def moment(request: Request, name: str, default: int) -> int:

@@ -23,8 +23,10 @@ from taihu.doors.http.requests import (
     readable_thing,
     token_of,
     whole,
+    writer,
 )
 from taihu.kernel.clock import NS_PER_S
+from taihu.things.property import is_stale
 
 _THINGS_PAGE_MAX = 1_000
 _CRITERIA = ("site", "building", "group", "tag", "role")
@@ -125,20 +127,9 @@ async def values(request: Request) -> Response:
             }
             if definition is not None:
                 entry["kind"] = definition.kind
-                hold_s = max(definition.max_age_s, definition.interval_s or 0.0)
-                entry["stale"] = entry["age_s"] > hold_s and definition.kind in ("gauge", "state")
+                entry["stale"] = is_stale(definition, entry["age_s"])
             found.append(entry)
     return large_answer(request, {"project": project, "now": now, "values": found})
-
-
-async def property_value(request: Request) -> Response:
-    """The newest value of one property, as its Thing Description's form says."""
-    name, prop = request.path_params["thing"], request.path_params["property"]
-    _, project = readable_thing(request, name)
-    reading = node_of(request).newest(project, name).get(prop)
-    if reading is None:
-        raise not_found(f"value of {name}/{prop}")
-    return answer(reading.value)
 
 
 async def desired(request: Request) -> Response:
@@ -149,7 +140,7 @@ async def desired(request: Request) -> Response:
     if node.definitions(project, name) is None:
         raise not_found(f"thing {name!r}")
     if request.method == "PUT":
-        _writer(request)
+        writer(request)
         await node.want(caller, name, await object_of(request))
     wishes = node.desired(project, name)
     return answer({"desired": {prop: msgspec.structs.asdict(wish) for prop, wish in wishes.items()}})
@@ -167,7 +158,7 @@ async def join(request: Request) -> Response:
 
 async def readings(request: Request) -> Response:
     """Take over a batch of readings; 200 comes after the sync (§4)."""
-    caller = _writer(request)
+    caller = writer(request)
     return await _ingest(request, caller, request.query_params.get("thing", caller.thing))
 
 
@@ -212,16 +203,6 @@ async def administer(request: Request) -> Response:
     return answer(await node_of(request).administer(caller, request.path_params["action"], arguments))
 
 
-def _writer(request: Request) -> Caller:
-    """The caller, if it may change the project of the path."""
-    caller, project = own_project(request)
-    if caller.kind == "viewer":
-        raise unauthorized()
-    if caller.project != project:
-        raise Problem(403, "refused", f"The node's owner writes nothing in {project!r}.", "Use one of its tokens.")
-    return caller
-
-
 async def _ingest(request: Request, caller: Caller, thing: str) -> Response:
     content_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     async with body_of(request) as body:
@@ -257,7 +238,6 @@ ROUTES = [
         ),
     ),
     Endpoint(f"{_PROJECT}/things/{{thing}}", thing, get=Operation(answer={"application/td+json": dict[str, Any]})),
-    Endpoint(f"{_PROJECT}/things/{{thing}}/properties/{{property}}", property_value, get=Operation(answer={JSON: Any})),
     Endpoint(
         f"{_PROJECT}/things/{{thing}}/desired",
         desired,

@@ -8,10 +8,11 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
-from taihu.doors.http import carbon, history, influx, routes
+from taihu.doors.http import carbon, history, influx, routes, streams, websocket, wot
 from taihu.doors.http.answers import on_error
 from taihu.doors.http.connection import bounded
 from taihu.doors.http.ports import Node
+from taihu.doors.http.tickets import Tickets
 from taihu.kernel.addresses import address_family
 from taihu.kernel.errors import TaihuError
 
@@ -20,17 +21,24 @@ ROUTES = [
     *history.ROUTES,
     *influx.ROUTES,
     *carbon.ROUTES,
+    *wot.ROUTES,
+    *streams.ROUTES,
 ]
+SOCKETS = websocket.ROUTES
 
 
 class HttpDoor:
     """Serves the API of one node."""
 
     def __init__(self, node: Node) -> None:
-        self._app = Starlette(routes=ROUTES, exception_handlers={TaihuError: on_error, HTTPException: on_error})
+        self._app = Starlette(
+            routes=[*ROUTES, *SOCKETS], exception_handlers={TaihuError: on_error, HTTPException: on_error}
+        )
         self._app.state.node = node
+        self._app.state.tickets = Tickets(node.clock, node.limits)
         self._app.state.body_bytes = 0
         self._app.state.answer_bytes = 0
+        self._node = node
         self._limits = node.limits
         self._servers: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
 
@@ -39,8 +47,10 @@ class HttpDoor:
         listener = socket.create_server((host, port), family=address_family(host), backlog=1024)
         config = uvicorn.Config(
             self._app,
-            http=bounded(self._limits),
-            ws="none",
+            http=bounded(self._limits, lambda: self._node.observers_count),
+            ws="websockets-sansio",
+            ws_max_size=self._limits.http_socket_message_bytes_max,
+            ws_per_message_deflate=False,
             access_log=False,
             log_config=None,
             lifespan="off",
@@ -59,6 +69,7 @@ class HttpDoor:
 
     async def close(self) -> None:
         """Finish the requests in hand and close."""
+        self._node.end_observers("the node stops")
         for server, _ in self._servers:
             server.should_exit = True
         for _, task in self._servers:

@@ -40,6 +40,8 @@ class Status(TypedDict):
     history_position: int
     worker: Literal["running", "away"]
     groups: NotRequired[int]
+    observers: NotRequired[int]
+    observers_missed: NotRequired[int]
     mqtt: NotRequired[dict[str, int]]
 
 
@@ -166,6 +168,13 @@ class Wishes(TypedDict):
     """What is wanted of a thing."""
 
     desired: dict[str, Wish]
+
+
+class Ticket(TypedDict):
+    """A ticket that opens streams, and when it ends."""
+
+    ticket: str
+    expires_at: int
 
 
 class JoinBody(TypedDict):

@@ -1,0 +1,176 @@
+"""Observation by server-sent events: the WoT operations observeproperty and subscribeevent, of one or of all."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from taihu.doors.http.answers import Problem, not_found
+from taihu.doors.http.endpoint import Endpoint, Operation, Parameter
+from taihu.doors.http.ports import Caller, Node, Notice, Observer
+from taihu.doors.http.requests import node_of, readable_thing, stream_token
+from taihu.things.property import Kind, Property
+
+log = logging.getLogger("taihu.http")
+
+Frame = Callable[[Notice], bytes]
+GONE = "gone"
+
+_MEDIA_TYPE = "text/event-stream"
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+_HEARTBEAT = b":\n\n"
+
+
+def unnamed(notice: Notice) -> bytes:
+    """A message as EventSource's `onmessage` hears it."""
+    return b"id: %d\ndata: %b\n\n" % (notice.seq, notice.data)
+
+
+def named(notice: Notice) -> bytes:
+    """A message that says what it is of."""
+    return b"event: %b\nid: %d\ndata: %b\n\n" % (notice.name.encode(), notice.seq, notice.data)
+
+
+class EventStream(Response):
+    """What an observer is told, as it comes. No name begins with `$`, so `$missed` and `$end` are nobody's."""
+
+    media_type = _MEDIA_TYPE
+
+    def __init__(self, observer: Observer, frame: Frame, timeout_s: float) -> None:
+        super().__init__(headers=_HEADERS)
+        del self.headers["content-length"]
+        self._observer = observer
+        self._frame = frame
+        self._timeout_s = timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        observer = self._observer
+        leaving = asyncio.ensure_future(_until_gone(receive, observer))
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            body = _HEARTBEAT
+            while body:
+                async with asyncio.timeout(self._timeout_s):
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                body = await self._next()
+            if observer.reason != GONE:
+                body = b"event: $end\ndata: %b\n\n" % msgspec.json.encode({"reason": observer.reason})
+                await send({"type": "http.response.body", "body": body})
+        except TimeoutError:
+            log.warning("an observer took nothing for %g s and is disconnected", self._timeout_s)
+        finally:
+            leaving.cancel()
+            observer.end(GONE)
+            with suppress(asyncio.CancelledError):
+                await leaving
+
+    async def _next(self) -> bytes:
+        """What to send next; empty at the end."""
+        notices = await self._observer.take()
+        if not notices:
+            return b"" if self._observer.reason else _HEARTBEAT
+        frames = list(map(self._frame, notices))
+        if self._observer.missed:
+            frames.insert(0, b'event: $missed\ndata: {"count":%d}\n\n' % self._observer.missed)
+            self._observer.missed = 0
+        return b"".join(frames)
+
+
+def permission(node: Node, token: str, caller: Caller, project: str, thing: str) -> Callable[[], str]:
+    """Says why a stream that was opened may go on no longer, or nothing (§11)."""
+
+    def ended() -> str:
+        if node.caller(token) != caller:
+            return "the token is not valid any more"
+        return "" if node.may_read(caller, project, thing) else "this is not granted any more"
+
+    return ended
+
+
+def observable(node: Node, project: str, thing: str, name: str) -> Property:
+    """A property that may be observed; a problem when there is none."""
+    definition = (node.definitions(project, thing) or {}).get(name)
+    if definition is None:
+        raise not_found(f"property {thing}/{name}")
+    if not definition.observable:
+        raise Problem(403, "refused", f"{thing}/{name} may not be observed.", "Read it.")
+    return definition
+
+
+def event_of(node: Node, project: str, thing: str, name: str) -> Property:
+    """A property of kind event, which somebody may subscribe to."""
+    definition = (node.definitions(project, thing) or {}).get(name)
+    if definition is None or definition.kind is not Kind.EVENT:
+        raise not_found(f"event {thing}/{name}")
+    return definition
+
+
+async def observe_property(request: Request) -> Response:
+    """The values of one property from now on, the newest first."""
+    name = request.path_params["property"]
+    node, project, thing, token = _opening(request)
+    observable(node, project, thing, name)
+    return _stream(request, token, unnamed, lambda observer, after: observer.begin(name, after))
+
+
+async def observe_properties(request: Request) -> Response:
+    """The values of all properties of a thing, each named."""
+    token = _opening(request)[-1]
+    return _stream(request, token, named, lambda observer, after: observer.begin_all(events=False, after=after))
+
+
+async def subscribe_event(request: Request) -> Response:
+    """What one event of a thing brings."""
+    name = request.path_params["event"]
+    node, project, thing, token = _opening(request)
+    event_of(node, project, thing, name)
+    return _stream(request, token, unnamed, lambda observer, after: observer.begin(name, after))
+
+
+async def subscribe_events(request: Request) -> Response:
+    """What all events of a thing bring, each named."""
+    token = _opening(request)[-1]
+    return _stream(request, token, named, lambda observer, after: observer.begin_all(events=True, after=after))
+
+
+def _opening(request: Request) -> tuple[Node, str, str, str]:
+    """The node, project and thing of the path and the token it is asked with, if the caller may read the thing."""
+    token, thing, node = stream_token(request), request.path_params["thing"], node_of(request)
+    _, project = readable_thing(request, thing, token)
+    if node.definitions(project, thing) is None:
+        raise not_found(f"thing {thing!r}")
+    return node, project, thing, token
+
+
+def _stream(request: Request, token: str, frame: Frame, begin: Callable[[Observer, int | None], None]) -> Response:
+    node, thing = node_of(request), request.path_params["thing"]
+    caller, project = readable_thing(request, thing, token)
+    if request.method == "HEAD":
+        return Response(headers=_HEADERS, media_type=_MEDIA_TYPE)
+    observer = node.observe(project, thing, permission(node, token, caller, project, thing))
+    last = request.headers.get("last-event-id", "")
+    begin(observer, int(last) if last.isascii() and last.isdigit() and len(last) < 20 else None)
+    return EventStream(observer, frame, node.limits.http_request_timeout_s)
+
+
+async def _until_gone(receive: Receive, observer: Observer) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    observer.end(GONE)
+
+
+TICKET = Parameter("ticket", "A ticket in place of the token.")
+LAST_EVENT = Parameter("Last-Event-ID", "The id of the last event that was heard.")
+STREAM = Operation(query=(TICKET,), headers=(LAST_EVENT,), answer={_MEDIA_TYPE: bytes})
+_THING = "/api/v1/projects/{project}/things/{thing}"
+ROUTES = [
+    Endpoint(f"{_THING}/properties/{{property}}/observe", observe_property, get=STREAM),
+    Endpoint(f"{_THING}/observe", observe_properties, get=STREAM),
+    Endpoint(f"{_THING}/events/{{event}}", subscribe_event, get=STREAM),
+    Endpoint(f"{_THING}/events", subscribe_events, get=STREAM),
+]

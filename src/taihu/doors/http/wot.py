@@ -1,0 +1,130 @@
+"""The W3C Web of Things over HTTP: properties read and written as Thing Descriptions say."""
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from taihu.doors.http import shapes
+from taihu.doors.http.answers import answer, bad_request, large_answer, not_found
+from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
+from taihu.doors.http.ports import Caller, Node
+from taihu.doors.http.requests import body_of, caller_of, node_of, object_of, readable_thing, token_of, writer
+from taihu.doors.http.tickets import Tickets
+from taihu.kernel.clock import NS_PER_S, format_iso
+from taihu.kernel.errors import RefusedError
+from taihu.things.forms import quoted
+from taihu.things.ports import Reading
+from taihu.things.property import Property, is_stale
+from taihu.things.validate import ValueRefused
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+async def property_value(request: Request) -> Response:
+    """The newest value of one property; PUT wants another."""
+    thing, name = request.path_params["thing"], request.path_params["property"]
+    caller, project = readable_thing(request, thing)
+    node = node_of(request)
+    if request.method == "PUT":
+        writer(request)
+        async with body_of(request) as body:
+            value = _value(body)
+        await write(node, caller, project, thing, {name: value})
+        return _accepted(project, thing)
+    reading = node.newest(project, thing).get(name)
+    if reading is None:
+        raise not_found(f"value of {thing}/{name}")
+    definition = (node.definitions(project, thing) or {}).get(name)
+    headers = _origin(reading, definition, node.clock.now_ns())
+    return Response(_encode(reading.value), headers=headers, media_type="application/json")
+
+
+async def property_values(request: Request) -> Response:
+    """The newest values of all properties or of those named, by name; PUT wants others."""
+    thing = request.path_params["thing"]
+    caller, project = readable_thing(request, thing)
+    node = node_of(request)
+    if request.method == "PUT":
+        writer(request)
+        await write(node, caller, project, thing, await object_of(request))
+        return _accepted(project, thing)
+    return large_answer(request, read(node, project, thing, request.query_params.getlist("property")))
+
+
+async def ticket(request: Request) -> Response:
+    """A ticket that opens streams in place of the token."""
+    caller = caller_of(request)
+    tickets: Tickets = request.app.state.tickets
+    given, ends = tickets.issue(token_of(request), caller.project)
+    return answer({"ticket": given, "expires_at": ends}, 201)
+
+
+def read(node: Node, project: str, thing: str, names: list[str]) -> dict[str, Any]:
+    """The newest value of each property named, or of all when none is; one that never had a value is left out (§3)."""
+    definitions = node.definitions(project, thing)
+    if definitions is None:
+        raise not_found(f"thing {thing!r}")
+    for name in names:
+        if name not in definitions:
+            raise not_found(f"property {thing}/{name}")
+    newest = node.newest(project, thing)
+    return {name: newest[name].value for name in names or newest if name in newest}
+
+
+async def write(node: Node, caller: Caller, project: str, thing: str, values: dict[str, Any]) -> None:
+    """Want values of properties that their definitions let be written, all or none; returns after the sync (§4)."""
+    definitions = node.definitions(project, thing)
+    if definitions is None:
+        raise not_found(f"thing {thing!r}")
+    for name, value in values.items():
+        definition = definitions.get(name)
+        if definition is None:
+            raise not_found(f"property {thing}/{name}")
+        if not definition.writable:
+            raise ValueRefused(f"{name} is read-only.", "Declare it writable in its Thing Model.")
+        if value is None:
+            raise ValueRefused(f"{name}: null is no value.", "To take a wish back, PUT null to the thing's desired.")
+    if not values:
+        raise RefusedError("Nothing is to be written.", "Send an object with a value for each property.")
+    await node.want(caller, thing, values)
+
+
+def _accepted(project: str, thing: str) -> Response:
+    """What was written is a wish until the device has it: 202, and where the wish is seen."""
+    location = f"/api/v1/projects/{quoted(project)}/things/{quoted(thing)}/desired"
+    return Response(status_code=202, headers={"Location": location})
+
+
+def _value(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise bad_request("The body is not JSON.", 'Send the value alone, such as 21.5 or "on".') from None
+
+
+def _origin(reading: Reading, definition: Property | None, now_ns: int) -> dict[str, str]:
+    """When the value was observed and whether it still holds, as headers."""
+    age_s = (now_ns - reading.observed_at) / NS_PER_S
+    stale = definition is not None and is_stale(definition, age_s)
+    return {"Taihu-Observed-At": format_iso(reading.observed_at), "Taihu-Stale": str(stale).lower()}
+
+
+_THING = "/api/v1/projects/{project}/things/{thing}"
+_NAMES = (Parameter("property", "Only of these.", many=True),)
+ROUTES = [
+    Endpoint(
+        f"{_THING}/properties",
+        property_values,
+        get=Operation(query=_NAMES, summary="The newest values of a thing's properties, by name."),
+        put=Operation(body={JSON: dict[str, Any]}, answer={}, status=202, summary="Want values of properties."),
+    ),
+    Endpoint(
+        f"{_THING}/properties/{{property}}",
+        property_value,
+        get=Operation(answer={JSON: Any}, summary="The newest value of one property."),
+        put=Operation(body={JSON: Any}, answer={}, status=202, summary="Want another value of one property."),
+    ),
+    Endpoint("/api/v1/tickets", ticket, post=Operation(answer={JSON: shapes.Ticket}, status=201)),
+]

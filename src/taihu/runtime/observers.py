@@ -1,0 +1,258 @@
+"""Who observes a thing over HTTP: each has a bounded queue, and no publisher ever waits for one (§6).
+
+A property's observer is told the newest value, and then every value that is newer by event time (§5); a subscriber to
+an event is told each one that arrives. When a queue is full, the oldest that waits gives way and is counted.
+"""
+
+import asyncio
+from array import array
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from taihu.doors.http.ports import Notice
+from taihu.kernel.errors import LimitError
+from taihu.kernel.limits import Limits
+from taihu.things.batch import ROW_BITS, Batch
+from taihu.things.ports import Reading
+from taihu.things.property import Kind, Property
+
+_TICK_S = 0.1
+_TICKS = 10  # a look at every observer takes so many ticks
+_NEVER = (-(2**63), 0)
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+Definitions = Callable[[str, str], Mapping[str, Property] | None]
+Newest = Callable[[str, str], Mapping[str, Reading]]
+
+
+class ObserversFull(LimitError):
+    """As many observe as may: end another observation first."""
+
+    code = "observers-full"
+
+
+class Observer:
+    """One stream of notices about one thing; made by `Observers.open`.
+
+    `names` are the properties and events wanted by name; `properties` and `events` want all of them.
+    """
+
+    def __init__(self, topic: "_Topic", limits: Limits, permitted: Callable[[], str]) -> None:
+        self.names: set[str] = set()
+        self.properties = False
+        self.events = False
+        self.reason = ""
+        self.missed = 0
+        self._topic = topic
+        self._permitted = permitted
+        self._queue: deque[Notice] = deque()
+        self._bytes = 0
+        self._count_max = limits.observer_queue_max
+        self._bytes_max = limits.observer_queue_bytes_max
+        self._quiet_s_max = limits.observer_heartbeat_s
+        self._loop = asyncio.get_running_loop()
+        self._sent_at = self._loop.time()
+        self._awake = asyncio.Event()
+
+    def wants(self, name: str, event: bool) -> bool:
+        """Whether a notice of that name is for this observer."""
+        return (self.events if event else self.properties) or name in self.names
+
+    def begin(self, name: str, after: int | None = None) -> None:
+        """Observe one more property or event; `after` is the number of the last notice known of it."""
+        self.names.add(name)
+        self._topic.replay(self, {name}, after, inclusive=False)
+
+    def begin_all(self, *, events: bool, after: int | None = None) -> None:
+        """Observe all properties, or all events."""
+        self.properties |= not events
+        self.events |= events
+        self._topic.replay(self, None, after, inclusive=not events)
+
+    def put(self, notice: Notice) -> None:
+        """Take one in; the oldest that waits gives way."""
+        self._queue.append(notice)
+        self._bytes += len(notice.data)
+        while len(self._queue) > self._count_max or (self._bytes > self._bytes_max and len(self._queue) > 1):
+            self._bytes -= len(self._queue.popleft().data)
+            self.missed += 1
+            self._topic.hub.missed += 1
+        self._awake.set()
+
+    async def take(self) -> list[Notice]:
+        """What waits, in its order; an empty list says that nothing was sent for a while, or `reason` why it ended."""
+        while not self._queue and not self.reason and self._loop.time() - self._sent_at < self._quiet_s_max:
+            self._awake.clear()
+            await self._awake.wait()
+        if self.check():
+            return []
+        self._sent_at = self._loop.time()
+        notices, self._queue, self._bytes = list(self._queue), deque(), 0
+        return notices
+
+    def check(self) -> str:
+        """End it if its token or grant has ended; returns the reason, empty while it goes on."""
+        if not self.reason and (reason := self._permitted()):
+            self.end(reason)
+        if self.reason or self._loop.time() - self._sent_at >= self._quiet_s_max:
+            self._awake.set()
+        return self.reason
+
+    def end(self, reason: str) -> None:
+        """Stop; who waits in `take` hears so."""
+        if not self.reason:
+            self.reason = reason
+            self._topic.leave(self)
+            self._queue.clear()
+            self._awake.set()
+
+
+class _Topic:
+    """One thing that is observed, or was until a moment ago."""
+
+    def __init__(self, hub: "Observers", project: str, thing: str) -> None:
+        self.hub = hub
+        self.project = project
+        self.thing = thing
+        self.observers: list[Observer] = []
+        self.newest = {reading.property: (reading.observed_at, reading.seq) for reading in self._readings()}
+        self.recent: deque[Notice] = deque(maxlen=hub.limits.observer_queue_max)  # events, for who comes back
+        self.left_at = 0.0
+
+    def replay(self, observer: Observer, names: set[str] | None, after: int | None, *, inclusive: bool) -> None:
+        """What who begins to observe is told first: the newest value, or the events since the last it knows of."""
+        definitions = self._definitions()
+        for reading in self._readings():
+            event = _is_event(definitions, reading.property)
+            wanted = reading.property in names if names is not None else observer.properties and not event
+            known = after is not None and (reading.seq < after or (reading.seq == after and not inclusive))
+            if wanted and not event and not known:
+                observer.put(_notice(reading.property, reading.value, reading.observed_at, reading.seq, event=False))
+        for notice in self.recent if after is not None else ():
+            wanted = notice.name in names if names is not None else observer.events
+            if wanted and notice.seq > (after or 0):
+                observer.put(notice)
+
+    def tell(self, position: int, batch: Batch, rows: list[int]) -> None:
+        """Hand the rows of this thing to whom they are for."""
+        definitions = self._definitions()
+        observed = array("q", batch.observed)
+        for name, column in zip(batch.properties, batch.columns, strict=True):
+            event = _is_event(definitions, name)
+            observers = [observer for observer in self.observers if observer.wants(name, event)]
+            if not observers and not event:
+                continue
+            values = column.values()
+            for row in rows:
+                at = (observed[row], position << ROW_BITS | row)
+                if not event:
+                    if at <= self.newest.get(name, _NEVER):
+                        continue
+                    self.newest[name] = at
+                notice = _notice(name, values[row], *at, event=event)
+                if event:
+                    self.recent.append(notice)
+                for observer in observers:
+                    observer.put(notice)
+
+    def leave(self, observer: Observer) -> None:
+        self.observers.remove(observer)
+        self.left_at = self.hub.loop.time()
+        self.hub.count -= 1
+
+    def _definitions(self) -> Mapping[str, Property]:
+        return self.hub.definitions(self.project, self.thing) or {}
+
+    def _readings(self) -> list[Reading]:
+        return list(self.hub.newest(self.project, self.thing).values())
+
+
+class Observers:
+    """All observers of a node."""
+
+    def __init__(self, limits: Limits, definitions: Definitions, newest: Newest) -> None:
+        self.limits = limits
+        self.definitions = definitions
+        self.newest = newest
+        self.loop = asyncio.get_running_loop()
+        self.count = 0
+        self.missed = 0
+        self._topics: dict[str, dict[str, _Topic]] = {}
+        self._ring: deque[Observer] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def open(self, project: str, thing: str, permitted: Callable[[], str]) -> Observer:
+        """A new observer of a thing, who wants nothing yet.
+
+        `permitted` says why he may observe no longer, or nothing. Raises ObserversFull.
+        """
+        topics = self._topics.setdefault(project, {})
+        if sum(len(topic.observers) for topic in topics.values()) >= self.limits.observers_per_project_max:
+            raise _full("observers_per_project_max")
+        if self.count >= self.limits.observers_max:
+            raise _full("observers_max")
+        topic = topics.get(thing)
+        if topic is None:
+            topic = topics[thing] = _Topic(self, project, thing)
+        observer = Observer(topic, self.limits, permitted)
+        topic.observers.append(observer)
+        self._ring.append(observer)
+        self.count += 1
+        if self._timer is None:
+            self._timer = self.loop.call_later(_TICK_S, self._tick)
+        return observer
+
+    def tell(self, position: int, batch: Batch) -> None:
+        """Notify of a durable batch."""
+        topics = self._topics.get(batch.project)
+        if not topics:
+            return
+        watched = {index: topics[name] for index, name in enumerate(batch.things) if name in topics}
+        if not watched:
+            return
+        rows: dict[int, list[int]] = {}
+        if batch.thing_of:
+            for row, index in enumerate(array("i", batch.thing_of)):
+                if index in watched:
+                    rows.setdefault(index, []).append(row)
+        else:
+            rows[0] = list(range(len(batch)))
+        for index, found in rows.items():
+            watched[index].tell(position, batch, found)
+
+    def close(self, reason: str) -> None:
+        """End every observation."""
+        for observer in list(self._ring):
+            observer.end(reason)
+
+    def _tick(self) -> None:
+        """Look at some observers, so that all are looked at once a second, and forget whom nobody observes."""
+        ring = self._ring
+        for _ in range(len(ring) // _TICKS + 1 if ring else 0):
+            observer = ring.popleft()
+            if not observer.check():
+                ring.append(observer)
+        now = self.loop.time()
+        for project, topics in list(self._topics.items()):
+            for thing, topic in list(topics.items()):
+                if not topic.observers and now - topic.left_at > self.limits.observer_linger_s:
+                    del topics[thing]
+            if not topics:
+                del self._topics[project]
+        self._timer = self.loop.call_later(_TICK_S, self._tick) if self._topics else None
+
+
+def _full(limit: str) -> ObserversFull:
+    return ObserversFull("As many observe as may.", f"End another observation, or raise [limits] {limit}.")
+
+
+def _is_event(definitions: Mapping[str, Property], name: str) -> bool:
+    definition = definitions.get(name)
+    return definition is not None and definition.kind is Kind.EVENT
+
+
+def _notice(name: str, value: Any, observed_at: int, seq: int, *, event: bool) -> Notice:
+    return Notice(name, _encode(value), observed_at, seq, event)

@@ -1,0 +1,88 @@
+"""The forms of a Thing Description: every operation that the HTTP door serves for a thing, and no other.
+
+A stream's address has the variable `ticket`, for clients that cannot send a header with it, such as a browser's
+EventSource; who sends the token in a header leaves it out.
+"""
+
+from urllib.parse import quote
+
+from taihu.things.document import Json
+from taihu.things.property import Kind, Property
+
+OP_READ, OP_WRITE = "readproperty", "writeproperty"
+SSE, WEB_THING = "sse", "webthingprotocol"
+
+URI_VARIABLES: Json = {
+    "ticket": {"type": "string", "description": "A ticket from POST /api/v1/tickets, in place of a header."},
+    "property": {"type": "array", "items": {"type": "string"}, "description": "The properties to read."},
+}
+
+_CONTENT_TYPE = "application/json"
+_OBSERVE = ("observeproperty", "unobserveproperty")
+_SUBSCRIBE = ("subscribeevent", "unsubscribeevent")
+_TICKET = "{?ticket}"
+
+
+def quoted(name: str) -> str:
+    """A name as one part of an address."""
+    return quote(name, safe="")
+
+
+def thing_id(project: str, thing: str) -> str:
+    """The identifier of a thing that was not registered under one of its own."""
+    return f"urn:taihu:{quoted(project)}:{quoted(thing)}"
+
+
+def property_forms(address: str, definition: Property, *, write_only: bool) -> list[Json]:
+    """How to read, write and observe a property of the thing at `address`."""
+    ops = ([] if write_only else [OP_READ]) + ([OP_WRITE] if definition.writable else [])
+    observed = list(_OBSERVE) if definition.observable and not write_only else []
+    href = f"{address}/properties/{quoted(definition.name)}"
+    forms = [_form(href, ops)] if ops else []
+    if observed:
+        forms.append(_stream(f"{href}/observe", observed))
+    forms.append(_socket(address, ops + observed))
+    return forms
+
+
+def event_forms(address: str, name: str) -> list[Json]:
+    """How to subscribe to an event of the thing at `address`."""
+    return [_stream(f"{address}/events/{quoted(name)}", list(_SUBSCRIBE)), _socket(address, list(_SUBSCRIBE))]
+
+
+def thing_forms(address: str, definitions: list[Property], write_only: set[str]) -> list[Json]:
+    """How to read, write, observe and subscribe to many at once; none for a thing without properties."""
+    read = [one for one in definitions if one.name not in write_only]
+    write = ["writemultipleproperties"] if any(one.writable for one in definitions) else []
+    observe = ["observeallproperties", "unobserveallproperties"] if any(map(_is_observed, read)) else []
+    subscribe = ["subscribeallevents", "unsubscribeallevents"] if any(one.kind is Kind.EVENT for one in read) else []
+    several = "readmultipleproperties"
+    forms = []
+    if read or write:
+        forms.append(_form(f"{address}/properties", (["readallproperties"] if read else []) + write))
+    if read:
+        forms.append(_form(f"{address}/properties{{?property*}}", [several]))
+    if observe:
+        forms.append(_stream(f"{address}/observe", observe))
+    if subscribe:
+        forms.append(_stream(f"{address}/events", subscribe))
+    if forms:
+        forms.append(_socket(address, (["readallproperties", several] if read else []) + write + observe + subscribe))
+    return forms
+
+
+def _is_observed(definition: Property) -> bool:
+    return definition.observable and definition.kind is not Kind.EVENT
+
+
+def _form(href: str, ops: list[str]) -> Json:
+    return {"href": href, "op": ops, "contentType": _CONTENT_TYPE}
+
+
+def _stream(href: str, ops: list[str]) -> Json:
+    return _form(href + _TICKET, ops) | {"subprotocol": SSE}
+
+
+def _socket(address: str, ops: list[str]) -> Json:
+    """`http` becomes `ws`, and `https` becomes `wss`."""
+    return _form(f"ws{address.removeprefix('http')}/socket{_TICKET}", ops) | {"subprotocol": WEB_THING}

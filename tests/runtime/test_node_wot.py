@@ -1,0 +1,107 @@
+"""The W3C's reference client, node-wot, consumes a thing as its description says: a peer that others wrote."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.faults.support import PROJECT, LiveNode
+
+PEER = Path(__file__).parents[1] / "peers" / "node-wot" / "consume.js"
+MODULES = os.environ.get("TAIHU_NODE_WOT", "")
+
+pytestmark = pytest.mark.skipif(
+    not MODULES or shutil.which("node") is None,
+    reason="node-wot is not installed: TAIHU_NODE_WOT names no folder with its node_modules, or there is no node",
+)
+
+
+class Consumer:
+    """One node-wot process."""
+
+    def __init__(self, address: str, thing_id: str, token: str) -> None:
+        self.told: deque[dict[str, Any]] = deque()
+        self.process = subprocess.Popen(
+            ["node", str(PEER), address, thing_id, token],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # hundreds of lines on schema formats its validator does not know
+            text=True,
+            env=os.environ | {"NODE_PATH": str(Path(MODULES) / "node_modules")},
+        )
+
+    def ask(self, command: str, argument: Any = None) -> Any:
+        """The answer to a command."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps([command, argument]) + "\n")
+        self.process.stdin.flush()
+        while "told" in (message := self._line()):
+            self.told.append(message)
+        assert "answer" in message, message
+        return message["answer"]
+
+    def next(self) -> dict[str, Any]:
+        """What an observation is told next."""
+        return self.told.popleft() if self.told else self._line()
+
+    def _line(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, "node-wot has ended"
+        return dict(json.loads(line))
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(20)
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+@pytest.fixture
+def consumer(node: LiveNode) -> Iterator[Consumer]:
+    address = f"http://127.0.0.1:{node.http_port}/api/v1/projects/{PROJECT}/things/meter"
+    one = Consumer(address, f"urn:taihu:{PROJECT}:meter", node.operator)
+    yield one
+    one.close()
+
+
+def test_it_reads_writes_observes_and_subscribes(node: LiveNode, consumer: Consumer) -> None:
+    def send(**values: Any) -> None:
+        path = f"/api/v1/projects/{PROJECT}/readings?thing=meter"
+        answer = node.ask("POST", path, json.dumps(values).encode(), Content_Type="application/json")
+        assert answer.status == 200, answer
+
+    everything = {
+        "power_kw": 4,
+        "energy_kwh": 5,
+        "mode": "on",
+        "setpoint": 21,
+        "quiet": False,
+        "trip": 1,
+        "door": "shut",
+    }
+    send(**everything)
+    assert set(consumer.ask("consume")) == set(everything)
+    assert consumer.ask("read", "power_kw") == 4
+    assert consumer.ask("readAll") == everything
+    assert consumer.ask("readSome", ["mode", "setpoint"]) == {"mode": "on", "setpoint": 21}
+    assert consumer.ask("write", ["setpoint", 22]) == "written"
+    assert consumer.ask("writeSome", {"setpoint": 23}) == "written"
+    desired = node.get(f"/projects/{PROJECT}/things/meter/desired").body["desired"]
+    assert desired["setpoint"]["value"] == 23
+    assert consumer.ask("observe", "power_kw") == "observing"
+    assert consumer.next() == {"told": "power_kw", "value": 4}
+    assert consumer.ask("subscribe", "door") == "subscribed"
+    send(power_kw=6)
+    assert consumer.next() == {"told": "power_kw", "value": 6}
+    send(door="open")
+    assert consumer.next() == {"told": "door", "value": "open"}
+    assert consumer.ask("stop", "power_kw") == "stopped"
+    send(power_kw=7, door="shut")
+    assert consumer.next() == {"told": "door", "value": "shut"}
