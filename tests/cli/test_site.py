@@ -163,7 +163,12 @@ def test_administration_of_a_running_node(node: object, folder: Path, capsys: py
     assert "already" in capsys.readouterr().err
     assert answer(capsys, "grant", "add", "cabin", "district", "--thing", "m*")
     assert "cabin" in shown(capsys, "grant", "list") and "m*" in shown(capsys, "grant", "list")
-    assert "no longer" in shown(capsys, "grant", "remove", "cabin", "district")
+    assert "Ended" in shown(capsys, "grant", "remove", "cabin", "district")
+    assert [one["what"] for one in answer(capsys, "audit", "show", "cabin", "--limit", "2")["entries"]] == [
+        "grant revoked",
+        "granted",
+    ]
+    assert "entries checked" in shown(capsys, "audit", "verify")
     issued = answer(capsys, "token", "issue", "cabin", "m1", "--create", "--label", "roof")
     assert send(folder, issued["token"], b'{"power": 1}') == 200
     assert "roof" in shown(capsys, "token", "list", "cabin")

@@ -7,9 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taihu.identity.directory import Directory
-from taihu.identity.principal import CredentialKind, Grant, Principal, Project
-from taihu.identity.rights import may_read, may_write
+from taihu.identity.grant import Grant
+from taihu.identity.memory import Memory
+from taihu.identity.principal import CredentialKind, Principal, Project, Scope
+from taihu.identity.rights import may
 from taihu.kernel.clock import SimClock
+from taihu.kernel.limits import DEFAULT
 from taihu.things.property import Thing
 
 PROJECTS = ("a", "b", "c", "d")
@@ -76,13 +79,16 @@ def test_a_grant_of_some_things_does_not_open_the_project() -> None:
 @given(st.sampled_from(PROJECTS), st.sampled_from(list(CredentialKind)), st.text(max_size=3))
 def test_a_thing_is_nobody_but_itself(project: str, kind: CredentialKind, name: str) -> None:
     principal = Principal(project, kind, name if kind is CredentialKind.THING else "")
+
+    def can(scope: Scope, other: str, thing: str) -> bool:
+        return may(principal, scope, other, thing, "", Memory(DEFAULT), 0)
+
     for other in PROJECTS:
         if kind is CredentialKind.ADMIN:
-            assert may_read(principal, other, "x", {})
+            assert can(Scope.READ, other, "x")
             continue
         if other != project:
-            assert not may_read(principal, other, "x", {}) and not may_read(principal, other, "", {})
-            assert not may_write(principal, other, "x")
+            assert not any(can(scope, other, thing) for scope in Scope for thing in ("x", ""))
         elif kind is CredentialKind.THING:
-            assert may_read(principal, other, "x", {}) is (name == "x")
-            assert not may_read(principal, other, "", {})
+            assert can(Scope.READ, other, "x") is (name == "x")
+            assert not can(Scope.READ, other, "") and not can(Scope.ADMIN, other, "x")

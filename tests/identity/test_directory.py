@@ -236,13 +236,15 @@ def test_every_change_is_told_and_audited(directory: Directory) -> None:
         Change(Event.GRANTED, "house", other="district"),
         Change(Event.GRANT_REVOKED, "house", other="district"),
     ]
-    entries = directory.audit(5)
-    assert [entry.what for entry in reversed(entries)] == [
-        "things",
-        "token issued",
-        "token revoked",
-        "granted",
-        "grant revoked",
+    entries = directory.audit(7)
+    assert [(entry.what, entry.project) for entry in reversed(entries)] == [
+        ("things", "house"),
+        ("token issued", "house"),
+        ("token revoked", "house"),
+        ("granted", "house"),
+        ("granted", "district"),
+        ("grant revoked", "house"),
+        ("grant revoked", "district"),
     ]
     assert {entry.who for entry in entries} == {"anna"}
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect
 
+from taihu.identity.auditing import verify_audit
 from taihu.identity.directory import Directory
-from taihu.identity.principal import CredentialKind, Grant
+from taihu.identity.principal import CredentialKind, Reach, Role, Scope
 from taihu.identity.schema import MIGRATIONS, NewerStore, metadata
 from taihu.identity.store import Store
 from taihu.kernel.clock import SimClock
@@ -55,10 +56,24 @@ def test_version_1_opens(tmp_path: Path) -> None:
         6: CredentialKind.THING,
     }
     grant = directory.grants_to("district")[0]
-    assert grant == Grant(from_project="house-01", to_project="district", things=("ma*",), created_at=grant.created_at)
-    assert len(directory.audit()) == 14
+    assert (grant.from_project, grant.things, grant.rights) == ("house-01", ("ma*",), ("read",)) and grant.agreed
+    assert len(directory.audit()) == 15
     directory.join("sample-token-2", "second", clock.now_ns())
     directory.close()
+
+
+def test_version_2_opens(tmp_path: Path) -> None:
+    """With people, sessions, tokens for less than all, and an audit that is a chain already."""
+    path = load(DATA / "metadata_v2" / "metadata.sql", tmp_path / "metadata.db")
+    (tmp_path / "audit.head").write_text((DATA / "metadata_v2" / "audit.head").read_text())
+    directory = Directory(path, SimClock())
+    mei = directory.person("mei")
+    assert mei and (mei.title, dict(mei.roles), mei.password) == ("Mei Lin", {"house-01": Role.OPERATOR}, True)
+    limited = directory.principal("sample-token-3")
+    assert limited and limited.reach == Reach("", frozenset({Scope.READ}), ("ma*",))
+    assert [grant.agreed for grant in directory.grants()] == [True]
+    directory.close()
+    assert verify_audit(path).faults == []
 
 
 def test_the_migrated_tables_are_those_the_code_uses(tmp_path: Path) -> None:

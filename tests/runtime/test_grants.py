@@ -32,6 +32,14 @@ things = ["meter*"]
 [[grant]]
 from = "plant"
 to = "whole"
+[[project]]
+name = "part"
+[[grant]]
+from = "plant"
+to = "part"
+rights = ["read", "write"]
+things = ["meter-1"]
+properties = ["power", "setpoint"]
 """
 
 
@@ -43,7 +51,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveNode]:
     )
     node.start()
     for thing in node.tokens:
-        assert node.ask("POST", f"/api/v1/{node.tokens[thing]}/telemetry", b'{"power": 1}').status == 200
+        assert node.ask("POST", f"/api/v1/{node.tokens[thing]}/telemetry", b'{"power": 1, "secret": 2}').status == 200
     node.settle()
     yield node
     node.stop()
@@ -53,7 +61,7 @@ def test_a_grant_for_some_things_opens_those(live: LiveNode) -> None:
     def names(path: str, key: str) -> list[str]:
         answer = live.get(f"{BASE}/{path}", live.strangers["district"])
         assert answer.status == 200, answer
-        return [entry["name" if key == "things" else "thing"] for entry in answer.body[key]]
+        return sorted({entry["name" if key == "things" else "thing"] for entry in answer.body[key]})
 
     assert names("things", "things") == names("values", "values") == ["meter-1", "meter-2"]
     assert names("values?thing=meter-2", "values") == ["meter-2"]
@@ -78,6 +86,110 @@ def test_a_grant_opens_nothing_to_write_and_no_other_view(live: LiveNode, reader
     wish = live.ask("PUT", f"/api/v1{BASE}/things/meter-1/desired", b'{"power": 2}', token)
     readings = live.ask("POST", f"/api/v1{BASE}/readings?thing=meter-1", b'{"power": 2}', token)
     assert (wish.status, readings.status) == (403, 403)
+
+
+def test_a_grant_for_some_properties_opens_those(live: LiveNode) -> None:
+    """The others are shown nowhere, and what asks for all of a thing is answered as if there were none."""
+    token = live.strangers["part"]
+    assert [each["name"] for each in live.get(f"{BASE}/things", token).body["things"]] == ["meter-1"]
+    for query in ("", "?thing=meter-1"):
+        values = live.get(f"{BASE}/values{query}", token).body["values"]
+        assert [(each["thing"], each["property"]) for each in values] == [("meter-1", "power")]
+    assert set(live.get(f"{BASE}/things/meter-1", token).body["properties"]) == {"power"}
+    for prop, status in (("power", 200), ("secret", 404)):
+        assert live.get(f"{BASE}/things/meter-1/properties/{prop}", token).status == status
+        for path in ("history", "asof"):
+            assert live.get(f"{BASE}/{path}", token, thing="meter-1", property=prop).status == status, (path, prop)
+    topology = live.get(f"{BASE}/topology", token).body
+    assert topology["things"] == ["meter-1"]
+
+
+def test_a_grant_to_write_lets_say_what_is_wanted(live: LiveNode) -> None:
+    token = live.strangers["part"]
+
+    def want(thing: str, body: bytes) -> int:
+        return live.ask("PUT", f"/api/v1{BASE}/things/{thing}/desired", body, token).status
+
+    assert want("meter-1", b'{"setpoint": 21}') == 200
+    wished = live.get(f"{BASE}/things/meter-1/desired", live.operator).body["desired"]
+    assert (wished["setpoint"]["value"], wished["setpoint"]["by"]) == (21, "part/operator")
+    assert want("meter-1", b'{"setpoint": 22, "mode": 1}') == 403 and want("meter-2", b'{"setpoint": 1}') == 404
+    wished = live.get(f"{BASE}/things/meter-1/desired", live.operator).body["desired"]
+    assert {name: wish["value"] for name, wish in wished.items()} == {"setpoint": 21}
+    assert live.ask("PUT", f"/api/v1{BASE}/things/meter-1/desired", b"{}", live.strangers["district"]).status == 200
+    reader = live.ask("PUT", f"/api/v1{BASE}/things/meter-1/desired", b'{"power": 2}', live.strangers["district"])
+    assert reader.status == 403
+
+
+def test_either_side_proposes_and_the_other_accepts(live: LiveNode) -> None:
+    def act(action: str, token: str, **body: Any) -> Any:
+        return live.ask("POST", f"/api/v1/admin/{action}", msgspec.json.encode(body), token)
+
+    plant, part = live.operator, live.strangers["part"]
+    terms = {"from": PROJECT, "to": "part", "things": ["fan"]}
+    assert act("grant-add", part, **terms).status == act("grant-request", plant, **terms).status == 403
+    for action, proposer, other in (("grant-add", plant, part), ("grant-request", part, plant)):
+        number = act(action, proposer, **terms).body["id"]
+        assert live.get(f"{BASE}/values?thing=fan", part).status == 404
+        assert act("grant-accept", proposer, id=number).status == 403
+        assert act("grant-accept", live.strangers["district"], id=number).status == 403
+        for side in (plant, part):
+            listed = {each["id"]: each["state"] for each in act("grant-list", side).body["grants"]}
+            assert listed[number] == ("offered" if action == "grant-add" else "requested")
+        assert number not in {each["id"] for each in act("grant-list", live.strangers["district"]).body["grants"]}
+        assert act("grant-accept", other, id=number).body["state"] == "active"
+        assert live.get(f"{BASE}/values?thing=fan", part).status == 200
+        assert act("grant-remove", live.strangers["district"], id=number).status == 403
+        assert act("grant-remove", other, id=number).status == 200
+        assert live.get(f"{BASE}/values?thing=fan", part).status == 404
+
+
+def test_counters_are_those_of_what_one_may_read(live: LiveNode) -> None:
+    """§11: nobody learns from them how busy another project is; who may read all is told of the node as a whole."""
+    owner = (live.site.data / "admin.token").read_text()
+    own, stranger, all_of_it = (
+        live.get("/node", token).body for token in (live.operator, live.strangers["district"], owner)
+    )
+    counted = ("things", "acked", "points", "stored")
+    assert [own[name] for name in counted] == [3, 3, 6, 6]
+    assert [stranger[name] for name in counted] == [0, 0, 0, 0]
+    assert [all_of_it[name] for name in counted] == [3, 3, 6, 6]
+    assert (own["projects"], stranger["projects"], all_of_it["projects"]) == (1, 1, 4)
+    assert [("mqtt" in status, "groups" in status) for status in (own, stranger, all_of_it)] == [
+        (False, False),
+        (False, False),
+        (True, True),
+    ]
+
+
+def test_a_token_does_no_more_than_its_scopes_and_hands_on_no_more(live: LiveNode) -> None:
+    """Every way to write or administer, with tokens of one scope each."""
+
+    def issued(by: str, **terms: Any) -> Any:
+        body = {"project": PROJECT, "kind": "operator"} | terms
+        return live.ask("POST", "/api/v1/admin/token-issue", msgspec.json.encode(body), by)
+
+    for scope in ("read", "write", "ingest", "command", "admin"):
+        token = issued(live.operator, scopes=[scope]).body["token"]
+        assert live.get(f"{BASE}/values", token).status == (200 if scope == "read" else 404)
+        readings = live.ask("POST", f"/api/v1{BASE}/readings?thing=fan", b'{"power": 1}', token)
+        wish = live.ask("PUT", f"/api/v1{BASE}/things/fan/desired", b'{"x": 1}', token)
+        assert (readings.status == 200) is (scope == "ingest"), readings
+        assert (wish.status == 200) is (scope == "write"), wish
+        statuses = [
+            issued(token, **terms).status for terms in ({}, {"kind": "viewer"}, {"kind": "thing", "thing": "fan"})
+        ]
+        assert statuses == [403, 403, 403]
+        assert issued(token, scopes=["admin"]).status == (200 if scope == "admin" else 403)
+    only = issued(live.operator, things=["meter*"]).body["token"]
+    assert live.get(f"{BASE}/values?thing=meter-1", only).status == 200
+    assert live.get(f"{BASE}/values?thing=fan", only).status == 404
+    assert [each["name"] for each in live.get(f"{BASE}/things", only).body["things"]] == ["meter-1", "meter-2"]
+    for path in ("tail", "quarantine", "quarantine?thing=fan"):
+        assert live.get(f"{BASE}/{path}", only).status == 403, path
+    assert live.ask("POST", f"/api/v1{BASE}/readings?thing=fan", b'{"power": 1}', only).status == 403
+    assert live.ask("POST", f"/api/v1{BASE}/readings", b'{"fan": [{"power": 1}]}', only).status == 403
+    assert issued(only, kind="viewer").status == 403
 
 
 def test_a_grant_for_all_opens_all(live: LiveNode) -> None:
@@ -107,24 +219,6 @@ def test_a_token_that_expires_ends_its_connection(live: LiveNode) -> None:
 def _projects(live: LiveNode, reader: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = live.get("/projects", live.strangers[reader]).body["projects"]
     return found
-
-
-def test_counters_are_those_of_what_one_may_read(live: LiveNode) -> None:
-    """§11: nobody learns from them how busy another project is; who may read all is told of the node as a whole."""
-    owner = (live.site.data / "admin.token").read_text()
-    own, stranger, all_of_it = (
-        live.get("/node", token).body for token in (live.operator, live.strangers["district"], owner)
-    )
-    counted = ("things", "acked", "points", "stored")
-    assert [own[name] for name in counted] == [3, 3, 3, 3]
-    assert [stranger[name] for name in counted] == [0, 0, 0, 0]
-    assert [all_of_it[name] for name in counted] == [3, 3, 3, 3]
-    assert (own["projects"], stranger["projects"], all_of_it["projects"]) == (1, 1, 3)
-    assert [("mqtt" in status, "groups" in status) for status in (own, stranger, all_of_it)] == [
-        (False, False),
-        (False, False),
-        (True, True),
-    ]
 
 
 @pytest.mark.parametrize(("host", "opened"), [("127.0.0.1", True), ("::1", True), ("0.0.0.0", False)])

@@ -122,7 +122,7 @@ def test_the_devices_api_of_thingsboard(node: LiveNode) -> None:
 
 @pytest.mark.parametrize(
     ("who", "thing", "status"),
-    [("pump", "", 200), ("pump", "pump", 200), ("pump", "fan", 403), ("viewer", "fan", 401), ("nobody", "fan", 401)],
+    [("pump", "", 200), ("pump", "pump", 200), ("pump", "fan", 403), ("viewer", "fan", 403), ("nobody", "fan", 401)],
 )
 def test_a_token_speaks_for_its_own(node: LiveNode, who: str, thing: str, status: int) -> None:
     """§11"""

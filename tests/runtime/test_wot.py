@@ -201,7 +201,7 @@ def test_streams_are_for_who_may_read(node: LiveNode) -> None:
     for path in (f"{METER}/properties/mode", f"{METER}/properties"):
         assert node.ask("GET", path, token=node.strangers["other"]).status == 404
         assert put(node, path, {"setpoint": 20}, node.strangers["other"]).status == 404
-        assert put(node, path, {"setpoint": 20}, node.viewer).status == 401
+        assert put(node, path, {"setpoint": 20}, node.viewer).status == 403
     with stream(node.http_port, f"{THINGS}/pump/observe", node.tokens["pump"]):
         pass
     for token, status in ((node.strangers["other"], 404), (node.tokens["pump"], 404), ("", 401)):
@@ -286,7 +286,7 @@ def test_one_socket_reads_writes_and_observes(node: LiveNode) -> None:
 
 def test_a_ticket_opens_a_socket(node: LiveNode) -> None:
     with socket(node, "", f"?ticket={ticket(node, node.viewer)}") as one:
-        assert ask(one, "writeproperty", name="setpoint", value=20)["error"]["status"] == 401
+        assert ask(one, "writeproperty", name="setpoint", value=20)["error"]["status"] == 403
         assert "values" in ask(one, "readallproperties")
 
 

@@ -1,4 +1,4 @@
-"""Commands that change who may do what: token, project, grant.
+"""Commands that change what there is and what opens it: token, project.
 
 On a site whose node runs they go through its API; on one that does not run, straight to its store. The store's lock
 tells which.
@@ -16,7 +16,7 @@ from taihu.cli.output import MISSING, show, show_json, time_text
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import RefusedError
 
-_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
 class Administration(Protocol):
@@ -122,6 +122,14 @@ def token() -> None:
     help="What it opens.  [default: thing when one is named, else operator]",
 )
 @click.option("--create", is_flag=True, help="Create the thing if there is none of its name.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(["read", "write", "ingest", "command", "admin"]),
+    help="What an operator's token may be used for; may be repeated.  [default: all]",
+)
+@click.option("--only", multiple=True, help="Only for things of this pattern, such as meter*; may be repeated.")
 @click.option("--label", default="", help="A note of what it is for.")
 @click.option("--expires", help="When it ends: ISO 8601 with an offset.  [default: never]")
 @click.option("--things-max", type=click.IntRange(0), help="A join token's things in all.  [default: join_things_max]")
@@ -130,7 +138,7 @@ def token() -> None:
     type=click.IntRange(0),
     help="A join token's things a minute.  [default: join_things_per_minute_max]",
 )
-@_json
+@json_option
 @administration_options
 def token_issue(
     to: Administration,
@@ -138,6 +146,8 @@ def token_issue(
     thing: str | None,
     kind: str | None,
     create: bool,
+    scopes: tuple[str, ...],
+    only: tuple[str, ...],
     label: str,
     expires: str | None,
     things_max: int | None,
@@ -153,8 +163,10 @@ def token_issue(
         project=project,
         thing=thing or "",
         kind=kind or ("thing" if thing else "operator"),
+        scopes=scopes,
+        things=only,
         label=label,
-        expires_at=_moment(expires),
+        expires_at=moment(expires),
         limits={name: value for name, value in limits.items() if value is not None},
     )
     if as_json:
@@ -168,7 +180,7 @@ def token_issue(
 
 @token.command("list")
 @click.argument("project")
-@_json
+@json_option
 @administration_options
 def token_list(to: Administration, project: str, as_json: bool) -> None:
     """List the tokens of PROJECT by id; no secret is shown."""
@@ -180,7 +192,8 @@ def token_list(to: Administration, project: str, as_json: bool) -> None:
         (
             one["id"],
             one["kind"],
-            one["thing"] or MISSING,
+            one["thing"] or ", ".join(one["things"]) or MISSING,
+            ", ".join(one["scopes"]) or MISSING,
             "revoked" if one["revoked_at"] else "used" if one["first_used_at"] else "unused",
             time_text(one["created_at"] // NS_PER_S * NS_PER_S),
             time_text(one["expires_at"]),
@@ -188,17 +201,17 @@ def token_list(to: Administration, project: str, as_json: bool) -> None:
         )
         for one in answer["tokens"]
     ]
-    show(("id", "kind", "thing", "state", "created", "expires", "label"), rows)
+    show(("id", "kind", "things", "scopes", "state", "created", "expires", "label"), rows)
 
 
 @token.command("revoke")
 @click.argument("project")
 @click.argument("number", metavar="ID")
-@_json
+@json_option
 @administration_options
 def token_revoke(to: Administration, project: str, number: str, as_json: bool) -> None:
     """Revoke the token ID of PROJECT; who is connected with it is disconnected."""
-    _done(to.act("token-revoke", project=project, id=number), as_json, f"Revoked {number}.")
+    done(to.act("token-revoke", project=project, id=number), as_json, f"Revoked {number}.")
 
 
 @click.group()
@@ -210,16 +223,16 @@ def project() -> None:
 @click.argument("name")
 @click.option("--title", default="", help="Its name for people.")
 @click.option("--timezone", default="UTC", show_default=True, help="IANA name: days begin and end there.")
-@_json
+@json_option
 @administration_options
 def project_create(to: Administration, name: str, title: str, timezone: str, as_json: bool) -> None:
     """Create the project NAME."""
     answer = to.act("project-create", name=name, title=title, timezone=timezone)
-    _done(answer, as_json, f"Created {name}. Let devices in with: taihu token issue {name} --kind join")
+    done(answer, as_json, f"Created {name}. Let devices in with: taihu token issue {name} --kind join")
 
 
 @project.command("list")
-@_json
+@json_option
 @administration_options
 def project_list(to: Administration, as_json: bool) -> None:
     """List the projects the token may read."""
@@ -231,50 +244,6 @@ def project_list(to: Administration, as_json: bool) -> None:
     show(("project", "things", "time zone", "title"), rows, ("things",))
 
 
-@click.group()
-def grant() -> None:
-    """Let one project read another."""
-
-
-@grant.command("add")
-@click.argument("source", metavar="FROM")
-@click.argument("target", metavar="TO")
-@click.option("--thing", "things", multiple=True, help="Only things of this pattern, such as meter*; may be repeated.")
-@_json
-@administration_options
-def grant_add(to: Administration, source: str, target: str, things: tuple[str, ...], as_json: bool) -> None:
-    """Let the project TO read the things of the project FROM."""
-    answer = to.act("grant-add", **{"from": source, "to": target, "things": things})
-    _done(answer, as_json, f"{target} may read {', '.join(things) or 'all things'} of {source}.")
-
-
-@grant.command("list")
-@_json
-@administration_options
-def grant_list(to: Administration, as_json: bool) -> None:
-    """List the grants from and to the token's projects."""
-    answer = to.act("grant-list")
-    if as_json:
-        show_json(answer)
-        return
-    rows = [
-        (one["from_project"], one["to_project"], ", ".join(one["rights"]), ", ".join(one["things"]) or "all")
-        for one in answer["grants"]
-    ]
-    show(("from", "to", "rights", "things"), rows)
-
-
-@grant.command("remove")
-@click.argument("source", metavar="FROM")
-@click.argument("target", metavar="TO")
-@_json
-@administration_options
-def grant_remove(to: Administration, source: str, target: str, as_json: bool) -> None:
-    """End the grant from the project FROM to the project TO."""
-    answer = to.act("grant-remove", **{"from": source, "to": target})
-    _done(answer, as_json, f"{target} may no longer read {source}.")
-
-
 def _create_thing(to: Administration, project: str, thing: str) -> None:
     try:
         to.act("thing-create", project=project, name=thing)
@@ -283,14 +252,16 @@ def _create_thing(to: Administration, project: str, thing: str) -> None:
             raise
 
 
-def _done(answer: Any, as_json: bool, sentence: str) -> None:
+def done(answer: Any, as_json: bool, sentence: str) -> None:
+    """Say that something was done."""
     if as_json:
         show_json(answer)
     else:
         click.echo(sentence)
 
 
-def _moment(text: str | None) -> int | None:
+def moment(text: str | None, option: str = "--expires") -> int | None:
+    """A time that somebody wrote; None for none."""
     if text is None:
         return None
     from taihu.kernel.clock import parse_iso
@@ -300,5 +271,5 @@ def _moment(text: str | None) -> int | None:
     except ValueError:
         raise click.BadParameter(
             f"{text!r} is not a time with an offset; write one such as 2027-01-01T00:00:00+08:00.",
-            param_hint="--expires",
+            param_hint=option,
         ) from None

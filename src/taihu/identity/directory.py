@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from taihu.identity.auditing import AuditLog
+from taihu.identity.grants import Grants
 from taihu.identity.registry import Registry
-from taihu.identity.tokens import Tokens
 from taihu.kernel.clock import Clock
 from taihu.kernel.ids import new_token
 from taihu.kernel.limits import DEFAULT, Limits
 
 
-class Directory(Registry, Tokens):
+class Directory(Registry, Grants, AuditLog):
     """Who and what a node serves.
 
     Reading (`taihu.identity.lookups`, and `principal`) never blocks: call it on the event loop. Writing blocks for a

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 
 from taihu.identity import rights
+from taihu.identity.grant import Grant
 from taihu.identity.memory import Memory
-from taihu.identity.principal import Grant, Principal, Project
+from taihu.identity.person import Person
+from taihu.identity.principal import Principal, Project, Scope
+from taihu.kernel.clock import Clock
 from taihu.kernel.limits import Limits
 from taihu.things.property import Property, Thing, ThingModel
 
@@ -12,8 +15,13 @@ from taihu.things.property import Property, Thing, ThingModel
 class Lookups:
     """The reading half of the directory."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, clock: Clock, limits: Limits) -> None:
+        self._clock = clock
         self._memory = Memory(limits)
+
+    def now_ns(self) -> int:
+        """The time by which grants and tokens begin and end: that of the site's clock."""
+        return self._clock.now_ns()
 
     def projects(self) -> list[Project]:
         """All projects, by name."""
@@ -59,25 +67,52 @@ class Lookups:
         return state.definitions(thing) if state else None
 
     def grants_to(self, project: str) -> list[Grant]:
-        """What other projects let `project` do."""
-        return list(self._memory.grants.get(project, {}).values())
+        """What other projects let `project` do, or offer it."""
+        return [grant for grants in self._memory.grants.get(project, {}).values() for grant in grants]
 
     def grants(self) -> list[Grant]:
-        """All grants."""
-        return [grant for grants in list(self._memory.grants.values()) for grant in grants.values()]
+        """All grants, those not agreed yet too."""
+        return [grant for project in list(self._memory.grants) for grant in self.grants_to(project)]
 
-    def may_read(self, principal: Principal, project: str, thing: str = "") -> bool:
-        """Whether `principal` may read a thing, or all of the project when `thing` is empty (§11)."""
-        return rights.may_read(principal, project, thing, self._memory.grants)
+    def people(self) -> list[Person]:
+        """All people, by name."""
+        return [person for _, person in sorted(self._memory.people.items())]
 
-    def may_see(self, principal: Principal, project: str) -> bool:
-        """Whether `principal` may read anything of the project (§11)."""
-        return rights.may_see(principal, project, self._memory.grants)
+    def person(self, name: str) -> Person | None:
+        """A person, or None."""
+        return self._memory.people.get(name)
+
+    def may_see(self, principal: Principal, project: str, thing: str = "") -> bool:
+        """Whether `principal` may read anything of a thing, or of the project when `thing` is empty (§11)."""
+        return rights.may_see(principal, project, thing, self._memory, self._clock.now_ns())
+
+    def may_read(self, principal: Principal, project: str, thing: str = "", name: str = "") -> bool:
+        """Whether `principal` may read a property; without a name all of the thing, without a thing all (§11)."""
+        return self._may(principal, Scope.READ, project, thing, name)
 
     def may_write(self, principal: Principal, project: str, thing: str) -> bool:
-        """Whether `principal` may send readings of a thing (§11)."""
-        return rights.may_write(principal, project, thing)
+        """Whether `principal` may send readings of a thing; of any thing when `thing` is empty (§11)."""
+        return self._may(principal, Scope.INGEST, project, thing)
+
+    def may_want(self, principal: Principal, project: str, thing: str, name: str = "") -> bool:
+        """Whether `principal` may say what is wanted of a property, or of the whole thing without a name (§11)."""
+        return self._may(principal, Scope.WRITE, project, thing, name)
+
+    def may_command(self, principal: Principal, project: str, thing: str, name: str = "") -> bool:
+        """Whether `principal` may ask for a command of a thing (§11); whether it is given is for `control` to say."""
+        return self._may(principal, Scope.COMMAND, project, thing, name)
 
     def may_administer(self, principal: Principal, project: str) -> bool:
-        """Whether `principal` may change the project's tokens, things and grants (§11)."""
-        return rights.may_administer(principal, project)
+        """Whether `principal` may change the project's tokens, things, grants and members; without one, the node's."""
+        return self._may(principal, Scope.ADMIN, project, "")
+
+    def scopes_in(self, principal: Principal, project: str) -> frozenset[Scope]:
+        """What `principal` may do in a project as one of its own, grants aside (§11)."""
+        return rights.scopes_in(principal, project, self._memory)
+
+    def home_of(self, principal: Principal, project: str) -> Principal:
+        """A person with a role in `project` as one of that project; any other principal as it is."""
+        return rights.home_of(principal, project, self._memory)
+
+    def _may(self, principal: Principal, scope: Scope, project: str, thing: str, name: str = "") -> bool:
+        return rights.may(principal, scope, project, thing, name, self._memory, self._clock.now_ns())

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from taihu.identity.principal import Grant, Principal, Project
+from taihu.identity.grant import Grant
+from taihu.identity.person import Person
+from taihu.identity.principal import Principal, Project
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.limits import Limits
 from taihu.things.property import Property, Thing, ThingModel
@@ -18,7 +20,7 @@ _SHARED_MAX = 10_000
 
 
 class Unknown(RefusedError):
-    """There is no such project, thing, credential or grant: check the name."""
+    """There is no such project, thing, credential, grant, person or session: check the name."""
 
     code = "unknown"
 
@@ -86,14 +88,18 @@ class ProjectMemory:
 
 
 class Memory:
-    """All projects, principals and grants. A principal is found by the digest of its token, never by the token."""
+    """All projects, principals, people and grants. A principal is found by the digest of its token, never by the token.
+
+    `grants` are by the project that uses them, and then by the one that gives them.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.default_limits = limits
         self.projects: dict[str, ProjectMemory] = {}
         self.principals: dict[bytes, Principal] = {}
         self.unused: set[bytes] = set()
-        self.grants: dict[str, dict[str, Grant]] = {}
+        self.grants: dict[str, dict[str, tuple[Grant, ...]]] = {}
+        self.people: dict[str, Person] = {}
 
     def project(self, name: str) -> ProjectMemory:
         """A project's memory; raises Unknown."""
@@ -121,10 +127,14 @@ class Memory:
         return self.principals.pop(digest)
 
     def put_grant(self, grant: Grant) -> None:
-        """Add a grant, or replace the one between the same two projects."""
-        self.grants[grant.to_project] = {**self.grants.get(grant.to_project, {}), grant.from_project: grant}
+        """Add a grant, or replace the one of its id."""
+        self._put_grants(grant, (grant,))
 
-    def drop_grant(self, from_project: str, to_project: str) -> None:
+    def drop_grant(self, grant: Grant) -> None:
         """Forget a grant."""
-        rest = self.grants[to_project].items()
-        self.grants[to_project] = {source: grant for source, grant in rest if source != from_project}
+        self._put_grants(grant, ())
+
+    def _put_grants(self, old: Grant, new: tuple[Grant, ...]) -> None:
+        given = dict(self.grants.get(old.to_project, {}))
+        rest = tuple(grant for grant in given.pop(old.from_project, ()) if grant.id != old.id) + new
+        self.grants[old.to_project] = given | ({old.from_project: rest} if rest else {})

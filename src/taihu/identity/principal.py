@@ -1,4 +1,4 @@
-"""Who is asking: credentials, principals, projects and grants as the rest of the system sees them."""
+"""Who is asking: credentials, principals and projects as the rest of the system sees them."""
 
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -14,25 +14,82 @@ class CredentialKind(StrEnum):
     OPERATOR = "operator"  # reads and writes one project, reads what is granted to it
     VIEWER = "viewer"  # reads one project and what is granted to it
     ADMIN = "admin"  # the owner of the node: no project of its own, administers and reads all
+    PERSON = "person"  # a person, by a session or a token of their own: what their roles say, as far as it reaches
+    INVITE = "invite"  # sets one person's password, once
+    CONSOLE = "console"  # says for which address a person signs in, and nothing else
+
+
+class Scope(StrEnum):
+    """What a credential may be used for."""
+
+    READ = "read"
+    WRITE = "write"  # desired values
+    INGEST = "ingest"  # readings
+    COMMAND = "command"
+    ADMIN = "admin"  # things, tokens, grants and members of a project
+
+
+class Role(StrEnum):
+    """What a person is to a project; an owner without a project is one of the node, and so of every project."""
+
+    OWNER = "owner"
+    OPERATOR = "operator"
+    VIEWER = "viewer"
+
+
+ALL_SCOPES = frozenset(Scope)
+SCOPES_OF_ROLE = {
+    Role.OWNER: ALL_SCOPES,
+    Role.OPERATOR: ALL_SCOPES - {Scope.ADMIN},
+    Role.VIEWER: frozenset({Scope.READ}),
+}
+
+
+class Reach(msgspec.Struct, frozen=True, gc=False):
+    """How far a credential reaches: whose it is, what for, and to which things; no patterns stand for all things."""
+
+    user: str = ""
+    scopes: frozenset[Scope] = ALL_SCOPES
+    things: tuple[str, ...] = ()
 
 
 class Principal(msgspec.Struct, frozen=True, gc=False):
-    """Who a token stands for. `expires_at` is UTC nanoseconds; None never expires."""
+    """Who a token or session stands for. `expires_at` is UTC nanoseconds; None never expires.
+
+    Without a `reach` a credential does all that its kind may: most have none, and 100,000 of these are in memory.
+    """
 
     project: str
     kind: CredentialKind
     thing: str = ""
     credential_id: str = ""
     expires_at: int | None = None
+    reach: Reach | None = None
+
+    @property
+    def user(self) -> str:
+        """The person it stands for; empty for a program or thing."""
+        return self.reach.user if self.reach is not None else ""
+
+    @property
+    def who(self) -> str:
+        """How the audit calls it: a person by name, anything else by its credential."""
+        return self.user or self.credential_id or str(self.kind)
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
-    """A credential as it is listed; the token itself is not kept anywhere. Times are UTC nanoseconds."""
+    """A credential as it is listed; the token itself is not kept anywhere. Times are UTC nanoseconds.
+
+    `user` is the person it stands for; no `scopes` stand for all its kind has, no `things` for all things.
+    """
 
     id: str
     kind: CredentialKind
     project: str
     thing: str = ""
+    user: str = ""
+    scopes: tuple[Scope, ...] = ()
+    things: tuple[str, ...] = ()
     label: str = ""
     issued_by: str = ""
     created_at: int
@@ -51,22 +108,6 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int = 0
 
 
-class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """`to_project` may do `rights` to the things of `from_project` (§11); no patterns stand for all things."""
-
-    from_project: str
-    to_project: str
-    rights: tuple[str, ...] = ("read",)
-    things: tuple[str, ...] = ()
-    created_at: int = 0
-
-    def covers(self, thing: str) -> bool:
-        """Whether `thing` is granted; an empty name asks for the whole project."""
-        if not self.things:
-            return True
-        return bool(thing) and any(fnmatchcase(thing, pattern) for pattern in self.things)
-
-
 class Event(StrEnum):
     """What changed in the directory."""
 
@@ -78,22 +119,27 @@ class Event(StrEnum):
     TOKEN_REVOKED = "token-revoked"  # noqa: S105 - the name of an event, not a secret
     GRANTED = "granted"
     GRANT_REVOKED = "grant-revoked"
+    PERSON = "person"  # somebody's roles, or whether they may come in at all
+    SESSION_ENDED = "session-ended"
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One change: for grants `project` is the side that grants and `other` the side that reads."""
+    """One change: for grants `project` is the side that grants and `other` the side that uses it."""
 
     event: Event
     project: str = ""
     thing: str = ""
     credential_id: str = ""
     other: str = ""
+    user: str = ""
 
 
-class AuditEntry(msgspec.Struct, frozen=True):
-    """Who did what when; `at` is UTC nanoseconds, `who` a credential id or a name such as `cli`."""
+def matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a name is one of some patterns such as `meter*`; no patterns stand for all names.
 
-    at: int
-    who: str
-    what: str
-    detail: str
+    An empty name asks for every name there may be, so that only no patterns cover it.
+
+    >>> matches("meter-1", ("meter*",)), matches("", ("meter*",)), matches("", ()), matches("pv", ("meter*",))
+    (True, False, True, False)
+    """
+    return not patterns or (bool(name) and any(fnmatchcase(name, pattern) for pattern in patterns))

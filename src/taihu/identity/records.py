@@ -6,15 +6,18 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Select, bindparam, select
 
+from taihu.identity.grant import Grant
 from taihu.identity.join import Joined
-from taihu.identity.principal import AuditEntry, Credential, CredentialKind, Grant, Principal, Project
-from taihu.identity.schema import audit, credentials, grants, models, projects, things
+from taihu.identity.principal import ALL_SCOPES, Credential, CredentialKind, Principal, Project, Reach, Scope
+from taihu.identity.schema import credentials, grants, models, projects, things
 from taihu.kernel.ids import token_hash
 from taihu.things.property import Property, Thing, ThingModel
 
 _properties = msgspec.json.Decoder(dict[str, Property])
 _labels = msgspec.json.Decoder(tuple[tuple[str, ...], tuple[str, ...]])
+_reaches = msgspec.json.Decoder(tuple[frozenset[Scope], tuple[str, ...]])
 _json = msgspec.json.Encoder().encode
+_PATTERNS = ("rights", "things", "properties")
 
 
 def load_projects(connection: Connection) -> list[Project]:
@@ -80,43 +83,49 @@ def load_things(connection: Connection) -> Iterator[tuple[str, Thing]]:
 
 def load_grants(connection: Connection) -> list[Grant]:
     """All grants."""
-    return [
-        Grant(
-            from_project=source,
-            to_project=target,
-            rights=tuple(msgspec.json.decode(rights)),
-            things=tuple(msgspec.json.decode(patterns)),
-            created_at=created_at,
-        )
-        for source, target, rights, patterns, created_at in _plain_rows(connection, select(grants))
-    ]
+    found = []
+    for row in _plain_rows(connection, select(grants)):
+        fields = dict(zip(Grant.__struct_fields__, row, strict=True))
+        fields |= {name: msgspec.json.decode(fields[name]) for name in _PATTERNS}
+        found.append(msgspec.convert(fields, Grant))
+    return found
 
 
 def load_principals(connection: Connection) -> Iterator[tuple[bytes, Principal, bool]]:
     """All live credentials: the token's hash, whom it stands for, and whether it was ever used."""
     table = credentials.c
     query = select(
-        table.token_hash, table.project, table.kind, table.thing, table.id, table.expires_at, table.first_used_at
+        table.token_hash,
+        table.project,
+        table.kind,
+        table.thing,
+        table.id,
+        table.expires_at,
+        table.first_used_at,
+        table.user,
+        table.reach,
     ).where(table.revoked_at.is_(None))
-    for digest, project, kind, thing, number, expires_at, first_used_at in _plain_rows(connection, query):
-        yield digest, Principal(project, CredentialKind(kind), thing, number, expires_at), first_used_at is not None
+    for digest, project, kind, thing, number, expires_at, used_at, user, reach in _plain_rows(connection, query):
+        principal = Principal(project, CredentialKind(kind), thing, number, expires_at, _reach(user, reach))
+        yield digest, principal, used_at is not None
 
 
-def load_credentials(connection: Connection, project: str | None, limit: int) -> list[Credential]:
-    """Credentials of a project or of all, newest first."""
-    names = Credential.__struct_fields__
-    columns = (credentials.c[name] for name in names)
-    query = select(*columns).order_by(credentials.c.created_at.desc(), credentials.c.id).limit(limit)
+def load_credentials(connection: Connection, project: str | None, user: str | None, limit: int) -> list[Credential]:
+    """Credentials of a project, of a person or of all, newest first."""
+    query = select(credentials).order_by(credentials.c.created_at.desc(), credentials.c.id).limit(limit)
     if project is not None:
         query = query.where(credentials.c.project == project)
-    return [msgspec.convert(dict(zip(names, row, strict=True)), Credential) for row in connection.execute(query)]
-
-
-def load_audit(connection: Connection, limit: int) -> list[AuditEntry]:
-    """The last entries of the audit, newest first."""
-    table = audit.c
-    query = select(table.at, table.who, table.what, table.detail).order_by(table.number.desc()).limit(limit)
-    return [AuditEntry(*row) for row in connection.execute(query)]
+    if user is not None:
+        query = query.where(credentials.c.user == user)
+    found = []
+    for row in connection.execute(query).mappings():
+        fields = {str(name): value for name, value in row.items()}
+        reach = _reach(fields["user"], fields.pop("reach"))
+        if reach is not None:
+            scopes = () if reach.scopes == ALL_SCOPES else tuple(scope for scope in Scope if scope in reach.scopes)
+            fields |= {"scopes": scopes, "things": reach.things}
+        found.append(msgspec.convert(fields, Credential, strict=False))
+    return found
 
 
 def put_project(connection: Connection, project: Project, *, new: bool) -> None:
@@ -194,40 +203,28 @@ def add_joined(connection: Connection, joined: Sequence[Joined], now_ns: int) ->
         connection.execute(credentials.insert(), fresh)
 
 
-def revoke(connection: Connection, number: str, project: str | None, now_ns: int) -> bytes | None:
+def revoke(connection: Connection, number: str, project: str | None, user: str | None, now_ns: int) -> bytes | None:
     """Revoke a live credential and return its token's hash; None when there is none of that id (in `project`)."""
     live = (credentials.c.id == number) & credentials.c.revoked_at.is_(None)
     if project is not None:
         live &= credentials.c.project == project
+    if user is not None:
+        live &= credentials.c.user == user
     digest: bytes | None = connection.execute(select(credentials.c.token_hash).where(live)).scalar_one_or_none()
     connection.execute(credentials.update().where(live).values(revoked_at=now_ns))
     return digest
 
 
 def put_grant(connection: Connection, grant: Grant) -> None:
-    """Insert a grant, or replace the one between the same two projects."""
-    remove_grant(connection, grant.from_project, grant.to_project)
-    connection.execute(
-        grants.insert().values(
-            from_project=grant.from_project,
-            to_project=grant.to_project,
-            rights=_json(grant.rights),
-            things=_json(grant.things),
-            created_at=grant.created_at,
-        )
-    )
+    """Insert a grant, or replace the one of its id."""
+    remove_grant(connection, grant.id)
+    row = msgspec.structs.asdict(grant)
+    connection.execute(grants.insert().values(row | {name: _json(row[name]) for name in _PATTERNS}))
 
 
-def remove_grant(connection: Connection, from_project: str, to_project: str) -> None:
+def remove_grant(connection: Connection, number: str) -> None:
     """Delete a grant."""
-    table = grants.c
-    connection.execute(grants.delete().where(table.from_project == from_project, table.to_project == to_project))
-
-
-def add_audit(connection: Connection, entries: Sequence[AuditEntry]) -> None:
-    """Append to the audit."""
-    if entries:
-        connection.execute(audit.insert(), [msgspec.structs.asdict(entry) for entry in entries])
+    connection.execute(grants.delete().where(grants.c.id == number))
 
 
 def _credential_row(principal: Principal, digest: bytes, now_ns: int) -> dict[str, Any]:
@@ -244,7 +241,16 @@ def _credential_row(principal: Principal, digest: bytes, now_ns: int) -> dict[st
         "expires_at": principal.expires_at,
         "revoked_at": None,
         "first_used_at": None,
+        "user": principal.user,
+        "reach": b"" if principal.reach is None else _json((sorted(principal.reach.scopes), principal.reach.things)),
     }
+
+
+def _reach(user: str, stored: bytes) -> Reach | None:
+    if not stored:
+        return None
+    scopes, patterns = _reaches.decode(stored)
+    return Reach(user, scopes, patterns)
 
 
 def _thing_row(project: str, thing: Thing) -> dict[str, Any]:

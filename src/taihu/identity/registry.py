@@ -44,7 +44,7 @@ class Registry(Writer):
                 return
             with self._transaction() as connection:
                 records.put_model(connection, project, model, self._clock.now_ns())
-                self._note(connection, by, "model", f"{project}/{model.name} version {model.version}")
+                self._note(connection, by, "model", f"{project}/{model.name} version {model.version}", project)
             with self._changing:
                 state.put_model(model)
         self._tell(Change(Event.MODEL, project, model.name))
@@ -95,7 +95,7 @@ class Registry(Writer):
             state = self._memory.project(project)
             with self._transaction() as connection:
                 records.put_things(connection, [(project, _with(state, thing, fresh))])
-                self._note(connection, by, "property", f"{project}/{thing}/{declared.name}")
+                self._note(connection, by, "property", f"{project}/{thing}/{declared.name}", project)
             with self._changing:
                 state.put_thing(_with(state, thing, fresh))
         self._tell(Change(Event.PROPERTY, project, thing))
@@ -127,7 +127,7 @@ class Registry(Writer):
             return known
         with self._transaction() as connection:
             records.put_project(connection, project, new=known is None)
-            self._note(connection, by, "project", project.name)
+            self._note(connection, by, "project", project.name, project.name)
         self._memory.put_project(project)
         self._tell(Change(Event.PROJECT, project.name))
         return project
@@ -143,7 +143,7 @@ class Registry(Writer):
         if changed:
             with self._transaction() as connection:
                 records.put_things(connection, [(project, _settled(state, thing, now)) for thing in changed])
-                self._note(connection, by, "things", f"{project}: {_some([thing.name for thing in changed])}")
+                self._note(connection, by, "things", f"{project}: {_some([thing.name for thing in changed])}", project)
             with self._changing:
                 for thing in changed:
                     state.put_thing(_settled(state, thing, now))

@@ -1,7 +1,9 @@
 """The tables of the metadata store, and the migrations that bring every released version to the newest (§14)."""
 
+import hashlib
 from collections.abc import Callable
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -21,6 +23,8 @@ from sqlalchemy import (
 )
 
 from taihu.kernel.errors import RefusedError
+
+CHAINED = 2  # the first version whose audit is a chain
 
 metadata = MetaData()
 
@@ -83,21 +87,69 @@ credentials = Table(
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
     Column("first_used_at", BigInteger),
+    Column("user", Text, nullable=False),
+    Column("reach", LargeBinary, nullable=False),
     Index("credentials_of_thing", "project", "thing"),
     Index("credentials_by_issuer", "issued_by"),
+    Index("credentials_of_user", "user"),
 )
 
 grants = Table(
     "grants",
     metadata,
+    Column("id", Text, primary_key=True),
     Column("from_project", Text, nullable=False),
     Column("to_project", Text, nullable=False),
     Column("rights", LargeBinary, nullable=False),
     Column("things", LargeBinary, nullable=False),
+    Column("properties", LargeBinary, nullable=False),
+    Column("begins_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger),
     Column("created_at", BigInteger, nullable=False),
-    PrimaryKeyConstraint("from_project", "to_project"),
+    Column("given_by", Text, nullable=False),
+    Column("given_at", BigInteger, nullable=False),
+    Column("taken_by", Text, nullable=False),
+    Column("taken_at", BigInteger, nullable=False),
     ForeignKeyConstraint(["from_project"], ["projects.name"]),
     ForeignKeyConstraint(["to_project"], ["projects.name"]),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("password", Text, nullable=False),
+    Column("issuer", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+)
+
+roles = Table(
+    "roles",
+    metadata,
+    Column("user", Text, ForeignKey("users.name"), nullable=False),
+    Column("project", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    PrimaryKeyConstraint("user", "project"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user", Text, ForeignKey("users.name"), nullable=False),
+    Column("token_hash", LargeBinary, nullable=False, unique=True),
+    Column("how", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("provider", LargeBinary, nullable=False),
+    Index("sessions_of_user", "user"),
 )
 
 audit = Table(
@@ -108,6 +160,19 @@ audit = Table(
     Column("who", Text, nullable=False),
     Column("what", Text, nullable=False),
     Column("detail", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+
+audit_segments = Table(
+    "audit_segments",
+    metadata,
+    Column("first", Integer, primary_key=True),
+    Column("last", Integer, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("newest_at", BigInteger, nullable=False),
+    Column("removed_at", BigInteger),
 )
 
 
@@ -117,8 +182,8 @@ class NewerStore(RefusedError):
     code = "newer-store"
 
 
-def migrate(connection: Connection) -> None:
-    """Bring the store of this connection's transaction to the newest version."""
+def migrate(connection: Connection) -> int:
+    """Bring the store of this connection's transaction to the newest version; returns the version it had."""
     version = stored_version(connection)
     if version > len(MIGRATIONS):
         raise NewerStore(
@@ -131,6 +196,7 @@ def migrate(connection: Connection) -> None:
         connection.execute(schema_version.insert().values(version=len(MIGRATIONS)))
     elif version < len(MIGRATIONS):
         connection.execute(schema_version.update().values(version=len(MIGRATIONS)))
+    return version
 
 
 def stored_version(connection: Connection) -> int:
@@ -175,4 +241,54 @@ CREATE TABLE audit (
     detail TEXT NOT NULL)
 """
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_version_1,)
+
+def _version_2(connection: Connection) -> None:
+    """People, their sessions and how far tokens reach; grants that both sides agree to; a chained audit."""
+    for statement in _VERSION_2.split(";"):
+        connection.exec_driver_sql(statement)
+    _chain_audit(connection)
+
+
+_VERSION_2 = """
+CREATE TABLE users (
+    name TEXT NOT NULL PRIMARY KEY, title TEXT NOT NULL, password TEXT NOT NULL, issuer TEXT NOT NULL,
+    subject TEXT NOT NULL, disabled BOOLEAN NOT NULL, created_at BIGINT NOT NULL, changed_at BIGINT NOT NULL);
+CREATE TABLE roles (
+    user TEXT NOT NULL REFERENCES users (name), project TEXT NOT NULL, role TEXT NOT NULL,
+    PRIMARY KEY (user, project));
+CREATE TABLE sessions (
+    id TEXT NOT NULL PRIMARY KEY, user TEXT NOT NULL REFERENCES users (name), token_hash BLOB NOT NULL UNIQUE,
+    how TEXT NOT NULL, address TEXT NOT NULL, agent TEXT NOT NULL, created_at BIGINT NOT NULL,
+    used_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, provider BLOB NOT NULL);
+CREATE INDEX sessions_of_user ON sessions (user);
+ALTER TABLE credentials ADD COLUMN user TEXT NOT NULL DEFAULT '';
+ALTER TABLE credentials ADD COLUMN reach BLOB NOT NULL DEFAULT x'';
+CREATE INDEX credentials_of_user ON credentials (user);
+CREATE TABLE agreed_grants (
+    id TEXT NOT NULL PRIMARY KEY, from_project TEXT NOT NULL REFERENCES projects (name),
+    to_project TEXT NOT NULL REFERENCES projects (name), rights BLOB NOT NULL, things BLOB NOT NULL,
+    properties BLOB NOT NULL, begins_at BIGINT NOT NULL, ends_at BIGINT, created_at BIGINT NOT NULL,
+    given_by TEXT NOT NULL, given_at BIGINT NOT NULL, taken_by TEXT NOT NULL, taken_at BIGINT NOT NULL);
+INSERT INTO agreed_grants
+    SELECT printf('%016x', row_number() OVER (ORDER BY from_project, to_project)), from_project, to_project, rights,
+        things, x'5b5d', 0, NULL, created_at, 'version 1', created_at, 'version 1', created_at FROM grants;
+DROP TABLE grants;
+ALTER TABLE agreed_grants RENAME TO grants;
+ALTER TABLE audit ADD COLUMN project TEXT NOT NULL DEFAULT '';
+ALTER TABLE audit ADD COLUMN hash BLOB NOT NULL DEFAULT x'';
+CREATE TABLE audit_segments (
+    first INTEGER NOT NULL PRIMARY KEY, last INTEGER NOT NULL, digest BLOB NOT NULL, hash BLOB NOT NULL,
+    newest_at BIGINT NOT NULL, removed_at BIGINT)
+"""
+
+
+def _chain_audit(connection: Connection) -> None:
+    """Number the entries there are without a gap, and chain them as they stand now."""
+    entries = connection.exec_driver_sql("SELECT number, at, who, what, detail FROM audit ORDER BY number").all()
+    digest = bytes(32)
+    for number, (known, *entry) in enumerate(entries, 1):
+        digest = hashlib.sha256(digest + msgspec.json.encode((number, *entry, ""))).digest()
+        connection.exec_driver_sql("UPDATE audit SET number = ?, hash = ? WHERE number = ?", (number, digest, known))
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_version_1, _version_2)

@@ -28,10 +28,14 @@ class StoreUnavailable(TransientError):
 
 
 class Store:
-    """One SQLite file. A writer holds `PATH.lock` as long as it lives; readers hold nothing."""
+    """One SQLite file. A writer holds `PATH.lock` as long as it lives; readers hold nothing.
+
+    `version_found` is the version that a writer found and migrated from.
+    """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._lock = -1
+        self.version_found = 0
         if not read_only:
             self._lock = _take_lock(path.with_name(path.name + ".lock"))
             os.close(
@@ -87,7 +91,7 @@ class Store:
     def _check(self, path: Path, *, read_only: bool) -> None:
         with self.transaction() as connection:
             if not read_only:
-                migrate(connection)
+                self.version_found = migrate(connection)
             elif stored_version(connection) == 0:
                 raise _nothing_yet(path)
 

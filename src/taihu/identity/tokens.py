@@ -1,23 +1,34 @@
-"""Tokens and grants: who may come in, and what one project lets another do."""
+"""Tokens: who may come in, what for, and for how long."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from taihu.identity import records
+from taihu.identity.audit import AuditEntry
 from taihu.identity.join import Joined, JoinRefused, Joins, credential_id
 from taihu.identity.memory import Unknown
-from taihu.identity.principal import AuditEntry, Change, Credential, CredentialKind, Event, Grant, Principal
+from taihu.identity.principal import (
+    ALL_SCOPES,
+    Change,
+    Credential,
+    CredentialKind,
+    Event,
+    Principal,
+    Reach,
+    Scope,
+)
 from taihu.identity.writer import Writer
 from taihu.kernel.clock import Clock
-from taihu.kernel.errors import RefusedError
-from taihu.kernel.ids import token_hash
+from taihu.kernel.errors import LimitError, RefusedError
+from taihu.kernel.ids import NAME_LENGTH_MAX, token_hash
 from taihu.kernel.limits import Limits
 
-RIGHTS = ("read",)
+_SCOPED = {CredentialKind.OPERATOR, CredentialKind.PERSON, CredentialKind.ADMIN}
+_PATTERNED = {CredentialKind.OPERATOR, CredentialKind.VIEWER, CredentialKind.PERSON}
 
 
 class Tokens(Writer):
-    """The part of the directory that changes credentials and grants. `by` is who, for the audit."""
+    """The part of the directory that changes credentials. `by` is who, for the audit."""
 
     def __init__(
         self, path: Path, clock: Clock, limits: Limits, *, read_only: bool, make_token: Callable[[], str]
@@ -49,6 +60,9 @@ class Tokens(Writer):
         project: str,
         thing: str = "",
         *,
+        user: str = "",
+        scopes: Collection[Scope] = (),
+        things: Sequence[str] = (),
         label: str = "",
         expires_at: int | None = None,
         limits: Mapping[str, int] | None = None,
@@ -57,92 +71,50 @@ class Tokens(Writer):
         """Make a credential; returns its id and its token, which is not to be had again.
 
         Args:
-            kind: an admin has no project; only a thing's credential has a thing.
+            kind: an admin has no project; only a thing's credential has a thing, only a person's or invite a user.
+            scopes: what it may be used for; none stand for all its kind may.
+            things: patterns of the things it is for; none stand for all. Such a token administers nothing.
             expires_at: UTC nanoseconds.
             limits: a join token's own `join_things_max` and `join_things_per_minute_max`.
 
-        Raises Unknown for a project or thing there is not, RefusedError for a kind that does not fit them.
+        Raises Unknown for a project, thing or person there is not, RefusedError for a kind that does not fit them.
         """
         kind = CredentialKind(kind)
-        self._check_owner(kind, project, thing)
+        self._check_owner(kind, project, thing, user)
+        reach = self._reach(kind, user, scopes, things)
         if limits and (
             kind is not CredentialKind.JOIN or not limits.keys() <= {"join_things_max", "join_things_per_minute_max"}
         ):
             raise RefusedError("Only a join token has limits:", "join_things_max and join_things_per_minute_max.")
         token = self._make_token()
-        principal = Principal(project, kind, thing, credential_id(token), expires_at)
+        principal = Principal(project, kind, thing, credential_id(token), expires_at, reach)
         with self._writing:
             with self._transaction() as connection:
                 now = self._clock.now_ns()
                 records.add_credential(connection, principal, token_hash(token), now, label, limits or {})
-                owner = f"{project}/{thing}".strip("/")
-                self._note(connection, by, "token issued", f"{kind} {principal.credential_id} {owner}".rstrip())
+                self._note(connection, by, "token issued", _shown(principal), project)
             self._memory.put_principal(token_hash(token), principal)
-        self._tell(Change(Event.TOKEN_ISSUED, project, thing, principal.credential_id))
+        self._tell(Change(Event.TOKEN_ISSUED, project, thing, principal.credential_id, user=user))
         return principal.credential_id, token
 
-    def revoke(self, credential: str, by: str = "", project: str | None = None) -> None:
-        """Make a token useless from now on. Raises Unknown when there is no such live credential (of `project`)."""
+    def revoke(self, credential: str, by: str = "", project: str | None = None, user: str | None = None) -> None:
+        """Make a token useless from now on.
+
+        Raises Unknown when there is no such live credential (of `project`, of `user`).
+        """
         with self._writing:
             with self._transaction() as connection:
-                digest = records.revoke(connection, credential, project, self._clock.now_ns())
+                digest = records.revoke(connection, credential, project, user, self._clock.now_ns())
                 if digest is None:
                     raise Unknown(f"There is no live credential {credential!r}.", "List them with: taihu token list")
-                self._note(connection, by, "token revoked", credential)
+                self._note(connection, by, "token revoked", credential, self._memory.principals[digest].project)
             principal = self._memory.drop_principal(digest)
-        self._tell(Change(Event.TOKEN_REVOKED, principal.project, principal.thing, credential))
+        self._tell(Change(Event.TOKEN_REVOKED, principal.project, principal.thing, credential, user=principal.user))
 
-    def credentials(self, project: str | None = None, limit: int = 10_000) -> list[Credential]:
-        """At most `limit` credentials, newest first, of a project or of all; blocks. None holds a secret."""
+    def credentials(self, project: str | None = None, limit: int = 10_000, user: str | None = None) -> list[Credential]:
+        """At most `limit` credentials, newest first, of a project, a person or all; blocks. None holds a secret."""
         with self._writing, self._store.transaction() as connection:
-            return records.load_credentials(connection, project, limit)
-
-    def grant(
-        self,
-        from_project: str,
-        to_project: str,
-        rights: Sequence[str] = RIGHTS,
-        things: Sequence[str] = (),
-        by: str = "",
-    ) -> Grant:
-        """Let `to_project` do `rights` to the things of `from_project` that match a pattern of `things` (§11).
-
-        A second grant between the same two replaces the first. Raises Unknown and RefusedError.
-        """
-        self._memory.project(from_project)
-        self._memory.project(to_project)
-        if from_project == to_project:
-            raise RefusedError("A project needs no grant from itself.", "Name two projects.")
-        if not rights or not set(rights) <= set(RIGHTS):
-            raise RefusedError(f"There is no right {', '.join(rights)!r}.", f"Write one of: {', '.join(RIGHTS)}.")
-        grant = Grant(
-            from_project=from_project,
-            to_project=to_project,
-            rights=tuple(rights),
-            things=tuple(things),
-            created_at=self._clock.now_ns(),
-        )
-        with self._writing:
-            known = self._memory.grants.get(to_project, {}).get(from_project)
-            if known and (known.rights, known.things) == (grant.rights, grant.things):
-                return known
-            with self._transaction() as connection:
-                records.put_grant(connection, grant)
-                self._note(connection, by, "granted", f"{from_project} -> {to_project}: {', '.join(rights)}")
-            self._memory.put_grant(grant)
-        self._tell(Change(Event.GRANTED, from_project, other=to_project))
-        return grant
-
-    def revoke_grant(self, from_project: str, to_project: str, by: str = "") -> None:
-        """End a grant. Raises Unknown when there is none."""
-        with self._writing:
-            if from_project not in self._memory.grants.get(to_project, {}):
-                raise Unknown(f"There is no grant {from_project} -> {to_project}.", "List them with: taihu grant list")
-            with self._transaction() as connection:
-                records.remove_grant(connection, from_project, to_project)
-                self._note(connection, by, "grant revoked", f"{from_project} -> {to_project}")
-            self._memory.drop_grant(from_project, to_project)
-        self._tell(Change(Event.GRANT_REVOKED, from_project, other=to_project))
+            return records.load_credentials(connection, project, user, limit)
 
     def join(self, token: str, thing: str, now_ns: int) -> Joined:
         """Register a device by a join token and give it a token of its own. Raises JoinRefused."""
@@ -160,7 +132,7 @@ class Tokens(Writer):
                     joined = list({id(one): one for one in answers if isinstance(one, Joined)}.values())
                     records.add_joined(connection, joined, now_ns)
                     entries = [_entry(one, now_ns) for one in joined if one.new]
-                    records.add_audit(connection, entries)
+                    self._note_all(connection, entries)
             except BaseException:
                 self._joins.forget()
                 raise
@@ -185,10 +157,17 @@ class Tokens(Writer):
         """How many joins were refused, by (project, reason); the project is empty where the token was unknown."""
         return self._joins.refused
 
-    def _check_owner(self, kind: CredentialKind, project: str, thing: str) -> None:
-        if kind is CredentialKind.ADMIN:
+    def _check_owner(self, kind: CredentialKind, project: str, thing: str, user: str) -> None:
+        if kind in (CredentialKind.PERSON, CredentialKind.INVITE):
+            if user not in self._memory.people:
+                raise Unknown(f"There is no person {user[:80]!r}.", "List them with: taihu user list")
+        elif user:
+            raise RefusedError("Only a person's own token names a person:", "leave user out.")
+        if kind in (CredentialKind.ADMIN, CredentialKind.CONSOLE, CredentialKind.INVITE):
             if project or thing:
-                raise RefusedError("An admin token belongs to no project:", "leave project and thing out.")
+                raise RefusedError("This token belongs to no project:", "leave project and thing out.")
+            return
+        if kind is CredentialKind.PERSON and not project:
             return
         state = self._memory.project(project)
         if (kind is CredentialKind.THING) != bool(thing):
@@ -198,6 +177,42 @@ class Tokens(Writer):
                 f"There is no thing {project}/{thing}.", "Create it (taihu token issue --create), or let it join."
             )
 
+    def _reach(self, kind: CredentialKind, user: str, scopes: Collection[Scope], things: Sequence[str]) -> Reach | None:
+        if scopes and kind not in _SCOPED:
+            raise RefusedError(f"A token of kind {kind} has no scopes:", "leave them out, or issue an operator's.")
+        if things and kind not in _PATTERNED:
+            raise RefusedError(f"A token of kind {kind} has no patterns:", "leave them out, or issue an operator's.")
+        check_patterns(things, self._memory.default_limits)
+        if things and Scope.ADMIN in scopes:
+            raise RefusedError("A token of some things administers nothing:", "leave out the scope admin, or things.")
+        if not (user or scopes or things):
+            return None
+        wanted = frozenset(Scope(scope) for scope in scopes) or (ALL_SCOPES - {Scope.ADMIN} if things else ALL_SCOPES)
+        return Reach(user, wanted, tuple(things))
+
+
+def check_patterns(patterns: Sequence[str], limits: Limits) -> None:
+    """Raise LimitError for more patterns than may be, RefusedError for one that matches no name."""
+    if len(patterns) > limits.grant_patterns_max:
+        raise LimitError(
+            f"{len(patterns)} patterns are more than {limits.grant_patterns_max}.",
+            "Use fewer, with * and ?, or raise [limits] grant_patterns_max.",
+        )
+    for pattern in patterns:
+        if not 0 < len(pattern) <= NAME_LENGTH_MAX:
+            raise RefusedError(f"{pattern[:80]!r} is no pattern:", "write 1-128 characters such as meter*.")
+
+
+def _shown(principal: Principal) -> str:
+    """A credential as the audit tells of it."""
+    owner = principal.user or f"{principal.project}/{principal.thing}".strip("/")
+    words = [str(principal.kind), principal.credential_id, owner]
+    if principal.reach is not None and principal.reach.scopes != ALL_SCOPES:
+        words.append("for " + ", ".join(scope for scope in Scope if scope in principal.reach.scopes))
+    if principal.reach is not None and principal.reach.things:
+        words.append("of " + ", ".join(principal.reach.things))
+    return " ".join(word for word in words if word)
+
 
 def _entry(joined: Joined, now_ns: int) -> AuditEntry:
-    return AuditEntry(now_ns, joined.issued_by, "joined", f"{joined.project}/{joined.thing.name}")
+    return AuditEntry(now_ns, joined.issued_by, "joined", f"{joined.project}/{joined.thing.name}", joined.project)

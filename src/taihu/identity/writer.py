@@ -1,20 +1,28 @@
 """How the directory changes: one transaction at a time, durable first, then memory, then whoever listens."""
 
+import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection
 
-from taihu.identity import records
+from taihu.identity import audit, people_records, records
+from taihu.identity.audit import AuditEntry, Head
+from taihu.identity.heads import Heads
 from taihu.identity.lookups import Lookups
 from taihu.identity.memory import Memory
-from taihu.identity.principal import AuditEntry, Change
+from taihu.identity.principal import Change
+from taihu.identity.schema import CHAINED
 from taihu.identity.store import Store
+from taihu.identity.verify import BROKEN, fault_at_start
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import LocalError
+from taihu.kernel.files import OsFiles
 from taihu.kernel.limits import Limits
+
+log = logging.getLogger("taihu.audit")
 
 Listener = Callable[[Change], None]
 
@@ -23,18 +31,23 @@ class Writer(Lookups):
     """The store, the locks and the listeners that all writing shares."""
 
     def __init__(self, path: Path, clock: Clock, limits: Limits, *, read_only: bool) -> None:
-        super().__init__(limits)
-        self._clock = clock
+        super().__init__(clock, limits)
         self._read_only = read_only
         self._listeners: list[Listener] = []
         self._writing = threading.Lock()  # held from the look at memory, over the transaction, to memory's change
         self._changing = threading.Lock()  # held for moments, where memory is changed by what it holds
         self._dirty_things: set[tuple[str, str]] = set()
         self._first_uses: dict[str, int] = {}
+        self._path = path
+        self._files = OsFiles()
+        self._heads = Heads(self._files, path.with_name("audit.head"))
+        self._appended: list[Head] = []
         self._store = Store(path, read_only=read_only)
         try:
             self._version = self._store.version()
             self._memory = self._load(limits)
+            if not read_only:
+                self._check_audit()
         except BaseException:
             self._store.close()
             raise
@@ -92,20 +105,36 @@ class Writer(Lookups):
                 raise
         return len(things) + len(uses)
 
-    def audit(self, limit: int = 100) -> list[AuditEntry]:
-        """The last `limit` entries of the audit, newest first; blocks."""
-        with self._writing, self._store.transaction() as connection:
-            return records.load_audit(connection, limit)
-
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
+        """A transaction; hold `_writing` around it. The head of the audit is noted once it is durable."""
         if self._read_only:
             raise LocalError("This directory was opened for reading only.")
+        self._appended.clear()
         with self._store.transaction() as connection:
             yield connection
+        for head in self._appended[-1:]:
+            self._heads.note(head)
 
-    def _note(self, connection: Connection, who: str, what: str, detail: str) -> None:
-        records.add_audit(connection, [AuditEntry(self._clock.now_ns(), who, what, detail)])
+    def _note(self, connection: Connection, who: str, what: str, detail: str, project: str = "") -> None:
+        self._note_all(connection, [AuditEntry(self._clock.now_ns(), who, what, detail, project)])
+
+    def _note_all(self, connection: Connection, entries: Sequence[AuditEntry]) -> None:
+        self._appended += audit.append(connection, entries)
+
+    def _check_audit(self) -> None:
+        """Find a cut tail at once, and write down that it was found."""
+        noted = self._heads.last()
+        with self._writing, self._transaction() as connection:
+            head = audit.head_of(connection)
+            at_noted = audit.link_at(connection, noted.number) if noted else None
+            if noted is None and self._store.version_found < CHAINED:
+                self._note(connection, "taihu", "audit chained", f"{head.number} entries were there before")
+            elif fault := fault_at_start(noted, head, at_noted):
+                log.error("the audit was changed from outside: %s; see taihu audit verify", fault)
+                self._note(connection, "taihu", BROKEN, fault)
+            elif noted != head:
+                self._appended.append(head)  # a crash came between the store and the file
 
     def _tell(self, *changes: Change) -> None:
         for listener in self._listeners:
@@ -123,6 +152,8 @@ class Writer(Lookups):
                 memory.projects[name].put_thing(thing)
             for grant in records.load_grants(connection):
                 memory.put_grant(grant)
+            for person in people_records.load_people(connection):
+                memory.people[person.name] = person
             for digest, principal, used in records.load_principals(connection):
                 memory.principals[digest] = principal
                 if not used:

@@ -72,6 +72,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     http_request_timeout_s: float = 30.0
     http_requests_pending_max: int = 1_000
     http_socket_message_bytes_max: int = 65_536
+    audit_segment_entries: int = 10_000
+    audit_retention_s: int = 10 * 365 * 86_400
+    grants_per_project_max: int = 1_000
+    grant_patterns_max: int = 100
     query_rows_max: int = 1_000_000
     query_timeout_s: float = 30.0
 

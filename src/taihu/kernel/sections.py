@@ -10,7 +10,7 @@ from taihu.kernel.clock import from_datetime
 from taihu.kernel.limits import Limits
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
-Right = Literal["read"]
+Right = Literal["read", "write", "command"]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,12 +140,18 @@ class ProjectConfig(Section, frozen=True, kw_only=True):
 
 
 class GrantConfig(Section, frozen=True, kw_only=True):
-    """`[[grant]]`: `to` may do `rights` to the things of `source`; `things` are patterns such as `meter*`."""
+    """`[[grant]]`: `to` may do `rights` to the things of `source`, from `begins` until `ends`.
+
+    `things` and `properties` are patterns such as `meter*`; none stand for all.
+    """
 
     source: str = msgspec.field(name="from")
     to: str
     rights: tuple[Right, ...] = ("read",)
     things: tuple[str, ...] = ()
+    properties: tuple[str, ...] = ()
+    begins: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    ends: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
 class SiteFile(Section, frozen=True, kw_only=True):

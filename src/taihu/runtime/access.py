@@ -10,7 +10,7 @@ import msgspec
 from taihu.doors.http.connection import Told
 from taihu.identity.directory import Directory
 from taihu.identity.join import Joined
-from taihu.identity.principal import CredentialKind, Principal
+from taihu.identity.principal import CredentialKind, Principal, Reach, Scope, matches
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import RefusedError, TaihuError
 from taihu.kernel.limits import Limits
@@ -27,6 +27,7 @@ from taihu.twin.twin import Twin
 
 log = logging.getLogger("taihu.access")
 
+_COMES_IN = (CredentialKind.THING, CredentialKind.OPERATOR, CredentialKind.VIEWER)
 GATEWAY = "gateway"
 CREDENTIALS_REQUEST = "v1/devices/me/credentials/request/"
 CREDENTIALS_RESPONSE = "v1/devices/me/credentials/response/"
@@ -36,7 +37,7 @@ class Identity(msgspec.Struct, frozen=True):
     """A connected client: `space` is its project, `key` names its credential in logs and revocations.
 
     `token` is what a thing got that connected with a join token; it is the secret it may ask for, and never shown.
-    `expires_at` is when its credential ends (UTC ns), None for never.
+    `expires_at` is when its credential ends (UTC ns), None for never; `reach` how far it goes, None for all of it.
     """
 
     space: str
@@ -46,6 +47,12 @@ class Identity(msgspec.Struct, frozen=True):
     gateway: bool = False
     token: str = ""
     expires_at: int | None = None
+    reach: Reach | None = None
+
+    @property
+    def user(self) -> str:
+        """The person who came with a token of their own; empty for all others."""
+        return self.reach.user if self.reach is not None else ""
 
     def __repr__(self) -> str:
         return f"Identity(space={self.space!r}, key={self.key!r}, kind={self.kind!r}, thing={self.thing!r})"
@@ -88,10 +95,12 @@ class Access:
             principal = self._directory.principal(connect.password.decode("utf-8", "replace"))
         if principal is None:
             return Reason.BAD_USER_NAME_OR_PASSWORD
-        if principal.kind is CredentialKind.ADMIN:
-            return Reason.NOT_AUTHORIZED
         if principal.kind is CredentialKind.JOIN:
             return self._join(connect, principal)
+        if principal.project:
+            principal = self._directory.home_of(principal, principal.project)
+        if principal.kind not in _COMES_IN:
+            return Reason.NOT_AUTHORIZED
         if principal.thing:
             self.own_token_used(principal.project, principal.thing)
         return self._identity(principal, principal.thing)
@@ -118,6 +127,9 @@ class Access:
             return Reason.SUCCESS if topic == PROVISION_REQUEST else Reason.NOT_AUTHORIZED
         if topic.startswith("$") or identity.kind is CredentialKind.VIEWER:
             return Reason.NOT_AUTHORIZED
+        if identity.reach is not None and not _reaches(identity, Scope.INGEST, topic):
+            self.on_refused(identity.space, "", f"the token is not for publishing on {topic[:200]}")
+            return Reason.NOT_AUTHORIZED
         if identity.kind is CredentialKind.OPERATOR:
             if not topic.startswith(DEVICE):
                 return Reason.SUCCESS
@@ -136,6 +148,8 @@ class Access:
         config = self._configs.get(identity.space)
         if config and any(filter_covers(denied, topic_filter) for denied in config.deny_subscribe):
             return Reason.UNSPECIFIED_ERROR
+        if identity.reach is not None and not _reaches(identity, Scope.READ, topic_filter):
+            return Reason.NOT_AUTHORIZED
         if identity.kind in (CredentialKind.OPERATOR, CredentialKind.VIEWER):
             return Reason.SUCCESS
         match = self.matcher(identity.space).match(topic_filter)
@@ -197,7 +211,16 @@ class Access:
         known = self._directory.thing(principal.project, thing) if thing else None
         gateway = known is not None and known.role == GATEWAY
         kind = CredentialKind.THING if thing else principal.kind
-        return Identity(principal.project, principal.credential_id, kind, thing, gateway, token, principal.expires_at)
+        return Identity(
+            principal.project,
+            principal.credential_id,
+            kind,
+            thing,
+            gateway,
+            token,
+            principal.expires_at,
+            principal.reach,
+        )
 
     def _join(self, connect: Connect, principal: Principal) -> Identity | int:
         token = connect.username or (connect.password or b"").decode("utf-8", "replace")
@@ -235,6 +258,18 @@ class Access:
     def _free(self, identity: Identity, topic: str) -> bool:
         config = self._configs.get(identity.space)
         return config is not None and any(filter_covers(free, topic) for free in config.free_topics)
+
+
+def _reaches(identity: Identity, scope: Scope, topic: str) -> bool:
+    """Whether a limited token goes as far as a topic or filter: for some things, only to what names one of them."""
+    reach = identity.reach
+    if reach is None or scope not in reach.scopes:
+        return reach is None
+    if not reach.things:
+        return True
+    root, _, rest = topic.partition(f"/{identity.space}/")
+    thing = rest.partition("/")[0]
+    return root in ("taihu", "senml") and thing not in ("", "+", "#") and matches(thing, reach.things)
 
 
 def _names_things(mapping: Mapping) -> bool:

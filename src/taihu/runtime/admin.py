@@ -1,23 +1,18 @@
 """Administration over the API: projects, things, tokens, grants and definitions, each only for who may."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from taihu.identity.directory import Directory
-from taihu.identity.principal import CredentialKind, Principal, Project
-from taihu.kernel.errors import RefusedError
+from taihu.identity.principal import ALL_SCOPES, CredentialKind, Principal, Project, Scope
+from taihu.runtime import admin_audit, admin_grants
+from taihu.runtime.actions import Action, ActionRefused, gives, own, own_node
 from taihu.things.definition import check_definition
 from taihu.things.property import Kind, Property, Swap, Thing
 
-Action = Callable[[Directory, Principal, Mapping[str, Any]], Any]
-
-
-class ActionRefused(RefusedError):
-    """The caller may not do this, or there is no such action: the message says which."""
-
-    code = "admin"
+_ISSUED = (CredentialKind.THING, CredentialKind.JOIN, CredentialKind.OPERATOR, CredentialKind.VIEWER)
 
 
 def administer(directory: Directory, principal: Principal, action: str, arguments: Mapping[str, Any]) -> Any:
@@ -33,37 +28,31 @@ def administer(directory: Directory, principal: Principal, action: str, argument
         raise ActionRefused(f"{error}.", "Correct the body.") from None
 
 
-def _own(directory: Directory, principal: Principal, project: str) -> None:
-    if not directory.may_administer(principal, project):
-        raise ActionRefused(f"This token may not administer project {project[:80]!r}.", "Use one of its operators.")
-
-
 def _project_create(directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:
-    if principal.kind is not CredentialKind.ADMIN:
-        raise ActionRefused("Only the node's owner creates projects.", "Use the token in data/admin.token.")
+    own_node(directory, principal)
     wanted = msgspec.convert(dict(arguments), Project)
-    return msgspec.to_builtins(directory.create_project(wanted, principal.credential_id))
+    return msgspec.to_builtins(directory.create_project(wanted, principal.who))
 
 
 def _thing_create(directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:
     project = str(arguments["project"])
-    _own(directory, principal, project)
+    own(directory, principal, project)
     wanted = msgspec.convert({name: value for name, value in arguments.items() if name != "project"}, Thing)
-    return msgspec.to_builtins(directory.create_thing(project, wanted, principal.credential_id))
+    return msgspec.to_builtins(directory.create_thing(project, wanted, principal.who))
 
 
 def _property_declare(directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:
     project = str(arguments["project"])
-    _own(directory, principal, project)
+    own(directory, principal, project)
     definition = check_definition(msgspec.convert(arguments["property"], Property))
-    directory.declare_property(project, str(arguments["thing"]), definition, principal.credential_id)
+    directory.declare_property(project, str(arguments["thing"]), definition, principal.who)
     return {"declared": definition.name}
 
 
 def _meter_swap(directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:
     """A counter's meter was replaced: its history goes on as one."""
     project, thing, name = (str(arguments[part]) for part in ("project", "thing", "property"))
-    _own(directory, principal, project)
+    own(directory, principal, project)
     definition = (directory.definitions(project, thing) or {}).get(name)
     if definition is None or definition.kind is not Kind.COUNTER:
         raise ActionRefused(f"There is no counter {thing[:80]}/{name[:80]}.", "Declare it as a counter first.")
@@ -71,70 +60,53 @@ def _meter_swap(directory: Directory, principal: Principal, arguments: Mapping[s
     swap = msgspec.convert(wanted, Swap)
     swaps = tuple(sorted({*definition.swaps, swap}, key=lambda one: one.at))
     changed = msgspec.structs.replace(definition, swaps=swaps)
-    directory.declare_property(project, thing, changed, principal.credential_id)
+    directory.declare_property(project, thing, changed, principal.who)
     return {"swaps": len(swaps)}
 
 
 def _token_issue(directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:
     project = str(arguments["project"])
-    _own(directory, principal, project)
+    own(directory, principal, project)
     kind = msgspec.convert(arguments.get("kind", "thing"), CredentialKind)
-    if kind is CredentialKind.ADMIN:
-        raise ActionRefused("An admin token is not issued here.", "The node makes its own at first start.")
+    if kind not in _ISSUED:
+        raise ActionRefused(f"A token of kind {kind} is not issued here.", f"Issue one of: {', '.join(_ISSUED)}.")
+    scopes = msgspec.convert(arguments.get("scopes", ()), tuple[Scope, ...])
+    things = msgspec.convert(arguments.get("things", ()), tuple[str, ...])
+    gives(directory, principal, project, frozenset(scopes) or _scopes_of(kind, things))
     number, token = directory.issue_token(
         kind,
         project,
         thing=str(arguments.get("thing", "")),
+        scopes=scopes,
+        things=things,
         label=str(arguments.get("label", "")),
         expires_at=msgspec.convert(arguments.get("expires_at"), int | None),
         limits=msgspec.convert(arguments.get("limits"), dict[str, int] | None),
-        by=principal.credential_id,
+        by=principal.who,
     )
     return {"id": number, "token": token}
 
 
+def _scopes_of(kind: CredentialKind, things: tuple[str, ...]) -> frozenset[Scope]:
+    """What a token of a kind may be used for, when nothing else is said."""
+    if kind is CredentialKind.VIEWER:
+        return frozenset({Scope.READ})
+    if kind is CredentialKind.OPERATOR and not things:
+        return ALL_SCOPES
+    return ALL_SCOPES - {Scope.ADMIN, Scope.COMMAND}
+
+
 def _token_list(directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:
     project = str(arguments["project"])
-    _own(directory, principal, project)
+    own(directory, principal, project)
     return {"tokens": msgspec.to_builtins(directory.credentials(project))}
 
 
 def _token_revoke(directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:
     project, number = str(arguments["project"]), str(arguments["id"])
-    _own(directory, principal, project)
-    directory.revoke(number, principal.credential_id, project)
+    own(directory, principal, project)
+    directory.revoke(number, principal.who, project)
     return {"revoked": number}
-
-
-def _grant_add(directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:
-    source = str(arguments["from"])
-    _own(directory, principal, source)
-    directory.grant(
-        source,
-        str(arguments["to"]),
-        msgspec.convert(arguments.get("rights", ("read",)), tuple[str, ...]),
-        msgspec.convert(arguments.get("things", ()), tuple[str, ...]),
-        principal.credential_id,
-    )
-    return {"granted": f"{source} to {arguments['to']}"}
-
-
-def _grant_list(directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:
-    return {
-        "grants": [
-            msgspec.to_builtins(grant)
-            for grant in directory.grants()
-            if directory.may_administer(principal, grant.from_project)
-            or directory.may_administer(principal, grant.to_project)
-        ]
-    }
-
-
-def _grant_remove(directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:
-    source = str(arguments["from"])
-    _own(directory, principal, source)
-    directory.revoke_grant(source, str(arguments["to"]), principal.credential_id)
-    return {"removed": f"{source} to {arguments['to']}"}
 
 
 ACTIONS: dict[str, Action] = {
@@ -145,7 +117,6 @@ ACTIONS: dict[str, Action] = {
     "token-issue": _token_issue,
     "token-list": _token_list,
     "token-revoke": _token_revoke,
-    "grant-add": _grant_add,
-    "grant-list": _grant_list,
-    "grant-remove": _grant_remove,
+    **admin_audit.ACTIONS,
+    **admin_grants.ACTIONS,
 }

@@ -6,11 +6,12 @@ from pathlib import Path
 import msgspec
 
 from taihu.identity.directory import Directory
+from taihu.identity.grant import Grant, Right
 from taihu.identity.principal import CredentialKind, Project
 from taihu.kernel.clock import from_datetime
 from taihu.kernel.errors import ConfigError
 from taihu.kernel.files import Files, write_atomic
-from taihu.kernel.sections import ProjectConfig, Site
+from taihu.kernel.sections import GrantConfig, ProjectConfig, Site
 from taihu.runtime.paths import Paths
 from taihu.things.document import DescriptionError
 from taihu.things.model import local_name, parse_model
@@ -39,12 +40,24 @@ def apply_site(site: Site, directory: Directory, files: Files) -> None:
             directory.put_model(config.name, model, _BY)
         if things[config.name]:
             directory.put_things(config.name, things[config.name], _BY)
-    for grant in site.grants:
-        directory.grant(grant.source, grant.to, grant.rights, grant.things, by=_BY)
+    directory.declare_grants([_grant(config) for config in site.grants], _BY)
     paths = Paths(site.data)
     if not paths.admin_token.exists():
         _, token = directory.issue_token(CredentialKind.ADMIN, "", label="the node's owner", by=_BY)
         write_atomic(files, paths.admin_token, token.encode())
+
+
+def _grant(config: GrantConfig) -> Grant:
+    """Who writes the file speaks for both sides."""
+    return Grant(
+        from_project=config.source,
+        to_project=config.to,
+        rights=tuple(map(Right, config.rights)),
+        things=config.things,
+        properties=config.properties,
+        begins_at=from_datetime(config.begins) if config.begins else 0,
+        ends_at=from_datetime(config.ends) if config.ends else None,
+    )
 
 
 def _things(config: ProjectConfig, models: Mapping[str, ThingModel], directory: Directory) -> list[Thing]:

@@ -211,6 +211,13 @@ class Ingest:
                 await self._snapshot()
             except OSError as error:
                 log.error("no snapshot could be written: %s; the journal is kept longer", error)
+            await self._seal_audit()
+
+    async def _seal_audit(self) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._node.directory.seal_audit)
+        except (OSError, TransientError) as error:
+            log.error("the audit's older entries could not be sealed: %s; they stay where they are", error)
 
     async def _snapshot(self) -> None:
         """Write twin and sessions, then drop what no reader of the journal needs any more."""

@@ -20,7 +20,8 @@ from taihu.kernel.limits import Limits, renew
 from taihu.kernel.sections import Site
 from taihu.protocols.mqtt.broker import Broker
 from taihu.runtime.access import Access
-from taihu.runtime.admin import ActionRefused, administer
+from taihu.runtime.actions import own_node
+from taihu.runtime.admin import administer
 from taihu.runtime.bodies import ingest_claim
 from taihu.runtime.follower import Follower
 from taihu.runtime.intake import Intake
@@ -33,7 +34,7 @@ from taihu.runtime.registry import ThingRegistry
 from taihu.runtime.request import Request
 from taihu.runtime.tail import Tail
 from taihu.runtime.tally import Tally
-from taihu.runtime.view import View, principal_of
+from taihu.runtime.view import View
 from taihu.things.batch import KIND_BROKER, KIND_TWIN, Batch
 from taihu.things.mapping.rules import Mapping
 from taihu.things.mapping.thingsboard import (
@@ -49,6 +50,7 @@ log = logging.getLogger("taihu.node")
 
 _LOG_BYTES_MAX = 8_388_608
 _encode_log = msgspec.msgpack.Encoder().encode
+_NOBODY = (CredentialKind.JOIN, CredentialKind.INVITE, CredentialKind.CONSOLE)  # these ask for nothing
 _Wish = tuple[str, str, dict[str, Any], int, str]  # what `Twin.want` takes
 
 
@@ -100,16 +102,18 @@ class Node(View):
     def caller(self, token: str) -> Caller | None:
         """Who a bearer token speaks for."""
         principal = self.directory.principal(token) if token else None
-        if principal is None or principal.kind is CredentialKind.JOIN:
+        if principal is None or principal.kind in _NOBODY:
             return None
         if principal.thing:
             self.access.own_token_used(principal.project, principal.thing)
-        return Caller(principal.project, principal.kind, principal.thing)
+        return principal
 
     async def ingest(
         self, caller: Caller, thing: str, content_type: str, body: bytes, unit_ns: int = 1
     ) -> IngestReport:
         """Make the readings of a body durable; returns after the sync (§4). Times of line protocol count `unit_ns`."""
+        if not self.directory.may_write(caller, caller.project, thing):
+            raise RefusedError(f"You may not send readings of {thing or caller.project!r}.", "Use another token.")
         claim = ingest_claim(self.access, caller, thing, content_type, unit_ns)
         request = Request((claim, body))
         await self._wait_for_room(request)
@@ -129,32 +133,34 @@ class Node(View):
         found = await self.worker.ask("carbon", {"ask": question} | arguments)
         return found["type"], found["body"]
 
-    async def want(self, caller: Caller, thing: str, values: dict[str, Any]) -> None:
+    async def want(self, caller: Caller, project: str, thing: str, values: dict[str, Any]) -> None:
         """Make desired values durable, then tell the device, or its gateway, if it is connected (§4).
 
         Raises:
             RefusedError: no such thing, a read-only property, or a value its definition forbids.
             LimitError: more is wanted of the thing than `desired_bytes_per_thing_max`.
         """
-        definitions = self.directory.definitions(caller.project, thing)
+        definitions = self.directory.definitions(project, thing)
         if definitions is None:
             raise RefusedError(f"There is no thing {thing!r} in this project.", "Register it first.")
         for name, value in values.items():
             check_wish(name, value, definitions.get(check_name(name)))
-        wanted = {name: wish.value for name, wish in self.desired(caller.project, thing).items()}
+            if not self.directory.may_want(caller, project, thing, name):
+                raise RefusedError(f"You may not say what is wanted of {thing}/{name}.", "Use another token.")
+        wanted = {name: wish.value for name, wish in self.desired(project, thing).items()}
         if len(msgspec.json.encode(wanted | values)) > self.limits.desired_bytes_per_thing_max:
             raise LimitError(
                 f"All that is wanted of {thing} is more than {self.limits.desired_bytes_per_thing_max} bytes.",
                 "Take wishes back with null, or raise [limits] desired_bytes_per_thing_max.",
             )
-        wish = (caller.project, thing, values, self.clock.now_ns(), caller.thing or caller.kind)
+        wish = (project, thing, values, self.clock.now_ns(), _by(caller, project))
         self._wishes.append(wish)
         request = Request()
         self.pipeline.submit(request)
         await request.done.wait()
-        self.broker.tell(caller.project, lambda who: who.thing == thing, ATTRIBUTES, format_attributes_update(values))
+        self.broker.tell(project, lambda who: who.thing == thing, ATTRIBUTES, format_attributes_update(values))
         update = format_gateway_attributes_update(thing, values)
-        self.broker.tell(caller.project, lambda who: who.gateway, GATEWAY_ATTRIBUTES, update)
+        self.broker.tell(project, lambda who: who.gateway, GATEWAY_ATTRIBUTES, update)
         self.settle()
 
     def join(self, token: str, thing: str) -> Joined:
@@ -181,12 +187,12 @@ class Node(View):
 
     async def administer(self, caller: Caller, action: str, arguments: dict[str, Any]) -> Any:
         """Create projects, things, tokens and grants; what acts on the node itself is for its owner alone."""
-        if action in self.actions:
-            if caller.kind != CredentialKind.ADMIN:
-                raise ActionRefused(f"Only the node's owner may {action}.", "Use the token in data/admin.token.")
-            return await self.actions[action]()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, administer, self.directory, principal_of(caller), action, arguments)
+        if action in self.actions:
+            own_node(self.directory, caller)
+            await loop.run_in_executor(None, self.directory.record, caller.who, action, "the node")
+            return await self.actions[action]()
+        return await loop.run_in_executor(None, administer, self.directory, caller, action, arguments)
 
     def use(self, site: Site, mappings: dict[str, tuple[Mapping, ...]]) -> None:
         """Go by the settings and mappings of `site` from now on; blocks. Connections live on."""
@@ -253,6 +259,8 @@ class Node(View):
     def _take_change(self, change: Change) -> None:
         if change.event is Event.TOKEN_REVOKED:
             self.broker.disconnect(lambda identity: identity.key == change.credential_id)
+        elif change.event is Event.PERSON:
+            self.broker.disconnect(lambda who: getattr(who, "user", "") == change.user)
         elif change.event is Event.MODEL or (change.event is Event.PROPERTY and self._declares(change)):
             self.intake.forget_plans()
             self.broker.invalidate(change.project)
@@ -269,6 +277,12 @@ class Node(View):
             return bool(who.token) and (who.space, who.thing) == (project, thing)
 
         asyncio.get_running_loop().call_soon(self.broker.disconnect, joined)
+
+
+def _by(caller: Caller, project: str) -> str:
+    """Who wants something, as the thing is told; who comes from another project says from which."""
+    who = caller.thing or caller.user or str(caller.kind)
+    return who if caller.project == project else f"{caller.project}/{who}".lstrip("/")
 
 
 def _records(events: list[Any]) -> list[bytes]:

@@ -1,6 +1,6 @@
 """What a node shows: projects, things, newest values and counters, to each caller what it may read (§11)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -8,7 +8,7 @@ import msgspec
 from taihu import __version__
 from taihu.doors.http.ports import Caller, ThingSummary
 from taihu.identity.directory import Directory
-from taihu.identity.principal import CredentialKind, Principal
+from taihu.identity.principal import CredentialKind
 from taihu.journal.segments import SegmentJournal
 from taihu.kernel.addresses import is_loopback
 from taihu.kernel.clock import Clock
@@ -55,14 +55,25 @@ class View:
     _quarantine: Quarantine
     _observers: Observers
 
-    def may_see(self, caller: Caller, project: str) -> bool:
-        """Whether the caller may read anything of the project (§11)."""
-        return self.directory.project(project) is not None and self.directory.may_see(principal_of(caller), project)
+    def home_of(self, caller: Caller, project: str) -> Caller:
+        """A person with a role in the project as one of that project; any other caller as it is."""
+        return self.directory.home_of(caller, project)
 
-    def may_read(self, caller: Caller, project: str, thing: str = "") -> bool:
-        """Whether the caller may read the thing, or the whole project when none is named (§11)."""
-        known = self.directory.project(project) is not None
-        return known and self.directory.may_read(principal_of(caller), project, thing)
+    def may_see(self, caller: Caller, project: str, thing: str = "") -> bool:
+        """Whether the caller may read anything of the thing, or of the project when none is named (§11)."""
+        return self.directory.project(project) is not None and self.directory.may_see(caller, project, thing)
+
+    def may_read(self, caller: Caller, project: str, thing: str = "", name: str = "") -> bool:
+        """Whether the caller may read the property, or all of the thing or project when none is named (§11)."""
+        return self.directory.project(project) is not None and self.directory.may_read(caller, project, thing, name)
+
+    def may_write(self, caller: Caller, project: str, thing: str) -> bool:
+        """Whether the caller may send readings of the thing, or of any thing when none is named (§11)."""
+        return self.directory.may_write(caller, project, thing)
+
+    def may_want(self, caller: Caller, project: str, thing: str, name: str = "") -> bool:
+        """Whether the caller may say what is wanted of the property, or of all of the thing (§11)."""
+        return self.directory.may_want(caller, project, thing, name)
 
     def projects(self, caller: Caller) -> list[dict[str, Any]]:
         """The projects the caller may read something of, and how many of their things; refusals only of whole ones."""
@@ -72,12 +83,12 @@ class View:
             if not self.may_see(caller, name):
                 continue
             entry: dict[str, Any] = {"name": name, "title": project.title, "timezone": project.timezone}
-            entry["granted"] = name != caller.project
+            entry["granted"] = not (caller.project == name or self.directory.scopes_in(caller, name))
             if self.may_read(caller, name):
                 entry |= {"things": self.directory.thing_count(name), "refused": self._quarantine.total(name)}
             else:
                 things = self.directory.things(name, "", self.limits.things_per_project_max)
-                entry["things"] = sum(self.may_read(caller, name, thing.name) for thing in things)
+                entry["things"] = sum(self.may_see(caller, name, thing.name) for thing in things)
             found.append(entry)
         return found
 
@@ -108,10 +119,10 @@ class View:
             )
         return found
 
-    def topology(self, project: str, criteria: Mapping[str, str]) -> dict[str, Any]:
-        """The things that meet the criteria, and each site's main meter with its submeters."""
+    def topology(self, project: str, criteria: Mapping[str, str], shown: Callable[[str], bool]) -> dict[str, Any]:
+        """The things that meet the criteria, and each site's main meter with its submeters, of those shown."""
         count = self.directory.thing_count(project)
-        topology = Topology(self.directory.things(project, "", count))
+        topology = Topology(thing for thing in self.directory.things(project, "", count) if shown(thing.name))
         sites = {}
         for site in topology.sites():
             meter = topology.main_meter(site)
@@ -182,8 +193,3 @@ class View:
         if all(is_loopback(host) for section, host in addresses_of(self.site) if section == "http"):
             return True
         return caller is not None and all(self.may_read(caller, each.name) for each in self.directory.projects())
-
-
-def principal_of(caller: Caller) -> Principal:
-    """The caller as the directory's rights know it."""
-    return Principal(caller.project, CredentialKind(caller.kind), caller.thing)

@@ -64,7 +64,7 @@ async def certificates(request: Request) -> Response:
     if request.method == "GET":
         return await _ask(request, "certificates", {"project": _whole_project(request)})
     caller, project = own_project(request)
-    if caller.thing or caller.kind == "viewer":
+    if not node_of(request).may_want(caller, project, ""):
         raise Problem(403, "refused", "Only an operator deals in certificates.", "Use an operator's token.")
     return await _ask(request, "certify", {"project": project, "event": await object_of(request)})
 

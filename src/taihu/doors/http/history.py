@@ -19,7 +19,7 @@ async def history(request: Request) -> Response:
     node = node_of(request)
     readable_project(request)
     name, prop = required(request, "thing"), required(request, "property")
-    _, project = readable_thing(request, name)
+    _, project = readable_thing(request, name, prop=prop)
     definitions = node.definitions(project, name)
     if definitions is None or prop not in definitions:
         raise not_found(f"property {name}/{prop}")
@@ -48,7 +48,7 @@ async def asof(request: Request) -> Response:
     node = node_of(request)
     readable_project(request)
     name, prop = required(request, "thing"), required(request, "property")
-    _, project = readable_thing(request, name)
+    _, project = readable_thing(request, name, prop=prop)
     definitions = node.definitions(project, name)
     if definitions is None or prop not in definitions:
         raise not_found(f"property {name}/{prop}")

@@ -53,7 +53,7 @@ async def query(request: Request) -> Response:
             statement = statement or dict(parse_qsl(body.decode("utf-8", "replace"))).get("q", "")
         found = _CREATE.fullmatch(statement)
         if found:
-            _project(request, caller, found[2], "database")
+            _home(request, caller, found[2], "database")
             return answer({"results": [{"statement_id": 0}]})
         if _SHOW.fullmatch(statement):
             names = [[project["name"]] for project in node.projects(caller)]
@@ -75,7 +75,7 @@ async def _write(request: Request, parameter: str, what: str, error_of: Dialect)
         name = request.query_params.get(parameter, "")
         if not name:
             raise Problem(400, "bad-request", f"{what} is required")
-        _project(request, caller, name, what)
+        caller = _home(request, caller, name, what)
         precision = request.query_params.get("precision") or "ns"
         if precision not in PRECISIONS:
             raise Problem(400, "bad-request", f"invalid precision {precision[:20]!r} (use n, u, ms, s, m or h)")
@@ -109,13 +109,15 @@ def _caller(request: Request) -> Caller:
     return caller
 
 
-def _project(request: Request, caller: Caller, name: str, what: str) -> None:
-    """Raise Problem unless the caller may write to the project of a database or bucket (§11)."""
+def _home(request: Request, caller: Caller, name: str, what: str) -> Caller:
+    """The caller as one of the project of a database or bucket, if it may write there (§11)."""
     project, node = name.partition("/")[0], node_of(request)
+    caller = node.home_of(caller, project)
+    if caller.project == project and node.may_write(caller, project, caller.thing):
+        return caller
     if not node.may_see(caller, project):
         raise Problem(404, "not-found", f'{what} not found: "{name[:80]}"')
-    if caller.project != project or caller.kind == "viewer":
-        raise Problem(403, "refused", f'this token is not authorized to write to {what} "{name[:80]}"')
+    raise Problem(403, "refused", f'this token is not authorized to write to {what} "{name[:80]}"')
 
 
 async def _told(request: Request, error: TaihuError, error_of: Dialect) -> Response:

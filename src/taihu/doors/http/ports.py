@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from taihu.identity.principal import Principal
 from taihu.kernel.clock import Clock
 from taihu.kernel.limits import Limits
 from taihu.things.ports import Reading
@@ -14,12 +15,7 @@ LINES = "text/x-line-protocol"
 """The content type of InfluxDB line protocol, which has none of its own."""
 
 
-class Caller(msgspec.Struct, frozen=True):
-    """Who asks: a thing (`thing` set), or a person or program of `project` with `kind` operator or viewer."""
-
-    project: str
-    kind: str
-    thing: str = ""
+Caller = Principal  # who asks: a thing (`thing` set), a program of `project`, a person, or the owner of the node
 
 
 class IngestReport(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -97,12 +93,24 @@ class Node(Protocol):
         """Who a bearer token speaks for."""
         ...
 
-    def may_see(self, caller: Caller, project: str) -> bool:
-        """Whether the caller may read anything of the project (§11)."""
+    def home_of(self, caller: Caller, project: str) -> Caller:
+        """A person with a role in the project as one of that project; any other caller as it is."""
         ...
 
-    def may_read(self, caller: Caller, project: str, thing: str = "") -> bool:
-        """Whether the caller may read the thing, or the whole project when none is named (§11)."""
+    def may_see(self, caller: Caller, project: str, thing: str = "") -> bool:
+        """Whether the caller may read anything of the thing, or of the project when none is named (§11)."""
+        ...
+
+    def may_read(self, caller: Caller, project: str, thing: str = "", name: str = "") -> bool:
+        """Whether the caller may read the property, or all of the thing or project when none is named (§11)."""
+        ...
+
+    def may_write(self, caller: Caller, project: str, thing: str) -> bool:
+        """Whether the caller may send readings of the thing, or of any thing when none is named (§11)."""
+        ...
+
+    def may_want(self, caller: Caller, project: str, thing: str, name: str = "") -> bool:
+        """Whether the caller may say what is wanted of the property, or of all of the thing (§11)."""
         ...
 
     def projects(self, caller: Caller) -> list[dict[str, Any]]:
@@ -113,8 +121,8 @@ class Node(Protocol):
         """Things by name, from the first after `after`."""
         ...
 
-    def topology(self, project: str, criteria: Mapping[str, str]) -> dict[str, Any]:
-        """The things that meet the criteria, and each site's main meter with its submeters."""
+    def topology(self, project: str, criteria: Mapping[str, str], shown: Callable[[str], bool]) -> dict[str, Any]:
+        """The things that meet the criteria, and each site's main meter with its submeters, of those shown."""
         ...
 
     def description(self, project: str, thing: str, base: str) -> dict[str, Any] | None:
@@ -143,7 +151,7 @@ class Node(Protocol):
         """Put a question to the worker's carbon ledger; the answer is a media type and a body."""
         ...
 
-    async def want(self, caller: Caller, thing: str, values: dict[str, Any]) -> None:
+    async def want(self, caller: Caller, project: str, thing: str, values: dict[str, Any]) -> None:
         """Make desired values durable and tell the device."""
         ...
 

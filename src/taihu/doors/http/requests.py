@@ -1,6 +1,6 @@
 """What a request says: who asks, for which project, between which times."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from taihu.doors.http.answers import Problem, bad_request, not_found, unauthoriz
 from taihu.doors.http.encoding import unpacker
 from taihu.doors.http.ports import Caller, Node
 from taihu.doors.http.tickets import Tickets
+from taihu.identity.principal import CredentialKind
 from taihu.kernel.clock import NS_PER_S, parse_iso
 
 _DIGITS_MAX = 12
@@ -43,39 +44,63 @@ def caller_of(request: HTTPConnection, token: str | None = None) -> Caller:
     return caller
 
 
+def home_of(request: HTTPConnection, token: str | None = None) -> tuple[Caller, str]:
+    """Who asks, for the project of the path; a person with a role there is answered as one of its own."""
+    node, project = node_of(request), request.path_params["project"]
+    return node.home_of(caller_of(request, token), project), project
+
+
 def readable_project(request: HTTPConnection, token: str | None = None) -> tuple[Caller, str]:
     """The project of the path, if the caller may read anything of it; 404 otherwise: names are not probed (§11)."""
-    caller = caller_of(request, token)
-    project = request.path_params["project"]
+    caller, project = home_of(request, token)
     if not node_of(request).may_see(caller, project):
         raise not_found(f"project {project!r}")
     return caller, project
 
 
-def readable_thing(request: HTTPConnection, name: str, token: str | None = None) -> tuple[Caller, str]:
-    """The project of the path, if the caller may read the thing `name` of it; 404 otherwise (§11)."""
+def visible_thing(request: HTTPConnection, name: str, token: str | None = None) -> tuple[Caller, str]:
+    """The project of the path, if the caller may read anything of the thing `name` of it; 404 otherwise (§11)."""
     caller, project = readable_project(request, token)
-    if not node_of(request).may_read(caller, project, name):
+    if not node_of(request).may_see(caller, project, name):
         raise not_found(f"thing {name!r}")
+    return caller, project
+
+
+def readable_thing(request: HTTPConnection, name: str, token: str | None = None, prop: str = "") -> tuple[Caller, str]:
+    """The project of the path, if the caller may read the property of its thing `name`; 404 otherwise (§11).
+
+    Without a property, if they may read all that the thing has.
+    """
+    caller, project = readable_project(request, token)
+    if not node_of(request).may_read(caller, project, name, prop):
+        raise not_found(f"property {name}/{prop}" if prop else f"thing {name!r}")
     return caller, project
 
 
 def own_project(request: HTTPConnection, token: str | None = None) -> tuple[Caller, str]:
     """The project of the path, if it is the caller's own."""
     caller, project = readable_project(request, token)
-    if caller.project != project and caller.kind != "admin":
-        raise Problem(403, "refused", f"This token may only read project {project!r}.", "Use a token of that project.")
+    if caller.project != project and caller.kind is not CredentialKind.ADMIN:
+        raise Problem(403, "refused", f"You may only read project {project!r}.", "Use a token of that project.")
     return caller, project
 
 
-def writer(request: HTTPConnection, token: str | None = None) -> Caller:
-    """The caller, if it may change the project of the path."""
-    caller, project = own_project(request, token)
-    if caller.kind == "viewer":
-        raise unauthorized()
-    if caller.project != project:
-        raise Problem(403, "refused", f"The node's owner writes nothing in {project!r}.", "Use one of its tokens.")
+def writer(request: HTTPConnection, thing: str = "") -> Caller:
+    """The caller, if it may send readings of `thing` of the project of the path, or of any when none is named (§11)."""
+    caller, project = home_of(request)
+    if caller.project != project or not node_of(request).may_write(caller, project, thing or caller.thing):
+        readable_project(request)
+        raise Problem(403, "refused", f"You may not send readings of {thing or project!r}.", "Use another token.")
     return caller
+
+
+def wisher(request: HTTPConnection, thing: str, names: Iterable[str], token: str | None = None) -> tuple[Caller, str]:
+    """The project of the path, if the caller may say what is wanted of these properties of its `thing` (§11)."""
+    caller, project = home_of(request, token)
+    if not all(node_of(request).may_want(caller, project, thing, name) for name in names):
+        visible_thing(request, thing, token)
+        raise Problem(403, "refused", f"You may not say what is wanted of {thing!r}.", "Use another token.")
+    return caller, project
 
 
 def moment(request: Request, name: str, default: int) -> int:

@@ -1,6 +1,6 @@
 """The endpoints of the HTTP API, version 1."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -20,9 +20,10 @@ from taihu.doors.http.requests import (
     object_of,
     own_project,
     readable_project,
-    readable_thing,
     token_of,
+    visible_thing,
     whole,
+    wisher,
     writer,
 )
 from taihu.kernel.clock import NS_PER_S
@@ -65,10 +66,7 @@ async def things(request: Request) -> Response:
         raise Problem(403, "refused", "A thing's token may not list things.", "Use an operator's or viewer's token.")
     node = node_of(request)
     page = node.things(project, request.query_params.get("after", ""), limit)
-    whole_project = node.may_read(caller, project)
-    body: dict[str, Any] = {
-        "things": [found for found in page if whole_project or node.may_read(caller, project, found.name)]
-    }
+    body: dict[str, Any] = {"things": [found for found in page if node.may_see(caller, project, found.name)]}
     if len(page) == limit:
         body["next"] = page[-1].name
     return answer(body)
@@ -76,12 +74,14 @@ async def things(request: Request) -> Response:
 
 async def thing(request: Request) -> Response:
     """A thing's Thing Description."""
-    name = request.path_params["thing"]
-    _, project = readable_thing(request, name)
+    name, node = request.path_params["thing"], node_of(request)
+    caller, project = visible_thing(request, name)
     base = f"{request.url.scheme}://{request.url.netloc}/api/v1/projects/{project}/things"
-    description = node_of(request).description(project, name, base)
+    description = node.description(project, name, base)
     if description is None:
         raise not_found(f"thing {name!r}")
+    if not node.may_read(caller, project, name):
+        description = _part(description, lambda prop: node.may_read(caller, project, name, prop))
     return Response(_encode(description), media_type="application/td+json")
 
 
@@ -91,7 +91,8 @@ async def topology(request: Request) -> Response:
     if caller.thing:
         raise not_found("topology")
     criteria = {name: request.query_params[name] for name in _CRITERIA if name in request.query_params}
-    return answer(node_of(request).topology(project, criteria))
+    node = node_of(request)
+    return answer(node.topology(project, criteria, lambda thing: node.may_see(caller, project, thing)))
 
 
 async def values(request: Request) -> Response:
@@ -105,14 +106,17 @@ async def values(request: Request) -> Response:
     now = node.clock.now_ns()
     found: list[dict[str, Any]] = []
     for name in names:
-        readable = whole_project or node.may_read(caller, project, name)
-        if not readable and not given:
+        visible = whole_project or node.may_see(caller, project, name)
+        if not visible and not given:
             continue
         definitions = node.definitions(project, name)
-        if definitions is None or not readable:
+        if definitions is None or not visible:
             raise not_found(f"thing {name!r}")
+        whole_thing = whole_project or node.may_read(caller, project, name)
         for reading in node.newest(project, name).values():
             if only and reading.property != only:
+                continue
+            if not whole_thing and not node.may_read(caller, project, name, reading.property):
                 continue
             definition = definitions.get(reading.property)
             entry = {
@@ -136,14 +140,16 @@ async def desired(request: Request) -> Response:
     """What is wanted of a thing: read it, or change it with a JSON object of values (null takes a wish back)."""
     node = node_of(request)
     name = request.path_params["thing"]
-    caller, project = readable_thing(request, name)
+    caller_of(request)  # nobody's body is read
+    values = await object_of(request) if request.method == "PUT" else {}
+    caller, project = wisher(request, name, values) if values else visible_thing(request, name)
     if node.definitions(project, name) is None:
         raise not_found(f"thing {name!r}")
-    if request.method == "PUT":
-        writer(request)
-        await node.want(caller, name, await object_of(request))
+    if values:
+        await node.want(caller, project, name, values)
     wishes = node.desired(project, name)
-    return answer({"desired": {prop: msgspec.structs.asdict(wish) for prop, wish in wishes.items()}})
+    readable = {prop: wish for prop, wish in wishes.items() if node.may_read(caller, project, name, prop)}
+    return answer({"desired": {prop: msgspec.structs.asdict(wish) for prop, wish in readable.items()}})
 
 
 async def join(request: Request) -> Response:
@@ -158,8 +164,9 @@ async def join(request: Request) -> Response:
 
 async def readings(request: Request) -> Response:
     """Take over a batch of readings; 200 comes after the sync (§4)."""
-    caller = writer(request)
-    return await _ingest(request, caller, request.query_params.get("thing", caller.thing))
+    thing = request.query_params.get("thing", "")
+    caller = writer(request, thing)
+    return await _ingest(request, caller, thing or caller.thing)
 
 
 async def device_telemetry(request: Request) -> Response:
@@ -173,17 +180,18 @@ async def device_telemetry(request: Request) -> Response:
 async def tail(request: Request) -> Response:
     """Accepted and refused messages as they come, as server-sent events."""
     caller, project = own_project(request)
-    if caller.thing:
-        raise Problem(403, "refused", "A thing's token may not follow others.", "Use an operator's or viewer's token.")
     node = node_of(request)
+    if not node.may_read(caller, project):
+        raise Problem(403, "refused", "You may not follow all of the project.", "Use an operator's or viewer's token.")
     token = token_of(request)
     following = node.tail(project)
 
     async def events() -> AsyncIterator[bytes]:
         yield b": tail\n\n"
         async for event in following:
-            if node.caller(token) != caller:
-                return  # revoked or expired meanwhile
+            known = node.caller(token)
+            if known is None or node.home_of(known, project) != caller:
+                return  # revoked, expired or of another role meanwhile
             yield b"data: " + _encode(event) + b"\n\n"
 
     return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
@@ -192,7 +200,10 @@ async def tail(request: Request) -> Response:
 async def quarantine(request: Request) -> Response:
     """What was refused, with the reasons; a thing sees its own."""
     caller, project = own_project(request)
-    entries = node_of(request).quarantine(project, caller.thing or request.query_params.get("thing"))
+    node, thing = node_of(request), caller.thing or request.query_params.get("thing")
+    if not node.may_read(caller, project, thing or ""):
+        raise Problem(403, "refused", "You may not see all of the project.", "Name a thing that you may read.")
+    entries = node.quarantine(project, thing)
     return answer({"refused": [_shown(entry) for entry in entries]})
 
 
@@ -209,6 +220,16 @@ async def _ingest(request: Request, caller: Caller, thing: str) -> Response:
         report = await node_of(request).ingest(caller, thing, content_type, body)
     refused_all = bool(report.refused) and not report.accepted
     return answer(report, 400 if refused_all else 200)
+
+
+def _part(description: dict[str, Any], shown: Callable[[str], bool]) -> dict[str, Any]:
+    """A Thing Description with the properties and events that are shown; what concerns all of the thing is left out."""
+    whole = ("properties", "events", "actions", "forms", "uriVariables")
+    part = {term: value for term, value in description.items() if term not in whole}
+    for term in ("properties", "events"):
+        seen = {name: found for name, found in description.get(term, {}).items() if shown(name)}
+        part |= {term: seen} if seen else {}
+    return part
 
 
 def _shown(entry: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
-from taihu.doors.http import carbon, history, influx, routes, streams, websocket, wot
+from taihu.doors.http import audit, carbon, history, influx, routes, streams, websocket, wot
 from taihu.doors.http.answers import on_error
 from taihu.doors.http.connection import bounded
 from taihu.doors.http.ports import Node
@@ -23,6 +23,7 @@ ROUTES = [
     *carbon.ROUTES,
     *wot.ROUTES,
     *streams.ROUTES,
+    *audit.ROUTES,
 ]
 SOCKETS = websocket.ROUTES
 

@@ -81,13 +81,14 @@ class EventStream(Response):
         return b"".join(frames)
 
 
-def permission(node: Node, token: str, caller: Caller, project: str, thing: str) -> Callable[[], str]:
-    """Says why a stream that was opened may go on no longer, or nothing (§11)."""
+def permission(node: Node, token: str, caller: Caller, project: str, thing: str, name: str = "") -> Callable[[], str]:
+    """Says why a stream of a property, or of a whole thing, may go on no longer, or nothing (§11)."""
 
     def ended() -> str:
-        if node.caller(token) != caller:
+        known = node.caller(token)
+        if known is None or node.home_of(known, project) != caller:
             return "the token is not valid any more"
-        return "" if node.may_read(caller, project, thing) else "this is not granted any more"
+        return "" if node.may_read(caller, project, thing, name) else "this is not granted any more"
 
     return ended
 
@@ -113,9 +114,9 @@ def event_of(node: Node, project: str, thing: str, name: str) -> Property:
 async def observe_property(request: Request) -> Response:
     """The values of one property from now on, the newest first."""
     name = request.path_params["property"]
-    node, project, thing, token = _opening(request)
+    node, project, thing, token = _opening(request, name)
     observable(node, project, thing, name)
-    return _stream(request, token, unnamed, lambda observer, after: observer.begin(name, after))
+    return _stream(request, token, unnamed, lambda observer, after: observer.begin(name, after), name)
 
 
 async def observe_properties(request: Request) -> Response:
@@ -127,9 +128,9 @@ async def observe_properties(request: Request) -> Response:
 async def subscribe_event(request: Request) -> Response:
     """What one event of a thing brings."""
     name = request.path_params["event"]
-    node, project, thing, token = _opening(request)
+    node, project, thing, token = _opening(request, name)
     event_of(node, project, thing, name)
-    return _stream(request, token, unnamed, lambda observer, after: observer.begin(name, after))
+    return _stream(request, token, unnamed, lambda observer, after: observer.begin(name, after), name)
 
 
 async def subscribe_events(request: Request) -> Response:
@@ -138,21 +139,23 @@ async def subscribe_events(request: Request) -> Response:
     return _stream(request, token, named, lambda observer, after: observer.begin_all(events=True, after=after))
 
 
-def _opening(request: Request) -> tuple[Node, str, str, str]:
-    """The node, project and thing of the path and the token it is asked with, if the caller may read the thing."""
+def _opening(request: Request, name: str = "") -> tuple[Node, str, str, str]:
+    """The node, project and thing of the path and the token it is asked with, if the caller may read what is named."""
     token, thing, node = stream_token(request), request.path_params["thing"], node_of(request)
-    _, project = readable_thing(request, thing, token)
+    _, project = readable_thing(request, thing, token, name)
     if node.definitions(project, thing) is None:
         raise not_found(f"thing {thing!r}")
     return node, project, thing, token
 
 
-def _stream(request: Request, token: str, frame: Frame, begin: Callable[[Observer, int | None], None]) -> Response:
+def _stream(
+    request: Request, token: str, frame: Frame, begin: Callable[[Observer, int | None], None], name: str = ""
+) -> Response:
     node, thing = node_of(request), request.path_params["thing"]
-    caller, project = readable_thing(request, thing, token)
+    caller, project = readable_thing(request, thing, token, name)
     if request.method == "HEAD":
         return Response(headers=_HEADERS, media_type=_MEDIA_TYPE)
-    observer = node.observe(project, thing, permission(node, token, caller, project, thing))
+    observer = node.observe(project, thing, permission(node, token, caller, project, thing, name))
     last = request.headers.get("last-event-id", "")
     begin(observer, int(last) if last.isascii() and last.isdigit() and len(last) < 20 else None)
     return EventStream(observer, frame, node.limits.http_request_timeout_s)

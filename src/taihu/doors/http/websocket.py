@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from taihu.doors.http.answers import bad_request, not_found, problem_of, refusal, unauthorized
 from taihu.doors.http.ports import Caller, Notice
-from taihu.doors.http.requests import node_of, readable_thing, stream_token, writer
+from taihu.doors.http.requests import node_of, readable_thing, stream_token, wisher
 from taihu.doors.http.streams import GONE, event_of, observable, permission
 from taihu.doors.http.wot import read, write
 from taihu.kernel.clock import format_iso
@@ -60,6 +60,7 @@ class _Session:
         self.project = project
         self.thing = thing
         self.token = token
+        self.caller = caller
         self.permitted = permission(self.node, token, caller, project, thing)
         self.observer = self.node.observe(project, thing, self.permitted)
         self.named: dict[str, tuple[str, Any]] = {}
@@ -203,12 +204,12 @@ def _all(session: _Session, operation: str, correlation: Any) -> Json:
 
 
 def _read(session: _Session, names: list[str]) -> Json:
-    return read(session.node, session.project, session.thing, names)
+    return read(session.node, session.caller, session.project, session.thing, names)
 
 
 async def _write(session: _Session, values: Json) -> Json:
     """The answer has no value: the device may be asleep, and nobody knows yet what it makes of the wish."""
-    caller = writer(session.websocket, session.token)
+    caller, _ = wisher(session.websocket, session.thing, values, session.token)
     await write(session.node, caller, session.project, session.thing, values)
     return {}
 

@@ -10,7 +10,16 @@ from taihu.doors.http import shapes
 from taihu.doors.http.answers import answer, bad_request, large_answer, not_found
 from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
 from taihu.doors.http.ports import Caller, Node
-from taihu.doors.http.requests import body_of, caller_of, node_of, object_of, readable_thing, token_of, writer
+from taihu.doors.http.requests import (
+    body_of,
+    caller_of,
+    node_of,
+    object_of,
+    readable_thing,
+    token_of,
+    visible_thing,
+    wisher,
+)
 from taihu.doors.http.tickets import Tickets
 from taihu.kernel.clock import NS_PER_S, format_iso
 from taihu.kernel.errors import RefusedError
@@ -25,14 +34,14 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 async def property_value(request: Request) -> Response:
     """The newest value of one property; PUT wants another."""
     thing, name = request.path_params["thing"], request.path_params["property"]
-    caller, project = readable_thing(request, thing)
     node = node_of(request)
     if request.method == "PUT":
-        writer(request)
+        caller, project = wisher(request, thing, [name])
         async with body_of(request) as body:
             value = _value(body)
         await write(node, caller, project, thing, {name: value})
         return _accepted(project, thing)
+    _, project = readable_thing(request, thing, prop=name)
     reading = node.newest(project, thing).get(name)
     if reading is None:
         raise not_found(f"value of {thing}/{name}")
@@ -44,13 +53,15 @@ async def property_value(request: Request) -> Response:
 async def property_values(request: Request) -> Response:
     """The newest values of all properties or of those named, by name; PUT wants others."""
     thing = request.path_params["thing"]
-    caller, project = readable_thing(request, thing)
     node = node_of(request)
     if request.method == "PUT":
-        writer(request)
-        await write(node, caller, project, thing, await object_of(request))
+        caller_of(request)  # nobody's body is read
+        values = await object_of(request)
+        caller, project = wisher(request, thing, values)
+        await write(node, caller, project, thing, values)
         return _accepted(project, thing)
-    return large_answer(request, read(node, project, thing, request.query_params.getlist("property")))
+    caller, project = visible_thing(request, thing)
+    return large_answer(request, read(node, caller, project, thing, request.query_params.getlist("property")))
 
 
 async def ticket(request: Request) -> Response:
@@ -61,16 +72,17 @@ async def ticket(request: Request) -> Response:
     return answer({"ticket": given, "expires_at": ends}, 201)
 
 
-def read(node: Node, project: str, thing: str, names: list[str]) -> dict[str, Any]:
-    """The newest value of each property named, or of all when none is; one that never had a value is left out (§3)."""
+def read(node: Node, caller: Caller, project: str, thing: str, names: list[str]) -> dict[str, Any]:
+    """The newest value of each property named, or of all the caller may read; one without a value is left out (§3)."""
     definitions = node.definitions(project, thing)
     if definitions is None:
         raise not_found(f"thing {thing!r}")
     for name in names:
-        if name not in definitions:
+        if name not in definitions or not node.may_read(caller, project, thing, name):
             raise not_found(f"property {thing}/{name}")
     newest = node.newest(project, thing)
-    return {name: newest[name].value for name in names or newest if name in newest}
+    wanted = names or [name for name in newest if node.may_read(caller, project, thing, name)]
+    return {name: newest[name].value for name in wanted if name in newest}
 
 
 async def write(node: Node, caller: Caller, project: str, thing: str, values: dict[str, Any]) -> None:
@@ -88,7 +100,7 @@ async def write(node: Node, caller: Caller, project: str, thing: str, values: di
             raise ValueRefused(f"{name}: null is no value.", "To take a wish back, PUT null to the thing's desired.")
     if not values:
         raise RefusedError("Nothing is to be written.", "Send an object with a value for each property.")
-    await node.want(caller, thing, values)
+    await node.want(caller, project, thing, values)
 
 
 def _accepted(project: str, thing: str) -> Response:
