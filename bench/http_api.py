@@ -1,9 +1,11 @@
 """The HTTP door: newest values one by one and 10,000 at once, and batches of readings."""
 
+import http.client
 import select
 import socket
 import statistics
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -14,10 +16,10 @@ from taihu.things.batch import Batch, Column
 from taihu.twin.twin import Twin
 
 NAME = "http_api"
-_PROPERTIES = ("power", "voltage", "current", "temperature")
+_VALUES = {"power": 1.25, "voltage": 230.1, "current": 5.43, "temperature": 21.5}
 _THINGS = 2_500
 _CONNECTIONS = 16
-_READINGS = 1_000
+_READINGS = (1_000, 5_000)
 _REPEAT = 15
 
 
@@ -25,7 +27,7 @@ def run(options: Options) -> Report:
     """Our node only; the floor is the same server's /healthz."""
     report = Report(NAME, "HTTP door: requests of one process, one core")
     things = [f"device-{number:04d}" for number in range(50 if options.smoke else _THINGS)]
-    with Node(["device"], {name: gauge("kW") for name in _PROPERTIES}, things=things) as node:
+    with Node(["device"], {name: gauge("kW") for name in _VALUES}, things=things) as node:
         _fill(node, things)
         found = node.get(f"/projects/{PROJECT}/values")["values"]
         assert len(found) == 4 * len(things), "a newest value is missing"
@@ -38,12 +40,16 @@ def run(options: Options) -> Report:
         ):
             request = f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {node.operator}\r\n\r\n"
             report.rows.append(_hammered(name, node, request.encode(), options.seconds))
-        report.rows.append(_batches(node, things, options.seconds))
+        for count in _READINGS:
+            report.rows.append(_batches(node, things[0], options.seconds, count))
         report.rows.append(_once(f"{len(found):,} newest values, one request", node, things))
+        report.rows.append(_lines(node, options.seconds))  # last: it brings a thing of its own
     report.rows.append(_in_process(len(things)))
     report.note(
         f"Rates at {_CONNECTIONS} connections that each wait for the answer; the rest one at a time, {_REPEAT} times."
     )
+    report.note("Points of POSTs: decoded, checked and synced when answered, and counted in the history in the end.")
+    report.note("Goal: 6,000 newest values/s, 1 M points/s in batches.")
     report.note("Goal: 10,000 newest values in one request in 40 ms, in process in 5 ms.")
     return report
 
@@ -107,30 +113,70 @@ def _hammered(name: str, node: Node, request: bytes, seconds: float) -> Row:
     }
 
 
-def _batches(node: Node, things: list[str], seconds: float) -> Row:
-    """One connection that posts 1,000 readings of four values at a time."""
+def _batches(node: Node, thing: str, seconds: float, count: int) -> Row:
+    """One connection that posts so many readings of four values at a time."""
+    moment = node.status()["now"] // 1_000_000 - 10_000_000
+    path = f"/api/v1/projects/{PROJECT}/readings"
+    return _posted(
+        f"POST of {count:,} readings of 4 values",
+        node,
+        seconds,
+        count,
+        lambda number: (path, "application/json", _body([thing], moment + number * count, count)),
+    )
+
+
+def _lines(node: Node, seconds: float) -> Row:
+    """One connection that posts line protocol as Telegraf does."""
+    moment, count = node.status()["now"] // 1_000_000 - 10_000_000, 1_000
+    values = ",".join(f"{name}={value}" for name, value in _VALUES.items())
+
+    def body(number: int) -> bytes:
+        first = moment + number * count
+        return "\n".join(f"meter,host=press-7 {values} {at}" for at in range(first, first + count)).encode()
+
+    path = f"/api/v2/write?bucket={PROJECT}&precision=ms"
+    return _posted(
+        f"POST of {count:,} lines of 4 fields",
+        node,
+        seconds,
+        count,
+        lambda number: (path, "text/plain", body(number)),
+    )
+
+
+def _posted(name: str, node: Node, seconds: float, count: int, make: Callable[[int], tuple[str, str, bytes]]) -> Row:
+    """Post one body after the other on one connection; that all is stored is asserted."""
     before = {process: cpu_seconds(pid) for process, pid in node.pids.items()}
     stored = node.status()["stored"]
+    host, port = node.addresses["http"]
+    connection = http.client.HTTPConnection(host, port, timeout=120)
     taken: list[float] = []
     began = time.perf_counter()
-    moment = node.status()["now"] // 1_000_000 - 1_000_000
     while time.perf_counter() - began < seconds:
-        body = _body(things[:1], moment - len(taken) * _READINGS, _READINGS)
+        path, kind, body = make(len(taken))
+        headers = {"Authorization": f"Bearer {node.operator}", "Content-Type": kind}
         sent = time.perf_counter()
-        report = node.post(f"/projects/{PROJECT}/readings", body)
+        connection.request("POST", path, body, headers)
+        answer = connection.getresponse()
+        said = answer.read()
         taken.append(time.perf_counter() - sent)
-        assert report["accepted"] == _READINGS, report
+        if answer.status not in (200, 204):
+            raise RuntimeError(said.decode())
     elapsed = time.perf_counter() - began
+    connection.close()
     node.settle()
-    assert node.status()["stored"] - stored == 4 * _READINGS * len(taken), "a posted reading is missing"
+    points = 4 * count * len(taken)
+    assert node.status()["stored"] - stored == points, "a posted reading is missing"
     used = {process: cpu_seconds(pid) - before[process] for process, pid in node.pids.items()}
     return {
-        "request": f"POST of {_READINGS:,} readings of 4 values",
+        "request": name,
         "requests/s": len(taken) / elapsed,
         "ingest us": used["ingest"] / len(taken) * 1e6,
         "worker us": used["worker"] / len(taken) * 1e6,
         "p50 ms": statistics.median(taken) * 1000,
-        "points/s": 4 * _READINGS * len(taken) / elapsed,
+        "points/s": points / elapsed,
+        "ingest us/point": used["ingest"] / points * 1e6,
     }
 
 
@@ -150,9 +196,9 @@ def _in_process(things: int) -> Row:
     """The twin alone."""
     twin = Twin()
     names = tuple(f"device-{number:04d}" for number in range(things))
-    columns = tuple(Column("d", b"\0" * 8 * things) for _ in _PROPERTIES)
+    columns = tuple(Column("d", b"\0" * 8 * things) for _ in tuple(_VALUES))
     thing_of = b"".join(number.to_bytes(4, "little") for number in range(things))
-    twin.apply(1, Batch("bench", "device", _PROPERTIES, names, thing_of, 1, b"\1" * 8 * things, b"", columns))
+    twin.apply(1, Batch("bench", "device", tuple(_VALUES), names, thing_of, 1, b"\1" * 8 * things, b"", columns))
     taken = []
     for _ in range(_REPEAT):
         began = time.perf_counter()
@@ -171,6 +217,5 @@ def _fill(node: Node, things: list[str]) -> None:
 
 
 def _body(things: list[str], start_ms: int, count: int) -> bytes:
-    values = {"power": 1.25, "voltage": 230.1, "current": 5.43, "temperature": 21.5}
-    rows = [{"ts": start_ms + at, "values": values} for at in range(count)]
+    rows = [{"ts": start_ms + at, "values": _VALUES} for at in range(count)]
     return msgspec.json.encode(dict.fromkeys(things, rows))

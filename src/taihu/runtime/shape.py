@@ -120,6 +120,8 @@ class _Part:
         given = columns.pop(index)
         if index >= 0 and set(map(type, given)) == {int} and min(given) >= _MS_LOW and max(given) < _MS_HIGH:
             return array("q", [moment * 1_000_000 for moment in given]), b"", []
+        if index < 0 and None not in given:
+            return array("q", given), b"", []
         observed: list[int] = []
         flags = bytearray(count)
         bad: list[tuple[int, str]] = []

@@ -42,6 +42,19 @@ def parse_time(value: Any) -> int:
     raise _bad(value)
 
 
+def unit_of(value: int) -> int:
+    """The nanoseconds of the unit that a whole number counts as a time; 0 when it is none.
+
+    >>> unit_of(1_700_000_000), unit_of(1_700_000_000_000), unit_of(7)
+    (1000000000, 1000000, 0)
+    """
+    if value < NS_END:
+        for low, scale in _SCALES:
+            if value >= low:
+                return scale
+    return 0
+
+
 def _bounded(ns: int, value: Any) -> int:
     if 0 <= ns < NS_END:
         return ns
