@@ -30,7 +30,9 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveNode]:
         folder,
         ["pump", "fan"],
         {"http_body_bytes_max": 1_000_000, "http_request_timeout_s": 1.0, "flush_rows": 50},
-        things='[[project.thing]]\nname = "meter"\nmodel = "meter.tm.json"\n',
+        things="".join(
+            f'[[project.thing]]\nname = "{name}"\nmodel = "meter.tm.json"\n' for name in ("meter", "boiler")
+        ),
         more='[[project]]\nname = "other"\n[[project.thing]]\nname = "pump"\n',
     )
     live.start()

@@ -65,15 +65,15 @@ class Consumer:
 
 @pytest.fixture
 def consumer(node: LiveNode) -> Iterator[Consumer]:
-    address = f"http://127.0.0.1:{node.http_port}/api/v1/projects/{PROJECT}/things/meter"
-    one = Consumer(address, f"urn:taihu:{PROJECT}:meter", node.operator)
+    address = f"http://127.0.0.1:{node.http_port}/api/v1/projects/{PROJECT}/things/boiler"
+    one = Consumer(address, f"urn:taihu:{PROJECT}:boiler", node.operator)
     yield one
     one.close()
 
 
 def test_it_reads_writes_observes_and_subscribes(node: LiveNode, consumer: Consumer) -> None:
     def send(**values: Any) -> None:
-        path = f"/api/v1/projects/{PROJECT}/readings?thing=meter"
+        path = f"/api/v1/projects/{PROJECT}/readings?thing=boiler"
         answer = node.ask("POST", path, json.dumps(values).encode(), Content_Type="application/json")
         assert answer.status == 200, answer
 
@@ -93,7 +93,7 @@ def test_it_reads_writes_observes_and_subscribes(node: LiveNode, consumer: Consu
     assert consumer.ask("readSome", ["mode", "setpoint"]) == {"mode": "on", "setpoint": 21}
     assert consumer.ask("write", ["setpoint", 22]) == "written"
     assert consumer.ask("writeSome", {"setpoint": 23}) == "written"
-    desired = node.get(f"/projects/{PROJECT}/things/meter/desired").body["desired"]
+    desired = node.get(f"/projects/{PROJECT}/things/boiler/desired").body["desired"]
     assert desired["setpoint"]["value"] == 23
     assert consumer.ask("observe", "power_kw") == "observing"
     assert consumer.next() == {"told": "power_kw", "value": 4}

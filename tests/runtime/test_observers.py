@@ -103,9 +103,9 @@ def test_whatever_comes_the_last_that_is_told_is_the_newest(steps: list[tuple[bo
                 news += thing == "meter" and at >= newest
                 newest = max(newest, at) if thing == "meter" else newest
             site.tell("power", *numbered)
-            if take and (observer._queue or told == []):
+            if take and (observer._waiting or told == []):
                 told += await observer.take()
-        if observer._queue:
+        if observer._waiting:
             told += await observer.take()
         missed = observer.missed
         assert [notice.observed_at for notice in told] == sorted(notice.observed_at for notice in told)

@@ -1,7 +1,7 @@
 """Who observes a thing over HTTP: each has a bounded queue, and no publisher ever waits for one (§6).
 
 A property's observer is told the newest value, and then every value that is newer by event time (§5); a subscriber to
-an event is told each one that arrives. When a queue is full, the oldest that waits gives way and is counted.
+an event is told each one that arrives.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import msgspec
 from taihu.doors.http.ports import Notice
 from taihu.kernel.errors import LimitError
 from taihu.kernel.limits import Limits
+from taihu.runtime.notices import Backlog, Queue
 from taihu.things.batch import ROW_BITS, Batch
 from taihu.things.ports import Reading
 from taihu.things.property import Kind, Property
@@ -34,28 +35,18 @@ class ObserversFull(LimitError):
     code = "observers-full"
 
 
-class Observer:
+class Observer(Queue):
     """One stream of notices about one thing; made by `Observers.open`.
 
     `names` are the properties and events wanted by name; `properties` and `events` want all of them.
     """
 
     def __init__(self, topic: "_Topic", limits: Limits, permitted: Callable[[], str]) -> None:
+        super().__init__(limits, permitted, lambda: topic.leave(self))
         self.names: set[str] = set()
         self.properties = False
         self.events = False
-        self.reason = ""
-        self.missed = 0
         self._topic = topic
-        self._permitted = permitted
-        self._queue: deque[Notice] = deque()
-        self._bytes = 0
-        self._count_max = limits.observer_queue_max
-        self._bytes_max = limits.observer_queue_bytes_max
-        self._quiet_s_max = limits.observer_heartbeat_s
-        self._loop = asyncio.get_running_loop()
-        self._sent_at = self._loop.time()
-        self._awake = asyncio.Event()
 
     def wants(self, name: str, event: bool) -> bool:
         """Whether a notice of that name is for this observer."""
@@ -72,43 +63,6 @@ class Observer:
         self.events |= events
         self._topic.replay(self, None, after, inclusive=not events)
 
-    def put(self, notice: Notice) -> None:
-        """Take one in; the oldest that waits gives way."""
-        self._queue.append(notice)
-        self._bytes += len(notice.data)
-        while len(self._queue) > self._count_max or (self._bytes > self._bytes_max and len(self._queue) > 1):
-            self._bytes -= len(self._queue.popleft().data)
-            self.missed += 1
-            self._topic.hub.missed += 1
-        self._awake.set()
-
-    async def take(self) -> list[Notice]:
-        """What waits, in its order; an empty list says that nothing was sent for a while, or `reason` why it ended."""
-        while not self._queue and not self.reason and self._loop.time() - self._sent_at < self._quiet_s_max:
-            self._awake.clear()
-            await self._awake.wait()
-        if self.check():
-            return []
-        self._sent_at = self._loop.time()
-        notices, self._queue, self._bytes = list(self._queue), deque(), 0
-        return notices
-
-    def check(self) -> str:
-        """End it if its token or grant has ended; returns the reason, empty while it goes on."""
-        if not self.reason and (reason := self._permitted()):
-            self.end(reason)
-        if self.reason or self._loop.time() - self._sent_at >= self._quiet_s_max:
-            self._awake.set()
-        return self.reason
-
-    def end(self, reason: str) -> None:
-        """Stop; who waits in `take` hears so."""
-        if not self.reason:
-            self.reason = reason
-            self._topic.leave(self)
-            self._queue.clear()
-            self._awake.set()
-
 
 class _Topic:
     """One thing that is observed, or was until a moment ago."""
@@ -119,7 +73,7 @@ class _Topic:
         self.thing = thing
         self.observers: list[Observer] = []
         self.newest = {reading.property: (reading.observed_at, reading.seq) for reading in self._readings()}
-        self.recent: deque[Notice] = deque(maxlen=hub.limits.observer_queue_max)  # events, for who comes back
+        self.recent = Backlog(hub.limits)  # events, for who comes back
         self.left_at = 0.0
 
     def replay(self, observer: Observer, names: set[str] | None, after: int | None, *, inclusive: bool) -> None:
@@ -131,9 +85,8 @@ class _Topic:
             known = after is not None and (reading.seq < after or (reading.seq == after and not inclusive))
             if wanted and not event and not known:
                 observer.put(_notice(reading.property, reading.value, reading.observed_at, reading.seq, event=False))
-        for notice in self.recent if after is not None else ():
-            wanted = notice.name in names if names is not None else observer.events
-            if wanted and notice.seq > (after or 0):
+        for notice in self.recent.after(after) if after is not None else ():
+            if notice.name in names if names is not None else observer.events:
                 observer.put(notice)
 
     def tell(self, position: int, batch: Batch, rows: list[int]) -> None:
@@ -154,9 +107,9 @@ class _Topic:
                     self.newest[name] = at
                 notice = _notice(name, values[row], *at, event=event)
                 if event:
-                    self.recent.append(notice)
+                    self.recent.put(notice)
                 for observer in observers:
-                    observer.put(notice)
+                    self.hub.missed += observer.put(notice)
 
     def leave(self, observer: Observer) -> None:
         self.observers.remove(observer)

@@ -66,7 +66,6 @@ class _Session:
         self.named: dict[str, tuple[str, Any]] = {}
         self.every: dict[bool, tuple[str, Any]] = {}
         self._thing_id = thing_id(project, thing)
-        self._timeout_s = self.node.limits.http_request_timeout_s
 
     async def tell(self) -> None:
         """Send notices until the observation ends."""
@@ -89,11 +88,12 @@ class _Session:
 
     async def _send(self, message: Json) -> bool:
         """False when the other end has gone, or takes nothing."""
+        timeout_s = self.node.limits.http_request_timeout_s
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s):
                 await self.websocket.send_text(_encode(message).decode())
         except TimeoutError:
-            log.warning("an observer took nothing for %g s and is disconnected", self._timeout_s)
+            log.warning("an observer took nothing for %g s and is disconnected", timeout_s)
             return False
         except WebSocketDisconnect:
             return False
