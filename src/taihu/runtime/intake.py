@@ -26,7 +26,7 @@ from taihu.things.mapping.errors import PayloadError
 from taihu.things.mapping.matcher import Decoder
 from taihu.things.mapping.plan import plan_for
 from taihu.things.mapping.rules import Mapping
-from taihu.things.mapping.timed import Lot, timed_lots
+from taihu.things.mapping.timed import Lot, Value, timed_lots
 from taihu.things.ports import Refusal, Row
 from taihu.things.property import Property
 
@@ -37,7 +37,7 @@ _FORMS_PER_CLAIM_MAX = 1_024
 _SHAPES_MAX = 10_000
 _SET_BACK_NS = NS_PER_S
 
-_decode_flat = msgspec.json.Decoder(dict[str, float | int | str | bool | None]).decode
+_decode_flat = msgspec.json.Decoder(dict[str, Value | None]).decode
 
 
 class Claim:

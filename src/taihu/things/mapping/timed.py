@@ -15,6 +15,7 @@ from taihu.things.mapping.rules import Format, Mapping
 from taihu.things.mapping.times import unit_of
 
 Value = float | Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str | bool
+"""What needs no look at each: an integer beyond 64 bits is bent by the decoders, or refused."""
 
 
 class Timed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
