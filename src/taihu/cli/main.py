@@ -14,6 +14,8 @@ EXIT_USAGE = 2
 EXIT_REFUSED = 3
 EXIT_TRY_AGAIN = 4
 EXIT_DAMAGED = 5
+EXIT_WARNINGS = 6
+EXIT_FAULTS = 7
 EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
@@ -23,6 +25,7 @@ _COMMANDS = {
     "init": ("start", "Write a commented site.toml."),
     "status": ("service", "Show how a node is."),
     "reload": ("service", "Take over a changed site.toml while the node runs."),
+    "doctor": ("doctor", "Find what is wrong with a site, and what mends it."),
     "systemd": ("service", "Print a systemd unit of a site."),
     "completion": ("service", "Print a script that completes commands in a shell."),
     "things": ("look", "List things and how they are."),
@@ -71,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; errors are one line on stderr, with the remedy."""
     try:
-        taihu.main(args=arguments, prog_name="taihu", standalone_mode=False)
+        code = taihu.main(args=arguments, prog_name="taihu", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return EXIT_USAGE
@@ -83,7 +86,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except TaihuError as error:
         click.echo(f"taihu: {error}", err=True)
         return exit_code(error)
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def exit_code(error: TaihuError) -> int:

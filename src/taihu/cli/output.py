@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import click
@@ -113,6 +114,44 @@ def age_text(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.1f} s"
+
+
+class Progress:
+    """How far a long work is: a bar on a terminal, nothing in a pipe."""
+
+    def begin(self, total: int) -> None:
+        """There are `total` steps to come."""
+
+    def advance(self, steps: int = 1) -> None:
+        """So many more are done."""
+
+
+class _Bar(Progress):
+    def __init__(self, bar: Any, title: str) -> None:
+        self._bar = bar
+        self._task = bar.add_task(title, total=None)
+
+    def begin(self, total: int) -> None:
+        self._bar.update(self._task, total=total)
+
+    def advance(self, steps: int = 1) -> None:
+        self._bar.advance(self._task, steps)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Progress]:
+    """A bar on stderr while a person looks on; it is gone when the block ends."""
+    if not sys.stderr.isatty():
+        yield Progress()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    console = Console(stderr=True, no_color="NO_COLOR" in os.environ)
+    with RichProgress(*columns, console=console, transient=True) as bar:
+        yield _Bar(bar, title)
 
 
 def _show_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str]) -> None:

@@ -84,6 +84,21 @@ class SimClock:
         self._now_ns += round(seconds * NS_PER_S)
 
 
+class Steps:
+    """How far the machine's wall time was set by leaps since this was made. What NTP slews is none, nor is a sleep."""
+
+    def __init__(self) -> None:
+        self._offset_ns = _offset_ns()
+
+    def seconds(self) -> float:
+        """The leaps together; positive when it was set forward."""
+        return (_offset_ns() - self._offset_ns) / NS_PER_S
+
+
+def _offset_ns() -> int:
+    return time.time_ns() - time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def machine_ns() -> int:
     """The machine's own wall time, to anchor a `ScaledClock`; nothing else should need it."""
     return time.time_ns()

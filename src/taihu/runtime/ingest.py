@@ -22,7 +22,7 @@ from taihu.runtime.apply import apply_site
 from taihu.runtime.link import Link, socket_path
 from taihu.runtime.logs import start_logging
 from taihu.runtime.node import Node
-from taihu.runtime.process import clock_of, keep_large_buffers_apart, run_until_signal
+from taihu.runtime.process import allow_open_files, clock_of, keep_large_buffers_apart, run_until_signal
 from taihu.runtime.reload import Report, merge
 from taihu.runtime.tls import LiveContext, make_context
 from taihu.things.batch import KIND_BATCH, KIND_BROKER, KIND_TWIN, decode_batch
@@ -240,8 +240,8 @@ class Ingest:
 def main(site: Site) -> None:
     """Run the ingest process until a signal."""
     start_logging("ingest", site.log)
+    allow_open_files(site.limits)
     clock = clock_of(site)
-
     running: list[Ingest] = []
 
     async def body(stop: asyncio.Event) -> None:

@@ -12,7 +12,7 @@ from taihu.identity.directory import Directory
 from taihu.identity.join import Joined
 from taihu.identity.principal import Change, CredentialKind, Event
 from taihu.journal.segments import SegmentJournal
-from taihu.kernel.clock import Clock
+from taihu.kernel.clock import Clock, Steps
 from taihu.kernel.errors import LimitError, RefusedError
 from taihu.kernel.files import OsFiles
 from taihu.kernel.ids import check_name, new_token
@@ -92,6 +92,7 @@ class Node(View):
         self.pipeline.add_listener(self._durable)
         self.directory.on_change(self._changed)
         self.tally = Tally()
+        self.steps = Steps()
         self.worker = Follower(self.journal, self.pipeline, self.tally, site.limits)
         self._loop = asyncio.get_running_loop()
         self.addresses: dict[str, Any] = {}

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import os
+import resource
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -10,10 +11,12 @@ from typing import Any
 
 from taihu.kernel.clock import Clock, SystemClock
 from taihu.kernel.files import OsFiles
+from taihu.kernel.limits import Limits
 from taihu.kernel.sections import Site
 from taihu.runtime.democlock import read_clock
 from taihu.runtime.paths import Paths
 
+_SPARE_FILES = 512  # the journal, the history and all that are no connections
 _M_MMAP_THRESHOLD = -3  # malloc.h
 
 
@@ -32,6 +35,20 @@ def keep_large_buffers_apart() -> None:
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 262_144)
+
+
+def files_needed(limits: Limits) -> int:
+    """How many files a node opens when it has all the connections that its limits allow."""
+    return limits.mqtt_connections_max + limits.http_requests_pending_max + _SPARE_FILES
+
+
+def allow_open_files(limits: Limits) -> None:
+    """Let this process open the files it needs, as far as whoever started it permits."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = files_needed(limits)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def run_until_signal(body: Callable[[asyncio.Event], Awaitable[Any]], hangup: Callable[[], None] | None = None) -> None:

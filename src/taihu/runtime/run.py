@@ -125,7 +125,7 @@ class Supervisor:
 def check_ports(site: Site) -> None:
     """Raise PortTaken, naming the process, when a port of the site is not free."""
     for name, host, port in listeners_of(site):
-        error = _listen_error(host, port) if port else None
+        error = listen_error(host, port) if port else None
         if not port or error is None:
             continue
         if error.errno == errno.EADDRINUSE:
@@ -142,10 +142,11 @@ def check_ports(site: Site) -> None:
 
 def port_free(host: str, port: int) -> bool:
     """Whether a door could listen there now."""
-    return _listen_error(host, port) is None
+    return listen_error(host, port) is None
 
 
-def _listen_error(host: str, port: int) -> OSError | None:
+def listen_error(host: str, port: int) -> OSError | None:
+    """Why a door could not listen there now; None when it could."""
     try:
         with socket.create_server((host, port), family=address_family(host)):
             return None

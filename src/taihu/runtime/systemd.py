@@ -5,9 +5,9 @@ from pathlib import Path
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.sections import Site
 from taihu.kernel.site_checks import listeners_of
+from taihu.runtime.process import files_needed
 
 _PRIVILEGED_BELOW = 1024
-_SPARE_FILES = 4_096  # the journal, the history and all that are no connections
 _HOMES = tuple(map(Path, ("/home", "/root", "/run/user")))
 _UNIT = """\
 [Unit]
@@ -80,7 +80,7 @@ def unit_text(site: Site, executable: Path, user: str) -> str:
         folder=folder,
         data=data,
         user=user,
-        files=site.limits.mqtt_connections_max + site.limits.http_requests_pending_max + _SPARE_FILES,
+        files=files_needed(site.limits),
         home="read-only" if at_home else "yes",
         capabilities="CAP_NET_BIND_SERVICE" if low else "",
     )

@@ -11,7 +11,7 @@ from taihu.identity.directory import Directory
 from taihu.identity.principal import CredentialKind
 from taihu.journal.segments import SegmentJournal
 from taihu.kernel.addresses import is_loopback
-from taihu.kernel.clock import Clock
+from taihu.kernel.clock import Clock, Steps
 from taihu.kernel.limits import Limits
 from taihu.kernel.sections import Site
 from taihu.kernel.site_checks import addresses_of
@@ -30,6 +30,7 @@ from taihu.twin.twin import Desired, Twin
 _GAUGES = {
     "now",
     "clock_speed",
+    "clock_stepped_s",
     "projects",
     "things",
     "journal_position",
@@ -52,6 +53,7 @@ class View:
     broker: Broker
     tally: Tally
     worker: Follower
+    steps: Steps
     _quarantine: Quarantine
     _observers: Observers
 
@@ -170,6 +172,7 @@ class View:
             "journal_position": self.journal.durable,
             "history_position": self.worker.applied,
             "worker": "running" if self.worker.link is not None else "away",
+            "clock_stepped_s": round(self.steps.seconds(), 3),
         }
         if readable == projects:
             observers = {"observers": self._observers.count, "observers_missed": self._observers.missed}

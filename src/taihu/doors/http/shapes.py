@@ -39,6 +39,7 @@ class Status(TypedDict):
     journal_position: int
     history_position: int
     worker: Literal["running", "away"]
+    clock_stepped_s: float
     groups: NotRequired[int]
     observers: NotRequired[int]
     observers_missed: NotRequired[int]

@@ -1,0 +1,169 @@
+"""Who may reach what: the rights of files, the ports, the lock, and the certificates."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from taihu.kernel.clock import NS_PER_S, from_datetime, to_datetime
+from taihu.kernel.errors import ConfigError
+from taihu.kernel.site_checks import listeners_of
+from taihu.runtime.doctor.case import Case, State, process_name
+from taihu.runtime.doctor.finding import Finding, error, note, warning
+from taihu.runtime.run import listen_error
+from taihu.runtime.supervise import port_holder
+from taihu.runtime.tls import make_context
+
+_SECRETS = ("admin.token", "operator.token", "secrets.json", "metadata.db", "ca/ca.key")
+_SOON_NS = 30 * 86_400 * NS_PER_S
+
+
+def rights(case: Case) -> Iterator[Finding]:
+    """Secrets that others may read, and files that the node may not write."""
+    data = case.site.data
+    if not data.exists():
+        return
+    open_to = _others(data)
+    if open_to:
+        yield warning(
+            "rights",
+            f"{data} may be entered by {open_to}.",
+            "It holds all readings and the tokens that open them; only the node's user needs it.",
+            f"chmod 700 {data}",
+        )
+    for path in _secrets(case):
+        if others := _others(path):
+            yield error(
+                "rights",
+                f"{path} may be read by {others}.",
+                "Whoever reads it can act as the node's owner, or as the node or its devices.",
+                f"chmod 600 {path}; then make a new one, for it may have been read.",
+            )
+    yield from _foreign(data)
+
+
+def ports(case: Case) -> Iterator[Finding]:
+    """The ports of the site: free while the node stands, its own while it runs."""
+    if case.state in (State.RUNNING, State.SILENT):
+        return
+    for name, host, port in listeners_of(case.site):
+        problem = listen_error(host, port) if port else None
+        if problem is None:
+            continue
+        holder = port_holder(port)
+        yield error(
+            "ports",
+            f"Nothing can listen on {host}, port {port} ({name}): {problem.strerror}; {holder} has it."
+            if holder != "another process"
+            else f"Nothing can listen on {host}, port {port} ({name}): {problem.strerror}.",
+            "The node does not start.",
+            f"Stop that process (ss -ltnp 'sport = :{port}'), or set another {name} in site.toml.",
+        )
+
+
+def lock(case: Case) -> Iterator[Finding]:
+    """What a node that died left behind, and a process that holds the site and does not answer."""
+    if case.state is State.CRASHED:
+        pid = case.addresses.pid if case.addresses else 0
+        yield note(
+            "lock",
+            f"The node (pid {pid}) ended without an orderly stop; its note {case.paths.node} is still there.",
+            "It goes on from its journal; nothing that was acknowledged is lost. Why it ended is in its log.",
+            f"taihu run {case.site.folder}",
+        )
+    elif case.state is State.SILENT and case.holder is not None:
+        yield error(
+            "lock",
+            f"{process_name(case.holder)} holds the site's store, and no node answers.",
+            "A second node cannot start beside it, and devices are not served. A node that has just started answers "
+            "when it has read its journal.",
+            f"Wait a minute and look again; then: kill {case.holder}",
+        )
+
+
+def certificates(case: Case) -> Iterator[Finding]:
+    """Certificates that have expired, or soon will."""
+    now = case.clock.now_ns()
+    yield from _tls(case)
+    from cryptography import x509
+
+    for path, what in _certificates(case).items():
+        try:
+            chain = x509.load_pem_x509_certificates(path.read_bytes())
+        except (OSError, ValueError) as problem:
+            yield error("certificates", f"{path} cannot be read: {problem}.", "TLS does not start.", f"Mend {what}.")
+            continue
+        ends = min(from_datetime(one.not_valid_after_utc) for one in chain)
+        begins = max(from_datetime(one.not_valid_before_utc) for one in chain)
+        if begins > now:
+            yield error(
+                "certificates",
+                f"{path} ({what}) is valid only from {to_datetime(begins):%Y-%m-%d %H:%M} on.",
+                "Clients that check it do not connect.",
+                "Look at the machine's clock: timedatectl",
+            )
+        if ends > now + _SOON_NS:
+            continue
+        when = f"{to_datetime(ends):%Y-%m-%d %H:%M} UTC"
+        why = "Clients that check it do not connect any more."
+        remedy = f"Put a new one there and tell the node: taihu reload --site {case.site.folder}"
+        if ends <= now:
+            yield error("certificates", f"{path} ({what}) expired on {when}.", why, remedy)
+        else:
+            yield warning("certificates", f"{path} ({what}) expires on {when}.", why, remedy)
+
+
+def _tls(case: Case) -> Iterator[Finding]:
+    """Files of TLS that do not belong together."""
+    sections = {name.partition(".")[0] for name, _, _ in listeners_of(case.site) if name.endswith("tls_port")}
+    for section in sorted(sections):
+        try:
+            make_context(case.site, section)
+        except ConfigError as problem:
+            why = "The node does not start, and does not reload."
+            yield error("certificates", problem.message, why, problem.remedy)
+
+
+def _secrets(case: Case) -> Iterator[Path]:
+    named = [case.site.path(listener.key) for listener in (case.site.mqtt, case.site.http) if listener.key]
+    found = [*(case.site.data / name for name in _SECRETS), *dict.fromkeys(named)]
+    yield from (path for path in found if path.is_file())
+
+
+def _certificates(case: Case) -> dict[Path, str]:
+    """The files of certificates and the settings that name them."""
+    found: dict[Path, str] = {}
+    for section, listener in (("mqtt", case.site.mqtt), ("http", case.site.http)):
+        if listener.certificate:
+            found.setdefault(case.site.path(listener.certificate), f"[{section}] certificate")
+    return found
+
+
+def _others(path: Path) -> str:
+    """Who beside its owner may read a file, or enter a folder."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return ""
+    return "everybody" if mode & stat.S_IRWXO else "its group" if mode & stat.S_IRWXG else ""
+
+
+def _foreign(data: Path) -> Iterator[Finding]:
+    """Files below `data` that do not belong to the folder's owner, as after one start as root."""
+    owner = data.stat().st_uid
+    count, first = 0, ""
+    for folder, _, names in os.walk(data):
+        for name in names:
+            path = Path(folder, name)
+            try:
+                foreign = path.lstat().st_uid != owner
+            except OSError:
+                continue
+            count, first = count + foreign, first or (str(path) if foreign else "")
+    if count:
+        yield error(
+            "rights",
+            f"{count:,} files do not belong to the owner of {data}, such as {first}.",
+            "The node's user cannot write them: it stops, or stands with a full journal.",
+            f"chown -R --reference={data} {data}",
+        )

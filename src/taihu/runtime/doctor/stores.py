@@ -1,0 +1,204 @@
+"""The stores: every byte that has a checksum is read, and what it says is compared."""
+
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from taihu.history.manifest import SCHEMA_VERSION
+from taihu.identity.schema import MIGRATIONS
+from taihu.journal.damage import Damage
+from taihu.journal.format import NewerFormat, decode_records
+from taihu.journal.verify import DAMAGE_MAX, Verdict, verify
+from taihu.kernel.clock import NS_PER_S, format_iso
+from taihu.kernel.errors import ConfigError, DamagedError
+from taihu.runtime.doctor.case import Case, State
+from taihu.runtime.doctor.devices import skews
+from taihu.runtime.doctor.finding import Finding, error, note, warning
+from taihu.runtime.process import clock_of
+from taihu.things.batch import KIND_BATCH, Batch, decode_batch
+from taihu.twin import snapshot
+from taihu.twin.twin import Twin
+
+_MAGIC = b"PAR1"
+_AHEAD_NS = 60 * NS_PER_S
+_ASIDE = (".damaged", ".aside")
+_LOST = "What was in those bytes cannot be read; the rest is, and the node goes on after it."
+_RESTORE = (
+    "Restore it from a backup (taihu restore), or let it be: the node passes over it. Look at the disk: smartctl -a"
+)
+
+
+def journal(case: Case) -> Iterator[Finding]:
+    """The journal's segments; by its newest records the machine's clock and the devices' clocks; the history's lag."""
+    if not case.paths.journal.exists():
+        return
+    until = case.status["journal_position"] if case.status else None
+    try:
+        found = verify(case.files, case.paths.journal, until=until, last_only=case.quick, seen=case.seen)
+    except (NewerFormat, OSError) as problem:
+        yield error("journal", f"{problem}", "The node does not start.", "Start the release that wrote it.")
+        return
+    for damage in found.damage:
+        yield error("journal", _told(damage), _LOST, _RESTORE)
+    if len(found.damage) == DAMAGE_MAX:
+        yield error("journal", f"There is more damage than these {DAMAGE_MAX} places.", _LOST, _RESTORE)
+    if found.torn is not None and case.state is not State.RUNNING:
+        yield note(
+            "journal",
+            f"{found.torn.file} ends in {found.torn.lost_bytes:,} bytes that are no whole record.",
+            "After a crash this is what was being written, and nobody was told that it was safe.",
+            "Nothing to do: the node cuts it off when it starts.",
+        )
+    batches = _newest(found)
+    yield from _clock_behind(case, batches)
+    yield from skews(batches)
+    yield from _lag(case, found)
+
+
+def history(case: Case) -> Iterator[Finding]:
+    """The history's list of files, and each file against what the list says of it."""
+    folder = case.paths.history
+    if not (folder / "manifest.sqlite").exists():
+        return
+    why = "Questions about the past are answered in part, or not at all."
+    try:
+        with closing(_open_read_only(folder / "manifest.sqlite")) as database:
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
+                remedy = "Start the release that wrote it, or a later one."
+                yield error("history", f"A later release wrote the history (version {version}).", why, remedy)
+                return
+            checked = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+            files = database.execute("SELECT path, bytes FROM files ORDER BY id").fetchall()
+    except sqlite3.DatabaseError as problem:
+        yield error("history", f"The list of the history's files is damaged: {problem}.", why, "taihu restore")
+        return
+    if checked != "ok":
+        yield error("history", f"The list of the history's files is damaged: {checked}.", why, "taihu restore")
+    for name, size in files:
+        if fault := _file_fault(folder / name, size):
+            remedy = f"Restore it from a backup (taihu restore): {folder / name}"
+            yield error("history", f"{name} {fault}.", "What it holds of the past cannot be read.", remedy)
+        case.seen(size)
+
+
+def metadata(case: Case) -> Iterator[Finding]:
+    """Projects, things and credentials, and the snapshots beside them."""
+    path = case.paths.metadata
+    if path.exists():
+        why = "Without it nobody is known: no project, no thing, no token."
+        try:
+            with closing(_open_read_only(path)) as database:
+                checked = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+                version = database.execute("SELECT version FROM schema_version").fetchone()[0]
+        except (sqlite3.DatabaseError, TypeError) as problem:
+            checked, version = str(problem), 0
+        if checked != "ok":
+            yield error("metadata", f"{path} is damaged: {checked}.", why, "taihu restore")
+        elif version > len(MIGRATIONS):
+            remedy = "Start the release that wrote it, or a later one."
+            yield error("metadata", f"A later release wrote {path} (version {version}).", "The node stops.", remedy)
+    yield from _snapshots(case)
+
+
+def aside(case: Case) -> Iterator[Finding]:
+    """What a node could not read and kept for people to look at."""
+    found = [path for path in case.site.data.rglob("*") if path.suffix in _ASIDE or path.parent.name == "aside"]
+    for path in sorted(found)[:20]:
+        yield warning(
+            "aside",
+            f"{path.relative_to(case.site.data)} was set aside: the node could not read it.",
+            "What it held counts for nothing until somebody has looked at it; the log of that time says why.",
+            f"Look at it, report it if it is a defect, then remove it: rm {path}",
+        )
+
+
+def _newest(found: Verdict) -> list[Batch]:
+    records = (record for frame in found.newest for record in decode_records(frame))
+    return [decode_batch(record.payload) for record in records if record.kind == KIND_BATCH]
+
+
+def _clock_behind(case: Case, batches: list[Batch]) -> Iterator[Finding]:
+    newest = max((batch.received_at for batch in batches), default=0)
+    try:
+        now = clock_of(case.site).now_ns()
+    except ConfigError:
+        return  # a demo clock that was never started
+    if newest > now + _AHEAD_NS:
+        yield error(
+            "clock",
+            f"The clock shows {format_iso(now // NS_PER_S * NS_PER_S)}, and the journal has readings that were "
+            f"received at {format_iso(newest // NS_PER_S * NS_PER_S)}.",
+            "Either the clock is behind now or it was ahead then. New readings without a time of their own are sorted "
+            "before older ones, and sessions and tokens end late.",
+            "timedatectl set-ntp true; compare with: date -u",
+        )
+
+
+def _lag(case: Case, found: Verdict) -> Iterator[Finding]:
+    """How much of the journal the history has not taken over."""
+    if case.status is None:
+        return
+    why = "Questions about the past miss the newest readings, and senders are slowed at worker_lag_bytes_max."
+    if case.status["worker"] != "running":
+        yield error("lag", "The worker is away.", why, "It is started again by itself; its log says why it ended.")
+    behind = case.status["journal_position"] - case.status["history_position"]
+    size = case.files.size
+    journal = sum(size(path) for path in case.paths.journal.glob("*.seg") if path.exists())
+    share = behind / max(1, found.last - found.first + 1)
+    lag, allowed = int(journal * share), case.site.limits.worker_lag_bytes_max
+    said = f"The history is {lag:,} bytes behind the journal, and may be {allowed:,}."
+    remedy = "Give it time; if it grows, look at the worker's CPU (top) and disk (iostat -x), and send less at once."
+    if lag >= allowed:
+        yield error("lag", said, why, remedy)
+    elif lag > allowed // 10:
+        yield warning("lag", said, why, remedy)
+
+
+def _snapshots(case: Case) -> Iterator[Finding]:
+    why = "It is written anew each minute; after a crash the newest values would come from the journal alone."
+    try:
+        snapshot.load(Twin(), case.files, case.paths.twin)
+    except DamagedError as problem:
+        yield warning("metadata", problem.message, why, f"rm {case.paths.twin}")
+    try:
+        data = case.files.read(case.paths.broker)
+    except FileNotFoundError:
+        return
+    if zlib.crc32(data[4:]).to_bytes(4, "little") != data[:4]:
+        why = "After a restart MQTT clients must subscribe again, and what was queued for them is gone."
+        yield warning("metadata", f"{case.paths.broker.name} is damaged.", why, f"rm {case.paths.broker}")
+
+
+def _file_fault(path: Path, size: int) -> str:
+    """What is wrong with a file of the history; empty when nothing is."""
+    try:
+        found = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(4)
+            file.seek(-8, 2)
+            tail = file.read(8)
+    except FileNotFoundError:
+        return "is not there"
+    except OSError as problem:
+        return f"cannot be read: {problem.strerror}"
+    if found != size:
+        return f"has {found:,} bytes in place of {size:,}"
+    footer = int.from_bytes(tail[:4], "little")
+    if head != _MAGIC or tail[4:] != _MAGIC or footer + 12 > size:
+        return "is no whole Parquet file"
+    return ""
+
+
+def _open_read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
+
+
+def _told(damage: Damage) -> str:
+    records = damage.next_position - damage.first_position
+    return (
+        f"Journal segment {damage.file} is damaged at byte {damage.offset:,}: {damage.lost_bytes:,} bytes, which can "
+        f"have held {records:,} records."
+    )
