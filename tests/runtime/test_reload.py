@@ -1,6 +1,5 @@
 """A changed configuration is taken over while connections live on; a broken one changes nothing and says where."""
 
-import ast
 import json
 import shutil
 import signal
@@ -17,12 +16,11 @@ from tests.faults.support import PROJECT, LiveNode, free_port, wait_until, write
 from taihu.cli.main import EXIT_REFUSED, run
 from taihu.kernel.config import load_site, parse_site
 from taihu.kernel.errors import ConfigError
-from taihu.kernel.limits import AT_START, Limits, renew
+from taihu.kernel.limits import Limits, renew
 from taihu.runtime import __main__ as processes
 from taihu.runtime.reload import merge
 from taihu.runtime.tls import make_context
 
-SOURCES = Path(__file__).parents[2] / "src" / "taihu"
 TLS = '\ncertificate = "cert.pem"\nkey = "key.pem"\n'
 
 
@@ -230,23 +228,6 @@ def test_each_site_has_limits_of_its_own(tmp_path: Path) -> None:
     renew(first.limits, parse_site("[limits]\nflush_s = 1\nhttp_head_bytes_max = 9\n", tmp_path).limits)
     assert first.limits.flush_s == 1.0 != second.limits.flush_s == Limits().flush_s
     assert first.limits.http_head_bytes_max == Limits().http_head_bytes_max, "it is read at the start alone"
-
-
-def test_limits_that_a_constructor_copies_need_a_restart() -> None:
-    """What is read into an attribute when a part is made does not follow a reload: it must be in AT_START."""
-    copied = set()
-    for path in SOURCES.rglob("*.py"):
-        for scope in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if not (isinstance(scope, ast.FunctionDef) and scope.name == "__init__"):
-                continue
-            for node in ast.walk(scope):
-                if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("limits"):
-                    copied.add(node.attr)
-    assert copied & set(Limits.__struct_fields__) <= AT_START | {
-        "mqtt_packet_bytes_max",  # of a connection, which agreed on it in its CONNACK
-        "description_items_max",  # of one parse
-        "join_things_max", "join_things_per_minute_max",  # of a count that is begun anew
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", ["absent", "of another", "with a passphrase", "no PEM"])

@@ -85,7 +85,6 @@ AT_START = frozenset(
     {
         "http_head_bytes_max",
         "http_request_timeout_s",
-        "http_requests_pending_max",
         "http_socket_message_bytes_max",
         "journal_retention_bytes",
         "journal_retention_s",
