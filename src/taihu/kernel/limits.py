@@ -64,6 +64,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     observer_linger_s: float = 60.0
     tickets_per_project_max: int = 1_000
     ticket_s: int = 60
+    commands_open_per_thing_max: int = 20
+    commands_open_per_project_max: int = 10_000
+    commands_kept_per_project_max: int = 1_000
+    command_input_bytes_max: int = 65_536
+    command_deadline_max_s: float = 7 * 86_400
+    standing_permits_per_project_max: int = 1_000
     desired_bytes_per_thing_max: int = 65_536
     http_body_bytes_max: int = 4_194_304
     http_bodies_bytes_max: int = 134_217_728

@@ -119,6 +119,24 @@ class AccountConfig(Section, frozen=True, kw_only=True):
     since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
+class CommandRuleConfig(Section, frozen=True, kw_only=True):
+    """`[[project.command]]`: what a command to the things and affordances it names has to keep (docs/commands.md)."""
+
+    thing: str = "*"
+    name: str = "*"
+    role: Literal["operator", "owner"] = "operator"
+    minimum: float | None = None
+    maximum: float | None = None
+    per_minute: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    quiet: tuple[str, ...] = ()
+    only_while: tuple[str, ...] = ()
+    two_person: bool = False
+    idempotent: bool = False
+    retries: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
+    confirm: str = ""
+    tolerance: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
 class CarbonConfig(Section, frozen=True, kw_only=True):
     """`[carbon]`: a file of the site's own emission factors, and how long late readings are waited for."""
 
@@ -137,6 +155,7 @@ class ProjectConfig(Section, frozen=True, kw_only=True):
     mappings: tuple[str, ...] = ()
     things: tuple[ThingConfig, ...] = msgspec.field(default=(), name="thing")
     accounts: tuple[AccountConfig, ...] = msgspec.field(default=(), name="account")
+    commands: tuple[CommandRuleConfig, ...] = msgspec.field(default=(), name="command")
 
 
 class GrantConfig(Section, frozen=True, kw_only=True):
