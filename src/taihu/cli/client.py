@@ -62,6 +62,12 @@ class NodeClient:
         with self._answer("POST", _target(path, {}), msgspec.json.encode(body), _TIMEOUT_S) as answer:
             return _decoded(answer.read())
 
+    def delete(self, *path: str) -> Any:
+        """The JSON answer to a DELETE; None when it has no content."""
+        with self._answer("DELETE", _target(path, {}), None, _TIMEOUT_S) as answer:
+            body = answer.read()
+            return _decoded(body) if body else None
+
     def events(self, *path: str) -> Iterator[Any]:
         """The data of server-sent events, until the node ends them."""
         with self._answer("GET", _target(path, {}), None, None) as answer:

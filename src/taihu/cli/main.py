@@ -36,6 +36,8 @@ _COMMANDS = {
     "project": ("admin", "Create and list projects."),
     "grant": ("grants", "Let one project use the things of another."),
     "audit": ("audit", "Show and check who did what."),
+    "command": ("command", "Give commands to things, and see what became of them."),
+    "permit": ("command", "Standing permits: let a loop act inside a corridor."),
     "carbon": ("carbon", "What each hour emitted: reports, rows, matching, certificates."),
     "factors": ("carbon", "List emission factors and their sources."),
     "bench": ("start", "Measure this machine."),

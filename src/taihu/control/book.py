@@ -9,6 +9,8 @@ from taihu.control.command import Command, State, Step
 from taihu.control.permit import Standing
 from taihu.kernel.limits import Limits
 
+_UNANSWERED = (State.UNCONFIRMED, State.SENT)
+
 
 class Book:
     """Commands by id. Of those that ended a project keeps the last `commands_kept_per_project_max`."""
@@ -21,11 +23,13 @@ class Book:
         self._counts: dict[str, int] = {}
         self._ended: dict[str, dict[str, None]] = {}
         self._keys: dict[tuple[str, str], str] = {}
+        self._unanswered = 0
 
     def put(self, command: Command) -> None:
         """Add a command, or take one step over."""
         known = self._commands.get(command.id)
         self._commands[command.id] = command
+        self._unanswered += (command.state in _UNANSWERED) - (known is not None and known.state in _UNANSWERED)
         if command.key:
             self._keys[command.project, command.key] = command.id
         was_open = known is not None and not known.ended
@@ -66,8 +70,13 @@ class Book:
     def unconfirmed(self, project: str, thing: str) -> Iterator[Command]:
         """What was sent to a thing and not answered."""
         for number in self._open.get(project, {}).get(thing, ()):
-            if self._commands[number].state in (State.UNCONFIRMED, State.SENT):
+            if self._commands[number].state in _UNANSWERED:
                 yield self._commands[number]
+
+    @property
+    def unconfirmed_count(self) -> int:
+        """How many commands were sent and not answered."""
+        return self._unanswered
 
     def of_project(self, project: str, thing: str = "") -> list[Command]:
         """A project's commands, of one thing or all, newest first."""
@@ -133,7 +142,8 @@ class Book:
         self._counts[command.project] -= 1
 
     def _drop(self, command: Command) -> None:
-        self._commands.pop(command.id, None)
+        if self._commands.pop(command.id, None) is not None:
+            self._unanswered -= command.state in _UNANSWERED
         self._keys.pop((command.project, command.key), None)
         self._ended.get(command.project, {}).pop(command.id, None)
         if command.id in self._open.get(command.project, {}).get(command.thing, {}):

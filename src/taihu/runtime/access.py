@@ -7,6 +7,7 @@ from itertools import count
 
 import msgspec
 
+from taihu.control.wire import ANSWER, COMMAND
 from taihu.doors.http.connection import Told
 from taihu.identity.directory import Directory
 from taihu.identity.join import Joined
@@ -22,7 +23,14 @@ from taihu.runtime.intake import Claim
 from taihu.runtime.thingsboard import DEVICE, GATEWAYS, PRIVATE, PROVISION_SPACE, ThingsBoardApi
 from taihu.things.mapping.matcher import Match, Matcher
 from taihu.things.mapping.rules import BaseName, Format, Mapping, builtin_mappings, load_mappings
-from taihu.things.mapping.thingsboard import PROVISION_REQUEST, PROVISION_RESPONSE, PROVISION_USER, parse_request_id
+from taihu.things.mapping.thingsboard import (
+    PROVISION_REQUEST,
+    PROVISION_RESPONSE,
+    PROVISION_USER,
+    RPC_REQUEST,
+    RPC_RESPONSE,
+    parse_request_id,
+)
 from taihu.twin.twin import Twin
 
 log = logging.getLogger("taihu.access")
@@ -31,6 +39,9 @@ _COMES_IN = (CredentialKind.THING, CredentialKind.OPERATOR, CredentialKind.VIEWE
 GATEWAY = "gateway"
 CREDENTIALS_REQUEST = "v1/devices/me/credentials/request/"
 CREDENTIALS_RESPONSE = "v1/devices/me/credentials/response/"
+
+_COMMANDS, _ANSWERS = f"/{COMMAND}", f"/{ANSWER}"
+_CALLS = (f"{RPC_REQUEST}+", f"{RPC_REQUEST}#")
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -73,6 +84,8 @@ class Access:
         self.on_connected: Callable[[str, str, int], None] = lambda project, thing, change: None
         self.on_refused: Callable[[str, str, str], None] = lambda project, thing, reason: None
         self.on_own_token: Callable[[str, str], None] = lambda project, thing: None
+        self.on_answer: Callable[[str, str, str, bytes], bool] = lambda project, thing, topic, payload: False
+        self.on_listening: Callable[[str, str, str], None] = lambda project, topic_filter, thing: None
 
     def use(self, site: Site, mappings: dict[str, tuple[Mapping, ...]]) -> None:
         """Go by the site's projects, and by their mapping files as `read_mappings` read them."""
@@ -125,7 +138,7 @@ class Access:
         """Its own topics for a thing, all but each thing's own and `$` for an operator, nothing for a viewer."""
         if identity.space == PROVISION_SPACE:
             return Reason.SUCCESS if topic == PROVISION_REQUEST else Reason.NOT_AUTHORIZED
-        if topic.startswith("$") or identity.kind is CredentialKind.VIEWER:
+        if topic.startswith("$") or topic.endswith(_COMMANDS) or identity.kind is CredentialKind.VIEWER:
             return Reason.NOT_AUTHORIZED
         if identity.reach is not None and not _reaches(identity, Scope.INGEST, topic):
             self.on_refused(identity.space, "", f"the token is not for publishing on {topic[:200]}")
@@ -150,6 +163,14 @@ class Access:
             return Reason.UNSPECIFIED_ERROR
         if identity.reach is not None and not _reaches(identity, Scope.READ, topic_filter):
             return Reason.NOT_AUTHORIZED
+        reason = self._may_read(identity, topic_filter)
+        if reason == Reason.SUCCESS and topic_filter.endswith((_COMMANDS, *_CALLS)):
+            if identity.kind is CredentialKind.VIEWER:
+                return Reason.NOT_AUTHORIZED  # who listens there speaks for the thing
+            self.on_listening(identity.space, topic_filter, identity.thing)
+        return reason
+
+    def _may_read(self, identity: Identity, topic_filter: str) -> int:
         if identity.kind in (CredentialKind.OPERATOR, CredentialKind.VIEWER):
             return Reason.SUCCESS
         match = self.matcher(identity.space).match(topic_filter)
@@ -161,7 +182,9 @@ class Access:
 
     def claim(self, identity: Identity, topic: str) -> Claim | None:
         """What carries readings, by the project's mappings."""
-        match = self.matcher(identity.space).match(topic) if identity.space != PROVISION_SPACE else None
+        if identity.space == PROVISION_SPACE or topic.endswith((_COMMANDS, _ANSWERS)):
+            return None
+        match = self.matcher(identity.space).match(topic)
         if match is None:
             return None
         if match.thing is None and not identity.thing and not _names_things(match.mapping):
@@ -170,6 +193,8 @@ class Access:
 
     def answer(self, identity: Identity, topic: str, payload: bytes) -> Sequence[tuple[str, bytes]] | None:
         """What is answered on topics that mean something else for each client; None for a topic that is routed."""
+        if topic.endswith(_ANSWERS) or (topic.startswith(RPC_RESPONSE) and identity.thing):
+            return self._take_answer(identity, topic, payload)
         if not topic.startswith(PRIVATE):
             return None
         if not identity.thing and identity.space != PROVISION_SPACE:
@@ -181,6 +206,17 @@ class Access:
         except TaihuError as error:
             self.on_refused(identity.space, identity.thing, str(error))
             return ()
+
+    def _take_answer(self, identity: Identity, topic: str, payload: bytes) -> Sequence[tuple[str, bytes]]:
+        """A thing, or what speaks for it, answers a command."""
+        levels = topic.split("/")
+        thing = levels[2] if topic.endswith(_ANSWERS) and len(levels) == 4 else identity.thing
+        try:
+            if payload:  # a will is asked about with none
+                self.on_answer(identity.space, thing, topic, payload)
+        except TaihuError as error:
+            self.on_refused(identity.space, thing, str(error))
+        return ()
 
     def claim_of(self, project: str, match: Match, thing: str | None, may_create: bool, unit_ns: int = 1) -> Claim:
         """A claim for a match; times of line protocol count `unit_ns`."""

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 import zlib
 from contextlib import suppress
 from typing import Any
@@ -25,7 +26,7 @@ from taihu.runtime.node import Node
 from taihu.runtime.process import allow_open_files, clock_of, keep_large_buffers_apart, run_until_signal
 from taihu.runtime.reload import Report, merge
 from taihu.runtime.tls import LiveContext, make_context
-from taihu.things.batch import KIND_BATCH, KIND_BROKER, KIND_TWIN, decode_batch
+from taihu.things.batch import KIND_BATCH, KIND_BROKER, KIND_CONTROL, KIND_TWIN, decode_batch
 from taihu.twin import snapshot
 
 log = logging.getLogger("taihu.ingest")
@@ -91,7 +92,8 @@ class Ingest:
             log.error("%s", error)
             twin_at = 0
         broker_at = self._recover_sessions()
-        position = min(twin_at, broker_at) + 1
+        control_at = self._recover_commands()
+        position = min(twin_at, broker_at, control_at) + 1
         while records := node.journal.read(position, _REPLAY_BYTES):
             for record in records:
                 if record.kind == KIND_BATCH and record.position > twin_at:
@@ -100,8 +102,24 @@ class Ingest:
                     node.twin.want(*msgspec.msgpack.decode(record.payload))
                 elif record.kind == KIND_BROKER and record.position > broker_at:
                     node.broker.apply(msgspec.msgpack.decode(record.payload))
+                elif record.kind == KIND_CONTROL:
+                    node.commands.desk.apply(record.payload)
             position = records[-1].position + 1
         node.broker.resume(*self._mqtt.now())
+        node.commands.resume()
+
+    def _recover_commands(self) -> int:
+        """Commands from their snapshot; returns its position. A damaged one is set aside; the journal has the last."""
+        node, path = self._node, self._node.paths.control
+        try:
+            return node.commands.recover(checked(node.files.read(path), path.name))
+        except FileNotFoundError:  # none was made: then the others' snapshots are none, or older than commands are
+            return sys.maxsize
+        except DamagedError as error:
+            aside = path.with_name(path.name + ".damaged")
+            log.error("%s It is kept as %s.", error, aside.name)
+            node.files.rename(path, aside)
+            return sys.maxsize
 
     def _recover_sessions(self) -> int:
         """Sessions from their snapshot; returns its position. A damaged one is set aside, and what it held is lost."""
@@ -224,17 +242,32 @@ class Ingest:
         node = self._node
         position = node.pipeline.durable
         broker = node.broker.snapshot()
+        commands = node.commands.snapshot(position)
         loop = asyncio.get_running_loop()
         parts = []
         for part in snapshot.write_slices(node.twin, position):
             parts.append(part)
             await asyncio.sleep(0)
         await loop.run_in_executor(None, write_atomic, node.files, node.paths.twin, b"".join(parts))
+        await loop.run_in_executor(None, write_atomic, node.files, node.paths.control, sealed(commands))
         body = position.to_bytes(8, "little") + broker
         data = zlib.crc32(body).to_bytes(4, "little") + body
         await loop.run_in_executor(None, write_atomic, node.files, node.paths.broker, data)
         keep_from = min(position, node.worker.position) + 1
         await loop.run_in_executor(None, node.journal.trim, keep_from, node.clock.now_ns())
+
+
+def sealed(body: bytes) -> bytes:
+    """A snapshot's bytes with their checksum."""
+    return zlib.crc32(body).to_bytes(4, "little") + body
+
+
+def checked(data: bytes, name: str) -> bytes:
+    """What `sealed` made; raises DamagedError."""
+    body = data[4:]
+    if zlib.crc32(body).to_bytes(4, "little") != data[:4]:
+        raise DamagedError(f"{name} is damaged.", "What it held is lost, but for what the journal has.")
+    return body
 
 
 def main(site: Site) -> None:

@@ -23,6 +23,7 @@ from taihu.runtime.access import Access
 from taihu.runtime.actions import own_node
 from taihu.runtime.admin import administer
 from taihu.runtime.bodies import ingest_claim
+from taihu.runtime.commands import Commands
 from taihu.runtime.follower import Follower
 from taihu.runtime.intake import Intake
 from taihu.runtime.logs import set_logging
@@ -94,6 +95,11 @@ class Node(View):
         self.tally = Tally()
         self.steps = Steps()
         self.worker = Follower(self.journal, self.pipeline, self.tally, site.limits)
+        self.commands = Commands(
+            site, self.directory, self.twin, self.broker, self.pipeline, clock, self.files, lambda: self.settle()
+        )
+        self.access.on_answer = self.commands.heard
+        self.access.on_listening = self.commands.listens
         self._loop = asyncio.get_running_loop()
         self.addresses: dict[str, Any] = {}
         self.actions: dict[str, Callable[[], Awaitable[Any]]] = {}
@@ -214,6 +220,7 @@ class Node(View):
     def _take_over(self, site: Site, mappings: dict[str, tuple[Mapping, ...]]) -> None:
         self.site = msgspec.structs.replace(site, limits=self.limits)
         self.access.use(site, mappings)
+        self.commands.use(site)
         self.intake.forget_plans()
         for project in site.projects:
             self.broker.invalidate(project.name)

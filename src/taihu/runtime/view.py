@@ -6,9 +6,11 @@ from typing import Any
 import msgspec
 
 from taihu import __version__
+from taihu.control.request import Who
+from taihu.control.rule import Role
 from taihu.doors.http.ports import Caller, ThingSummary
 from taihu.identity.directory import Directory
-from taihu.identity.principal import CredentialKind
+from taihu.identity.principal import ALL_SCOPES, CredentialKind, Scope
 from taihu.journal.segments import SegmentJournal
 from taihu.kernel.addresses import is_loopback
 from taihu.kernel.clock import Clock, Steps
@@ -60,6 +62,18 @@ class View:
     def home_of(self, caller: Caller, project: str) -> Caller:
         """A person with a role in the project as one of that project; any other caller as it is."""
         return self.directory.home_of(caller, project)
+
+    def who(self, caller: Caller) -> Who:
+        """As whom the caller gives commands in its own project; a viewer or a thing may give none."""
+        scopes = ALL_SCOPES if caller.reach is None else caller.reach.scopes
+        role = Role.VIEWER
+        if caller.kind is CredentialKind.OPERATOR and Scope.COMMAND in scopes:
+            role = Role.OWNER if caller.user and Scope.ADMIN in scopes else Role.OPERATOR
+        return Who(caller.project, caller.who, role)
+
+    def may_command(self, caller: Caller, project: str, thing: str) -> bool:
+        """Whether the caller may give commands to a thing; to another project's, nobody may (§11)."""
+        return caller.project == project and self.directory.may_command(caller, project, thing)
 
     def may_see(self, caller: Caller, project: str, thing: str = "") -> bool:
         """Whether the caller may read anything of the thing, or of the project when none is named (§11)."""

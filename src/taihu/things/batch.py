@@ -13,6 +13,7 @@ KIND_VOID = 0  # journal records: one whose content was deleted
 KIND_BATCH = 1  # readings
 KIND_BROKER = 2  # sessions, subscriptions, retained and queued messages
 KIND_TWIN = 3  # presence and desired values
+KIND_CONTROL = 5  # steps of commands, and standing permits
 KIND_DELETION = 4  # a `things.deletion.Deletion`: of the records before it
 ROW_BITS = 20
 ROWS_MAX = 1 << ROW_BITS

@@ -13,7 +13,7 @@ from taihu.kernel.ids import NameRefused, check_name
 from taihu.kernel.limits import DEFAULT, Limits
 from taihu.things.affordance import TAIHU, read_property, write_event, write_property
 from taihu.things.document import Json, Node, read_document
-from taihu.things.forms import URI_VARIABLES, event_forms, property_forms, quoted, thing_forms, thing_id
+from taihu.things.forms import URI_VARIABLES, action_forms, event_forms, property_forms, quoted, thing_forms, thing_id
 from taihu.things.model import definitions, is_reachable, local_name, optional_properties
 from taihu.things.property import Kind, Property, Thing, ThingModel
 from taihu.things.structure import CONTEXT, check_structure, is_model
@@ -80,8 +80,8 @@ def build_description(
         base_href: address of the project's things in the HTTP API, without a slash at its end.
         mqtt_href: address of the MQTT endpoint, such as `mqtt://host:1883`; empty leaves its forms out.
 
-    An event of the model, like a property of kind event, is one that the thing's readings tell of; actions, and events
-    that the model says how to reach, are in it as the model has them.
+    An event of the model, like a property of kind event, is one that the thing's readings tell of; events that the
+    model says how to reach are in it as the model has them. An action is a command to the thing.
     """
     raw: Json = msgspec.json.decode(model.document) if model is not None and model.document else {}
     address = f"{base_href}/{quoted(thing.name)}"
@@ -122,7 +122,7 @@ def _affordances(project: str, thing: Thing, model: ThingModel | None, raw: Json
         properties[name] = affordance
         if definition.kind is Kind.EVENT and name not in hidden and name not in events:
             events[name] = _event(definition, raw.get("events", {}).get(name, {}), address)
-    actions = {name: item for name, item in raw.get("actions", {}).items() if is_reachable(item)}
+    actions = {name: _action(name, item, address) for name, item in raw.get("actions", {}).items()}
     forms = thing_forms(address, list(known.values()), hidden)
     found = {"properties": properties, "actions": actions, "events": events, "forms": forms}
     found |= {"uriVariables": URI_VARIABLES} if forms else {}
@@ -173,6 +173,12 @@ def _affordance(definition: Property, raw: Json) -> Json:
     if raw.get("type") == "array":
         merged["type"] = "array"
     return merged
+
+
+def _action(name: str, raw: Json, address: str) -> Json:
+    """An action affordance; the server passes it on as a command."""
+    kept = {term: value for term, value in raw.items() if term not in _MODEL_ONLY}
+    return kept | {"forms": action_forms(address, name)}
 
 
 def _event(definition: Property, raw: Json, address: str) -> Json:

@@ -45,6 +45,11 @@ def property_forms(address: str, definition: Property, *, write_only: bool) -> l
     return forms
 
 
+def action_forms(address: str, name: str) -> list[Json]:
+    """How to invoke an action of the thing at `address`; its status is where the answer's Location says."""
+    return [_form(f"{address}/actions/{quoted(name)}", ["invokeaction"])]
+
+
 def event_forms(address: str, name: str) -> list[Json]:
     """How to subscribe to an event of the thing at `address`."""
     return [_stream(f"{address}/events/{quoted(name)}", list(_SUBSCRIBE)), _socket(address, list(_SUBSCRIBE))]

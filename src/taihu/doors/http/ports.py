@@ -5,6 +5,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from taihu.control.book import Book
+from taihu.control.command import Command
+from taihu.control.permit import Standing
+from taihu.control.request import Wanted, Who
 from taihu.identity.principal import Principal
 from taihu.kernel.clock import Clock
 from taihu.kernel.limits import Limits
@@ -83,11 +87,61 @@ class Observer(Protocol):
         ...
 
 
+class Commands(Protocol):
+    """The node's commands; every call returns after the sync (§4)."""
+
+    async def submit(self, wanted: Wanted, who: Who, wait_s: float = 0.0) -> Command:
+        """Take a command over; within `wait_s` it may have ended. Raises CommandRefused and LimitError."""
+        ...
+
+    async def approve(self, number: str, who: Who) -> Command:
+        """A second person agrees; raises CommandRefused."""
+        ...
+
+    async def cancel(self, number: str, who: Who) -> Command:
+        """Take a command back that has not been sent; raises CommandRefused."""
+        ...
+
+    async def grant(self, standing: Standing) -> None:
+        """Let a loop act inside a corridor; raises LimitError."""
+        ...
+
+    async def withdraw(self, project: str, number: str) -> bool:
+        """End a standing permit; False when there is none."""
+        ...
+
+    def follow(self, project: str) -> AsyncIterator[Command]:
+        """Each step of a project's commands as it is taken. Raises LimitError."""
+        ...
+
+    def reachable(self, project: str, thing: str) -> bool:
+        """Whether somebody listens for the thing's commands now."""
+        ...
+
+    @property
+    def book(self) -> Book:
+        """What is known of commands."""
+        ...
+
+
 class Node(Protocol):
     """The node, as its HTTP door sees it."""
 
     clock: Clock
     limits: Limits
+
+    @property
+    def commands(self) -> Commands:
+        """The node's commands."""
+        ...
+
+    def who(self, caller: Caller) -> Who:
+        """As whom the caller gives commands."""
+        ...
+
+    def may_command(self, caller: Caller, project: str, thing: str) -> bool:
+        """Whether the caller may give commands to a thing; to another project's, nobody may (§11)."""
+        ...
 
     def caller(self, token: str) -> Caller | None:
         """Who a bearer token speaks for."""

@@ -122,6 +122,15 @@ class Broker:
                 reply(core, session, Message(topic, payload, qos))
         settle(core)
 
+    def subscribed(self, space: str, topic: str, who: Callable[[Any], bool], chosen: Callable[[str], bool]) -> bool:
+        """Whether a connected client that `who` picks gets a topic by a filter that `chosen` accepts."""
+        for target in self._core.store.space(space).targets(topic).sessions:
+            if target.session.connection is not None and any(chosen(one.options.filter) for one in target.entries):
+                identity = getattr(target.session.connection, "identity", None)
+                if identity is not None and who(identity):
+                    return True
+        return False
+
     def publish_status(self) -> None:
         """Publish each space's own figures under `$SYS/broker/`, retained, where they changed."""
         core = self._core

@@ -1,0 +1,219 @@
+"""Commands to things: send, list, show, approve, take back, follow; and standing permits."""
+
+from typing import Any
+
+import click
+
+from taihu.cli.client import NodeClient, node_options
+from taihu.cli.output import MISSING, printable, show, show_json, time_text
+from taihu.kernel.errors import RefusedError
+from taihu.kernel.ids import parse_address
+
+_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+
+
+@click.group()
+def command() -> None:
+    """Give commands to things, and see what became of them."""
+
+
+@command.command()
+@click.argument("address")
+@click.argument("value", required=False)
+@click.option("--action", is_flag=True, help="ADDRESS names an action, not a property.")
+@click.option("--why", default="", help="The reason, for the record.")
+@click.option("--deadline", default=60.0, show_default=True, help="Seconds until it expires.")
+@click.option("--key", default="", help="An idempotency key: the same key is the same command.")
+@click.option("--priority", type=click.IntRange(0, 9), default=5, show_default=True, help="The highest goes first.")
+@click.option("--standing", default="", help="The standing permit it is given under.")
+@click.option("--wait", "wait_s", default=5.0, show_default=True, help="Wait so many seconds for its end.")
+@_json
+@node_options
+def send(
+    node: NodeClient,
+    address: str,
+    value: str | None,
+    action: bool,
+    why: str,
+    deadline: float,
+    key: str,
+    priority: int,
+    standing: str,
+    wait_s: float,
+    as_json: bool,
+) -> None:
+    """Write VALUE (JSON, or plain text) to the property project/thing/property ADDRESS, or invoke an action with it."""
+    where = parse_address(address)
+    if not where.property:
+        raise RefusedError(f"{address} names no property or action:", "write project/thing/name.")
+    body = {
+        "thing": where.thing, "action" if action else "property": where.property, "input": _value(value), "why": why,
+        "deadline_s": deadline, "key": key, "priority": priority, "standing": standing, "wait_s": wait_s,
+    }  # fmt: skip
+    given = node.post("projects", where.project, "commands", body=body)
+    _tell(given, as_json)
+    if given["state"] in ("refused", "failed", "expired"):
+        raise RefusedError(f"It is {given['state']}: {given['steps'][-1].get('detail', '')}.", "")
+
+
+@command.command("list")
+@click.argument("project")
+@click.option("--thing", help="Only of this thing.")
+@click.option("--state", help="Only in this state.")
+@click.option("--limit", type=click.IntRange(1, 1_000), help="At most so many.  [default: 100]")
+@_json
+@node_options
+def list_(
+    node: NodeClient, project: str, thing: str | None, state: str | None, limit: int | None, as_json: bool
+) -> None:
+    """List the commands of PROJECT, newest first."""
+    body = node.get("projects", project, "commands", thing=thing, state=state, limit=limit)
+    if as_json:
+        show_json(body)
+        return
+    rows = [
+        (
+            one["id"],
+            printable(f"{one['thing']}/{one['name']}"),
+            printable(str(one.get("input", MISSING))),
+            one["state"],
+            time_text(one["at"]),
+            printable(one.get("who", "")),
+            printable(one["steps"][-1].get("detail", "")),
+        )
+        for one in body["commands"]
+    ]
+    show(("id", "for", "input", "state", "given", "by", "detail"), rows)
+
+
+@command.command("show")
+@click.argument("project")
+@click.argument("number", metavar="ID")
+@_json
+@node_options
+def show_(node: NodeClient, project: str, number: str, as_json: bool) -> None:
+    """Show one command of PROJECT with every step of its life."""
+    _tell(node.get("projects", project, "commands", number), as_json)
+
+
+@command.command()
+@click.argument("project")
+@click.argument("number", metavar="ID")
+@_json
+@node_options
+def approve(node: NodeClient, project: str, number: str, as_json: bool) -> None:
+    """Agree, as a second person, to a command that waits for one."""
+    _tell(node.post("projects", project, "commands", number, "approve", body={}), as_json)
+
+
+@command.command()
+@click.argument("project")
+@click.argument("number", metavar="ID")
+@_json
+@node_options
+def cancel(node: NodeClient, project: str, number: str, as_json: bool) -> None:
+    """Take back a command that has not been sent."""
+    _tell(node.delete("projects", project, "commands", number), as_json)
+
+
+@command.command()
+@click.argument("project")
+@click.option("--limit", type=click.IntRange(1), help="Stop after so many steps.  [default: at Ctrl-C]")
+@_json
+@node_options
+def follow(node: NodeClient, project: str, limit: int | None, as_json: bool) -> None:
+    """Follow the commands of PROJECT, step by step."""
+    for count, one in enumerate(node.events("projects", project, "commands", "steps"), 1):
+        if as_json:
+            show_json(one)
+        else:
+            last = one["steps"][-1]
+            detail = f"  {last['detail']}" if last.get("detail") else ""
+            line = f"{time_text(last['at'])}  {one['state']:<12}  {one['id']}  {one['thing']}/{one['name']}{detail}"
+            click.echo(printable(line))
+        if count == limit:
+            return
+
+
+@click.group()
+def permit() -> None:
+    """Standing permits: let a loop act inside a corridor."""
+
+
+@permit.command()
+@click.argument("address")
+@click.option("--low", type=float, required=True, help="The lowest value.")
+@click.option("--high", type=float, required=True, help="The highest value.")
+@click.option("--per-minute", type=click.IntRange(1), default=60, show_default=True, help="So many commands at most.")
+@click.option("--hours", type=float, default=24.0, show_default=True, help="Until it expires.")
+@click.option("--holder", default="", help="Who may use it.  [default: who issues it]")
+@_json
+@node_options
+def issue(
+    node: NodeClient, address: str, low: float, high: float, per_minute: int, hours: float, holder: str, as_json: bool
+) -> None:
+    """Issue a standing permit for project/things/property ADDRESS, where things may be a pattern."""
+    project, _, rest = address.partition("/")
+    things, _, name = rest.partition("/")
+    if not name:
+        raise RefusedError(f"{address} names no property:", "write project/things/property.")
+    body = {"things": things, "name": name, "low": low, "high": high, "per_minute": per_minute, "hours": hours}
+    given = node.post("projects", project, "standing", body=body | {"holder": holder})
+    if as_json:
+        show_json(given)
+    else:
+        click.echo(given["id"])
+
+
+@permit.command("list")
+@click.argument("project")
+@_json
+@node_options
+def permits(node: NodeClient, project: str, as_json: bool) -> None:
+    """List the standing permits of PROJECT."""
+    body = node.get("projects", project, "standing")
+    if as_json:
+        show_json(body)
+        return
+    rows = [
+        (
+            one["id"],
+            printable(f"{one['things']}/{one['name']}"),
+            f"{one['low']:g} to {one['high']:g}",
+            str(one["per_minute"]),
+            time_text(one["expires_at"]),
+            printable(one["holder"]),
+        )
+        for one in body["standing"]
+    ]
+    show(("id", "for", "corridor", "a minute", "until", "holder"), rows, ("a minute",))
+
+
+@permit.command()
+@click.argument("project")
+@click.argument("number", metavar="ID")
+@node_options
+def withdraw(node: NodeClient, project: str, number: str) -> None:
+    """End a standing permit at once."""
+    node.delete("projects", project, "standing", number)
+    click.echo(f"{number} has ended")
+
+
+def _value(text: str | None) -> Any:
+    import msgspec
+
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def _tell(one: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        show_json(one)
+        return
+    click.echo(printable(f"{one['id']}  {one['thing']}/{one['name']}  {one['state']}"))
+    for step in one["steps"]:
+        click.echo(printable(f"  {time_text(step['at'])}  {step['state']:<12}  {step.get('detail', '')}").rstrip())

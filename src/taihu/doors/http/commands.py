@@ -1,0 +1,294 @@
+"""The endpoints of commands: give, follow, approve and take back; standing permits; W3C actions."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from taihu.control.command import ENDED, Affordance, Command, State
+from taihu.control.permit import Standing
+from taihu.control.request import DEADLINE_S, Wanted, Who
+from taihu.control.rule import Role
+from taihu.doors.http.answers import Problem, answer, bad_request, not_found
+from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
+from taihu.doors.http.ports import Caller
+from taihu.doors.http.requests import body_of, node_of, object_of, own_project, token_of, whole
+from taihu.kernel.clock import NS_PER_S, format_iso
+from taihu.things.forms import quoted
+
+_WAIT_S_MAX = 25
+_PAGE_MAX = 1_000
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class CommandBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A command: exactly one of `property` and `action` names what it is for."""
+
+    thing: str
+    property: str = ""
+    action: str = ""
+    input: Any = None
+    why: str = ""
+    deadline_s: float = DEADLINE_S
+    key: str = ""
+    priority: int = 5
+    standing: str = ""
+    wait_s: float = 0.0
+
+
+class StandingBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A standing permit: who holds it, for what, inside which corridor, and for how long."""
+
+    things: str
+    name: str
+    low: float
+    high: float
+    per_minute: int
+    hours: float
+    holder: str = ""
+
+
+async def commands(request: Request) -> Response:
+    """A project's commands, newest first; POST gives one."""
+    caller, project = own_project(request)
+    if request.method == "POST":
+        return await _give(request, caller)
+    thing, state = request.query_params.get("thing", ""), request.query_params.get("state", "")
+    if state and state not in {str(one) for one in State}:
+        raise bad_request(f"There is no state {state[:40]!r}.", f"There are: {', '.join(State)}.")
+    found = [one for one in node_of(request).commands.book.of_project(project, thing) if state in ("", one.state)]
+    return answer({"commands": [_shown(one) for one in found[: whole(request, "limit", 100, _PAGE_MAX)]]})
+
+
+async def command(request: Request) -> Response:
+    """One command, with every step of its life; DELETE takes it back while it has not been sent."""
+    caller, project = own_project(request)
+    node, number = node_of(request), request.path_params["id"]
+    if request.method == "DELETE":
+        return answer(_shown(await node.commands.cancel(number, _giver(request, caller))))
+    found = node.commands.book.find(project, number)
+    if found is None:
+        raise not_found(f"command {number[:40]!r}")
+    return answer(_shown(found))
+
+
+async def approve(request: Request) -> Response:
+    """A second person agrees to a command that waits for one."""
+    caller, _ = own_project(request)
+    number = request.path_params["id"]
+    return answer(_shown(await node_of(request).commands.approve(number, _giver(request, caller))))
+
+
+async def steps(request: Request) -> Response:
+    """Each step of the project's commands as it is taken, as server-sent events."""
+    caller, project = own_project(request)
+    if caller.thing:
+        raise Problem(403, "refused", "A thing's token may not follow commands.", "Use an operator's token.")
+    node, token = node_of(request), token_of(request)
+    following = node.commands.follow(project)
+
+    async def events() -> AsyncIterator[bytes]:
+        yield b": commands\n\n"
+        async for one in following:
+            if node.caller(token) != caller:
+                return
+            yield b"data: " + _encode(_shown(one)) + b"\n\n"
+
+    return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+async def standings(request: Request) -> Response:
+    """The project's standing permits; POST issues one."""
+    caller, project = own_project(request)
+    node = node_of(request)
+    if request.method == "GET":
+        return answer({"standing": list(node.commands.book.standing_of(project))})
+    who, now = _giver(request, caller), node.clock.now_ns()
+    body = await _body(request, StandingBody)
+    if not (body.low <= body.high and body.per_minute > 0 and 0 < body.hours <= 24 * 366):
+        raise bad_request("The corridor, the rate or the time is empty.", "low <= high, per_minute > 0, hours > 0.")
+    standing = Standing(
+        id=f"p-{now:x}", project=project, things=body.things, name=body.name, low=body.low, high=body.high,
+        per_minute=body.per_minute, expires_at=now + int(body.hours * 3_600 * NS_PER_S), holder=body.holder or who.name,
+        issued_by=who.name,
+    )  # fmt: skip
+    await node.commands.grant(standing)
+    return answer(standing, 201)
+
+
+async def standing(request: Request) -> Response:
+    """End a standing permit at once."""
+    caller, project = own_project(request)
+    _giver(request, caller)
+    if not await node_of(request).commands.withdraw(project, request.path_params["id"]):
+        raise not_found("standing permit")
+    return Response(status_code=204)
+
+
+async def action(request: Request) -> Response:
+    """Invoke an action: 200 with its output when it is done within `wait_s`, else 201 with where its status is."""
+    caller, project = own_project(request)
+    node, thing, name = node_of(request), request.path_params["thing"], request.path_params["action"]
+    who = _giver(request, caller, thing)
+    async with body_of(request) as body:
+        value = _json(body)
+    wanted = Wanted(
+        thing=thing,
+        affordance=Affordance.ACTION,
+        name=name,
+        input=value,
+        key=request.headers.get("idempotency-key", ""),
+    )
+    if node.definitions(project, thing) is None:
+        raise not_found(f"thing {thing!r}")
+    given = await node.commands.submit(wanted, who, _seconds(request.query_params.get("wait_s"), 5.0))
+    if given.state is State.REFUSED:
+        raise Problem(403, "command", f"The command was refused: {given.steps[-1].detail}.", "See docs/commands.md.")
+    if given.state is State.DONE:
+        return answer(given.steps[-1].result)
+    location = f"/api/v1/projects/{quoted(project)}/things/{quoted(thing)}/actions/{quoted(name)}/{given.id}"
+    headers = {"Location": location}
+    return Response(_encode(_status(given, location)), 201, headers, media_type="application/json")
+
+
+async def action_status(request: Request) -> Response:
+    """The status of an action that was invoked (queryaction); DELETE cancels it while it has not been sent."""
+    caller, project = own_project(request)
+    node, number = node_of(request), request.path_params["id"]
+    found = node.commands.book.find(project, number)
+    here = (request.path_params["thing"], request.path_params["action"])
+    if found is None or (found.thing, found.name) != here:
+        raise not_found("such action")
+    if request.method == "DELETE":
+        await node.commands.cancel(number, _giver(request, caller))
+        return Response(status_code=204)
+    return answer(_status(found, request.url.path))
+
+
+async def _give(request: Request, caller: Caller) -> Response:
+    body = await _body(request, CommandBody)
+    who = _giver(request, caller, body.thing)
+    if bool(body.property) == bool(body.action):
+        raise bad_request("A command is for a property or for an action.", "Name exactly one of them.")
+    wanted = Wanted(
+        thing=body.thing,
+        affordance=Affordance.PROPERTY if body.property else Affordance.ACTION,
+        name=body.property or body.action,
+        input=body.input,
+        why=body.why,
+        deadline_s=body.deadline_s,
+        key=body.key or request.headers.get("idempotency-key", ""),
+        priority=body.priority,
+        standing=body.standing,
+    )
+    given = await node_of(request).commands.submit(wanted, who, min(max(body.wait_s, 0.0), _WAIT_S_MAX))
+    return answer(_shown(given), 201)
+
+
+def _giver(request: Request, caller: Caller, thing: str = "") -> Who:
+    """As whom the caller commands a thing, or anything of the project; 403 for who may not."""
+    node, project = node_of(request), request.path_params["project"]
+    who = node.who(caller)
+    if who.role < Role.OPERATOR or who.project != project or (thing and not node.may_command(caller, project, thing)):
+        raise Problem(403, "refused", "You may not give commands here.", "Use an operator's token of this project.")
+    return who
+
+
+async def _body(request: Request, shape: type[Any]) -> Any:
+    content = await object_of(request)
+    try:
+        return msgspec.convert(content, shape)
+    except msgspec.ValidationError as error:
+        raise bad_request(f"{error}.", "See docs/commands.md.") from None
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body) if body else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise bad_request("The body is not JSON.", "Send the action's input alone, or nothing.") from None
+
+
+def _seconds(text: str | None, default: float) -> float:
+    try:
+        return min(max(float(text), 0.0), _WAIT_S_MAX) if text else default
+    except ValueError:
+        raise bad_request(f"wait_s={text!r} is no number of seconds.") from None
+
+
+def _shown(one: Command) -> dict[str, Any]:
+    shown: dict[str, Any] = msgspec.to_builtins(one)
+    return shown | {"state": one.state, "steps": [_step(each) for each in one.steps]}
+
+
+def _step(step: Any) -> dict[str, Any]:
+    shown: dict[str, Any] = {"state": step.state, "at": step.at}
+    return shown | ({"detail": step.detail} if step.detail else {}) | ({"result": step.result} if step.result else {})
+
+
+def _status(one: Command, location: str) -> dict[str, Any]:
+    """An ActionStatus of the WoT Profile; `taihu:state` says what the profile has no word for."""
+    last = one.steps[-1]
+    words = {State.DONE: "completed", State.QUEUED: "pending", State.PERMITTED: "pending"}
+    status = words.get(one.state, "failed" if one.state in ENDED else "running")
+    body: dict[str, Any] = {"status": status, "href": location, "timeRequested": format_iso(one.at)}
+    if one.ended:
+        body["timeEnded"] = format_iso(last.at)
+    if one.state is State.DONE:
+        body["output"] = last.result
+    elif one.ended:
+        body["error"] = {"title": last.detail or one.state.value}
+    return body | {"taihu:state": one.state, "taihu:id": one.id}
+
+
+_PROJECT = "/api/v1/projects/{project}"
+_ACTION = f"{_PROJECT}/things/{{thing}}/actions/{{action}}"
+ROUTES = [
+    Endpoint(
+        f"{_PROJECT}/commands",
+        commands,
+        get=Operation(
+            query=(
+                Parameter("thing", "Only of this thing."),
+                Parameter("state", "Only in this state."),
+                Parameter("limit", f"At most so many, to {_PAGE_MAX}; 100.", int),
+            ),
+            summary="A project's commands, newest first.",
+        ),
+        post=Operation(body={JSON: CommandBody}, status=201, summary="Give a command."),
+    ),
+    Endpoint(f"{_PROJECT}/commands/steps", steps, get=Operation(answer={"text/event-stream": bytes})),
+    Endpoint(
+        f"{_PROJECT}/commands/{{id}}",
+        command,
+        get=Operation(summary="One command, with every step of its life."),
+        delete=Operation(summary="Take back a command that has not been sent."),
+    ),
+    Endpoint(f"{_PROJECT}/commands/{{id}}/approve", approve, post=Operation()),
+    Endpoint(
+        f"{_PROJECT}/standing",
+        standings,
+        get=Operation(summary="The project's standing permits."),
+        post=Operation(body={JSON: StandingBody}, status=201, summary="Issue a standing permit."),
+    ),
+    Endpoint(f"{_PROJECT}/standing/{{id}}", standing, delete=Operation(answer={}, status=204)),
+    Endpoint(
+        _ACTION,
+        action,
+        post=Operation(
+            query=(Parameter("wait_s", f"Wait so long for its end, to {_WAIT_S_MAX}; 5.", float),),
+            headers=(Parameter("Idempotency-Key", "The same key is the same command."),),
+            body={JSON: Any},
+            answer={JSON: Any},
+            others={201: {JSON: dict[str, Any]}},
+        ),
+    ),
+    Endpoint(
+        f"{_ACTION}/{{id}}",
+        action_status,
+        get=Operation(summary="The status of an action that was invoked."),
+        delete=Operation(answer={}, status=204, summary="Cancel an action that has not been sent."),
+    ),
+]
