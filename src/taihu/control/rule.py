@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from taihu.control.command import Affordance, Command
-from taihu.control.interlock import Condition, Look, parse_condition
+from taihu.control.interlock import Condition, ConditionRefused, Look, parse_condition
 from taihu.kernel.clock import NS_PER_S, to_datetime
 from taihu.kernel.sections import CommandRuleConfig
 
@@ -112,4 +112,7 @@ def _range_fault(value: Any, minimum: float | None, maximum: float | None) -> st
 
 def _hours(text: str) -> tuple[time, time]:
     start, _, end = text.partition("-")
-    return time.fromisoformat(start.strip()), time.fromisoformat(end.strip())
+    try:
+        return time.fromisoformat(start.strip()), time.fromisoformat(end.strip())
+    except ValueError:
+        raise ConditionRefused(f"{text[:40]!r} is no time of day.", 'Write one such as "22:00-06:00".') from None

@@ -239,7 +239,8 @@ class Commands:
         actions = msgspec.json.decode(model.document).get("actions", {})
         if wanted.name not in actions:
             return f"{wanted.thing} has no action {wanted.name[:80]!r}; it has {', '.join(actions) or 'none'}."
-        return schema_fault(wanted.input, actions[wanted.name].get("input", {}))
+        fault = schema_fault(wanted.input, actions[wanted.name].get("input", {}))
+        return f"{fault[0].upper()}{fault[1:]}." if fault else ""
 
     def _listens(self, project: str, thing: str) -> bool:
         """Whether somebody listens on the thing's own topic; who follows everything does not speak for it."""

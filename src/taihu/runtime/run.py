@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from taihu.drivers.files import FOLDER
 from taihu.identity.directory import Directory
 from taihu.kernel.addresses import address_family
 from taihu.kernel.clock import Clock, ScaledClock, SystemClock
@@ -74,12 +75,13 @@ class Supervisor:
         self.files.remove(self.paths.node)
         write_atomic(self.files, self.paths.running, read_text(self.site.folder).encode())
         for name in ("ingest", "worker"):
-            await self.add(name, python_module("taihu.runtime", name, self.site.folder, self.paths.running))
+            await self._add_process(name)
         began = self.machine.monotonic()
         while self.machine.monotonic() - began < _READY_S:
             if self.paths.node.exists():
                 addresses: dict[str, Any] = msgspec.json.decode(self.paths.node.read_bytes())
                 if addresses["worker"]:
+                    await self._attend_to_field()
                     return addresses
             if self.children[0].restarts > 2:
                 break
@@ -101,6 +103,7 @@ class Supervisor:
                     await stop.wait()
             except TimeoutError:
                 self._save_clock(clean=False)
+                await self._attend_to_field()
 
     def reload(self) -> None:
         """Let ingest take over a changed configuration."""
@@ -116,6 +119,15 @@ class Supervisor:
         for child in reversed(self.children):
             await child.stop()
         self._save_clock(clean=True)
+
+    async def _add_process(self, name: str) -> None:
+        await self.add(name, python_module("taihu.runtime", name, self.site.folder, self.paths.running))
+
+    async def _attend_to_field(self) -> None:
+        """Start the drivers' process when there is a connection for it: most sites have none."""
+        running = any(child.name == "field" for child in self.children)
+        if not running and any((self.site.folder / FOLDER).glob("*.toml")):
+            await self._add_process("field")
 
     def _save_clock(self, *, clean: bool) -> None:
         if isinstance(self.clock, ScaledClock):

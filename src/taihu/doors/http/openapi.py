@@ -23,6 +23,7 @@ _PATH = {
     "event": "The event's name.",
     "token": "The thing's own token.",
     "action": "What to do.",
+    "id": "Its id.",
 }
 _INTRODUCTION = (
     "Newest values, history and readings of the things of a node. Times are UTC nanoseconds; a time parameter may also "

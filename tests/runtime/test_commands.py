@@ -1,0 +1,330 @@
+"""Commands through a running node: a native thing, a ThingsBoard device, restarts, borders (§7)."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taihu.cli.client import NodeClient, NodeRefused, connect
+from taihu.cli.main import EXIT_REFUSED, run
+
+paho = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+
+SITE = """
+[mqtt]
+port = 0
+[http]
+port = 0
+[[project]]
+name = "plant"
+[[project.thing]]
+name = "heater"
+model = "heater.tm.json"
+[[project.thing]]
+name = "pump"
+model = "heater.tm.json"
+[[project.command]]
+thing = "heater"
+name = "power"
+maximum = 6
+only_while = ["pump/flow >= 0.5"]
+[[project.command]]
+name = "reset"
+two_person = true
+[[project]]
+name = "neighbour"
+"""
+MODEL: dict[str, Any] = {
+    "@context": ["https://www.w3.org/2022/wot/td/v1.1", {"taihu": "urn:taihu:ns#"}],
+    "@type": "tm:ThingModel",
+    "title": "Heater",
+    "properties": {
+        "power": {"type": "number", "unit": "kW", "readOnly": False},
+        "flow": {"type": "number", "unit": "m3/h", "taihu:maxAge": 600},
+    },
+    "actions": {
+        "blink": {"input": {"type": "object", "properties": {"times": {"type": "integer", "maximum": 5}}}},
+        "reset": {},
+    },
+}
+
+
+class Node:
+    """A node that can be stopped hard and started again, and tokens for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "site.toml").write_text(SITE)
+        (folder / "heater.tm.json").write_text(json.dumps(MODEL))
+        self.process = self.start()
+        owner = self.owner()
+        self.tokens = {
+            name: owner.post("admin", "token-issue", body=body)["token"]
+            for name, body in {
+                "ann": {"project": "plant", "kind": "operator"},
+                "bo": {"project": "plant", "kind": "operator"},
+                "viewer": {"project": "plant", "kind": "viewer"},
+                "eve": {"project": "neighbour", "kind": "operator"},
+                "heater": {"project": "plant", "kind": "thing", "thing": "heater"},
+                "pump": {"project": "plant", "kind": "thing", "thing": "pump"},
+            }.items()
+        }
+
+    def start(self) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "taihu.cli.main", "run", str(self.folder)]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "API on" in line:
+                threading.Thread(target=process.stderr.read, daemon=True).start()
+                return process
+        raise AssertionError("the node did not start")
+
+    def owner(self) -> NodeClient:
+        return connect(None, None, self.folder)
+
+    def client(self, name: str) -> NodeClient:
+        return NodeClient(self.owner().url, self.tokens[name])
+
+    @property
+    def addresses(self) -> Any:
+        return json.loads((self.folder / "data" / "node.json").read_text())
+
+    def crash(self) -> None:
+        """`kill -9` of ingest; the supervisor starts it again."""
+        before = self.addresses["pid"]
+        subprocess.run(["kill", "-9", str(before)], check=True)
+        for _ in range(300):
+            time.sleep(0.05)
+            try:
+                if self.addresses["pid"] != before and self.addresses["worker"]:
+                    return
+            except (OSError, ValueError):
+                continue
+        raise AssertionError("ingest did not come back")
+
+
+class Thing:
+    """A native thing: takes commands on its own topic and answers as it is told."""
+
+    def __init__(self, node: Node, name: str, answers: tuple[str, ...] = ("acknowledged", "done")) -> None:
+        self.name = name
+        self.answers = answers
+        self.got: list[dict[str, Any]] = []
+        self.client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=f"dev-{name}")
+        self.client.username_pw_set(node.tokens[name])
+        self.client.on_message = self._take
+        self.listening = threading.Event()
+        self.client.on_subscribe = lambda *_: self.listening.set()
+        self.client.connect(*node.addresses["mqtt"])
+        self.client.subscribe(f"taihu/plant/{name}/$command", 1)
+        self.client.loop_start()
+        assert self.listening.wait(5)
+
+    def _take(self, client: Any, _: Any, message: Any) -> None:
+        command = json.loads(message.payload)
+        self.got.append(command)
+        for state in self.answers:
+            body = {"id": command["id"], "state": state, "result": {"power": command["input"]}}
+            client.publish(f"taihu/plant/{self.name}/$answer", json.dumps(body), 1)
+
+    def say(self, **values: Any) -> None:
+        self.client.publish(f"taihu/plant/{self.name}", json.dumps(values), 1).wait_for_publish(5)
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    node = Node(tmp_path_factory.mktemp("plant"))
+    yield node
+    node.process.terminate()
+    assert node.process.wait(30) == 0
+    assert node.process.stderr is not None
+    node.process.stderr.close()
+
+
+def give(who: NodeClient, thing: str, **fields: Any) -> dict[str, Any]:
+    found: dict[str, Any] = who.post("projects", "plant", "commands", body={"thing": thing} | fields)
+    return found
+
+
+def states(command: dict[str, Any]) -> list[str]:
+    return [step["state"] for step in command["steps"]]
+
+
+def until(who: NodeClient, number: str, state: str) -> dict[str, Any]:
+    for _ in range(200):
+        found: dict[str, Any] = who.get("projects", "plant", "commands", number)
+        if found["state"] == state:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(found)
+
+
+@pytest.mark.timeout(90)
+def test_a_thing_obeys_and_every_step_is_seen(node: Node, capsys: Any) -> None:
+    ann, pump, heater = node.client("ann"), Thing(node, "pump"), Thing(node, "heater")
+    try:
+        refused = give(ann, "heater", property="power", input=3.0, wait_s=5)
+        assert refused["state"] == "refused"
+        assert "pump/flow" in refused["steps"][-1]["detail"]  # missing holds no condition (§3)
+        pump.say(flow=1.0)
+        done = give(ann, "heater", property="power", input=3.0, why="cold", wait_s=5)
+        assert states(done) == ["queued", "permitted", "sent", "acknowledged", "done"]
+        assert done["steps"][-1]["result"] == {"power": 3.0}
+        assert [one["input"] for one in heater.got] == [3.0]
+        assert give(ann, "heater", property="power", input=7.0)["state"] == "refused"
+        with pytest.raises(NodeRefused, match="above 5"):
+            give(ann, "heater", action="blink", input={"times": 9})
+        with pytest.raises(NodeRefused, match="no action"):
+            give(ann, "heater", action="explode")
+
+        waiting = give(ann, "heater", action="reset")
+        assert waiting["state"] == "queued"
+        with pytest.raises(NodeRefused, match="second person"):
+            ann.post("projects", "plant", "commands", waiting["id"], "approve", body={})
+        node.client("bo").post("projects", "plant", "commands", waiting["id"], "approve", body={})
+        assert until(ann, waiting["id"], "done")
+
+        site = ["--url", ann.url, "--token", node.tokens["ann"]]
+        capsys.readouterr()
+        assert run(["command", "send", *site, "plant/heater/power", "2.5"]) == 0
+        assert "done" in capsys.readouterr().out
+        assert run(["command", "send", *site, "plant/heater/power", "99"]) == EXIT_REFUSED
+        assert run(["command", "list", *site, "plant"]) == 0
+        assert "plant/heater" not in capsys.readouterr().out  # names within the project
+
+        output = ann.post("projects", "plant", "things", "heater", "actions", "blink", body={"times": 2})
+        assert output == {"power": {"times": 2}}
+        description = ann.get("projects", "plant", "things", "heater")
+        assert description["actions"]["blink"]["forms"][0]["op"] == ["invokeaction"]
+    finally:
+        pump.close()
+        heater.close()
+
+
+@pytest.mark.timeout(90)
+def test_a_sleepy_thing_gets_the_last_wish_when_it_wakes_even_after_a_crash(node: Node) -> None:
+    ann, pump = node.client("ann"), Thing(node, "pump")
+    pump.say(flow=1.0)
+    first = give(ann, "heater", property="power", input=1.0, deadline_s=300)
+    last = give(ann, "heater", property="power", input=4.0, deadline_s=300, key="k")
+    assert (first["state"], last["state"]) == ("permitted", "permitted")  # never delivered: nobody is there
+    node.crash()
+    ann = node.client("ann")
+    assert give(ann, "heater", property="power", input=4.0, deadline_s=300, key="k")["id"] == last["id"]
+    heater = Thing(node, "heater")
+    try:
+        until(ann, last["id"], "done")
+        assert [one["input"] for one in heater.got] == [4.0]
+        assert ann.get("projects", "plant", "commands", first["id"])["state"] == "expired"
+    finally:
+        pump.close()
+        heater.close()
+
+
+@pytest.mark.timeout(90)
+def test_no_answer_is_no_acknowledgement_and_no_second_blink(node: Node) -> None:
+    ann, heater = node.client("ann"), Thing(node, "heater", answers=())
+    try:
+        blink = give(ann, "heater", action="blink", input={"times": 1}, deadline_s=300)
+        assert blink["state"] == "sent"
+        node.crash()
+        ann = node.client("ann")
+        found = until(ann, blink["id"], "unconfirmed")
+        assert "stopped before the device answered" in found["steps"][-1]["detail"]
+        silent = give(ann, "pump", action="blink", input={}, deadline_s=0.3)
+        assert until(ann, silent["id"], "expired")
+    finally:
+        heater.close()
+    assert len(heater.got) == 1
+
+
+def test_nobody_else_commands_or_answers(node: Node) -> None:
+    """§7, §11."""
+    heater = Thing(node, "heater", answers=())
+    try:
+        sent = give(node.client("ann"), "heater", action="blink", input={}, deadline_s=3)
+        for name in ("eve", "viewer", "heater"):
+            with pytest.raises(NodeRefused):
+                give(node.client(name), "heater", action="blink", input={})
+        for path in (("commands",), ("commands", sent["id"])):
+            with pytest.raises(NodeRefused):
+                node.client("eve").get("projects", "plant", *path)
+        forger = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        forger.username_pw_set(node.tokens["pump"])
+        refused = threading.Event()
+
+        def published(client: Any, data: Any, mid: int, reason: Any, properties: Any) -> None:
+            if reason.is_failure:
+                refused.set()
+
+        forger.on_publish = published
+        forger.connect(*node.addresses["mqtt"])
+        forger.loop_start()
+        forger.publish("taihu/plant/heater/$answer", json.dumps({"id": sent["id"], "state": "done"}), 1)
+        assert refused.wait(5)
+        refused.clear()
+        forger.publish("taihu/plant/heater/$command", b"{}", 1)
+        assert refused.wait(5)
+        forger.disconnect()
+        forger.loop_stop()
+        assert node.client("ann").get("projects", "plant", "commands", sent["id"])["state"] == "sent"
+        until(node.client("ann"), sent["id"], "expired")  # a thing gets one command at a time
+    finally:
+        heater.close()
+
+
+@pytest.mark.timeout(60)
+def test_a_thingsboard_device_is_called(node: Node) -> None:
+    module = pytest.importorskip("tb_device_mqtt", reason="tb-mqtt-client is not installed")
+    host, port = node.addresses["mqtt"]
+    device = module.TBDeviceMqttClient(host, port, node.tokens["pump"])
+    calls = []
+
+    def on_call(number: str, body: Any) -> None:
+        calls.append(body)
+        device.send_rpc_reply(number, {"moved": body["params"]})
+
+    device.set_server_side_rpc_request_handler(on_call)
+    device.connect()
+    try:
+        ann = node.client("ann")
+        given = give(ann, "pump", action="blink", input={"times": 3}, wait_s=10, deadline_s=20)
+        found = until(ann, given["id"], "done")
+        assert found["steps"][-1]["result"] == {"moved": {"times": 3}}
+        assert calls[0]["method"] == "blink"
+        given = give(ann, "pump", property="power", input=2.0, wait_s=10)
+        assert until(ann, given["id"], "done")
+        assert calls[-1] == {"method": "setValue", "params": {"power": 2.0}}
+    finally:
+        device.disconnect()
+        device.stop()
+
+
+@pytest.mark.timeout(60)
+def test_a_loop_acts_under_a_standing_permit(node: Node) -> None:
+    ann, pump, heater = node.client("ann"), Thing(node, "pump"), Thing(node, "heater")
+    try:
+        pump.say(flow=1.0)
+        body = {"things": "heat*", "name": "power", "low": 0, "high": 5, "per_minute": 10, "hours": 1}
+        standing = ann.post("projects", "plant", "standing", body=body)
+        given = give(ann, "heater", property="power", input=4.5, standing=standing["id"], wait_s=5)
+        assert given["state"] == "done"
+        outside = give(ann, "heater", property="power", input=5.5, standing=standing["id"])
+        assert "corridor" in outside["steps"][-1]["detail"]
+        ann.delete("projects", "plant", "standing", standing["id"])
+        ended = give(ann, "heater", property="power", input=4.5, standing=standing["id"])
+        assert "no standing permit" in ended["steps"][-1]["detail"]
+    finally:
+        pump.close()
+        heater.close()
