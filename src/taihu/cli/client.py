@@ -1,10 +1,11 @@
 """The node's HTTP API as the commands use it, and how they find the node."""
 
 import http.client
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -57,9 +58,9 @@ class NodeClient:
         with self._answer("GET", _target(path, query), None, _TIMEOUT_S) as answer:
             return answer.read()
 
-    def post(self, *path: str, body: Any) -> Any:
+    def post(self, *path: str, body: Any, **query: str | int | list[str] | None) -> Any:
         """The JSON answer to a POST of `body` as JSON."""
-        with self._answer("POST", _target(path, {}), msgspec.json.encode(body), _TIMEOUT_S) as answer:
+        with self._answer("POST", _target(path, query), msgspec.json.encode(body), _TIMEOUT_S) as answer:
             return _decoded(answer.read())
 
     def delete(self, *path: str) -> Any:
@@ -76,13 +77,32 @@ class NodeClient:
                     yield _decoded(line[6:])
 
     @contextmanager
+    def exchange(
+        self,
+        method: str,
+        path: Sequence[str],
+        body: bytes | None = None,
+        content_type: str = "",
+        query: Mapping[str, str | int | None] = MappingProxyType({}),
+    ) -> Iterator[http.client.HTTPResponse]:
+        """A request, and its answer to be read as it comes."""
+        headers = {"Content-Type": content_type} if content_type else {}
+        with self._answer(method, _target(tuple(path), dict(query)), body, _TIMEOUT_S, headers) as answer:
+            yield answer
+
+    @contextmanager
     def _answer(
-        self, method: str, target: str, body: bytes | None, timeout_s: float | None
+        self,
+        method: str,
+        target: str,
+        body: bytes | None,
+        timeout_s: float | None,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Iterator[http.client.HTTPResponse]:
         kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=timeout_s)
         try:
-            connection.request(method, self._prefix + target, body, self._headers)
+            connection.request(method, self._prefix + target, body, {**self._headers, **headers})
             answer = connection.getresponse()
             if answer.status >= 300:
                 raise _refusal(answer.status, answer.read())

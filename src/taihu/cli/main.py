@@ -31,6 +31,7 @@ _COMMANDS = {
     "things": ("look", "List things and how they are."),
     "read": ("look", "Show newest values."),
     "history": ("look", "Show readings of the past, or windows of them."),
+    "query": ("query", "Ask a project's history in SQL."),
     "tail": ("look", "Follow what is accepted and refused, with the reason."),
     "token": ("admin", "Issue, list and revoke tokens."),
     "project": ("admin", "Create and list projects."),

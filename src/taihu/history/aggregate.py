@@ -72,6 +72,11 @@ def _late_spans(store: Store, scan: Scan, chosen: Chosen, head: Frame) -> list[S
     late = head.observed[store.late(scan.project, head)]
     if len(late):
         spans.append((int(late.min()), int(late.max())))
+    return merge_spans(spans)
+
+
+def merge_spans(spans: Iterable[Span]) -> list[Span]:
+    """Few disjoint spans, in order, that cover all of these."""
     merged: list[Span] = []
     for low, high in sorted(spans):
         if merged and low <= merged[-1][1]:

@@ -79,6 +79,11 @@ class History:
         self._limits = limits
 
     @property
+    def store(self) -> Store:
+        """The files and the head beneath, for what asks them in its own way, as `taihu.history.sql` does."""
+        return self._store
+
+    @property
     def checkpoint(self) -> int:
         """The journal position up to which every record survives power loss here; replay from the next one."""
         return self._store.checkpoint

@@ -24,16 +24,16 @@ def resolve(frame: Frame, name: str, *, revisions: bool = False) -> Frame:
         return frame
     order = time_order(frame)
     frame = frame.take(order)
-    same_key = _same_key(frame)
-    if not same_key.any():
+    same = same_key(frame)
+    if not same.any():
         return frame
-    again = same_key & frame.cells[name].same_as_previous(len(frame))
+    again = same & frame.cells[name].same_as_previous(len(frame))
     if again.any():
         frame = frame.take(~again)
-        same_key = _same_key(frame)
+        same = same_key(frame)
     if revisions:
         return frame
-    superseded = np.append(same_key[1:], False)
+    superseded = np.append(same[1:], False)
     return frame.take(~superseded)
 
 
@@ -44,6 +44,17 @@ def time_order(frame: Frame) -> NDArray[np.intp]:
     if _rising(frame, order):
         return order
     return np.lexsort((frame.seq, frame.flags & FLAG_STAMPED, frame.observed, frame.thing))
+
+
+def same_key(frame: Frame) -> NDArray[np.bool_]:
+    """Which rows collide with the row before."""
+    same = np.zeros(len(frame), np.bool_)
+    same[1:] = (
+        (frame.thing[1:] == frame.thing[:-1])
+        & (frame.observed[1:] == frame.observed[:-1])
+        & ((frame.flags[1:] | frame.flags[:-1]) & FLAG_STAMPED == 0)
+    )
+    return same
 
 
 def _small(things: NDArray[np.int32]) -> bool:
@@ -57,14 +68,3 @@ def _rising(frame: Frame, order: NDArray[np.intp] | None = None) -> bool:
     if not (same | (thing[1:] > thing[:-1])).all():
         return False
     return bool((~same | (observed[1:] > observed[:-1])).all())
-
-
-def _same_key(frame: Frame) -> NDArray[np.bool_]:
-    """Which rows collide with the row before."""
-    same = np.zeros(len(frame), np.bool_)
-    same[1:] = (
-        (frame.thing[1:] == frame.thing[:-1])
-        & (frame.observed[1:] == frame.observed[:-1])
-        & ((frame.flags[1:] | frame.flags[:-1]) & FLAG_STAMPED == 0)
-    )
-    return same

@@ -84,6 +84,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     grant_patterns_max: int = 100
     query_rows_max: int = 1_000_000
     query_timeout_s: float = 30.0
+    sql_text_bytes_max: int = 65_536
+    sql_timeout_s: float = 30.0
+    sql_memory_bytes_max: int = 268_435_456
+    sql_rows_max: int = 1_000_000
+    sql_answer_bytes_max: int = 67_108_864
+    sql_running_max: int = 2
+    sql_waiting_max: int = 16
 
 
 DEFAULT = Limits()
@@ -97,6 +104,7 @@ AT_START = frozenset(
         "journal_segment_bytes",
         "mqtt_client_in_flight_max",
         "mqtt_client_pending_max",
+        "sql_running_max",
     }
 )
 """What is read when the node starts, and not again when it takes over a changed configuration."""

@@ -31,11 +31,14 @@ class Follower:
         self._read_until = journal.durable  # until it tells its place, what is new is counted
         self._telling = False
 
-    async def ask(self, question: str, arguments: dict[str, Any]) -> Any:
-        """Its answer to a question. Raises LinkLost when it is away or late, and what it answers with an error."""
+    async def ask(self, question: str, arguments: dict[str, Any], timeout_s: float | None = None) -> Any:
+        """Its answer to a question, within `query_timeout_s` if nothing else is said.
+
+        Raises LinkLost when it is away or late, and what it answers with an error.
+        """
         if self.link is None:
             raise LinkLost("The worker is not running.", "It is started again by itself; try again in a moment.")
-        return await self.link.call(question, arguments, self._limits.query_timeout_s)
+        return await self.link.call(question, arguments, timeout_s or self._limits.query_timeout_s)
 
     def tell(self, what: str, body: Any) -> None:
         """Send it a note, if it is there; when it starts it reads the site itself."""

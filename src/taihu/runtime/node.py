@@ -140,6 +140,16 @@ class Node(View):
         found = await self.worker.ask("carbon", {"ask": question} | arguments)
         return found["type"], found["body"]
 
+    async def ask_sql(self, caller: Caller, project: str, question: str, arguments: dict[str, Any]) -> Any:
+        """Put a question in SQL to the worker; its views hold no thing that the caller may not read (§11)."""
+        things = None
+        if not self.may_read(caller, project):
+            names = self.directory.things(project, "", self.directory.thing_count(project))
+            things = [thing.name for thing in names if self.may_read(caller, project, thing.name)]
+        return await self.worker.ask(
+            question, arguments | {"project": project, "things": things}, self.limits.sql_timeout_s
+        )
+
     async def want(self, caller: Caller, project: str, thing: str, values: dict[str, Any]) -> None:
         """Make desired values durable, then tell the device, or its gateway, if it is connected (§4).
 

@@ -15,16 +15,17 @@ from taihu.history.history import History
 from taihu.identity.directory import Directory
 from taihu.journal.reader import JournalReader
 from taihu.kernel.clock import Clock
-from taihu.kernel.errors import TransientError
 from taihu.kernel.files import OsFiles
 from taihu.kernel.limits import Limits, renew
 from taihu.kernel.sections import LogConfig, Site
 from taihu.runtime import questions
+from taihu.runtime.busy import WorkerBusy
 from taihu.runtime.carbon import CarbonDesk
 from taihu.runtime.link import Link, socket_path
 from taihu.runtime.logs import set_logging, start_logging
 from taihu.runtime.paths import Paths
 from taihu.runtime.process import clock_of, run_until_signal
+from taihu.runtime.sql import SqlQuestions
 from taihu.things.batch import KIND_BATCH, decode_batch
 
 log = logging.getLogger("taihu.worker")
@@ -38,12 +39,6 @@ _CONNECT_RETRY_S = 0.05
 
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
-
-
-class WorkerBusy(TransientError):
-    """As many questions wait as may: ask again later."""
-
-    code = "busy"
 
 
 class Worker:
@@ -61,6 +56,7 @@ class Worker:
             self._paths.history, self._files, clock, site.limits, self._definitions.of, self._definitions.swaps
         )
         self._carbon = CarbonDesk(site, self._history, directory, self._definitions, clock)
+        self._sql = SqlQuestions(self._history, directory, self._definitions, clock, site.limits)
         self._threads = ThreadPoolExecutor(_QUERY_THREADS, "query")
         self._store = ThreadPoolExecutor(1, "store")
         self._durable = 0
@@ -81,6 +77,7 @@ class Worker:
             "carbon": self._carbon.answer,
             "settings": self._on_settings,
             **{name: self._answers(question) for name, question in questions.QUESTIONS.items()},
+            **self._sql.handlers(),
         }
         self._link = Link(reader, writer, handlers)
         self._link.note("checkpoint", self._progress())
@@ -92,6 +89,7 @@ class Worker:
         for task in (consuming, accounting, stopping):
             task.cancel()
         results = await asyncio.gather(consuming, accounting, stopping, return_exceptions=True)
+        self._sql.close()
         await self._carbon.stop()
         try:
             await asyncio.get_running_loop().run_in_executor(self._store, self._history.close)

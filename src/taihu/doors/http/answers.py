@@ -58,20 +58,22 @@ def answer(body: Any, status: int = 200) -> Response:
 
 def large_answer(request: Request, body: Any) -> Response:
     """A JSON answer of any size. All of them together hold at most `http_answers_bytes_max` (§6)."""
+    return large_content(request, _encoder.encode(body), "application/json")
+
+
+def large_content(request: Request, data: bytes, media_type: str) -> Response:
+    """As `large_answer`, of any media type."""
     shared, limits = request.app.state, request.app.state.node.limits
-    data = _encoder.encode(body)
     if shared.answer_bytes + len(data) > limits.http_answers_bytes_max:
         raise Problem(503, "busy", "Too much is being read at once.", "Ask for less, or try again in a moment.")
-    return _Pieces(data, shared, limits.http_request_timeout_s)
+    return _Pieces(data, media_type, shared, limits.http_request_timeout_s)
 
 
 class _Pieces(Response):
     """An answer sent as the client takes it; one who takes nothing is given up."""
 
-    media_type = "application/json"
-
-    def __init__(self, data: bytes, shared: State, timeout_s: float) -> None:
-        super().__init__(data)
+    def __init__(self, data: bytes, media_type: str, shared: State, timeout_s: float) -> None:
+        super().__init__(data, media_type=media_type)
         self._shared = shared
         self._timeout_s = timeout_s
 

@@ -205,6 +205,10 @@ class Node(Protocol):
         """Put a question to the worker's carbon ledger; the answer is a media type and a body."""
         ...
 
+    async def ask_sql(self, caller: Caller, project: str, question: str, arguments: dict[str, Any]) -> Any:
+        """Put a question in SQL to the worker, of what the caller may read: sql or sql_views."""
+        ...
+
     async def want(self, caller: Caller, project: str, thing: str, values: dict[str, Any]) -> None:
         """Make desired values durable and tell the device."""
         ...

@@ -8,7 +8,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
-from taihu.doors.http import audit, carbon, commands, history, influx, routes, streams, websocket, wot
+from taihu.doors.http import audit, carbon, commands, history, influx, routes, sql, streams, websocket, wot
 from taihu.doors.http.answers import on_error
 from taihu.doors.http.connection import bounded
 from taihu.doors.http.ports import Node
@@ -25,6 +25,7 @@ ROUTES = [
     *wot.ROUTES,
     *streams.ROUTES,
     *audit.ROUTES,
+    *sql.ROUTES,
 ]
 SOCKETS = websocket.ROUTES
 

@@ -1,0 +1,140 @@
+"""What is known of a project's things beside their readings, as sheets and the views over them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from taihu.history.sql.sheets import Sheets
+from taihu.history.sql.views import PROPERTIES, THINGS, Column, Unit, View
+from taihu.things.property import Property, Thing
+
+_TEXT, _NUMBER, _TEXTS = "VARCHAR", "DOUBLE", "VARCHAR[]"
+_OF_THING = {
+    "thing": _TEXT, "title": _TEXT, "model": _TEXT, "site": _TEXT, "building": _TEXT, "parent": _TEXT, "role": _TEXT,
+    "tags": _TEXTS, "groups": _TEXTS,
+}  # fmt: skip
+_OF_PROPERTY = {
+    "property": _TEXT, "view": _TEXT, "column": _TEXT, "kind": _TEXT, "unit": _TEXT, "data_type": _TEXT,
+    "title": _TEXT, "minimum": _NUMBER, "maximum": _NUMBER, "resolution": _NUMBER, "max_age_s": _NUMBER,
+    "period_s": _NUMBER, "interval_s": _NUMBER,
+}  # fmt: skip
+
+Place = tuple[str, str]  # the view and column of a property
+
+
+class Known(msgspec.Struct, frozen=True):
+    """Who knows a project's things, and the properties of each."""
+
+    things: Callable[[str], Sequence[Thing]]
+    definitions: Callable[[str, str], Mapping[str, Property]]
+
+
+class Metadata:
+    """The metadata of those things of a project that may be seen."""
+
+    def __init__(self, known: Known, project: str, allowed: frozenset[str] | None) -> None:
+        self._known = known
+        self._project = project
+        self._things = [thing for thing in known.things(project) if allowed is None or thing.name in allowed]
+
+    def units(self, sheets: Sheets, ids: Mapping[str, int]) -> tuple[dict[str, Unit | None], str]:
+        """The unit and kind of each property, None where things differ, and the sheet of those that do."""
+        found: dict[str, dict[Unit, list[str]]] = {}
+        for _, definitions, things in self._alike():
+            for name, one in definitions.items():
+                found.setdefault(name, {}).setdefault((one.unit, str(one.kind)), []).extend(things)
+        rows = [
+            (ids[thing], name, *unit)
+            for name, units in found.items()
+            if len(units) > 1
+            for unit, things in units.items()
+            for thing in things
+            if thing in ids
+        ]
+        kinds = {"id": "INTEGER", "property": _TEXT, "unit": _TEXT, "kind": _TEXT}
+        return {name: next(iter(units)) if len(units) == 1 else None for name, units in found.items()}, _sheet(
+            sheets, kinds, rows
+        )
+
+    def things(self, sheets: Sheets) -> View:
+        """The view `things`."""
+        rows = [tuple(_cell(getattr(thing, _field(name))) for name in _OF_THING) for thing in self._things]
+        return things_view(_sheet(sheets, _OF_THING, rows))
+
+    def properties(self, sheets: Sheets, places: Mapping[tuple[str, str], Place]) -> View:
+        """The view `properties`.
+
+        Args:
+            sheets: where its rows go.
+            places: where the values of a model's property are.
+        """
+        members: list[tuple[Any, ...]] = []
+        sets: list[tuple[Any, ...]] = []
+        for number, (model, definitions, things) in enumerate(self._alike()):
+            members += [(name, number) for name in things]
+            for name, one in definitions.items():
+                values = msgspec.structs.asdict(one)
+                place = dict(zip(("view", "column"), places.get((model, name), (None, None)), strict=True))
+                row = {"property": name} | place | {field: values[field] for field in _OF_PROPERTY if field in values}
+                sets.append((number, *(_cell(row[field]) for field in _OF_PROPERTY)))
+        return properties_view(
+            _sheet(sheets, {"thing": _TEXT, "number": "INTEGER"}, members),
+            _sheet(sheets, {"number": "INTEGER"} | _OF_PROPERTY, sets),
+        )
+
+    def _alike(self) -> Iterator[tuple[str, Mapping[str, Property], list[str]]]:
+        """Things of one model that share their definitions: the model, these, and the names of the things."""
+        groups: dict[tuple[str, int], tuple[Mapping[str, Property], list[str]]] = {}
+        for thing in self._things:
+            definitions = self._known.definitions(self._project, thing.name)
+            groups.setdefault((thing.model, id(definitions)), (definitions, []))[1].append(thing.name)
+        for (model, _), (definitions, things) in groups.items():
+            yield model, definitions, things
+
+
+def things_view(path: str) -> View:
+    """The view `things` over its sheet."""
+    columns = tuple(Column(name, kind) for name, kind in _OF_THING.items())
+    return View(THINGS, columns, f"CREATE VIEW things AS {_select(_OF_THING, path)}")
+
+
+def properties_view(members: str, sets: str) -> View:
+    """The view `properties` over its two sheets."""
+    columns = (Column("thing", _TEXT), *(Column(name, kind) for name, kind in _OF_PROPERTY.items()))
+    shown = ", ".join(f'p."{name}"' for name in _OF_PROPERTY)
+    return View(
+        PROPERTIES,
+        columns,
+        f"CREATE VIEW properties AS SELECT m.thing, {shown} FROM read_parquet('{members}') m "  # noqa: S608 (our own names)
+        f"JOIN read_parquet('{sets}') p USING (number)",
+    )
+
+
+def _select(kinds: Mapping[str, str], path: str) -> str:
+    shown = [
+        f'CAST(CAST("{name}" AS JSON) AS VARCHAR[]) AS "{name}"' if kind == _TEXTS else f'"{name}"'
+        for name, kind in kinds.items()
+    ]
+    return f"SELECT {', '.join(shown)} FROM read_parquet('{path}')"  # noqa: S608 (our own names)
+
+
+def _sheet(sheets: Sheets, kinds: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> str:
+    """Rows as a sheet; lists are in it as JSON."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(kinds)
+    arrays = {name: np.array(column, np.object_) for name, column in zip(kinds, columns, strict=True)}
+    stored = {name: _TEXT if kind == _TEXTS else kind for name, kind in kinds.items()}
+    return sheets.add(arrays, {name: f'CAST("{name}" AS {kind})' for name, kind in stored.items()})
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return msgspec.json.encode(value).decode()
+    if isinstance(value, str):
+        return str(value) or None
+    return value
+
+
+def _field(column: str) -> str:
+    return "name" if column == "thing" else column
