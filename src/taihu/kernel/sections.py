@@ -69,9 +69,10 @@ class MqttConfig(Listener, frozen=True, kw_only=True):
 
 
 class HttpConfig(Listener, frozen=True, kw_only=True):
-    """`[http]`: the HTTP API."""
+    """`[http]`: the HTTP API. `cors_origins` are those whose pages may ask it from a browser; "*" is all."""
 
     port: Port = 8080
+    cors_origins: tuple[str, ...] = ()
 
 
 class ConsoleConfig(Section, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """What must hold between the settings of a `site.toml`, beyond their types."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -9,6 +10,8 @@ from taihu.kernel.ids import NameRefused, check_name, check_project
 from taihu.kernel.limits import Limits
 from taihu.kernel.sections import AccountConfig, GrantConfig, ProjectConfig, Site
 from taihu.kernel.toml import Fault, nearest
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 
 def faults_of(site: Site) -> Iterator[Fault]:
@@ -27,6 +30,9 @@ def faults_of(site: Site) -> Iterator[Fault]:
         yield from _check_grant(f"$.grant[{index}]", grant, names)
     if site.carbon.factors:
         yield from _check_file("$.carbon.factors", site.carbon.factors, site)
+    for origin in site.http.cors_origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            yield Fault("$.http.cors_origins", f"{origin[:80]!r} is no origin.", 'Write "https://host:port", or "*".')
     if site.mqtt.anonymous:
         yield from _check_known("$.mqtt.anonymous", site.mqtt.anonymous, names)
 

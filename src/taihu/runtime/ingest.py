@@ -42,7 +42,7 @@ class Ingest:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._mqtt = MqttDoor(node.broker, node.pipeline, SystemClock(), node.limits)
-        self._http = HttpDoor(node)
+        self._http = HttpDoor(node, lambda: node.site.http.cors_origins)
         node.settle = self._mqtt.settle
         self._tasks: list[asyncio.Task[None]] = []
         self._worker: asyncio.Server | None = None

@@ -15,6 +15,7 @@ _LIVE = {
     "mqtt.key",
     "mqtt.anonymous",
     "http.certificate",
+    "http.cors_origins",
     "http.key",
     "log.level",
     "project",

@@ -2,21 +2,25 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from starlette.datastructures import State
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from taihu.kernel.errors import LimitError, RefusedError, RemoteError, TaihuError, TransientError
 
 log = logging.getLogger("taihu.http")
 
+NEVER_THE_SAME = {"Cache-Control": "no-store"}
+"""For an answer that tells of now: it is not kept, and has no entity tag."""
 _PIECE_BYTES = 65_536
 _encoder = msgspec.json.Encoder(enc_hook=str)
+_LATER = {"Retry-After": "1"}
 _WORKER_STATUS = {"limit": 429, "transient": 503, "refused": 400, "remote": 400, "local": 400}
 
 
@@ -51,29 +55,31 @@ def bad_request(message: str, remedy: str = "") -> Problem:
     return Problem(400, "bad-request", message, remedy)
 
 
-def answer(body: Any, status: int = 200) -> Response:
+def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer."""
-    return Response(_encoder.encode(body), status, media_type="application/json")
+    return Response(_encoder.encode(body), status, headers, media_type="application/json")
 
 
-def large_answer(request: Request, body: Any) -> Response:
+def large_answer(request: Request, body: Any, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer of any size. All of them together hold at most `http_answers_bytes_max` (§6)."""
-    return large_content(request, _encoder.encode(body), "application/json")
+    return large_content(request, _encoder.encode(body), "application/json", headers)
 
 
-def large_content(request: Request, data: bytes, media_type: str) -> Response:
+def large_content(request: Request, data: bytes, media_type: str, headers: Mapping[str, str] | None = None) -> Response:
     """As `large_answer`, of any media type."""
     shared, limits = request.app.state, request.app.state.node.limits
     if shared.answer_bytes + len(data) > limits.http_answers_bytes_max:
         raise Problem(503, "busy", "Too much is being read at once.", "Ask for less, or try again in a moment.")
-    return _Pieces(data, media_type, shared, limits.http_request_timeout_s)
+    return _Pieces(data, media_type, shared, limits.http_request_timeout_s, headers)
 
 
 class _Pieces(Response):
     """An answer sent as the client takes it; one who takes nothing is given up."""
 
-    def __init__(self, data: bytes, media_type: str, shared: State, timeout_s: float) -> None:
-        super().__init__(data, media_type=media_type)
+    def __init__(
+        self, data: bytes, media_type: str, shared: State, timeout_s: float, headers: Mapping[str, str] | None
+    ) -> None:
+        super().__init__(data, headers=headers, media_type=media_type)
         self._shared = shared
         self._timeout_s = timeout_s
 
@@ -93,19 +99,38 @@ class _Pieces(Response):
 
 
 async def on_error(request: Request, error: Exception) -> Response:
-    """Any TaihuError as problem details, and what the routing itself refuses."""
-    if isinstance(error, HTTPException):
-        error = _unrouted(request, error)
+    """Any TaihuError as problem details."""
     if not isinstance(error, TaihuError):
         raise error
     return refusal(error, request.url.path)
+
+
+async def on_unrouted(request: Request, error: Exception) -> Response:
+    """What the routing refuses, and OPTIONS, which no endpoint answers by itself."""
+    routes = (route for route in request.app.routes if isinstance(route, Route))
+    path = request.url.path
+    methods = {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
+    if not methods:
+        return refusal(not_found("such address"), path)
+    allow = {"Allow": ", ".join(sorted({*methods, "OPTIONS"}))}
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers=allow)
+    told = Problem(405, "method", f"{request.method} is not for this address.", f"Use {allow['Allow']}.")
+    answer = refusal(told, path)
+    answer.headers.update(allow)
+    return answer
+
+
+async def on_defect(request: Request, error: Exception) -> Response:
+    """An error nobody foresaw; the log has it."""
+    return refusal(Problem(500, "internal", "The node met a defect.", "See its log, and report it."), request.url.path)
 
 
 def refusal(error: TaihuError, instance: str) -> Response:
     """The answer to a request at `instance` that fails."""
     body = problem_of(error, instance)
     status = body["status"]
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {"Retry-After": "1"} if status == 503 else None
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else _LATER if status in (429, 503) else None
     return Response(_encoder.encode(body), status, headers, media_type="application/problem+json")
 
 
@@ -116,12 +141,6 @@ def problem_of(error: TaihuError, instance: str = "") -> dict[str, Any]:
     problem |= {"instance": instance} if instance else {}
     problem |= {"detail": error.remedy} if error.remedy else {}
     return problem
-
-
-def _unrouted(request: Request, error: HTTPException) -> Problem:
-    if error.status_code == 405:
-        return Problem(405, "method", f"{request.method} is not for this address.", "The HTTP API's page has what is.")
-    return not_found("such address")
 
 
 def _status(error: TaihuError) -> tuple[int, str]:

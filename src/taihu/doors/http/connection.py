@@ -5,8 +5,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import service_unavailable
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from taihu.doors.http.answers import Problem, bad_request, refusal
 from taihu.kernel.limits import Limits
 
 log = logging.getLogger("taihu.http")
@@ -74,6 +76,10 @@ class Connection(HttpToolsProtocol):
         """One log line about this client."""
         raise NotImplementedError
 
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP is told as any other error is; uvicorn would write plain text."""
+        self._refuse(bad_request("This is no HTTP request that can be understood.", "Send HTTP/1.1."))
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._set_deadline()
@@ -87,7 +93,8 @@ class Connection(HttpToolsProtocol):
             self._head_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > self.head_bytes_max:
-            self._give_up(f"the head of its request is larger than {self.head_bytes_max} bytes")
+            reason = f"the head of its request is larger than {self.head_bytes_max} bytes"
+            self._give_up(reason, Problem(431, "head-too-large", _sentence(reason), "Send fewer or shorter headers."))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -98,6 +105,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_bytes = 0
+        self._check_framing()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -115,9 +123,49 @@ class Connection(HttpToolsProtocol):
 
     def _too_late(self) -> None:
         self._deadline = None
-        self._give_up(f"no whole request came within {self.timeout_s:g} s")
+        reason = f"no whole request came within {self.timeout_s:g} s"
+        begun = self._head_bytes > 0 or not self._in_head
+        late = Problem(408, "too-slow", _sentence(reason), "Send it faster, or in parts.") if begun else None
+        self._give_up(reason, late)
 
-    def _give_up(self, reason: str) -> None:
+    def _check_framing(self) -> None:
+        """Raise ValueError, which the parser takes for a bad request, where two readers could see two requests.
+
+        The parser itself refuses a length beside chunks, two lengths, and what is neither.
+        """
+        named = [name for name, _ in self.headers]
+        if named.count(b"host") != 1 and self.parser.get_http_version() == "1.1":
+            raise ValueError("a request has one Host")
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings not in ([], [b"chunked"]):
+            raise ValueError("a body is in chunks or has a length")
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        super()._start_asgi_task(cycle, _busy if app is service_unavailable else app)
+
+    def _give_up(self, reason: str, problem: Problem | None) -> None:
+        """Close the connection, and say why if a request can be answered."""
         if self.transport is not None and not self.transport.is_closing():
             self.tell("HTTP client %s disconnected: %s", self.client[0] if self.client else "(unknown)", reason)
+            self._refuse(problem)
+
+    def _refuse(self, problem: Problem | None) -> None:
+        """Answer with a problem and close; where an answer is on its way already it is cut."""
+        waiting = self.cycle is None or self.cycle.response_complete or not self.cycle.response_started
+        if problem is None or not waiting:
             self.transport.abort()
+            return
+        answer = refusal(problem, "")
+        head = [STATUS_LINE[answer.status_code], *(b"%s: %s\r\n" % pair for pair in answer.raw_headers)]
+        self.transport.write(b"".join([*head, b"connection: close\r\n\r\n", bytes(answer.body)]))
+        self.transport.close()
+
+
+async def _busy(scope: Any, receive: Any, send: Any) -> None:
+    """The answer when as many requests are pending as may."""
+    problem = Problem(503, "busy", "Too many requests are pending.", "Try again in a moment.")
+    await refusal(problem, scope["path"])(scope, receive, send)
+
+
+def _sentence(reason: str) -> str:
+    return f"{reason[0].upper()}{reason[1:]}."

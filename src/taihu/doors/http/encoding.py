@@ -13,6 +13,7 @@ else:
 
 _GZIP, _ZLIB = 31, 15  # zlib's numbers for what surrounds the stream
 _ZSTD_WINDOW_LOG_MAX = 23  # 8 MB, which every encoder keeps to unless told otherwise
+_GZIP_LEVEL, _ZSTD_LEVEL = 1, 1  # it is the node's own time
 
 
 class Unpacker(Protocol):
@@ -80,3 +81,40 @@ class _Zstd:
 
 def _damaged(why: str) -> Problem:
     return bad_request(f"The body's content encoding is damaged: {why[:120]}.", "Encode the body as the header says.")
+
+
+class Packer(Protocol):
+    """Encodes an answer, part by part."""
+
+    def compress(self, data: bytes, /) -> bytes:
+        """The next encoded bytes, which may be none yet."""
+        ...
+
+    def flush(self) -> bytes:
+        """What is still held back, and the end."""
+        ...
+
+
+def packer(encoding: str) -> Packer:
+    """Encodes an answer as `gzip` or `zstd`."""
+    if encoding == "gzip":
+        return zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP)
+    return zstd.ZstdCompressor(level=_ZSTD_LEVEL)
+
+
+def chosen_encoding(accepted: str) -> str:
+    """What to encode an answer with for an Accept-Encoding, empty for nothing; zstd where both are as welcome.
+
+    >>> chosen_encoding("gzip, deflate, br, zstd"), chosen_encoding("gzip;q=0.5, zstd;q=0"), chosen_encoding("br")
+    ('zstd', 'gzip', '')
+    """
+    welcome: dict[str, float] = {}
+    for part in accepted.lower().split(","):
+        name, _, weight = part.partition(";")
+        try:
+            welcome[name.strip()] = float(weight.strip().removeprefix("q=")) if weight else 1.0
+        except ValueError:
+            continue
+    rest = welcome.get("*", 0.0)
+    best = max(("gzip", "zstd"), key=lambda name: (welcome.get(name, rest), name == "zstd"))
+    return best if welcome.get(best, rest) > 0 else ""

@@ -23,6 +23,9 @@ class Parameter(msgspec.Struct, frozen=True):
     many: bool = False
 
 
+IF_MATCH = Parameter("If-Match", "The entity tag of what is to be changed: 412 when it was changed meanwhile.")
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """What one method of an endpoint takes and gives, beyond what all do.
 

@@ -30,8 +30,8 @@ _INTRODUCTION = (
     "be ISO 8601 with an offset, or back from now, such as -24h. What a token may not see is answered as if it did not "
     "exist."
 )
-REFUSALS = (400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 429, 503)
-"""The statuses of errors that an operation may answer with."""
+REFUSALS = (304, 400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 429, 503)
+"""The statuses that an operation may answer with beside its own."""
 _CAPTURE = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
@@ -58,7 +58,10 @@ def describe(routes: Iterable[BaseRoute]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": shapes.components,
-            "responses": {str(status): _response(status, shapes.content({PROBLEM: Problem})) for status in REFUSALS},
+            "responses": {
+                str(status): _response(status, {} if status < 400 else shapes.content({PROBLEM: Problem}))
+                for status in REFUSALS
+            },
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -100,7 +103,7 @@ def _operation(endpoint: Endpoint, method: str, operation: Operation, shapes: _S
         "operationId": f"{method}_{endpoint.endpoint.__name__}",
         "summary": (operation.summary or summary).replace("\n", " "),
         "parameters": [*_path_parameters(endpoint), *_parameters(operation, shapes)],
-        "responses": dict(_responses(endpoint, operation, shapes)),
+        "responses": dict(_responses(endpoint, method, operation, shapes)),
         "security": [] if operation.public else [{"bearer": []}],
     }
     if description:
@@ -138,16 +141,18 @@ def _schema(parameter: Parameter, shapes: _Shapes) -> dict[str, Any]:
     return {"type": "array", "items": schema} if parameter.many else schema
 
 
-def _responses(endpoint: Endpoint, operation: Operation, shapes: _Shapes) -> Iterator[tuple[str, Any]]:
+def _responses(endpoint: Endpoint, method: str, operation: Operation, shapes: _Shapes) -> Iterator[tuple[str, Any]]:
     for status, contents in {operation.status: operation.answer, **operation.others}.items():
         yield str(status), _response(status, shapes.content(contents))
-    for status in sorted(refusals(endpoint, operation)):
+    for status in sorted(refusals(endpoint, method, operation)):
         yield str(status), {"$ref": f"#/components/responses/{status}"}
 
 
-def refusals(endpoint: Endpoint, operation: Operation) -> set[int]:
-    """The statuses of the errors that an operation may answer with."""
+def refusals(endpoint: Endpoint, method: str, operation: Operation) -> set[int]:
+    """The statuses that an operation may answer with beside its own."""
     found = {400, 429, 503, *operation.refuses}
+    if method == "get":
+        found.add(304)
     if not operation.public:
         found |= {401, 403}
     if endpoint.param_convertors:

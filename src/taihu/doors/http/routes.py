@@ -9,10 +9,19 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from taihu.doors.http import shapes
-from taihu.doors.http.answers import Problem, answer, bad_request, large_answer, not_found, unauthorized
-from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
+from taihu.doors.http.answers import (
+    NEVER_THE_SAME,
+    Problem,
+    answer,
+    bad_request,
+    large_answer,
+    not_found,
+    unauthorized,
+)
+from taihu.doors.http.conditions import check_unchanged, next_page
+from taihu.doors.http.endpoint import IF_MATCH, JSON, Endpoint, Operation, Parameter
 from taihu.doors.http.openapi import PROBLEM, openapi
-from taihu.doors.http.ports import Caller, IngestReport
+from taihu.doors.http.ports import Caller, IngestReport, Node
 from taihu.doors.http.requests import (
     body_of,
     caller_of,
@@ -37,7 +46,7 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 async def health(request: Request) -> Response:
     """Whether the node serves."""
-    return answer({"status": "ok"})
+    return answer({"status": "ok"}, headers=NEVER_THE_SAME)
 
 
 async def metrics(request: Request) -> Response:
@@ -45,12 +54,12 @@ async def metrics(request: Request) -> Response:
     node, token = node_of(request), token_of(request)
     if not node.may_see_metrics(node.caller(token) if token else None):
         raise unauthorized()
-    return PlainTextResponse(node.metrics(), media_type="text/plain; version=0.0.4")
+    return PlainTextResponse(node.metrics(), headers=NEVER_THE_SAME, media_type="text/plain; version=0.0.4")
 
 
 async def status(request: Request) -> Response:
     """Counters of what the token may read, and states of the node."""
-    return answer(node_of(request).status(caller_of(request)))
+    return answer(node_of(request).status(caller_of(request)), headers=NEVER_THE_SAME)
 
 
 async def projects(request: Request) -> Response:
@@ -67,9 +76,10 @@ async def things(request: Request) -> Response:
     node = node_of(request)
     page = node.things(project, request.query_params.get("after", ""), limit)
     body: dict[str, Any] = {"things": [found for found in page if node.may_see(caller, project, found.name)]}
-    if len(page) == limit:
-        body["next"] = page[-1].name
-    return answer(body)
+    if len(page) < limit:
+        return answer(body)
+    body["next"] = page[-1].name
+    return answer(body, headers=next_page(request, after=page[-1].name))
 
 
 async def thing(request: Request) -> Response:
@@ -133,7 +143,7 @@ async def values(request: Request) -> Response:
                 entry["kind"] = definition.kind
                 entry["stale"] = is_stale(definition, entry["age_s"])
             found.append(entry)
-    return large_answer(request, {"project": project, "now": now, "values": found})
+    return large_answer(request, {"project": project, "now": now, "values": found}, NEVER_THE_SAME)
 
 
 async def desired(request: Request) -> Response:
@@ -145,10 +155,17 @@ async def desired(request: Request) -> Response:
     caller, project = wisher(request, name, values) if values else visible_thing(request, name)
     if node.definitions(project, name) is None:
         raise not_found(f"thing {name!r}")
+    found = _wishes(node, caller, project, name)
     if values:
+        check_unchanged(request, bytes(found.body))
         await node.want(caller, project, name, values)
-    wishes = node.desired(project, name)
-    readable = {prop: wish for prop, wish in wishes.items() if node.may_read(caller, project, name, prop)}
+        found = _wishes(node, caller, project, name)
+    return found
+
+
+def _wishes(node: Node, caller: Caller, project: str, thing: str) -> Response:
+    wishes = node.desired(project, thing)
+    readable = {prop: wish for prop, wish in wishes.items() if node.may_read(caller, project, thing, prop)}
     return answer({"desired": {prop: msgspec.structs.asdict(wish) for prop, wish in readable.items()}})
 
 
@@ -265,7 +282,9 @@ ROUTES = [
         get=Operation(answer={JSON: shapes.Wishes}, summary="What is wanted of a thing."),
         put=Operation(
             body={JSON: dict[str, Any]},
+            headers=(IF_MATCH,),
             answer={JSON: shapes.Wishes},
+            refuses=(412,),
             summary="Say what is wanted of a thing; null takes a wish back.",
         ),
     ),

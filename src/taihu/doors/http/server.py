@@ -9,8 +9,9 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from taihu.doors.http import audit, carbon, commands, history, influx, routes, sql, streams, websocket, wot
-from taihu.doors.http.answers import on_error
+from taihu.doors.http.answers import on_defect, on_error, on_unrouted
 from taihu.doors.http.connection import bounded
+from taihu.doors.http.courtesy import Courtesy, Origins
 from taihu.doors.http.ports import Node
 from taihu.doors.http.tickets import Tickets
 from taihu.kernel.addresses import address_family
@@ -33,14 +34,18 @@ SOCKETS = websocket.ROUTES
 class HttpDoor:
     """Serves the API of one node."""
 
-    def __init__(self, node: Node) -> None:
-        self._app = Starlette(
-            routes=[*ROUTES, *SOCKETS], exception_handlers={TaihuError: on_error, HTTPException: on_error}
+    def __init__(self, node: Node, origins: Origins = tuple) -> None:
+        """`origins` are the web origins whose pages may ask, now; `*` is all."""
+        app = Starlette(
+            routes=[*ROUTES, *SOCKETS],
+            exception_handlers={TaihuError: on_error, HTTPException: on_unrouted, Exception: on_defect},
         )
-        self._app.state.node = node
-        self._app.state.tickets = Tickets(node.clock, node.limits)
-        self._app.state.body_bytes = 0
-        self._app.state.answer_bytes = 0
+        app.router.redirect_slashes = False
+        app.state.node = node
+        app.state.tickets = Tickets(node.clock, node.limits)
+        app.state.body_bytes = 0
+        app.state.answer_bytes = 0
+        self._app = Courtesy(app, origins)
         self._node = node
         self._limits = node.limits
         self._servers: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from taihu.doors.http import shapes
-from taihu.doors.http.answers import answer, bad_request, large_answer, not_found
+from taihu.doors.http.answers import NEVER_THE_SAME, answer, bad_request, large_answer, not_found
 from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
 from taihu.doors.http.ports import Caller, Node
 from taihu.doors.http.requests import (
@@ -120,7 +120,8 @@ def _origin(reading: Reading, definition: Property | None, now_ns: int) -> dict[
     """When the value was observed and whether it still holds, as headers."""
     age_s = (now_ns - reading.observed_at) / NS_PER_S
     stale = definition is not None and is_stale(definition, age_s)
-    return {"Taihu-Observed-At": format_iso(reading.observed_at), "Taihu-Stale": str(stale).lower()}
+    origin = {"Taihu-Observed-At": format_iso(reading.observed_at), "Taihu-Stale": str(stale).lower()}
+    return origin | NEVER_THE_SAME
 
 
 _THING = "/api/v1/projects/{project}/things/{thing}"
