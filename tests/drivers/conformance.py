@@ -1,0 +1,258 @@
+"""What every driver owes, told to its face: run against a peer that can be stopped, frozen and replaced by garbage."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from taihu.drivers.port import Act, Connection, DeviceLost, DeviceRefused, Driver, Plan, Point, Reading, Result
+from taihu.kernel.clock import SystemClock
+from taihu.kernel.limits import DEFAULT
+
+WAIT_S = 10.0
+
+
+class Collected:
+    """What a driver passed on."""
+
+    def __init__(self) -> None:
+        self.rows: list[Reading] = []
+        self.things: set[str] = set()
+        self.counts: Counter[str] = Counter()
+
+    async def readings(self, rows: Sequence[Reading]) -> None:
+        self.rows += rows
+
+    def online(self, thing: str) -> None:
+        self.things.add(thing)
+
+    def offline(self, thing: str, why: str) -> None:
+        assert why
+        self.things.discard(thing)
+
+    def count(self, what: str, number: int = 1) -> None:
+        self.counts[what] += number
+
+    def newest(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for thing, values, _ in self.rows:
+            found.setdefault(thing, {}).update(values)
+        return found
+
+
+class Peer:
+    """A device in a process of its own, on a port of its own."""
+
+    def __init__(self, script: Path, *arguments: str) -> None:
+        self.port = free_port()
+        self._command = [sys.executable, str(script), str(self.port), *arguments]
+        self._process: subprocess.Popen[str] | None = None
+        self.start()
+
+    def start(self) -> None:
+        process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "ready"
+        self._process = process
+
+    def freeze(self) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+            self._process = None
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        port: int = one.getsockname()[1]
+        return port
+
+
+class Conformance(ABC):
+    """Subclass it in a driver's tests; say how to reach the peer and what is true of it."""
+
+    driver: ClassVar[type[Driver]]
+    garbage: ClassVar[Sequence[bytes]] = (b"", b"\0" * 300, bytes(range(256)) * 4, b"HTTP/1.1 200 OK\r\n\r\n")
+    bad_urls: ClassVar[Sequence[str]] = ()
+
+    @abstractmethod
+    def peer(self) -> Any:
+        """A fresh peer, serving."""
+
+    @abstractmethod
+    def url(self, port: int) -> str:
+        """How the driver reaches a peer on a port."""
+
+    @abstractmethod
+    def plan(self) -> Plan:
+        """A plan that fits the peer."""
+
+    @abstractmethod
+    def expected(self) -> dict[str, dict[str, Any]]:
+        """Values that the peer has, by thing and property."""
+
+    def options(self) -> dict[str, Any]:
+        return {}
+
+    def to_write(self) -> tuple[str, str, Any] | None:
+        """A thing, property and value that can be written and then read back; None where nothing can."""
+        return None
+
+    def open(self, port: int, period_s: float = 0.05) -> Driver:
+        connection = Connection(name="peer", url=self.url(port), period_s=period_s, options=self.options())
+        return self.driver.open(connection, SystemClock(), DEFAULT)
+
+    async def running(self, driver: Driver, out: Collected) -> asyncio.Task[None]:
+        """The driver at work, with every expected value passed on."""
+        task = asyncio.create_task(driver.run(self.plan(), out))
+        await self.until(task, lambda: self.all_there(out))
+        return task
+
+    async def until(self, task: asyncio.Task[None], ready: Any) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while not ready():
+                if task.done():
+                    await task
+                await asyncio.sleep(0.01)
+
+    def all_there(self, out: Collected) -> bool:
+        newest = out.newest()
+        return all(newest.get(thing, {}).get(name) == value for thing, values in self.expected().items()
+                   for name, value in values.items())  # fmt: skip
+
+    def test_it_reads_what_the_device_has(self) -> None:
+        peer = self.peer()
+
+        async def body() -> None:
+            driver, out = self.open(peer.port), Collected()
+            try:
+                task = await self.running(driver, out)
+                assert out.things == {thing.name for thing in self.plan().things}
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            finally:
+                await driver.close()
+                await driver.close()
+
+        try:
+            asyncio.run(body())
+        finally:
+            peer.stop()
+
+    def test_it_writes_and_says_no_more_than_the_device_did(self) -> None:
+        wanted = self.to_write()
+        if wanted is None:
+            return
+        thing, name, value = wanted
+        peer = self.peer()
+
+        async def body() -> None:
+            driver, out = self.open(peer.port), Collected()
+            try:
+                task = await self.running(driver, out)
+                point = self.point(thing, name)
+                act = await driver.write(thing, point, value)
+                assert isinstance(act, Act) and act.result in Result
+                await self.until(task, lambda: out.newest()[thing].get(name) == value)
+                task.cancel()
+            finally:
+                await driver.close()
+
+        try:
+            asyncio.run(body())
+        finally:
+            peer.stop()
+
+    @pytest.mark.parametrize("way", ["killed", "frozen"])
+    def test_a_device_that_goes_is_lost_and_found_again(self, way: str) -> None:
+        peer = self.peer()
+
+        async def body() -> None:
+            driver, out = self.open(peer.port), Collected()
+            try:
+                task = await self.running(driver, out)
+                peer.stop() if way == "killed" else peer.freeze()
+                with pytest.raises(DeviceLost):
+                    async with asyncio.timeout(WAIT_S):
+                        await task
+                wanted = self.to_write()
+                if wanted is not None:
+                    with pytest.raises(DeviceLost):
+                        async with asyncio.timeout(WAIT_S):
+                            await driver.write(wanted[0], self.point(wanted[0], wanted[1]), wanted[2])
+                peer.stop()
+                peer.start()
+                again = await self.running(driver, Collected())
+                again.cancel()
+            finally:
+                await driver.close()
+
+        try:
+            asyncio.run(body())
+        finally:
+            peer.stop()
+
+    def test_garbage_and_silence_are_told_by_the_two_errors_13(self) -> None:
+        async def body(data: bytes) -> None:
+            async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                writer.write(data)
+                with suppress(ConnectionError):
+                    await reader.read(100)
+                    writer.write(data)
+                    await writer.drain()
+                writer.close()
+
+            server = await asyncio.start_server(serve, "127.0.0.1", 0)
+            driver = self.open(server.sockets[0].getsockname()[1])
+            try:
+                for doing in (driver.discover(), driver.run(self.plan(), Collected())):
+                    with pytest.raises((DeviceLost, DeviceRefused)):
+                        async with asyncio.timeout(WAIT_S):
+                            await doing
+            finally:
+                await driver.close()
+                server.close()
+
+        for data in self.garbage:
+            asyncio.run(body(data))
+
+    def test_nobody_there_is_lost(self) -> None:
+        async def body() -> None:
+            driver = self.open(free_port())
+            with pytest.raises(DeviceLost):
+                async with asyncio.timeout(WAIT_S):
+                    await driver.run(self.plan(), Collected())
+            with pytest.raises(DeviceLost):
+                await driver.discover()
+            await driver.close()
+
+        asyncio.run(body())
+
+    def test_what_cannot_be_is_refused_before_anything_is_called(self) -> None:
+        for url in self.bad_urls:
+            with pytest.raises(DeviceRefused):
+                self.driver.open(Connection(name="bad", url=url), SystemClock(), DEFAULT)
+
+    def point(self, thing: str, name: str) -> Point:
+        plan = self.plan().thing(thing)
+        assert plan is not None
+        point = plan.point(name)
+        assert point is not None
+        return point
