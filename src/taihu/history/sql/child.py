@@ -87,9 +87,9 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
 Said = Uses | Outcome | Failure
 
 
-def run(channel: socket.socket) -> None:
-    """Answer the one question that comes."""
-    connection = open_database()
+def run(channel: socket.socket, database: duckdb.DuckDBPyConnection) -> None:
+    """Answer the one question that comes, with an empty database that is nobody else's."""
+    connection = database.cursor()
     job = msgspec.msgpack.decode(receive(channel), type=Job)
     try:
         send(channel, _answer(connection, channel, job))
@@ -101,8 +101,10 @@ def run(channel: socket.socket) -> None:
 
 
 def open_database() -> duckdb.DuckDBPyConnection:
-    """An empty database in memory, without a thread of its own."""
-    return duckdb.connect(":memory:", config=_CONFIG)
+    """An empty database in memory, without a thread of its own, that has loaded what questions need."""
+    database = duckdb.connect(":memory:", config=_CONFIG)
+    database.execute("SELECT json_deserialize_sql(json_serialize_sql('SELECT 1'))").fetchall()
+    return database
 
 
 def give_up_rights(job: Job) -> None:
