@@ -7,6 +7,7 @@ from tests.docs.support import DOCS, Reader, examples
 from tests.docs.test_http_docs import shape
 
 from taihu.history.sql.metadata import properties_view, things_view
+from taihu.history.sql.rollups import rollups_view
 from taihu.history.sql.sources import Bounds
 from taihu.history.sql.views import readings
 
@@ -30,7 +31,7 @@ def test_the_examples_answer_as_they_say(reader: Reader, first_steps: str) -> No
 
 
 def test_every_column_of_the_fixed_views_is_named() -> None:
-    for view in (readings([], Bounds(), {}), things_view(""), properties_view("", "")):
+    for view in (readings([], Bounds(), {}), rollups_view([], Bounds()), things_view(""), properties_view("", "")):
         section = PAGE.split(f"**`{view.name}`**")[1].split("\n**`")[0].split("\nA few lines")[0]
         words = set(re.findall(r"`(\w+)`", section))
         assert words >= {column.name for column in view.columns}, view.name

@@ -104,7 +104,7 @@ def test_problems(live: LiveNode, sql: Any, status: int, code: str) -> None:
 
 def test_views_are_those_of_the_project(live: LiveNode) -> None:
     views = live.get(f"/projects/{PROJECT}/sql/views").body["views"]
-    assert [view["name"] for view in views] == ["untyped", "readings", "things", "properties"]
+    assert [view["name"] for view in views] == ["untyped", "readings", "rollups", "things", "properties"]
     assert {"name": "power", "type": "DOUBLE", "property": "power"} in views[0]["columns"]
     assert live.get("/projects/stranger/sql/views", live.strangers["stranger"]).body["views"][0]["name"] == "readings"
 

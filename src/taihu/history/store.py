@@ -217,16 +217,18 @@ class Store:
             yield
 
     @contextmanager
-    def snapshot(self, project: str, property_name: str | None = None) -> Iterator[list[Part]]:
+    def snapshot(
+        self, project: str, property_name: str | None = None, *, rollups: bool = False
+    ) -> Iterator[list[Part]]:
         """A project's tables (those with one property, when named) as of now; the files stay while it is open.
 
-        Rollups are among them only when the name is that of a rollup's column.
+        Rollups are among them when they are asked for, or the name is that of a rollup's column.
         """
         with self._lock:
             ticket = self.leases.begin()
             parts = [
                 Part(table, table.files, tuple(self._frames(table.id)), self.gone_of(table))
-                for table in self.catalog.tables(project, rollups=property_name is not None)
+                for table in self.catalog.tables(project, rollups=rollups or property_name is not None)
                 if property_name is None or property_name in table.columns
             ]
         try:

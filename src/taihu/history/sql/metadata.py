@@ -1,10 +1,10 @@
 """What is known of a project's things beside their readings, as sheets and the views over them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from taihu.history.sql.sheets import Sheets
 from taihu.history.sql.views import PROPERTIES, THINGS, Column, Unit, View
@@ -37,12 +37,26 @@ class Metadata:
     def __init__(self, known: Known, project: str, allowed: frozenset[str] | None) -> None:
         self._known = known
         self._project = project
-        self._things = [thing for thing in known.things(project) if allowed is None or thing.name in allowed]
+        self._allowed = allowed
+
+    @cached_property
+    def _things(self) -> list[Thing]:
+        found = self._known.things(self._project)
+        return [thing for thing in found if self._allowed is None or thing.name in self._allowed]
+
+    def alike(self) -> Iterator[tuple[str, Mapping[str, Property], list[str]]]:
+        """Things of one model that share their definitions: the model, these, and the names of the things."""
+        groups: dict[tuple[str, int], tuple[Mapping[str, Property], list[str]]] = {}
+        for thing in self._things:
+            definitions = self._known.definitions(self._project, thing.name)
+            groups.setdefault((thing.model, id(definitions)), (definitions, []))[1].append(thing.name)
+        for (model, _), (definitions, things) in groups.items():
+            yield model, definitions, things
 
     def units(self, sheets: Sheets, ids: Mapping[str, int]) -> tuple[dict[str, Unit | None], str]:
         """The unit and kind of each property, None where things differ, and the sheet of those that do."""
         found: dict[str, dict[Unit, list[str]]] = {}
-        for _, definitions, things in self._alike():
+        for _, definitions, things in self.alike():
             for name, one in definitions.items():
                 found.setdefault(name, {}).setdefault((one.unit, str(one.kind)), []).extend(things)
         rows = [
@@ -54,14 +68,14 @@ class Metadata:
             if thing in ids
         ]
         kinds = {"id": "INTEGER", "property": _TEXT, "unit": _TEXT, "kind": _TEXT}
-        return {name: next(iter(units)) if len(units) == 1 else None for name, units in found.items()}, _sheet(
-            sheets, kinds, rows
-        )
+        alike = {name: next(iter(units)) if len(units) == 1 else None for name, units in found.items()}
+        return alike, sheets.add_rows(kinds, rows)
 
     def things(self, sheets: Sheets) -> View:
         """The view `things`."""
         rows = [tuple(_cell(getattr(thing, _field(name))) for name in _OF_THING) for thing in self._things]
-        return things_view(_sheet(sheets, _OF_THING, rows))
+        stored = {name: _TEXT if kind == _TEXTS else kind for name, kind in _OF_THING.items()}  # lists as JSON
+        return things_view(sheets.add_rows(stored, rows))
 
     def properties(self, sheets: Sheets, places: Mapping[tuple[str, str], Place]) -> View:
         """The view `properties`.
@@ -72,7 +86,7 @@ class Metadata:
         """
         members: list[tuple[Any, ...]] = []
         sets: list[tuple[Any, ...]] = []
-        for number, (model, definitions, things) in enumerate(self._alike()):
+        for number, (model, definitions, things) in enumerate(self.alike()):
             members += [(name, number) for name in things]
             for name, one in definitions.items():
                 values = msgspec.structs.asdict(one)
@@ -80,18 +94,9 @@ class Metadata:
                 row = {"property": name} | place | {field: values[field] for field in _OF_PROPERTY if field in values}
                 sets.append((number, *(_cell(row[field]) for field in _OF_PROPERTY)))
         return properties_view(
-            _sheet(sheets, {"thing": _TEXT, "number": "INTEGER"}, members),
-            _sheet(sheets, {"number": "INTEGER"} | _OF_PROPERTY, sets),
+            sheets.add_rows({"thing": _TEXT, "number": "INTEGER"}, members),
+            sheets.add_rows({"number": "INTEGER"} | _OF_PROPERTY, sets),
         )
-
-    def _alike(self) -> Iterator[tuple[str, Mapping[str, Property], list[str]]]:
-        """Things of one model that share their definitions: the model, these, and the names of the things."""
-        groups: dict[tuple[str, int], tuple[Mapping[str, Property], list[str]]] = {}
-        for thing in self._things:
-            definitions = self._known.definitions(self._project, thing.name)
-            groups.setdefault((thing.model, id(definitions)), (definitions, []))[1].append(thing.name)
-        for (model, _), (definitions, things) in groups.items():
-            yield model, definitions, things
 
 
 def things_view(path: str) -> View:
@@ -118,14 +123,6 @@ def _select(kinds: Mapping[str, str], path: str) -> str:
         for name, kind in kinds.items()
     ]
     return f"SELECT {', '.join(shown)} FROM read_parquet('{path}')"  # noqa: S608 (our own names)
-
-
-def _sheet(sheets: Sheets, kinds: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> str:
-    """Rows as a sheet; lists are in it as JSON."""
-    columns = zip(*rows, strict=True) if rows else [()] * len(kinds)
-    arrays = {name: np.array(column, np.object_) for name, column in zip(kinds, columns, strict=True)}
-    stored = {name: _TEXT if kind == _TEXTS else kind for name, kind in kinds.items()}
-    return sheets.add(arrays, {name: f'CAST("{name}" AS {kind})' for name, kind in stored.items()})
 
 
 def _cell(value: Any) -> Any:

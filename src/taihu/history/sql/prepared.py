@@ -4,18 +4,21 @@ It holds a snapshot: no reading is in it twice and none is missing, whatever is 
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
+from taihu.history.catalog import ROLLUP
 from taihu.history.frame import concat
 from taihu.history.layout import SYSTEM_COLUMNS, encode
+from taihu.history.manifest import Rolled, RolledKey
 from taihu.history.sql import views
 from taihu.history.sql.metadata import Known, Metadata, Place, properties_view, things_view
+from taihu.history.sql.rollups import reach_table, rolled_now, rollups_of, rollups_view
 from taihu.history.sql.sheets import Sheets
-from taihu.history.sql.sources import Bounds, Group, sources
-from taihu.history.sql.views import PROPERTIES, READINGS, THINGS, View
+from taihu.history.sql.sources import Bounds, Group, source_of, sources
+from taihu.history.sql.views import FIXED, PROPERTIES, READINGS, ROLLUPS, THINGS, View
 from taihu.history.store import Part, Store
 
 
@@ -31,50 +34,67 @@ class Prepared:
 def names_of(store: Store, project: str) -> list[str]:
     """The views a project has."""
     with store.snapshot(project) as parts:
-        return [*views.view_names(parts).values(), READINGS, THINGS, PROPERTIES]
+        return [*views.view_names(parts).values(), *FIXED]
 
 
 def described(store: Store, project: str) -> list[View]:
     """The views a project has, with their columns."""
-    bounds = Bounds()
+    bounds, fixed = Bounds(), [rollups_view([], Bounds()), things_view(""), properties_view("", "")]
     with store.snapshot(project) as parts:
         names = views.view_names(parts)
-        found = [
-            views.wide(names[one.part.table.id], one, bounds) for one in sources(store, project, parts, {}, bounds)
-        ]
-    return [*found, views.readings([], bounds, {}), things_view(""), properties_view("", "")]
+        tables = sources(store, project, parts, {}, bounds)
+        found = [views.wide(names[source.part.table.id], source, bounds) for source in tables]
+    return [*found, views.readings([], bounds, {}), *fixed]
 
 
 @contextmanager
 def prepared(store: Store, known: Known, project: str, used: set[str], bounds: Bounds) -> Iterator[Prepared]:
     """What the views `used` need; the files stay as they are while it is open."""
-    cursor = store.cursor()
-    sheets = Sheets(cursor)
-    try:
-        with store.snapshot(project) as parts:
-            names = views.view_names(parts)
-            wanted = [part for part in parts if READINGS in used or names[part.table.id] in used]
-            heads = {part.table.id: head for part in wanted if (head := _head(part, sheets, bounds))}
-            found = sources(store, project, wanted, heads, bounds)
-            statements = ["CREATE SCHEMA hidden", _names(store, project, bounds, sheets)]
-            for source in found:
-                if names[source.part.table.id] in used:
-                    statements.append(views.wide(names[source.part.table.id], source, bounds).sql)
-            if used & {READINGS, THINGS, PROPERTIES}:
-                metadata = Metadata(known, project, bounds.things)
-                if READINGS in used:
-                    units, mixed = metadata.units(sheets, store.catalog.ids(project))
-                    statements.append(f"CREATE TABLE hidden.units AS FROM read_parquet('{mixed}')")
-                    statements.append(views.readings(found, bounds, units).sql)
-                if THINGS in used:
-                    statements.append(metadata.things(sheets).sql)
-                if PROPERTIES in used:
-                    statements.append(metadata.properties(sheets, _places(parts, names)).sql)
-            paths = [path for source in found for group in source.groups for path in group.paths]
-            yield Prepared(tuple(statements), tuple(sheets.descriptors), tuple(paths))
-    finally:
-        sheets.close()
-        cursor.close()
+    with ExitStack() as stack:
+        cursor = stack.enter_context(closing(store.cursor()))
+        sheets = stack.enter_context(closing(Sheets(cursor)))
+        if ROLLUPS in used:
+            with store.writing():  # how far they reach and what they hold, of one moment
+                parts = stack.enter_context(store.snapshot(project, rollups=True))
+                rolled = rolled_now(store, project, parts)
+        else:
+            parts, rolled = stack.enter_context(store.snapshot(project)), {}
+        yield _prepare(store, Metadata(known, project, bounds.things), project, used, bounds, parts, rolled, sheets)
+
+
+def _prepare(
+    store: Store,
+    metadata: Metadata,
+    project: str,
+    used: set[str],
+    bounds: Bounds,
+    parts: list[Part],
+    rolled: Mapping[RolledKey, Rolled],
+    sheets: Sheets,
+) -> Prepared:
+    tables = [part for part in parts if not part.table.model.startswith(ROLLUP)]
+    names, ids = views.view_names(tables), store.catalog.ids(project)
+    wanted = [part for part in tables if READINGS in used or names[part.table.id] in used]
+    heads = {part.table.id: head for part in wanted if (head := _head(part, sheets, bounds))}
+    found = sources(store, project, wanted, heads, bounds)
+    stored = [source_of(store, part, bounds) for part in parts if part not in tables]
+    statements = ["CREATE SCHEMA hidden", _names(store, project, bounds, sheets)]
+    for source in found:
+        if names[source.part.table.id] in used:
+            statements.append(views.wide(names[source.part.table.id], source, bounds).sql)
+    if READINGS in used:
+        units, mixed = metadata.units(sheets, ids)
+        statements.append(f"CREATE TABLE hidden.units AS FROM read_parquet('{mixed}')")
+        statements.append(views.readings(found, bounds, units).sql)
+    if ROLLUPS in used:
+        valid = rollups_of(metadata, rolled, stored, ids)
+        statements += [reach_table(valid, sheets), rollups_view(valid, bounds).sql]
+    if THINGS in used:
+        statements.append(metadata.things(sheets).sql)
+    if PROPERTIES in used:
+        statements.append(metadata.properties(sheets, _places(tables, names)).sql)
+    paths = [path for source in (*found, *stored) for group in source.groups for path in group.paths]
+    return Prepared(tuple(statements), tuple(sheets.descriptors), tuple(paths))
 
 
 def _head(part: Part, sheets: Sheets, bounds: Bounds) -> Group | None:

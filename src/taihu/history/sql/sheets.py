@@ -2,10 +2,11 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
+import numpy as np
 
 FIRST = 100  # the number of the first sheet's descriptor in the child
 
@@ -35,6 +36,12 @@ class Sheets:
         finally:
             self._cursor.unregister("fresh")
         return f"/dev/fd/{FIRST + len(self.descriptors) - 1}"
+
+    def add_rows(self, kinds: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> str:
+        """Write a sheet from rows, with these types of columns."""
+        columns = zip(*rows, strict=True) if rows else [()] * len(kinds)
+        arrays = {name: np.array(column, np.object_) for name, column in zip(kinds, columns, strict=True)}
+        return self.add(arrays, {name: f'CAST("{name}" AS {kind})' for name, kind in kinds.items()})
 
     def close(self) -> None:
         """Let go of them; a child that has them keeps them."""

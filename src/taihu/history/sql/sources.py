@@ -94,17 +94,22 @@ def sources(store: Store, project: str, parts: Sequence[Part], heads: dict[int, 
     late = _late_in_heads(store, project, parts)
     found = []
     for part in parts:
+        source = source_of(store, part, bounds)
         spans = [(f.late_min, f.late_max) for f in part.files if f.late_min is not None and f.late_max is not None]
-        files = [f for f in part.files if f.observed_max >= bounds.start and f.observed_min < bounds.end]
-        files.sort(key=lambda file: file.forms)
-        groups = [
-            Group(tuple(str(store.folder / file.path) for file in same), forms, part.gone)
-            for forms, same in groupby(files, key=lambda file: file.forms)
-        ]
-        if part.table.id in heads:
-            groups.append(heads[part.table.id])
-        found.append(Source(part, tuple(groups), tuple(merge_spans([*spans, *late.get(part.table.id, ())]))))
+        groups = (*source.groups, heads[part.table.id]) if part.table.id in heads else source.groups
+        found.append(Source(part, groups, tuple(merge_spans([*spans, *late.get(part.table.id, ())]))))
     return found
+
+
+def source_of(store: Store, part: Part, bounds: Bounds) -> Source:
+    """The files of a table within bounds."""
+    files = [file for file in part.files if file.observed_max >= bounds.start and file.observed_min < bounds.end]
+    files.sort(key=lambda file: file.forms)
+    groups = [
+        Group(tuple(str(store.folder / file.path) for file in same), forms, part.gone)
+        for forms, same in groupby(files, key=lambda file: file.forms)
+    ]
+    return Source(part, tuple(groups), ())
 
 
 def joint_spans(of: Iterable[Source]) -> list[Span]:

@@ -26,8 +26,8 @@ from taihu.history.store import Part
 from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT, ROW_BITS
 from taihu.things.property import Kind, Quality
 
-READINGS, THINGS, PROPERTIES = "readings", "things", "properties"
-_RESERVED = (READINGS, THINGS, PROPERTIES, "rollups")
+READINGS, THINGS, PROPERTIES, ROLLUPS = "readings", "things", "properties", "rollups"
+FIXED = (READINGS, ROLLUPS, THINGS, PROPERTIES)
 _SYSTEM = {
     "thing": "VARCHAR",
     "observed_at": "TIMESTAMP_NS",
@@ -79,7 +79,7 @@ def view_names(parts: Iterable[Part]) -> dict[int, str]:
         if base[0].isdigit():
             base = f"m_{base}"
         name, number = base, 1
-        while name in names.values() or name in _RESERVED:
+        while name in names.values() or name in FIXED:
             number += 1
             name = f"{base}_{number}"
         names[part.table.id] = name
