@@ -42,7 +42,7 @@ def test_what_is_shown_is_cut_and_what_is_missed_is_counted() -> None:
         for _ in range(10):
             tail.accepted(batch(level=1))
         assert await anext(watch) == {"event": "missed", "count": 6}
-        await watch.aclose()  # type: ignore[attr-defined]  # it is an async generator
+        await watch.aclose()
         tail.accepted(batch(level=1))
 
     asyncio.run(body())
@@ -61,7 +61,7 @@ def test_so_many_may_watch_a_project_and_no_more() -> None:
         for task, watch in zip(waiting, watches, strict=False):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await watch.aclose()  # type: ignore[attr-defined]  # it is an async generator
+            await watch.aclose()
         tail.check_room("plant")
 
     asyncio.run(body())

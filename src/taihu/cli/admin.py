@@ -30,6 +30,10 @@ class Administration(Protocol):
         """Do an action of `taihu.runtime.admin`."""
         ...
 
+    def console_url(self) -> str:
+        """Where people find the console."""
+        ...
+
 
 class NodeAdministration:
     """Through the API of a running node."""
@@ -44,6 +48,9 @@ class NodeAdministration:
     def act(self, action: str, **arguments: Any) -> Any:
         return self._node.post("admin", action, body=arguments)
 
+    def console_url(self) -> str:
+        return str(self._node.get("sign-in")["console"])
+
 
 class StoreAdministration:
     """On the store of a site whose node does not run, with what its site.toml declares."""
@@ -56,6 +63,7 @@ class StoreAdministration:
         from taihu.runtime.apply import apply_site
 
         content = load_site(site)
+        self._site = content
         self.directory = Directory(content.data / "metadata.db", SystemClock(), content.limits)
         apply_site(content, self.directory, OsFiles())
 
@@ -76,6 +84,9 @@ class StoreAdministration:
 
         owner = Principal("", CredentialKind.ADMIN, credential_id="cli")
         return administer(self.directory, owner, action, arguments)
+
+    def console_url(self) -> str:
+        return self._site.console.address
 
 
 def administration_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -176,6 +187,41 @@ def token_issue(
         click.echo(
             f"Keep it: it is not shown again. Revoke it with: taihu token revoke {project} {answer['id']}", err=True
         )
+
+
+@token.command("personal")
+@click.argument("user")
+@click.option("--project", default="", help="Only in this project.  [default: where the person has a role]")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(["read", "write", "ingest", "command", "admin"]),
+    help="What it may be used for; may be repeated.  [default: all that the person may]",
+)
+@click.option("--only", multiple=True, help="Only for things of this pattern; may be repeated.")
+@click.option("--label", default="", help="A note of what it is for.")
+@click.option("--expires", help="When it ends: ISO 8601 with an offset.  [default: never]")
+@json_option
+@administration_options
+def token_personal(
+    to: Administration,
+    user: str,
+    project: str,
+    scopes: tuple[str, ...],
+    only: tuple[str, ...],
+    label: str,
+    expires: str | None,
+    as_json: bool,
+) -> None:
+    """Make a token that does what the person USER may, as far as its scopes go. It is shown this once."""
+    terms = {"user": user, "project": project, "scopes": scopes, "things": only, "label": label}
+    answer = to.act("token-personal", **terms, expires_at=moment(expires))
+    if as_json:
+        show_json(answer)
+    else:
+        click.echo(answer["token"])
+        click.echo(f"Keep it: it is not shown again. Its id is {answer['id']}.", err=True)
 
 
 @token.command("list")

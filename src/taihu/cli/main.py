@@ -36,6 +36,8 @@ _COMMANDS = {
     "token": ("admin", "Issue, list and revoke tokens."),
     "project": ("admin", "Create and list projects."),
     "grant": ("grants", "Let one project use the things of another."),
+    "user": ("people", "Add people, and say what they are to each project."),
+    "sessions": ("people", "List and end the sessions of people."),
     "audit": ("audit", "Show and check who did what."),
     "add": ("connections", "Connect a device by its address, and have it as things."),
     "connections": ("connections", "List connections and how they are."),

@@ -23,6 +23,11 @@ _COLOURS = {
     "stale": "yellow",
     "refused": "red",
     "revoked": "red",
+    "disabled": "red",
+    "active": "green",
+    "offered": "yellow",
+    "requested": "yellow",
+    "ended": "dim",
     "applied": "green",
     "restart": "yellow",
 }

@@ -29,7 +29,9 @@ class AuditLog(Writer):
 
     def record_all(self, entries: list[AuditEntry]) -> None:
         """Add entries with one sync; blocks."""
-        with self._writing, self._transaction() as connection:
+        if not entries:
+            return
+        with self._writing, self._transaction(quiet=True) as connection:
             self._note_all(connection, entries)
 
     def audit(self, limit: int = 100) -> list[AuditEntry]:
@@ -71,7 +73,7 @@ class AuditLog(Writer):
                         return sealed
                     links = list(audit.rows(connection, first, first + size - 1))
                 segment = segments.write(self._files, self._folder, links)
-                with self._writing, self._transaction() as connection:
+                with self._writing, self._transaction(quiet=True) as connection:
                     row = {name: getattr(segment, name) for name in segment.__struct_fields__}
                     connection.execute(audit_segments.insert().values(row))
                     connection.execute(audit_table.delete().where(audit_table.c.number <= segment.last))
@@ -91,7 +93,7 @@ class AuditLog(Writer):
             if segment.newest_at >= oldest:
                 break
             if segment.removed_at is None:
-                with self._writing, self._transaction() as connection:
+                with self._writing, self._transaction(quiet=True) as connection:
                     here = audit_segments.c.first == segment.first
                     connection.execute(audit_segments.update().where(here).values(removed_at=now))
                     self._note(connection, "taihu", EXPIRED, expired_detail(segment))

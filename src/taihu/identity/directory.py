@@ -5,13 +5,15 @@ from pathlib import Path
 
 from taihu.identity.auditing import AuditLog
 from taihu.identity.grants import Grants
+from taihu.identity.passwords import Passwords
+from taihu.identity.people import People
 from taihu.identity.registry import Registry
 from taihu.kernel.clock import Clock
 from taihu.kernel.ids import new_token
 from taihu.kernel.limits import DEFAULT, Limits
 
 
-class Directory(Registry, Grants, AuditLog):
+class Directory(Registry, Grants, People, AuditLog):
     """Who and what a node serves.
 
     Reading (`taihu.identity.lookups`, and `principal`) never blocks: call it on the event loop. Writing blocks for a
@@ -23,6 +25,7 @@ class Directory(Registry, Grants, AuditLog):
         path: the store, such as `data/metadata.db`; created when absent.
         limits: the node's; a project's own values take their place.
         read_only: for another process beside the writer; `refresh` shows it what changed.
+        machine: the machine's own clock, where `clock` is a demo clock: sessions go by it.
         make_token: where secrets come from.
 
     Raises:
@@ -38,6 +41,8 @@ class Directory(Registry, Grants, AuditLog):
         limits: Limits = DEFAULT,
         *,
         read_only: bool = False,
+        machine: Clock | None = None,
         make_token: Callable[[], str] = new_token,
     ) -> None:
-        super().__init__(path, clock, limits, read_only=read_only, make_token=make_token)
+        super().__init__(path, clock, limits, read_only=read_only, machine=machine or clock, make_token=make_token)
+        self.passwords = Passwords(limits)

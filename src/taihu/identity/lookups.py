@@ -23,6 +23,11 @@ class Lookups:
         """The time by which grants and tokens begin and end: that of the site's clock."""
         return self._clock.now_ns()
 
+    @property
+    def node_limits(self) -> Limits:
+        """The limits of the node."""
+        return self._memory.default_limits
+
     def projects(self) -> list[Project]:
         """All projects, by name."""
         return [state.project for _, state in sorted(self._memory.projects.items())]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from taihu.identity.grant import Grant
-from taihu.identity.person import Person
+from taihu.identity.person import Person, Session
 from taihu.identity.principal import Principal, Project
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.limits import Limits
@@ -88,9 +88,10 @@ class ProjectMemory:
 
 
 class Memory:
-    """All projects, principals, people and grants. A principal is found by the digest of its token, never by the token.
+    """All projects, principals, people, sessions and grants.
 
-    `grants` are by the project that uses them, and then by the one that gives them.
+    Principals and sessions are found by the digest of their secret, never by the secret itself; `grants` by the project
+    that uses them, and then by the one that gives them.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -100,6 +101,7 @@ class Memory:
         self.unused: set[bytes] = set()
         self.grants: dict[str, dict[str, tuple[Grant, ...]]] = {}
         self.people: dict[str, Person] = {}
+        self.sessions: dict[bytes, Session] = {}
 
     def project(self, name: str) -> ProjectMemory:
         """A project's memory; raises Unknown."""

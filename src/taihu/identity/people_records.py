@@ -63,11 +63,18 @@ def remove_person(connection: Connection, user: str) -> None:
     connection.execute(users.delete().where(users.c.name == user))
 
 
-def load_sessions(connection: Connection) -> Iterator[tuple[bytes, Session, bytes]]:
-    """All sessions: the secret's hash, the session, and what its provider keeps for it."""
+def load_sessions(connection: Connection) -> Iterator[tuple[bytes, Session]]:
+    """All sessions, each with its secret's hash."""
     for row in connection.execute(select(sessions)).mappings():
         fields = {str(name): value for name, value in row.items()}
-        yield fields["token_hash"], msgspec.convert(fields, Session), fields["provider"]
+        yield fields["token_hash"], msgspec.convert(fields, Session)
+
+
+def provider_of(connection: Connection, session: str) -> bytes:
+    """What its provider keeps for a session; empty when there is nothing."""
+    query = select(sessions.c.provider).where(sessions.c.id == session)
+    found: bytes | None = connection.execute(query).scalar_one_or_none()
+    return found or b""
 
 
 def add_session(connection: Connection, session: Session, digest: bytes, provider: bytes) -> None:

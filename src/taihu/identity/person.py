@@ -46,6 +46,14 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """Where somebody signs in from, and the secret of the session they have there, which ends."""
+
+    address: str = ""
+    agent: str = ""
+    secret: str = ""
+
+
 def check_user(name: str) -> str:
     """Return `name` if it may name a person: 1-64 lower-case letters, digits and . _ @ + -, a letter or digit first."""
     if not _NAME.fullmatch(name):

@@ -81,6 +81,15 @@ class Store:
         with self.transaction() as connection:
             return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
 
+    def generation(self) -> int:
+        """A number that counts the transactions that readers have to know of."""
+        with self.transaction() as connection:
+            return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+
+    def set_generation(self, connection: Connection, number: int) -> None:
+        """Count one more, with what the transaction of `connection` changes."""
+        connection.exec_driver_sql(f"PRAGMA user_version = {number % 2**31}")
+
     def close(self) -> None:
         """Close the file and let another process write it."""
         self._engine.dispose()

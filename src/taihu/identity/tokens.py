@@ -17,7 +17,7 @@ from taihu.identity.principal import (
     Reach,
     Scope,
 )
-from taihu.identity.writer import Writer
+from taihu.identity.sessions import Sessions
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import LimitError, RefusedError
 from taihu.kernel.ids import NAME_LENGTH_MAX, token_hash
@@ -27,25 +27,32 @@ _SCOPED = {CredentialKind.OPERATOR, CredentialKind.PERSON, CredentialKind.ADMIN}
 _PATTERNED = {CredentialKind.OPERATOR, CredentialKind.VIEWER, CredentialKind.PERSON}
 
 
-class Tokens(Writer):
+class Tokens(Sessions):
     """The part of the directory that changes credentials. `by` is who, for the audit."""
 
     def __init__(
-        self, path: Path, clock: Clock, limits: Limits, *, read_only: bool, make_token: Callable[[], str]
+        self,
+        path: Path,
+        clock: Clock,
+        limits: Limits,
+        *,
+        read_only: bool,
+        machine: Clock,
+        make_token: Callable[[], str],
     ) -> None:
-        super().__init__(path, clock, limits, read_only=read_only)
+        super().__init__(path, clock, limits, read_only=read_only, machine=machine)
         self._make_token = make_token
         self._joins = Joins(make_token)
 
     def principal(self, token: str) -> Principal | None:
-        """Whom a token stands for; None when it is unknown, revoked or expired. Notes its first use.
+        """Whom a token or a session's secret stands for; None when it is unknown, ended or expired. Notes its use.
 
         The token is found by its SHA-256, so that the time taken tells nothing about the tokens there are.
         """
         digest = token_hash(token)
         principal = self._memory.principals.get(digest)
         if principal is None:
-            return None
+            return self._signed_in(digest)
         if principal.expires_at is not None and principal.expires_at <= self._clock.now_ns():
             return None
         if digest in self._memory.unused and not self._read_only:

@@ -38,13 +38,14 @@ class Writer(Lookups):
         self._changing = threading.Lock()  # held for moments, where memory is changed by what it holds
         self._dirty_things: set[tuple[str, str]] = set()
         self._first_uses: dict[str, int] = {}
+        self._session_uses: dict[str, int] = {}
         self._path = path
         self._files = OsFiles()
         self._heads = Heads(self._files, path.with_name("audit.head"))
         self._appended: list[Head] = []
         self._store = Store(path, read_only=read_only)
         try:
-            self._version = self._store.version()
+            self._version, self._generation = self._store.version(), self._store.generation()
             self._memory = self._load(limits)
             if not read_only:
                 self._check_audit()
@@ -65,13 +66,19 @@ class Writer(Lookups):
             self._store.close()
 
     def refresh(self) -> bool:
-        """Load again if another process has changed the store; returns whether it had. For readers; blocks."""
+        """Load again if another process has changed the store; returns whether it had. For readers; blocks.
+
+        Sessions, the audit and the first uses of tokens, which are of no use to a reader, do not count.
+        """
         with self._writing:
             version = self._store.version()
             if version == self._version:
                 return False
+            self._version, generation = version, self._store.generation()
+            if generation == self._generation:
+                return False
+            self._generation = generation
             self._memory = self._load(self._memory.default_limits)
-            self._version = version
         return True
 
     def renew_limits(self) -> None:
@@ -83,7 +90,7 @@ class Writer(Lookups):
     @property
     def pending(self) -> int:
         """How many changes `flush` would store."""
-        return len(self._dirty_things) + len(self._first_uses)
+        return len(self._dirty_things) + len(self._first_uses) + len(self._session_uses)
 
     def flush(self) -> int:
         """Store what was written behind, in one transaction; returns how many changes. Pending again if that fails."""
@@ -91,28 +98,37 @@ class Writer(Lookups):
             with self._changing:
                 things, self._dirty_things = self._dirty_things, set()
                 uses, self._first_uses = self._first_uses, {}
-            if not things and not uses:
+                touched, self._session_uses = self._session_uses, {}
+            if not things and not uses and not touched:
                 return 0
             try:
-                with self._transaction() as connection:
+                with self._transaction(quiet=not things) as connection:
                     found = [(project, self.thing(project, name)) for project, name in sorted(things)]
                     records.put_things(connection, [(project, thing) for project, thing in found if thing])
                     records.mark_used(connection, uses)
+                    people_records.touch_sessions(connection, touched)
             except BaseException:
                 with self._changing:
                     self._dirty_things |= things
                     self._first_uses = uses | self._first_uses
+                    self._session_uses = touched | self._session_uses
                 raise
-        return len(things) + len(uses)
+        return len(things) + len(uses) + len(touched)
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        """A transaction; hold `_writing` around it. The head of the audit is noted once it is durable."""
+    def _transaction(self, *, quiet: bool = False) -> Iterator[Connection]:
+        """A transaction; hold `_writing` around it. The head of the audit is noted once it is durable.
+
+        A quiet one changes nothing that another process would have to load again.
+        """
         if self._read_only:
             raise LocalError("This directory was opened for reading only.")
         self._appended.clear()
         with self._store.transaction() as connection:
             yield connection
+            if not quiet:
+                self._store.set_generation(connection, self._generation + 1)
+        self._generation += not quiet
         for head in self._appended[-1:]:
             self._heads.note(head)
 
@@ -154,6 +170,8 @@ class Writer(Lookups):
                 memory.put_grant(grant)
             for person in people_records.load_people(connection):
                 memory.people[person.name] = person
+            for digest, session in people_records.load_sessions(connection):
+                memory.sessions[digest] = session
             for digest, principal, used in records.load_principals(connection):
                 memory.principals[digest] = principal
                 if not used:

@@ -78,6 +78,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     http_request_timeout_s: float = 30.0
     http_requests_pending_max: int = 1_000
     http_socket_message_bytes_max: int = 65_536
+    password_length_min: int = 12
+    password_checks_max: int = 2
+    password_checks_waiting_max: int = 50
+    sign_in_delay_max_s: float = 300.0
+    sign_in_tracked_max: int = 10_000
+    session_idle_s: int = 8 * 3_600
+    session_lifetime_s: int = 7 * 86_400
+    sessions_per_user_max: int = 20
+    users_max: int = 10_000
+    invite_lifetime_s: int = 86_400
+    audit_batch_s: float = 10.0
+    audit_batch_entries_max: int = 1_000
     audit_segment_entries: int = 10_000
     audit_retention_s: int = 10 * 365 * 86_400
     grants_per_project_max: int = 1_000
@@ -104,6 +116,7 @@ AT_START = frozenset(
         "journal_segment_bytes",
         "mqtt_client_in_flight_max",
         "mqtt_client_pending_max",
+        "password_checks_max",
         "sql_running_max",
     }
 )

@@ -76,10 +76,17 @@ class HttpConfig(Listener, frozen=True, kw_only=True):
 
 
 class ConsoleConfig(Section, frozen=True, kw_only=True):
-    """`[console]`: the web pages."""
+    """`[console]`: the web pages. `url` is where people find them, when that is not the host and port."""
 
     host: str = "127.0.0.1"
     port: Port = 8090
+    url: str = ""
+
+    @property
+    def address(self) -> str:
+        """Where people find the pages, without a slash at its end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.url.rstrip("/") or f"http://{host}:{self.port}"
 
 
 class LogConfig(Section, frozen=True, kw_only=True):

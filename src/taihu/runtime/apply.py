@@ -23,7 +23,7 @@ _PLACE = ("title", "site", "building", "parent", "role", "tags", "groups")
 
 
 def apply_site(site: Site, directory: Directory, files: Files) -> None:
-    """Create or update what `site.toml` declares, and the node's admin token at the first start.
+    """Create or update what `site.toml` declares, and at the first start the tokens of the node's owner and console.
 
     All files are read and checked before anything is changed.
 
@@ -42,9 +42,13 @@ def apply_site(site: Site, directory: Directory, files: Files) -> None:
             directory.put_things(config.name, things[config.name], _BY)
     directory.declare_grants([_grant(config) for config in site.grants], _BY)
     paths = Paths(site.data)
-    if not paths.admin_token.exists():
-        _, token = directory.issue_token(CredentialKind.ADMIN, "", label="the node's owner", by=_BY)
-        write_atomic(files, paths.admin_token, token.encode())
+    for path, kind, label in (
+        (paths.admin_token, CredentialKind.ADMIN, "the node's owner"),
+        (paths.console_token, CredentialKind.CONSOLE, "the console"),
+    ):
+        if not path.exists():
+            _, token = directory.issue_token(kind, "", label=label, by=_BY)
+            write_atomic(files, path, token.encode())
 
 
 def _grant(config: GrantConfig) -> Grant:

@@ -6,7 +6,7 @@ ThingsBoard device that listens for calls (`v1/devices/me/rpc/request/+`).
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -124,7 +124,7 @@ class Commands:
         await self._commit()
         return found
 
-    async def follow(self, project: str) -> AsyncIterator[Command]:
+    async def follow(self, project: str) -> AsyncGenerator[Command]:
         """Each step of a project's commands as it is taken; ends when the follower is too slow (§6).
 
         Raises:

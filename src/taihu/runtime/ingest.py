@@ -79,7 +79,7 @@ class Ingest:
         gc.freeze()
         gc.set_threshold(_GC_THRESHOLD)
         await self._open()
-        self._tasks = [asyncio.create_task(self._snapshots())]
+        self._tasks = [asyncio.create_task(self._snapshots()), asyncio.create_task(self._batches())]
         await stop.wait()
         await self._close()
 
@@ -193,6 +193,7 @@ class Ingest:
             node.worker.link.close()
         with suppress(OSError):
             node.journal.close()
+        await self._write_batches()
         with suppress(TransientError):
             node.directory.close()
         node.files.remove(node.paths.node)
@@ -229,13 +230,29 @@ class Ingest:
                 await self._snapshot()
             except OSError as error:
                 log.error("no snapshot could be written: %s; the journal is kept longer", error)
-            await self._seal_audit()
+            await self._keep_house()
 
-    async def _seal_audit(self) -> None:
+    async def _keep_house(self) -> None:
+        """Seal what is old of the audit, and forget sessions whose time is over."""
+        directory = self._node.directory
         try:
-            await asyncio.get_running_loop().run_in_executor(None, self._node.directory.seal_audit)
+            await asyncio.to_thread(directory.seal_audit)
+            await asyncio.to_thread(directory.purge_sessions)
         except (OSError, TransientError) as error:
             log.error("the audit's older entries could not be sealed: %s; they stay where they are", error)
+
+    async def _batches(self) -> None:
+        while True:
+            await asyncio.sleep(max(0.1, self._node.limits.audit_batch_s))
+            await self._write_batches()
+
+    async def _write_batches(self) -> None:
+        """Write what was gathered for the audit; what a full disk refuses is told in the log instead."""
+        entries = self._node.batches.take()
+        try:
+            await asyncio.to_thread(self._node.directory.record_all, entries)
+        except TransientError as error:
+            log.error("%d entries of the audit are lost: %s", len(entries), error)
 
     async def _snapshot(self) -> None:
         """Write twin and sessions, then drop what no reader of the journal needs any more."""

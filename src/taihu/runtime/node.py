@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ from taihu.identity.directory import Directory
 from taihu.identity.join import Joined
 from taihu.identity.principal import Change, CredentialKind, Event
 from taihu.journal.segments import SegmentJournal
-from taihu.kernel.clock import Clock, Steps
+from taihu.kernel.clock import Clock, Steps, SystemClock
 from taihu.kernel.errors import LimitError, RefusedError
 from taihu.kernel.files import OsFiles
 from taihu.kernel.ids import check_name, new_token
@@ -22,6 +22,7 @@ from taihu.protocols.mqtt.broker import Broker
 from taihu.runtime.access import Access
 from taihu.runtime.actions import own_node
 from taihu.runtime.admin import administer
+from taihu.runtime.batches import Batches
 from taihu.runtime.bodies import ingest_claim
 from taihu.runtime.commands import Commands
 from taihu.runtime.follower import Follower
@@ -33,6 +34,7 @@ from taihu.runtime.pipeline import Pipeline
 from taihu.runtime.quarantine import Quarantine, Refused
 from taihu.runtime.registry import ThingRegistry
 from taihu.runtime.request import Request
+from taihu.runtime.signin import SignIn
 from taihu.runtime.tail import Tail
 from taihu.runtime.tally import Tally
 from taihu.runtime.view import View
@@ -64,7 +66,10 @@ class Node(View):
         self.limits: Limits = site.limits
         self.paths = Paths(site.data)
         self.files = OsFiles()
-        self.directory = Directory(self.paths.metadata, clock, site.limits)
+        machine = SystemClock()
+        self.directory = Directory(self.paths.metadata, clock, site.limits, machine=machine)
+        self.batches = Batches(clock, site.limits)
+        self.sign_in = SignIn(self.directory, machine, site.limits, self.batches, site.console.address)
         self.journal = SegmentJournal(
             self.files,
             self.paths.journal,
@@ -197,7 +202,7 @@ class Node(View):
         """How many observe now."""
         return self._observers.count
 
-    def tail(self, project: str) -> AsyncIterator[dict[str, Any]]:
+    def tail(self, project: str) -> AsyncGenerator[dict[str, Any]]:
         """Accepted and refused messages of a project as they come. Raises TailFull."""
         self._tail.check_room(project)
         return self._tail.watch(project)

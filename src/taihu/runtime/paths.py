@@ -21,5 +21,6 @@ class Paths:
         self.field_tokens = data / "field-tokens.json"
         self.node = data / "node.json"
         self.admin_token = data / "admin.token"
+        self.console_token = data / "console.token"
         self.lock = data / "node.lock"
         self.running = data / "site.running.toml"

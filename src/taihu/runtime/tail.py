@@ -1,7 +1,7 @@
 """What comes in, live: accepted batches and refused messages, for those who watch a project."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -67,7 +67,7 @@ class Tail:
                 "Try later, or raise tail_watchers_per_project_max.",
             )
 
-    async def watch(self, project: str) -> AsyncIterator[dict[str, Any]]:
+    async def watch(self, project: str) -> AsyncGenerator[dict[str, Any]]:
         """The events of a project from now on; none when too many watch it: `check_room` says so before."""
         if self._full(project):
             return

@@ -10,7 +10,7 @@ from taihu.control.request import Who
 from taihu.control.rule import Role
 from taihu.doors.http.ports import Caller, ThingSummary
 from taihu.identity.directory import Directory
-from taihu.identity.principal import ALL_SCOPES, CredentialKind, Scope
+from taihu.identity.principal import ALL_SCOPES, CredentialKind, Reach, Scope
 from taihu.journal.segments import SegmentJournal
 from taihu.kernel.addresses import is_loopback
 from taihu.kernel.clock import Clock, Steps
@@ -58,6 +58,31 @@ class View:
     steps: Steps
     _quarantine: Quarantine
     _observers: Observers
+
+    def relays(self, token: str) -> bool:
+        """Whether a token is the console's, which may say for which address a person signs in."""
+        principal = self.directory.principal(token) if token else None
+        return principal is not None and principal.kind is CredentialKind.CONSOLE
+
+    def whoami(self, caller: Caller) -> dict[str, Any]:
+        """What a caller is, and may do."""
+        person = self.directory.person(caller.user)
+        reach = caller.reach or Reach()
+        scopes = reach.scopes if person else self.directory.scopes_in(caller, caller.project)
+        who: dict[str, Any] = {
+            "kind": caller.kind,
+            "user": caller.user,
+            "title": person.title if person else "",
+            "project": caller.project,
+            "thing": caller.thing,
+            "owner": self.directory.may_administer(caller, ""),
+            "roles": dict(person.roles) if person else {},
+            "scopes": [scope for scope in Scope if scope in scopes],
+            "things": list(reach.things),
+            "expires_at": caller.expires_at,
+        }
+        session = self.directory.session(caller.credential_id) if person else None
+        return who | ({"session": msgspec.structs.asdict(session)} if session else {})
 
     def home_of(self, caller: Caller, project: str) -> Caller:
         """A person with a role in the project as one of that project; any other caller as it is."""

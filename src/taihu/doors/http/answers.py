@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ NEVER_THE_SAME = {"Cache-Control": "no-store"}
 _PIECE_BYTES = 65_536
 _encoder = msgspec.json.Encoder(enc_hook=str)
 _LATER = {"Retry-After": "1"}
+_STATUS_OF = {"content-type": 415, "sign-in": 401}
 _WORKER_STATUS = {"limit": 429, "transient": 503, "refused": 400, "remote": 400, "local": 400}
 
 
@@ -130,7 +132,9 @@ def refusal(error: TaihuError, instance: str) -> Response:
     """The answer to a request at `instance` that fails."""
     body = problem_of(error, instance)
     status = body["status"]
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else _LATER if status in (429, 503) else None
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else _LATER if status in (429, 503) else {}
+    if (wait_s := getattr(error, "retry_after_s", 0.0)) > 0:
+        headers = {"Retry-After": str(ceil(wait_s))}
     return Response(_encoder.encode(body), status, headers, media_type="application/problem+json")
 
 
@@ -150,8 +154,8 @@ def _status(error: TaihuError) -> tuple[int, str]:
         return 429, error.code
     if isinstance(error, TransientError):
         return 503, error.code
-    if error.code == "content-type":
-        return 415, error.code
+    if error.code in _STATUS_OF:
+        return _STATUS_OF[error.code], error.code
     if isinstance(error, RefusedError):
         return 403, error.code
     if isinstance(error, RemoteError):

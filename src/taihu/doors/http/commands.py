@@ -15,6 +15,7 @@ from taihu.doors.http.answers import Problem, answer, bad_request, not_found
 from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
 from taihu.doors.http.ports import Caller
 from taihu.doors.http.requests import body_of, node_of, object_of, own_project, token_of, whole
+from taihu.doors.http.streams import permission, while_permitted
 from taihu.kernel.clock import NS_PER_S, format_iso
 from taihu.things.forms import quoted
 
@@ -58,7 +59,12 @@ async def commands(request: Request) -> Response:
     thing, state = request.query_params.get("thing", ""), request.query_params.get("state", "")
     if state and state not in {str(one) for one in State}:
         raise bad_request(f"There is no state {state[:40]!r}.", f"There are: {', '.join(State)}.")
-    found = [one for one in node_of(request).commands.book.of_project(project, thing) if state in ("", one.state)]
+    node = node_of(request)
+    found = [
+        one
+        for one in node.commands.book.of_project(project, thing)
+        if state in ("", one.state) and node.may_read(caller, project, one.thing)
+    ]
     return answer({"commands": [_shown(one) for one in found[: whole(request, "limit", 100, _PAGE_MAX)]]})
 
 
@@ -66,34 +72,36 @@ async def command(request: Request) -> Response:
     """One command, with every step of its life; DELETE takes it back while it has not been sent."""
     caller, project = own_project(request)
     node, number = node_of(request), request.path_params["id"]
-    if request.method == "DELETE":
-        return answer(_shown(await node.commands.cancel(number, _giver(request, caller))))
     found = node.commands.book.find(project, number)
-    if found is None:
+    if found is None or not node.may_read(caller, project, found.thing):
         raise not_found(f"command {number[:40]!r}")
+    if request.method == "DELETE":
+        found = await node.commands.cancel(number, _giver(request, caller, found.thing))
     return answer(_shown(found))
 
 
 async def approve(request: Request) -> Response:
     """A second person agrees to a command that waits for one."""
-    caller, _ = own_project(request)
-    number = request.path_params["id"]
-    return answer(_shown(await node_of(request).commands.approve(number, _giver(request, caller))))
+    caller, project = own_project(request)
+    node, number = node_of(request), request.path_params["id"]
+    found = node.commands.book.find(project, number)
+    if found is None or not node.may_read(caller, project, found.thing):
+        raise not_found(f"command {number[:40]!r}")
+    return answer(_shown(await node.commands.approve(number, _giver(request, caller, found.thing))))
 
 
 async def steps(request: Request) -> Response:
     """Each step of the project's commands as it is taken, as server-sent events."""
     caller, project = own_project(request)
-    if caller.thing:
-        raise Problem(403, "refused", "A thing's token may not follow commands.", "Use an operator's token.")
-    node, token = node_of(request), token_of(request)
-    following = node.commands.follow(project)
+    node = node_of(request)
+    if not node.may_read(caller, project):
+        raise Problem(403, "refused", "You may not follow all of the project.", "Use an operator's token.")
+    permitted = permission(node, token_of(request), caller, project)
+    following = while_permitted(node.commands.follow(project), permitted)
 
     async def events() -> AsyncIterator[bytes]:
         yield b": commands\n\n"
         async for one in following:
-            if node.caller(token) != caller:
-                return
             yield b"data: " + _encode(_shown(one)) + b"\n\n"
 
     return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
@@ -105,7 +113,7 @@ async def standings(request: Request) -> Response:
     node = node_of(request)
     if request.method == "GET":
         return answer({"standing": list(node.commands.book.standing_of(project))})
-    who, now = _giver(request, caller), node.clock.now_ns()
+    who, now = _whole(request, caller), node.clock.now_ns()
     body = await _body(request, StandingBody)
     if not (body.low <= body.high and body.per_minute > 0 and 0 < body.hours <= 24 * 366):
         raise bad_request("The corridor, the rate or the time is empty.", "low <= high, per_minute > 0, hours > 0.")
@@ -121,7 +129,7 @@ async def standings(request: Request) -> Response:
 async def standing(request: Request) -> Response:
     """End a standing permit at once."""
     caller, project = own_project(request)
-    _giver(request, caller)
+    _whole(request, caller)
     if not await node_of(request).commands.withdraw(project, request.path_params["id"]):
         raise not_found("standing permit")
     return Response(status_code=204)
@@ -193,6 +201,14 @@ def _giver(request: Request, caller: Caller, thing: str = "") -> Who:
     who = node.who(caller)
     if who.role < Role.OPERATOR or who.project != project or (thing and not node.may_command(caller, project, thing)):
         raise Problem(403, "refused", "You may not give commands here.", "Use an operator's token of this project.")
+    return who
+
+
+def _whole(request: Request, caller: Caller) -> Who:
+    """As whom the caller commands whatever there is in the project; 403 for who commands some things alone."""
+    who = _giver(request, caller)
+    if not node_of(request).may_command(caller, who.project, ""):
+        raise Problem(403, "refused", "You may not give commands to every thing here.", "Use another token.")
     return who
 
 

@@ -17,11 +17,14 @@ from taihu.doors.http.shapes import Problem
 
 PROBLEM = "application/problem+json"
 _PATH = {
+    "session": "The session's id.",
+    "user": "The person's name.",
     "project": "The project's name.",
     "thing": "The thing's name.",
     "property": "The property's name.",
     "event": "The event's name.",
     "token": "The thing's own token.",
+    "number": "The token's id.",
     "action": "What to do.",
     "id": "Its id.",
 }

@@ -1,6 +1,6 @@
 """What the HTTP door asks of the node behind it."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -9,6 +9,7 @@ from taihu.control.book import Book
 from taihu.control.command import Command
 from taihu.control.permit import Standing
 from taihu.control.request import Wanted, Who
+from taihu.identity.person import Origin, Session
 from taihu.identity.principal import Principal
 from taihu.kernel.clock import Clock
 from taihu.kernel.limits import Limits
@@ -110,7 +111,7 @@ class Commands(Protocol):
         """End a standing permit; False when there is none."""
         ...
 
-    def follow(self, project: str) -> AsyncIterator[Command]:
+    def follow(self, project: str) -> AsyncGenerator[Command]:
         """Each step of a project's commands as it is taken. Raises LimitError."""
         ...
 
@@ -121,6 +122,30 @@ class Commands(Protocol):
     @property
     def book(self) -> Book:
         """What is known of commands."""
+        ...
+
+
+class SignIn(Protocol):
+    """How people sign in and out."""
+
+    async def by_password(self, name: str, password: str, origin: Origin) -> tuple[Session, str]:
+        """A session and its secret."""
+        ...
+
+    async def by_code(self, code: str, password: str, origin: Origin) -> tuple[Session, str]:
+        """Set a password with a one-time code, and sign in."""
+        ...
+
+    async def change_password(self, principal: Caller, old: str, new: str, origin: Origin) -> None:
+        """Change one's own password; every other session of the person ends."""
+        ...
+
+    async def sign_out(self, principal: Caller) -> None:
+        """End the session that is asked with."""
+        ...
+
+    def ways(self) -> dict[str, Any]:
+        """How people can sign in here; whether there are any."""
         ...
 
 
@@ -143,8 +168,21 @@ class Node(Protocol):
         """Whether the caller may give commands to a thing; to another project's, nobody may (§11)."""
         ...
 
+    @property
+    def sign_in(self) -> SignIn:
+        """How people sign in and out."""
+        ...
+
     def caller(self, token: str) -> Caller | None:
         """Who a bearer token speaks for."""
+        ...
+
+    def relays(self, token: str) -> bool:
+        """Whether a token is the console's, which may say for which address a person signs in."""
+        ...
+
+    def whoami(self, caller: Caller) -> dict[str, Any]:
+        """What a caller is, and may do."""
         ...
 
     def home_of(self, caller: Caller, project: str) -> Caller:
@@ -237,7 +275,7 @@ class Node(Protocol):
         """How many observe now."""
         ...
 
-    def tail(self, project: str) -> AsyncIterator[dict[str, Any]]:
+    def tail(self, project: str) -> AsyncGenerator[dict[str, Any]]:
         """Accepted and refused messages of a project as they come; LimitError when too many follow it."""
         ...
 

@@ -1,8 +1,11 @@
 """What a request says: who asks, for which project, between which times."""
 
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from hmac import compare_digest
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
@@ -12,8 +15,12 @@ from taihu.doors.http.encoding import unpacker
 from taihu.doors.http.ports import Caller, Node
 from taihu.doors.http.tickets import Tickets
 from taihu.identity.principal import CredentialKind
+from taihu.identity.sessions import SECRET_MARK
 from taihu.kernel.clock import NS_PER_S, parse_iso
+from taihu.kernel.ids import token_hash
 
+COOKIE = "taihu_session"
+_SAFE = ("GET", "HEAD", "OPTIONS")
 _DIGITS_MAX = 12
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -25,9 +32,34 @@ def node_of(request: HTTPConnection) -> Node:
 
 
 def token_of(request: HTTPConnection) -> str:
+    """The bearer token that came with a request, else the secret of the session in its cookie; empty without either.
+
+    A request by cookie that changes something has to prove that one of our own pages sent it, and not another site's.
+    """
+    if "authorization" in request.headers:
+        return bearer_of(request)
+    secret = request.cookies.get(COOKIE, "")
+    if not secret.startswith(SECRET_MARK):
+        return ""
+    _check_forgery(request, secret)
+    return secret
+
+
+def bearer_of(request: HTTPConnection) -> str:
     """The bearer token that came with a request; empty when none did."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def csrf_token(secret: str) -> str:
+    """What a page sends as `X-CSRF-Token` beside the session's cookie; another site cannot know it."""
+    return urlsafe_b64encode(token_hash("csrf " + secret)).decode().rstrip("=")
+
+
+def same_origin(request: HTTPConnection) -> bool:
+    """Whether a browser says that the page that sent this is from this address."""
+    origin = request.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc == request.headers.get("host", "")
 
 
 def stream_token(request: HTTPConnection) -> str:
@@ -182,6 +214,17 @@ async def object_of(request: Request) -> dict[str, Any]:
         return msgspec.json.decode(content, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise bad_request("The body is not a JSON object.") from None
+
+
+def _check_forgery(request: HTTPConnection, secret: str) -> None:
+    if request.scope["type"] == "websocket":
+        sound = same_origin(request)
+    elif request.scope["method"] in _SAFE:
+        sound = True
+    else:
+        sound = compare_digest(request.headers.get("x-csrf-token", "").encode(), csrf_token(secret).encode())
+    if not sound:
+        raise Problem(403, "csrf", "Nothing says that this was meant.", "Send X-CSRF-Token, from GET /api/v1/session.")
 
 
 def _in_int64(value: int) -> int:

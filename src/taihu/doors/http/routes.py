@@ -35,6 +35,7 @@ from taihu.doors.http.requests import (
     wisher,
     writer,
 )
+from taihu.doors.http.streams import permission, while_permitted
 from taihu.kernel.clock import NS_PER_S
 from taihu.things.property import is_stale
 
@@ -200,15 +201,11 @@ async def tail(request: Request) -> Response:
     node = node_of(request)
     if not node.may_read(caller, project):
         raise Problem(403, "refused", "You may not follow all of the project.", "Use an operator's or viewer's token.")
-    token = token_of(request)
-    following = node.tail(project)
+    following = while_permitted(node.tail(project), permission(node, token_of(request), caller, project))
 
     async def events() -> AsyncIterator[bytes]:
         yield b": tail\n\n"
         async for event in following:
-            known = node.caller(token)
-            if known is None or node.home_of(known, project) != caller:
-                return  # revoked, expired or of another role meanwhile
             yield b"data: " + _encode(event) + b"\n\n"
 
     return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})

@@ -8,7 +8,20 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
-from taihu.doors.http import audit, carbon, commands, history, influx, routes, sql, streams, websocket, wot
+from taihu.doors.http import (
+    audit,
+    carbon,
+    commands,
+    history,
+    influx,
+    people,
+    routes,
+    sessions,
+    sql,
+    streams,
+    websocket,
+    wot,
+)
 from taihu.doors.http.answers import on_defect, on_error, on_unrouted
 from taihu.doors.http.connection import bounded
 from taihu.doors.http.courtesy import Courtesy, Origins
@@ -27,6 +40,8 @@ ROUTES = [
     *streams.ROUTES,
     *audit.ROUTES,
     *sql.ROUTES,
+    *sessions.ROUTES,
+    *people.ROUTES,
 ]
 SOCKETS = websocket.ROUTES
 

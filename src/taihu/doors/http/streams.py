@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
+from typing import TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -18,12 +19,14 @@ from taihu.things.property import Kind, Property
 
 log = logging.getLogger("taihu.http")
 
+T = TypeVar("T")
 Frame = Callable[[Notice], bytes]
 GONE = "gone"
 
 _MEDIA_TYPE = "text/event-stream"
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _HEARTBEAT = b":\n\n"
+_LOOK_S = 1.0
 
 
 def unnamed(notice: Notice) -> bytes:
@@ -81,8 +84,10 @@ class EventStream(Response):
         return b"".join(frames)
 
 
-def permission(node: Node, token: str, caller: Caller, project: str, thing: str, name: str = "") -> Callable[[], str]:
-    """Says why a stream of a property, or of a whole thing, may go on no longer, or nothing (§11)."""
+def permission(
+    node: Node, token: str, caller: Caller, project: str, thing: str = "", name: str = ""
+) -> Callable[[], str]:
+    """Says why a stream of a property, a thing or a project may go on no longer, or nothing (§11)."""
 
     def ended() -> str:
         known = node.caller(token)
@@ -91,6 +96,26 @@ def permission(node: Node, token: str, caller: Caller, project: str, thing: str,
         return "" if node.may_read(caller, project, thing, name) else "this is not granted any more"
 
     return ended
+
+
+async def while_permitted(events: AsyncGenerator[T], ended: Callable[[], str]) -> AsyncIterator[T]:
+    """The events until they may be followed no longer: looks before each, and each second while there are none."""
+    coming: asyncio.Future[T] | None = None
+    try:
+        while not ended():
+            coming = coming or asyncio.ensure_future(anext(events))
+            done, _ = await asyncio.wait({coming}, timeout=_LOOK_S)
+            if done and not ended():
+                event, coming = coming.result(), None
+                yield event
+    except StopAsyncIteration:
+        return
+    finally:
+        if coming is not None:
+            coming.cancel()
+            with suppress(asyncio.CancelledError, StopAsyncIteration):
+                await coming
+        await events.aclose()
 
 
 def observable(node: Node, project: str, thing: str, name: str) -> Property:
