@@ -50,7 +50,7 @@ class Reader:
     def shell(self, script: str) -> str:
         """What a script prints; the variables it sets are there for the next."""
         done = subprocess.run(
-            ["bash", "-eua", "-o", "pipefail", "-c", f"{self._here(script)}\nenv -0 > variables"],
+            ["bash", "-eua", "-o", "pipefail", "-c", f"{self.here(script)}\nenv -0 > variables"],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -75,10 +75,14 @@ class Reader:
         """Type what comes first, and start the node."""
         self.shell(self.first)
         path = self.folder / "mysite" / "site.toml"
-        path.write_text(self._here(path.read_text("utf-8").replace("# port", "port")), "utf-8")
-        self.node = subprocess.Popen(RUN.split(), cwd=self.folder, env=self.environment)
+        path.write_text(self.here(path.read_text("utf-8").replace("# port", "port")), "utf-8")
+        self.run("mysite")
+
+    def run(self, site: str) -> None:
+        """Start the node of a site and return when it serves."""
+        self.node = subprocess.Popen(["taihu", "run", site], cwd=self.folder, env=self.environment)
         until = time.monotonic() + START_S
-        ready = self.folder / "mysite" / "data" / "node.json"
+        ready = self.folder / site / "data" / "node.json"
         while not (ready.exists() and msgspec.json.decode(ready.read_bytes())["worker"]):
             assert self.node.poll() is None and time.monotonic() < until
             time.sleep(0.02)
@@ -89,7 +93,8 @@ class Reader:
             self.node.terminate()
             assert self.node.wait(30) == 0
 
-    def _here(self, text: str) -> str:
+    def here(self, text: str) -> str:
+        """What a page says, with the ports of this reader."""
         for usual, port in self.ports.items():
             text = text.replace(usual, str(port))
         return text

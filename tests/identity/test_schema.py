@@ -7,7 +7,9 @@ import pytest
 from sqlalchemy import inspect
 
 from taihu.identity.auditing import verify_audit
+from taihu.identity.certificates import Signed
 from taihu.identity.directory import Directory
+from taihu.identity.presented import Presented
 from taihu.identity.principal import CredentialKind, Reach, Role, Scope
 from taihu.identity.schema import MIGRATIONS, NewerStore, metadata
 from taihu.identity.store import Store
@@ -72,8 +74,19 @@ def test_version_2_opens(tmp_path: Path) -> None:
     limited = directory.principal("sample-token-3")
     assert limited and limited.reach == Reach("", frozenset({Scope.READ}), ("ma*",))
     assert [grant.agreed for grant in directory.grants()] == [True]
+    certificate = directory.principal(Presented.of(b"a sample certificate"))
+    assert certificate and (certificate.project, certificate.thing) == ("house-01", "main")
+    assert directory.principal(Presented.of(b"another certificate")) is None
+    assert [(one.serial, one.reason) for one in directory.ended_certificates()] == [("20", "keyCompromise")]
+    assert (
+        directory.enrol("sample-token-7", lambda project, thing: _signed(f"{project}/{thing}")).serial == "house-01/sub"
+    )
     directory.close()
     assert verify_audit(path).faults == []
+
+
+def _signed(name: str) -> Signed:
+    return Signed(der=name.encode(), serial=name, key_hash=b"", expires_at=2**62)
 
 
 def test_the_migrated_tables_are_those_the_code_uses(tmp_path: Path) -> None:

@@ -143,7 +143,15 @@ def test_the_example_is_valid_and_stays_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_example_with_all_its_comments_removed_is_valid(tmp_path: Path) -> None:
-    for name in ("server.crt", "server.key", "meter.tm.json", "my-device.toml"):
+    for name in (
+        "server.crt",
+        "server.key",
+        "ca.pass",
+        "factory-ca.pem",
+        "factory.crl",
+        "meter.tm.json",
+        "my-device.toml",
+    ):
         (tmp_path / name).touch()
     text = re.sub(r"^# (?=\[\[|[a-z_]+ = )", "", example_text(), flags=re.MULTILINE)
     site = parse_site(text + '\n[[project]]\nname = "district"\n', tmp_path)

@@ -15,6 +15,7 @@ import pytest
 from tests.faults.support import CLOCK, PROJECT, LiveNode, free_port, wait_until, write_certificate
 
 from taihu.cli.main import EXIT_FAULTS, EXIT_WARNINGS, run
+from taihu.identity.pki.authority import Authority
 from taihu.journal.segments import SegmentJournal
 from taihu.kernel.clock import NS_PER_S, SimClock
 from taihu.kernel.config import load_site
@@ -216,6 +217,30 @@ def test_certificates_that_expire_or_do_not_fit(site: Path) -> None:
     assert found.check == "certificates" and "cannot be used" in found.what
     (site / "cert.pem").write_text("hello")
     assert any("cannot be read" in each.what for each in examine(site))
+
+
+def test_authorities_their_lists_and_what_they_signed(site: Path) -> None:
+    now = CLOCK.now_ns()
+    assert run(["ca", "init", "--site", str(site), "--days", "60"]) == 0
+    assert run(["ca", "issue", PROJECT, "pump", "--site", str(site), "--out", str(site / "files"), "--days", "20"]) == 0
+    assert examine(site) == [], "the thing has a token, too"
+    assert run(["token", "list", PROJECT, "--json", "--site", str(site)]) == 0
+    database = sqlite3.connect(site / "data" / "metadata.db")
+    database.execute("UPDATE credentials SET revoked_at = 1 WHERE id NOT IN (SELECT credential FROM certificates)")
+    database.commit()
+    database.close()
+    found = only(examine(site), "certificates")
+    assert f"of 1 things end within 30 days or have ended, that of {PROJECT}/pump" in found.what
+
+    other = Authority.create(OsFiles(), site / "other", "other", 20, now - 31 * 24 * HOUR_NS, b"")
+    (site / "other.crl").write_bytes(other.revocation_list([], now - 31 * 24 * HOUR_NS))
+    text = (site / "site.toml").read_text()
+    (site / "site.toml").write_text(f'[ca]\ntrusted = "other/ca.crt"\nrevoked = "other.crl"\n{text}')
+    words = [each.what for each in examine(site)]
+    assert any("other.crl ([ca] revoked) is out of date" in each for each in words)
+    assert any("other/ca.crt ([ca] trusted) expired" in each for each in words)
+    (site / "other.crl").write_text("hello")
+    assert any("no revocation list" in each.what for each in examine(site))
 
 
 @pytest.mark.parametrize("place", [0.0, 0.5])

@@ -250,4 +250,4 @@ def test_files_of_tls_that_cannot_be_used(tmp_path: Path, fault: str) -> None:
     if fault == "absent":
         (tmp_path / "key.pem").unlink()
     with pytest.raises(ConfigError, match=r"\[http\]: cert.pem and key.pem cannot be used"):
-        make_context(site, "http")
+        make_context(site, "http", "")

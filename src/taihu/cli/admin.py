@@ -61,11 +61,14 @@ class StoreAdministration:
         from taihu.kernel.config import load_site
         from taihu.kernel.files import OsFiles
         from taihu.runtime.apply import apply_site
+        from taihu.runtime.certification import Certification
 
         content = load_site(site)
         self._site = content
-        self.directory = Directory(content.data / "metadata.db", SystemClock(), content.limits)
+        clock = SystemClock()
+        self.directory = Directory(content.data / "metadata.db", clock, content.limits)
         apply_site(content, self.directory, OsFiles())
+        self._more = Certification(content, self.directory, clock).actions()
 
     def projects(self) -> list[dict[str, Any]]:
         return [
@@ -83,10 +86,18 @@ class StoreAdministration:
         from taihu.runtime.admin import administer
 
         owner = Principal("", CredentialKind.ADMIN, credential_id="cli")
-        return administer(self.directory, owner, action, arguments)
+        return administer(self.directory, owner, action, arguments, self._more)
 
     def console_url(self) -> str:
         return self._site.console.address
+
+
+def _runs(site: Path) -> bool:
+    """Whether a node holds the site's store: told without opening that, which takes half a second."""
+    from taihu.kernel.config import load_site
+    from taihu.kernel.files import is_locked
+
+    return is_locked(load_site(site).data / "metadata.db.lock")
 
 
 def administration_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -99,18 +110,15 @@ def administration_options(command: Callable[..., None]) -> Callable[..., None]:
     )
     @wraps(command)
     def with_administration(*, url: str | None, token: str | None, site: Path | None, **others: Any) -> None:
-        from taihu.identity.store import StoreBusy
-
         if site is None and url is None and token is None and Path("site.toml").exists():
             site = Path()
         if site is None:
             command(to=NodeAdministration(connect(url, token, None)), **others)
             return
-        try:
-            store = StoreAdministration(site)
-        except StoreBusy:
+        if _runs(site):
             command(to=NodeAdministration(connect(url, token, site)), **others)
             return
+        store = StoreAdministration(site)
         try:
             command(to=store, **others)
         finally:

@@ -46,6 +46,7 @@ _COMMANDS = {
     "permit": ("command", "Standing permits: let a loop act inside a corridor."),
     "carbon": ("carbon", "What each hour emitted: reports, rows, matching, certificates."),
     "factors": ("carbon", "List emission factors and their sources."),
+    "ca": ("certificates", "Make, renew and revoke certificates of things."),
     "bench": ("start", "Measure this machine."),
     "version": ("start", "Print the version."),
 }

@@ -28,6 +28,7 @@ _COLOURS = {
     "offered": "yellow",
     "requested": "yellow",
     "ended": "dim",
+    "expired": "red",
     "applied": "green",
     "restart": "yellow",
 }

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from taihu.identity.auditing import AuditLog
+from taihu.identity.certificates import Certificates
 from taihu.identity.grants import Grants
 from taihu.identity.passwords import Passwords
 from taihu.identity.people import People
@@ -13,7 +14,7 @@ from taihu.kernel.ids import new_token
 from taihu.kernel.limits import DEFAULT, Limits
 
 
-class Directory(Registry, Grants, People, AuditLog):
+class Directory(Registry, Grants, People, Certificates, AuditLog):
     """Who and what a node serves.
 
     Reading (`taihu.identity.lookups`, and `principal`) never blocks: call it on the event loop. Writing blocks for a

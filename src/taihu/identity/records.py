@@ -181,10 +181,17 @@ def mark_used(connection: Connection, uses: Mapping[str, int]) -> None:
 
 
 def add_credential(
-    connection: Connection, principal: Principal, digest: bytes, now_ns: int, label: str, limits: Mapping[str, int]
+    connection: Connection,
+    principal: Principal,
+    digest: bytes,
+    now_ns: int,
+    label: str,
+    limits: Mapping[str, int],
+    issued_by: str = "",
 ) -> None:
-    """Insert a credential somebody issued."""
-    row = _credential_row(principal, digest, now_ns) | {"label": label, "limits": _json(limits)}
+    """Insert a credential somebody issued; `issued_by` is the credential that made it, where one did."""
+    row = _credential_row(principal, digest, now_ns)
+    row |= {"label": label, "limits": _json(limits), "issued_by": issued_by}
     connection.execute(credentials.insert().values(row))
 
 

@@ -176,6 +176,31 @@ audit_segments = Table(
 )
 
 
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("credential", Text, ForeignKey("credentials.id"), primary_key=True),
+    Column("serial", Text, nullable=False, unique=True),
+    Column("key_hash", LargeBinary, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("der", LargeBinary, nullable=False),
+    Index("certificates_by_key", "key_hash"),
+)
+
+codes = Table(
+    "codes",
+    metadata,
+    Column("code_hash", LargeBinary, primary_key=True),
+    Column("purpose", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("thing", Text, nullable=False),
+    Column("issued_by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("codes_of_thing", "project", "thing"),
+)
+
+
 class NewerStore(RefusedError):
     """The store was written by a newer release: upgrade this one, or restore the backup made before."""
 
@@ -243,7 +268,7 @@ CREATE TABLE audit (
 
 
 def _version_2(connection: Connection) -> None:
-    """People, their sessions and how far tokens reach; grants that both sides agree to; a chained audit."""
+    """People, their sessions, how far tokens reach, certificates; grants that both sides agree to; a chained audit."""
     for statement in _VERSION_2.split(";"):
         connection.exec_driver_sql(statement)
     _chain_audit(connection)
@@ -278,7 +303,15 @@ ALTER TABLE audit ADD COLUMN project TEXT NOT NULL DEFAULT '';
 ALTER TABLE audit ADD COLUMN hash BLOB NOT NULL DEFAULT x'';
 CREATE TABLE audit_segments (
     first INTEGER NOT NULL PRIMARY KEY, last INTEGER NOT NULL, digest BLOB NOT NULL, hash BLOB NOT NULL,
-    newest_at BIGINT NOT NULL, removed_at BIGINT)
+    newest_at BIGINT NOT NULL, removed_at BIGINT);
+CREATE TABLE certificates (
+    credential TEXT NOT NULL PRIMARY KEY REFERENCES credentials (id), serial TEXT NOT NULL UNIQUE,
+    key_hash BLOB NOT NULL, reason TEXT NOT NULL, der BLOB NOT NULL);
+CREATE INDEX certificates_by_key ON certificates (key_hash);
+CREATE TABLE codes (
+    code_hash BLOB NOT NULL PRIMARY KEY, purpose TEXT NOT NULL, project TEXT NOT NULL, thing TEXT NOT NULL,
+    issued_by TEXT NOT NULL, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL);
+CREATE INDEX codes_of_thing ON codes (project, thing)
 """
 
 

@@ -7,6 +7,7 @@ from taihu.identity import records
 from taihu.identity.audit import AuditEntry
 from taihu.identity.join import Joined, JoinRefused, Joins, credential_id
 from taihu.identity.memory import Unknown
+from taihu.identity.presented import Presented, digest_of
 from taihu.identity.principal import (
     ALL_SCOPES,
     Change,
@@ -43,16 +44,19 @@ class Tokens(Sessions):
         super().__init__(path, clock, limits, read_only=read_only, machine=machine)
         self._make_token = make_token
         self._joins = Joins(make_token)
+        self._other: Callable[[bytes], Principal | None] = lambda der: None
 
     def principal(self, token: str) -> Principal | None:
-        """Whom a token or a session's secret stands for; None when it is unknown, ended or expired. Notes its use.
+        """Whom a token, a session's secret or a certificate stands for; None when it is unknown, ended or expired.
+
+        Notes its use.
 
         The token is found by its SHA-256, so that the time taken tells nothing about the tokens there are.
         """
-        digest = token_hash(token)
+        digest = digest_of(token)
         principal = self._memory.principals.get(digest)
         if principal is None:
-            return self._signed_in(digest)
+            return self._foreign(token) if isinstance(token, Presented) else self._signed_in(digest)
         if principal.expires_at is not None and principal.expires_at <= self._clock.now_ns():
             return None
         if digest in self._memory.unused and not self._read_only:
@@ -60,6 +64,16 @@ class Tokens(Sessions):
                 self._memory.unused.discard(digest)
                 self._first_uses.setdefault(principal.credential_id, self._clock.now_ns())
         return principal
+
+    def believe(self, other: Callable[[bytes], Principal | None]) -> None:
+        """Ask `other` whom a certificate stands for that is not one of ours; its things must be known here."""
+        self._other = other
+
+    def _foreign(self, certificate: Presented) -> Principal | None:
+        found = self._other(certificate.der)
+        if found is None or self.thing(found.project, found.thing) is None:
+            return None
+        return found if found.expires_at is None or found.expires_at > self._clock.now_ns() else None
 
     def issue_token(
         self,

@@ -1,5 +1,6 @@
 """The file port: everything that must survive a power loss is written through it (§4)."""
 
+import fcntl
 import os
 from pathlib import Path
 from typing import Protocol
@@ -127,6 +128,21 @@ class OsFiles:
     def sync(self, path: Path) -> None:
         _sync_descriptor(path, os.O_RDONLY)
         _sync_folder(path.parent)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock file `path`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def write_atomic(files: Files, path: Path, data: bytes) -> None:

@@ -45,6 +45,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     description_depth_max: int = 32
     description_items_max: int = 50_000
     model_bases_max: int = 8
+    certificates_per_thing_max: int = 10
+    certificate_request_bytes_max: int = 16_384
+    certificate_overlap_s: float = 7 * 86_400
     join_things_max: int = 1_000
     join_things_per_minute_max: int = 60
     quarantine_entries_per_thing_max: int = 20

@@ -10,6 +10,7 @@ from taihu.kernel.clock import from_datetime
 from taihu.kernel.limits import Limits
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+ClientCertificates = Literal["off", "optional", "required"]
 Right = Literal["read", "write", "command"]
 
 
@@ -52,6 +53,7 @@ class Listener(Section, frozen=True, kw_only=True):
     tls_port: Port | None = None
     certificate: str = ""
     key: str = ""
+    client_certificates: ClientCertificates = "off"
 
     @property
     def host_of_tls(self) -> str:
@@ -73,6 +75,15 @@ class HttpConfig(Listener, frozen=True, kw_only=True):
 
     port: Port = 8080
     cors_origins: tuple[str, ...] = ()
+
+
+class CaConfig(Section, frozen=True, kw_only=True):
+    """`[ca]`: whose client certificates are believed, and how the node's own authority issues them."""
+
+    trusted: str = ""
+    revoked: str = ""
+    passphrase_file: str = ""
+    days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 365
 
 
 class ConsoleConfig(Section, frozen=True, kw_only=True):
@@ -189,6 +200,7 @@ class SiteFile(Section, frozen=True, kw_only=True):
     clock: ClockConfig = ClockConfig()
     mqtt: MqttConfig = MqttConfig()
     http: HttpConfig = HttpConfig()
+    ca: CaConfig = CaConfig()
     console: ConsoleConfig = ConsoleConfig()
     carbon: CarbonConfig = CarbonConfig()
     log: LogConfig = LogConfig()

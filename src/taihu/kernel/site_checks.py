@@ -89,8 +89,16 @@ def _check_tls(site: Site) -> Iterator[Fault]:
             if value := getattr(listener, name):
                 yield from _check_file(f"$.{section}.{name}", value, site)
         if section in opened and not (listener.certificate and listener.key):
-            remedy = f"Set [{section}] certificate and key (PEM files)."
+            remedy = f"Set [{section}] certificate and key (PEM files); taihu ca issue --server makes them."
             yield Fault(f"$.{opened[section]}", "TLS needs a certificate and its key.", remedy)
+        if section not in opened and listener.client_certificates != "off":
+            path = f"$.{section}.client_certificates"
+            yield Fault(path, "Certificates of clients come with TLS alone.", f"Set [{section}] tls_port.")
+    for name in ("trusted", "revoked", "passphrase_file"):
+        if value := getattr(site.ca, name):
+            yield from _check_file(f"$.ca.{name}", value, site)
+    if site.ca.revoked and not site.ca.trusted:
+        yield Fault("$.ca.revoked", "A revocation list needs the authority that signed it.", "Set [ca] trusted.")
 
 
 def _check_project(path: str, project: ProjectConfig, site: Site) -> Iterator[Fault]:

@@ -11,6 +11,7 @@ from taihu.control.wire import ANSWER, COMMAND
 from taihu.doors.http.connection import Told
 from taihu.identity.directory import Directory
 from taihu.identity.join import Joined
+from taihu.identity.presented import FOREIGN
 from taihu.identity.principal import CredentialKind, Principal, Reach, Scope, matches
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import RefusedError, TaihuError
@@ -78,6 +79,7 @@ class Access:
         self._limits = limits
         self._thingsboard = ThingsBoardApi(self.join, twin, directory, limits)
         self.use(site, read_mappings(site))
+        self._foreign: dict[str, str] = {}  # certificates of other authorities, by credential, while connected
         self._joined: Counter[tuple[str, str]] = Counter()
         self._newcomers = count()
         self._told = Told(log)
@@ -94,8 +96,13 @@ class Access:
         self._files = mappings
         self._matchers: dict[str, Matcher] = {}
 
-    def authenticate(self, connect: Connect, peer: str, certificate_name: str | None) -> Identity | int:
-        """A token as user name, or as password beside any user name; without either, the anonymous project if any."""
+    def authenticate(self, connect: Connect, peer: str, certificate: str | None) -> Identity | int:
+        """By a client's certificate, whatever else it sends; else by a token as user name, or as password beside one.
+
+        Without any of these, the anonymous project if there is one.
+        """
+        if certificate is not None:
+            return self._by_certificate(certificate)
         if connect.username is None and connect.password is None and self._anonymous:
             return Identity(self._anonymous, "anonymous", CredentialKind.OPERATOR)
         if connect.username == PROVISION_USER and not connect.password:
@@ -118,6 +125,20 @@ class Access:
             self.own_token_used(principal.project, principal.thing)
         return self._identity(principal, principal.thing)
 
+    def is_revoked(self, key: str) -> bool:
+        """Whether this is a certificate of another authority that counts no more."""
+        known = self._foreign.get(key)
+        return known is not None and self._directory.principal(known) is None
+
+    def _by_certificate(self, certificate: str) -> Identity | int:
+        principal = self._directory.principal(certificate)
+        if principal is None:
+            return Reason.NOT_AUTHORIZED
+        self.own_token_used(principal.project, principal.thing)
+        if principal.credential_id.startswith(FOREIGN):
+            self._foreign[principal.credential_id] = certificate
+        return self._identity(principal, principal.thing)
+
     def own_token_used(self, project: str, thing: str) -> None:
         """The thing has come with its own token: whoever still speaks for it by a join token has to go."""
         if (project, thing) in self._joined:
@@ -128,6 +149,8 @@ class Access:
         if not identity.thing:
             return
         self.on_connected(identity.space, identity.thing, 1 if up else -1)
+        if not up:
+            self._foreign.pop(identity.key, None)
         if identity.token:
             key = (identity.space, identity.thing)
             self._joined[key] += 1 if up else -1

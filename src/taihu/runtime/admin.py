@@ -1,6 +1,7 @@
 """Administration over the API: projects, things, tokens, grants and definitions, each only for who may."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -15,11 +16,18 @@ from taihu.things.property import Kind, Property, Swap, Thing
 _ISSUED = (CredentialKind.THING, CredentialKind.JOIN, CredentialKind.OPERATOR, CredentialKind.VIEWER)
 
 
-def administer(directory: Directory, principal: Principal, action: str, arguments: Mapping[str, Any]) -> Any:
-    """Do one action; blocks for a disk sync. Raises ActionRefused and what the directory raises."""
-    known = ACTIONS.get(action)
+def administer(
+    directory: Directory,
+    principal: Principal,
+    action: str,
+    arguments: Mapping[str, Any],
+    more: Mapping[str, Action] = MappingProxyType({}),
+) -> Any:
+    """Do an action, of these or of `more`; blocks for a disk sync. Raises ActionRefused and what the directory does."""
+    known = ACTIONS.get(action) or more.get(action)
     if known is None:
-        raise ActionRefused(f"There is no action {action[:80]!r}.", f"There are: {', '.join(sorted(ACTIONS))}.")
+        there_are = ", ".join(sorted({*ACTIONS, *more}))
+        raise ActionRefused(f"There is no action {action[:80]!r}.", f"There are: {there_are}.")
     try:
         return known(directory, principal, arguments)
     except KeyError as error:

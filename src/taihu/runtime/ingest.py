@@ -20,6 +20,7 @@ from taihu.kernel.files import write_atomic
 from taihu.kernel.sections import Site
 from taihu.runtime.access import read_mappings
 from taihu.runtime.apply import apply_site
+from taihu.runtime.certification import believed, read_authorities
 from taihu.runtime.link import Link, socket_path
 from taihu.runtime.logs import start_logging
 from taihu.runtime.node import Node
@@ -44,6 +45,7 @@ class Ingest:
         self._mqtt = MqttDoor(node.broker, node.pipeline, SystemClock(), node.limits)
         self._http = HttpDoor(node, lambda: node.site.http.cors_origins)
         node.settle = self._mqtt.settle
+        node.end_revoked = self._http.end_revoked
         self._tasks: list[asyncio.Task[None]] = []
         self._worker: asyncio.Server | None = None
         self._worker_leaving = False
@@ -57,7 +59,10 @@ class Ingest:
             node = self._node
             text = await asyncio.to_thread(read_text, node.site.folder)
             site, report = merge(node.site, parse_site(text, node.site.folder))
-            contexts = {section: await asyncio.to_thread(make_context, site, section) for section in self._contexts}
+            trusted = believed(*await asyncio.to_thread(read_authorities, site))
+            contexts = {
+                section: await asyncio.to_thread(make_context, site, section, trusted) for section in self._contexts
+            }
             mappings = await asyncio.to_thread(read_mappings, site)
             await asyncio.to_thread(apply_site, site, node.directory, node.files)
             for section, context in contexts.items():
@@ -171,8 +176,9 @@ class Ingest:
     def _context(self, section: str) -> LiveContext:
         """What the section's listeners make their connections with."""
         keep_large_buffers_apart()
+        node = self._node
         if section not in self._contexts:
-            self._contexts[section] = LiveContext(make_context(self._node.site, section))
+            self._contexts[section] = LiveContext(make_context(node.site, section, node.certification.authorities))
         return self._contexts[section]
 
     async def _close(self) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from taihu.doors.http.ports import Caller, IngestReport, Observer
 from taihu.identity.directory import Directory
 from taihu.identity.join import Joined
+from taihu.identity.presented import Presented
 from taihu.identity.principal import Change, CredentialKind, Event
 from taihu.journal.segments import SegmentJournal
 from taihu.kernel.clock import Clock, Steps, SystemClock
@@ -24,6 +25,7 @@ from taihu.runtime.actions import own_node
 from taihu.runtime.admin import administer
 from taihu.runtime.batches import Batches
 from taihu.runtime.bodies import ingest_claim
+from taihu.runtime.certification import Certification
 from taihu.runtime.commands import Commands
 from taihu.runtime.follower import Follower
 from taihu.runtime.intake import Intake
@@ -86,11 +88,13 @@ class Node(View):
         self.intake = Intake(self.registry, clock, site.limits, self._refused)
         self.pipeline = Pipeline(self.journal, self.intake, site.limits, self.directory.flush)
         self.access = Access(site, self.directory, self.twin, clock, site.limits)
+        self.certification = Certification(site, self.directory, clock)
         self.access.on_refused = self._refused_access
         self.access.on_connected = self.twin.connected
         self.access.on_own_token = self._end_joined
         self.broker = Broker(self.access, site.limits, new_token)
         self.settle: Callable[[], None] = lambda: None
+        self.end_revoked: Callable[[], None] = lambda: None
         self._wishes: list[_Wish] = []
         self._committing: list[_Wish] = []
         self.pipeline.add_extra(self._broker_log)
@@ -202,6 +206,22 @@ class Node(View):
         """How many observe now."""
         return self._observers.count
 
+    def authority_chain(self) -> bytes:
+        """The authority's certificate as PKCS #7; blocks. Raises AuthorityLocked."""
+        return self.certification.authority_chain()
+
+    def enrol(self, token: str, request: bytes) -> bytes:
+        """A thing's first certificate, for an enrolment token, as PKCS #7; blocks."""
+        return self.certification.enrol(token, request)
+
+    def renew_certificate(self, present: Presented, request: bytes) -> bytes:
+        """A new certificate in the place of the present one, as PKCS #7; blocks."""
+        return self.certification.renew_certificate(present, request)
+
+    def revocation_list(self) -> bytes:
+        """The revoked certificates, as DER; blocks."""
+        return self.certification.revocation_list()
+
     def tail(self, project: str) -> AsyncGenerator[dict[str, Any]]:
         """Accepted and refused messages of a project as they come. Raises TailFull."""
         self._tail.check_room(project)
@@ -214,10 +234,12 @@ class Node(View):
             own_node(self.directory, caller)
             await loop.run_in_executor(None, self.directory.record, caller.who, action, "the node")
             return await self.actions[action]()
-        return await loop.run_in_executor(None, administer, self.directory, caller, action, arguments)
+        more = self.certification.actions()
+        return await loop.run_in_executor(None, administer, self.directory, caller, action, arguments, more)
 
     def use(self, site: Site, mappings: dict[str, tuple[Mapping, ...]]) -> None:
         """Go by the settings and mappings of `site` from now on; blocks. Connections live on."""
+        self.certification.use(site)
         renew(self.limits, site.limits)
         self.directory.renew_limits()
         self._loop.call_soon_threadsafe(self._take_over, site, mappings)
@@ -239,6 +261,8 @@ class Node(View):
         self.intake.forget_plans()
         for project in site.projects:
             self.broker.invalidate(project.name)
+        self.broker.disconnect(lambda identity: self.access.is_revoked(identity.key))
+        self.end_revoked()
         set_logging("ingest", site.log)
         self.worker.tell("settings", {"limits": self.limits, "log": site.log})
 
@@ -282,6 +306,7 @@ class Node(View):
     def _take_change(self, change: Change) -> None:
         if change.event is Event.TOKEN_REVOKED:
             self.broker.disconnect(lambda identity: identity.key == change.credential_id)
+            self.end_revoked()
         elif change.event is Event.PERSON:
             self.broker.disconnect(lambda who: getattr(who, "user", "") == change.user)
         elif change.event is Event.MODEL or (change.event is Event.PROPERTY and self._declares(change)):

@@ -23,4 +23,5 @@ class Paths:
         self.admin_token = data / "admin.token"
         self.console_token = data / "console.token"
         self.lock = data / "node.lock"
+        self.ca = data / "ca"
         self.running = data / "site.running.toml"

@@ -7,6 +7,7 @@ from typing import Any
 from taihu.kernel.errors import ConfigError, LocalError
 from taihu.kernel.sections import Listener, Site
 
+_VERIFY = {"optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 _PROTOCOLS = {"mqtt": ["mqtt"], "http": ["http/1.1"]}
 
 
@@ -31,13 +32,28 @@ class LiveContext(ssl.SSLContext):
         raise LocalError("A live context makes no blocking sockets.")
 
 
-def make_context(site: Site, section: str) -> ssl.SSLContext:
-    """The context of the section's listener. Raises ConfigError when a file cannot be used."""
+def make_context(site: Site, section: str, authorities: str) -> ssl.SSLContext:
+    """The context of the section's listener, which believes clients that the PEM `authorities` vouch for.
+
+    Raises:
+        ConfigError: a file cannot be used, or certificates are required and there is no authority.
+    """
     listener: Listener = getattr(site, section)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(_PROTOCOLS[section])
     _load_chain(context, site.path(listener.certificate), site.path(listener.key), section)
+    if listener.client_certificates == "off":
+        return context
+    if authorities:
+        context.load_verify_locations(cadata=authorities)
+        context.verify_mode = _VERIFY[listener.client_certificates]
+    elif listener.client_certificates == "required":
+        raise ConfigError(
+            "client_certificates is required, and no authority is known.",
+            f"Make one: taihu ca init --site {site.folder}; or set [ca] trusted.",
+            f"[{section}]",
+        )
     return context
 
 

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 import uvloop
+from cryptography import x509
 
 from taihu.doors.mqtt import MqttDoor, Source
+from taihu.identity.presented import Presented
 from taihu.kernel.clock import SystemClock
 from taihu.kernel.limits import Limits
 from taihu.protocols.mqtt.broker import Broker
@@ -24,13 +26,19 @@ class Identity(NamedTuple):
     key: str
 
 
+def common_name(certificate: Presented) -> str:
+    subject = x509.load_der_x509_certificate(certificate.der).subject
+    return str(subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
+
+
 class OpenPolicy:
     """Anybody may do nearly anything; `readings/...` is claimed; the user name `space:key` picks the project."""
 
-    def authenticate(self, connect: Connect, peer: str, certificate_name: str | None) -> IdentityPort | int:
+    def authenticate(self, connect: Connect, peer: str, certificate: str | None) -> IdentityPort | int:
         if connect.username == "stranger":
             return Reason.BAD_USER_NAME_OR_PASSWORD
-        space, _, key = (connect.username or certificate_name or "default").partition(":")
+        named = common_name(certificate) if isinstance(certificate, Presented) else None
+        space, _, key = (connect.username or named or "default").partition(":")
         return Identity(space, key)
 
     def connected(self, identity: IdentityPort, up: bool) -> None:

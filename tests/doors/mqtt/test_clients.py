@@ -169,7 +169,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @BOTH
 def test_tls_with_a_client_certificate(start: Callable[..., Any], certificate: Path, version: int) -> None:
-    """The certificate's common name reaches the policy, which makes a space of it here."""
+    """The certificate reaches the policy, which makes a space of its common name here."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate)
     server.load_verify_locations(certificate)

@@ -132,10 +132,16 @@ def refusal(error: TaihuError, instance: str) -> Response:
     """The answer to a request at `instance` that fails."""
     body = problem_of(error, instance)
     status = body["status"]
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else _LATER if status in (429, 503) else {}
+    asks = {"WWW-Authenticate": _challenge(instance)}
+    headers = asks if status == 401 else _LATER if status in (429, 503) else {}
     if (wait_s := getattr(error, "retry_after_s", 0.0)) > 0:
         headers = {"Retry-After": str(ceil(wait_s))}
     return Response(_encoder.encode(body), status, headers, media_type="application/problem+json")
+
+
+def _challenge(path: str) -> str:
+    """What to come with; an enrolment client knows Basic alone (RFC 7030, 3.2.3)."""
+    return 'Basic realm="enrolment"' if path.startswith("/.well-known/est/") else "Bearer"
 
 
 def problem_of(error: TaihuError, instance: str = "") -> dict[str, Any]:

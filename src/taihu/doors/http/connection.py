@@ -3,18 +3,20 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from taihu.doors.http.answers import Problem, bad_request, refusal
+from taihu.identity.presented import Presented, presented_by
 from taihu.kernel.limits import Limits
 
 log = logging.getLogger("taihu.http")
 
 _WINDOW_S = 10.0
 _LINES_PER_WINDOW = 20
+CERTIFICATE = "taihu.certificate"
 
 
 def bounded(limits: Limits, streams: Callable[[], int]) -> type[HttpToolsProtocol]:
@@ -71,6 +73,7 @@ class Connection(HttpToolsProtocol):
     _head_bytes = 0
     _in_head = True
     _deadline: asyncio.TimerHandle | None = None
+    certificate: Presented | None = None
 
     def tell(self, text: str, *values: object) -> None:
         """One log line about this client."""
@@ -82,6 +85,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.certificate = presented_by(transport)
         self._set_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -98,6 +102,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        if self.certificate is not None:
+            cast(dict[str, Any], self.scope)[CERTIFICATE] = self.certificate  # for `token_of`
         self._in_head = True
         if self._deadline is None:
             self._set_deadline()

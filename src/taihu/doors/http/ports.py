@@ -10,6 +10,7 @@ from taihu.control.command import Command
 from taihu.control.permit import Standing
 from taihu.control.request import Wanted, Who
 from taihu.identity.person import Origin, Session
+from taihu.identity.presented import Presented
 from taihu.identity.principal import Principal
 from taihu.kernel.clock import Clock
 from taihu.kernel.limits import Limits
@@ -273,6 +274,22 @@ class Node(Protocol):
     @property
     def observers_count(self) -> int:
         """How many observe now."""
+        ...
+
+    def authority_chain(self) -> bytes:
+        """The authority's certificate as PKCS #7; blocks."""
+        ...
+
+    def enrol(self, token: str, request: bytes) -> bytes:
+        """A thing's first certificate for a PKCS #10 request and an enrolment token, as PKCS #7; blocks."""
+        ...
+
+    def renew_certificate(self, present: Presented, request: bytes) -> bytes:
+        """A new certificate in the place of the present one, as PKCS #7; blocks."""
+        ...
+
+    def revocation_list(self) -> bytes:
+        """The revoked certificates, as DER; blocks."""
         ...
 
     def tail(self, project: str) -> AsyncGenerator[dict[str, Any]]:

@@ -11,6 +11,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from taihu.doors.http.answers import Problem, bad_request, not_found, unauthorized
+from taihu.doors.http.connection import CERTIFICATE
 from taihu.doors.http.encoding import unpacker
 from taihu.doors.http.ports import Caller, Node
 from taihu.doors.http.tickets import Tickets
@@ -32,17 +33,19 @@ def node_of(request: HTTPConnection) -> Node:
 
 
 def token_of(request: HTTPConnection) -> str:
-    """The bearer token that came with a request, else the secret of the session in its cookie; empty without either.
+    """The bearer token that came with a request, else the secret of the session in its cookie, else the certificate.
 
-    A request by cookie that changes something has to prove that one of our own pages sent it, and not another site's.
+    Empty without any. A request by cookie that changes something has to prove that one of our own pages sent it, and
+    not another site's; one of another site's page has no certificate, though a browser shows it for every page.
     """
     if "authorization" in request.headers:
         return bearer_of(request)
     secret = request.cookies.get(COOKIE, "")
-    if not secret.startswith(SECRET_MARK):
-        return ""
-    _check_forgery(request, secret)
-    return secret
+    if secret.startswith(SECRET_MARK):
+        _check_forgery(request, secret)
+        return secret
+    certificate: str = request.scope.get(CERTIFICATE, "")
+    return certificate if "origin" not in request.headers or same_origin(request) else ""
 
 
 def bearer_of(request: HTTPConnection) -> str:

@@ -12,6 +12,7 @@ from taihu.doors.http import (
     audit,
     carbon,
     commands,
+    est,
     history,
     influx,
     people,
@@ -42,6 +43,7 @@ ROUTES = [
     *sql.ROUTES,
     *sessions.ROUTES,
     *people.ROUTES,
+    *est.ROUTES,
 ]
 SOCKETS = websocket.ROUTES
 
@@ -89,6 +91,14 @@ class HttpDoor:
         self._servers.append((server, task))
         address = listener.getsockname()
         return address[0], address[1]
+
+    def end_revoked(self) -> None:
+        """Close the connections of clients whose certificate counts no more."""
+        for server, _ in self._servers:
+            for connection in list(server.server_state.connections):
+                certificate = getattr(connection, "certificate", None)
+                if certificate is not None and self._node.caller(certificate) is None:
+                    connection.transport.abort()
 
     async def close(self) -> None:
         """Finish the requests in hand and close."""

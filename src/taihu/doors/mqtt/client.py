@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from taihu.doors.mqtt.ports import Pipeline
+from taihu.identity.presented import presented_by
 from taihu.protocols.mqtt.broker import Broker, Connection
 
 
@@ -80,7 +81,7 @@ class MqttClient(asyncio.Protocol):
             wire.abort()
             return
         now, _ = self.hub.now()
-        self.connection = self.hub.broker.open(f"{host}:{port}", now, _common_name(wire.get_extra_info("peercert")))
+        self.connection = self.hub.broker.open(f"{host}:{port}", now, presented_by(wire))
         self.connection.shell = self
 
     def data_received(self, data: bytes) -> None:
@@ -165,15 +166,6 @@ class MqttClient(asyncio.Protocol):
             wire.pause_reading()
         else:
             wire.resume_reading()
-
-
-def _common_name(certificate: Any) -> str | None:
-    """The common name of a verified client certificate."""
-    for part in (certificate or {}).get("subject", ()):
-        for name, value in part:
-            if name == "commonName":
-                return str(value)
-    return None
 
 
 ClientFactory = Callable[[], asyncio.Protocol]

@@ -8,8 +8,10 @@ from pathlib import Path
 from taihu.kernel.clock import NS_PER_S, from_datetime, to_datetime
 from taihu.kernel.errors import ConfigError
 from taihu.kernel.site_checks import listeners_of
+from taihu.runtime.certification import believed, read_authorities
 from taihu.runtime.doctor.case import Case, State, process_name
 from taihu.runtime.doctor.finding import Finding, error, note, warning
+from taihu.runtime.doctor.stores import newest_certificates
 from taihu.runtime.run import listen_error
 from taihu.runtime.supervise import port_holder
 from taihu.runtime.tls import make_context
@@ -111,22 +113,50 @@ def certificates(case: Case) -> Iterator[Finding]:
             yield error("certificates", f"{path} ({what}) expired on {when}.", why, remedy)
         else:
             yield warning("certificates", f"{path} ({what}) expires on {when}.", why, remedy)
+    yield from _of_things(case, now)
+
+
+def _of_things(case: Case, now: int) -> Iterator[Finding]:
+    """Things whose newest certificate ends soon: they did not renew it."""
+    ends = {thing: at for thing, at in newest_certificates(case.paths.metadata) if at <= now + _SOON_NS}
+    if ends:
+        first = min(ends, key=lambda thing: ends[thing])
+        yield warning(
+            "certificates",
+            f"The newest certificates of {len(ends):,} things end within 30 days or have ended, that of {first} on "
+            f"{to_datetime(ends[first]):%Y-%m-%d}.",
+            "A thing without a valid certificate does not come in.",
+            "On the device: taihu ca renew; one that has ended: taihu ca enroll. All: taihu ca list",
+        )
 
 
 def _tls(case: Case) -> Iterator[Finding]:
     """Files of TLS that do not belong together."""
     sections = {name.partition(".")[0] for name, _, _ in listeners_of(case.site) if name.endswith("tls_port")}
+    try:
+        own, trust = read_authorities(case.site)
+    except ConfigError as problem:
+        yield error("certificates", problem.message, "No thing can come in by a certificate.", problem.remedy)
+        return
+    if trust is not None and trust.stale_at is not None and trust.stale_at <= case.clock.now_ns():
+        yield warning(
+            "certificates",
+            f"{case.site.path(case.site.ca.revoked)} ([ca] revoked) is out of date.",
+            "A certificate that its authority took back since then still opens the door.",
+            f"Fetch the newest list, and tell the node: taihu reload --site {case.site.folder}",
+        )
     for section in sorted(sections):
         try:
-            make_context(case.site, section)
+            make_context(case.site, section, believed(own, trust))
         except ConfigError as problem:
             why = "The node does not start, and does not reload."
             yield error("certificates", problem.message, why, problem.remedy)
 
 
 def _secrets(case: Case) -> Iterator[Path]:
-    named = [case.site.path(listener.key) for listener in (case.site.mqtt, case.site.http) if listener.key]
-    found = [*(case.site.data / name for name in _SECRETS), *dict.fromkeys(named)]
+    keys = (case.site.mqtt.key, case.site.http.key, case.site.ca.passphrase_file)
+    named = dict.fromkeys(case.site.path(key) for key in keys if key)
+    found = [*(case.site.data / name for name in _SECRETS), *named]
     yield from (path for path in found if path.is_file())
 
 
@@ -136,6 +166,10 @@ def _certificates(case: Case) -> dict[Path, str]:
     for section, listener in (("mqtt", case.site.mqtt), ("http", case.site.http)):
         if listener.certificate:
             found.setdefault(case.site.path(listener.certificate), f"[{section}] certificate")
+    if (case.paths.ca / "ca.crt").exists():
+        found[case.paths.ca / "ca.crt"] = "the site's own authority"
+    if case.site.ca.trusted:
+        found[case.site.path(case.site.ca.trusted)] = "[ca] trusted"
     return found
 
 

@@ -103,6 +103,21 @@ def metadata(case: Case) -> Iterator[Finding]:
     yield from _snapshots(case)
 
 
+def newest_certificates(path: Path) -> list[tuple[str, int]]:
+    """Each thing that has a live certificate and nothing else to come in by, with the end of the newest (UTC ns)."""
+    query = """
+        SELECT c.project || '/' || c.thing, max(c.expires_at) FROM credentials c JOIN certificates x
+            ON x.credential = c.id
+        WHERE c.revoked_at IS NULL AND NOT EXISTS (SELECT 1 FROM credentials t WHERE t.project = c.project AND
+            t.thing = c.thing AND t.revoked_at IS NULL AND t.id NOT IN (SELECT credential FROM certificates))
+        GROUP BY 1"""
+    try:
+        with closing(_open_read_only(path)) as database:
+            return database.execute(query).fetchall()
+    except sqlite3.DatabaseError:
+        return []  # there is none yet, or `metadata` tells what is wrong with it
+
+
 def aside(case: Case) -> Iterator[Finding]:
     """What a node could not read and kept for people to look at."""
     found = [path for path in case.site.data.rglob("*") if path.suffix in _ASIDE or path.parent.name == "aside"]

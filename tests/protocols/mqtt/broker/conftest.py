@@ -42,7 +42,7 @@ class Policy:
         self.asked = 0
         self.online: dict[str, int] = {}
 
-    def authenticate(self, connect: Connect, peer: str, certificate_name: str | None) -> IdentityPort | int:
+    def authenticate(self, connect: Connect, peer: str, certificate: str | None) -> IdentityPort | int:
         if connect.username == "stranger":
             return Reason.BAD_USER_NAME_OR_PASSWORD
         if connect.username == "banned":

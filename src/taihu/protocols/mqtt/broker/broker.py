@@ -66,11 +66,11 @@ class Broker:
         """Whether `take_log` or `take_readings` has something for the next group commit."""
         return bool(self._core.store.log or self._core.will_readings)
 
-    def open(self, peer: str, now: float, certificate_name: str | None = None) -> Connection:
+    def open(self, peer: str, now: float, certificate: str | None = None) -> Connection:
         """A connection for a new socket; it has `mqtt_connect_timeout_s` to send its CONNECT."""
         core = self._core
         core.now = now
-        connection = Connection(core, peer, certificate_name)
+        connection = Connection(core, peer, certificate)
         core.connections[connection] = None
         core.wheel.schedule(connection, now + core.limits.mqtt_connect_timeout_s, now)
         return connection

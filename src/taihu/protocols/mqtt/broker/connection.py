@@ -38,15 +38,15 @@ class Connection(Sender):
     """
 
     __slots__ = (
-        "acks_committing", "acks_pending", "aliases_in", "certificate_name", "closing", "committing", "congested",
+        "acks_committing", "acks_pending", "aliases_in", "certificate", "closing", "committing", "congested",
         "decoder", "epoch", "held", "identity", "keep_alive_s", "last_seen", "linger", "paused", "peer", "readings",
         "receive_max", "routes", "shell", "slot",
     )  # fmt: skip
 
-    def __init__(self, core: Core, peer: str, certificate_name: str | None) -> None:
+    def __init__(self, core: Core, peer: str, certificate: str | None) -> None:
         super().__init__(core)
         self.peer = peer
-        self.certificate_name = certificate_name
+        self.certificate = certificate
         self.decoder = Decoder(None, core.limits.mqtt_packet_bytes_max)
         self.identity: Identity | None = None
         self.held = bytearray()

@@ -62,7 +62,7 @@ def _check(connection: Connection, packet: Connect) -> Identity | int:
         return Reason.CLIENT_IDENTIFIER_NOT_VALID
     if "authentication_method" in packet.properties:
         return Reason.BAD_AUTHENTICATION_METHOD
-    identity = core.policy.authenticate(packet, connection.peer, connection.certificate_name)
+    identity = core.policy.authenticate(packet, connection.peer, connection.certificate)
     if isinstance(identity, int):
         return identity
     will = packet.will

@@ -27,7 +27,7 @@ class Policy(Protocol):
     about once: until `Broker.invalidate` its messages are readings and no more.
     """
 
-    def authenticate(self, connect: Connect, peer: str, certificate_name: str | None) -> Identity | int:
+    def authenticate(self, connect: Connect, peer: str, certificate: str | None) -> Identity | int:
         """The identity that a CONNECT proves, or the MQTT 5.0 reason code to refuse it with."""
         ...
 
