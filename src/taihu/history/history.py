@@ -49,6 +49,11 @@ class Series(msgspec.Struct, frozen=True):
     def __len__(self) -> int:
         return len(self.observed)
 
+    def head(self, count: int) -> "Series":
+        """The first `count` readings."""
+        part = slice(count)
+        return Series(self.observed[part], self.received[part], self.seq[part], self.flags[part], self.values[part])
+
 
 def _no_swaps(_project: str, _thing: str, _property: str) -> Sequence[Swap]:
     return ()
@@ -82,6 +87,11 @@ class History:
     def store(self) -> Store:
         """The files and the head beneath, for what asks them in its own way, as `taihu.history.sql` does."""
         return self._store
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds it keeps to."""
+        return self._limits
 
     @property
     def checkpoint(self) -> int:
@@ -231,6 +241,12 @@ class History:
     ) -> dict[str, Windows]:
         """As `window`, for each of many things; one without a reading has missing windows."""
         bounds = edges(start, end, parse_step(every), parse_zone(tz), self._limits.query_rows_max)
+        return self.window_between(project, things, property_name, bounds)
+
+    def window_between(
+        self, project: str, things: Sequence[str], property_name: str, bounds: Ints
+    ) -> dict[str, Windows]:
+        """As `window_many`, for windows between `bounds`: UTC ns, rising."""
         return self._windows.windows(project, things, property_name, bounds)
 
     def aggregate(

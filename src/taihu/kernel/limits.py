@@ -99,6 +99,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     grant_patterns_max: int = 100
     query_rows_max: int = 1_000_000
     query_timeout_s: float = 30.0
+    query_page_rows: int = 20_000
+    query_series_max: int = 10_000
     sql_text_bytes_max: int = 65_536
     sql_timeout_s: float = 30.0
     sql_memory_bytes_max: int = 268_435_456

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from taihu.doors.http.ports import Caller, IngestReport, Observer
+from taihu.doors.http.ports import Caller, HistoryPage, IngestReport, Observer
 from taihu.identity.directory import Directory
 from taihu.identity.join import Joined
 from taihu.identity.presented import Presented
@@ -140,9 +140,15 @@ class Node(View):
     async def ask_history(self, question: str, arguments: dict[str, Any]) -> Any:
         """Put a question to the worker; its answer is JSON already, for this process has no time for a million rows."""
         definitions = self.directory.definitions(arguments["project"], arguments["thing"]) or {}
-        arguments["definition"] = definitions[arguments["property"]]
+        arguments["definitions"] = [(arguments["thing"], definitions[arguments["property"]])]
         found = await self.worker.ask(question, arguments)
         return {name: msgspec.Raw(text) for name, text in found.items()}
+
+    async def ask_page(self, arguments: dict[str, Any]) -> HistoryPage:
+        """A page of a long answer of the history."""
+        found = await self.worker.ask("page", arguments)
+        place, last = (msgspec.json.decode(found[name]) for name in ("next", "last"))
+        return HistoryPage(found["data"], place, last)
 
     async def ask_carbon(self, question: str, arguments: dict[str, Any]) -> tuple[str, bytes]:
         """Put a question to the worker's carbon ledger; the answer is a media type and a body."""

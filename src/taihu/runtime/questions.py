@@ -17,7 +17,7 @@ from taihu.history.windows import (
     Windows,
 )
 from taihu.identity.directory import Directory
-from taihu.kernel.clock import NS_PER_S
+from taihu.runtime.sheets import last_states, seconds_held
 from taihu.things.property import Property, Swap
 
 Body = Mapping[str, Any]
@@ -32,9 +32,10 @@ class Definitions:
         self._newer: dict[tuple[str, str], dict[str, Property]] = {}
 
     def learn(self, body: Body) -> None:
-        """Take the definition that a question carries; the directory may have it only a moment later."""
-        definition = msgspec.convert(body["definition"], Property)
-        self._newer.setdefault((body["project"], body["thing"]), {})[definition.name] = definition
+        """Take the definitions that a question carries; the directory may have them only a moment later."""
+        for thing, given in body.get("definitions", ()):
+            definition = msgspec.convert(given, Property)
+            self._newer.setdefault((body["project"], thing), {})[definition.name] = definition
 
     def refresh(self) -> None:
         """See what changed in the directory; blocks while it is read."""
@@ -91,6 +92,11 @@ def window(history: History, body: Body) -> dict[str, Any]:
     windows = history.window(
         body["project"], body["thing"], body["property"], body["start"], body["end"], body["every"], body["tz"]
     )
+    return {"windows": window_rows(windows)}
+
+
+def window_rows(windows: Windows) -> list[dict[str, Any]]:
+    """Windows as JSON shows them: what is missing is None and has coverage 0 (§3)."""
     columns: dict[str, list[Any]] = {
         "start": windows.start.tolist(),
         "end": windows.end.tolist(),
@@ -98,7 +104,7 @@ def window(history: History, body: Body) -> dict[str, Any]:
     }
     columns |= _by_kind(windows)
     names = list(columns)
-    return {"windows": [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]}
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def stats(history: History, body: Body) -> dict[str, Any]:
@@ -128,11 +134,8 @@ def _by_kind(windows: Windows) -> dict[str, list[Any]]:
             return {
                 "count": windows.count.tolist(),
                 "changes": windows.changes.tolist(),
-                "last": [windows.states[code] if code >= 0 else None for code in windows.last.tolist()],
-                "seconds": [
-                    {state: held / NS_PER_S for state, held in zip(windows.states, row, strict=True) if held}
-                    for row in windows.held.tolist()
-                ],
+                "last": last_states(windows),
+                "seconds": seconds_held(windows),
             }
         case EventWindows():
             return {"count": windows.count.tolist()}

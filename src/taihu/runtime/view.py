@@ -160,6 +160,10 @@ class View:
             )
         return found
 
+    def thing_names(self, project: str, limit: int) -> list[str]:
+        """The names of the first things of a project."""
+        return [thing.name for thing in self.directory.things(project, "", limit)]
+
     def topology(self, project: str, criteria: Mapping[str, str], shown: Callable[[str], bool]) -> dict[str, Any]:
         """The things that meet the criteria, and each site's main meter with its submeters, of those shown."""
         count = self.directory.thing_count(project)

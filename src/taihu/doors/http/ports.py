@@ -1,7 +1,7 @@
 """What the HTTP door asks of the node behind it."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -30,6 +30,14 @@ class IngestReport(msgspec.Struct, frozen=True, omit_defaults=True):
     accepted: int
     refused: list[str]
     refusals: int = 0
+
+
+class HistoryPage(NamedTuple):
+    """A page of a long answer: its bytes, where the next begins, None after the last, and where a limit ended it."""
+
+    data: bytes
+    place: tuple[int, int | None, int] | None
+    last: int | None
 
 
 class ThingSummary(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -214,6 +222,10 @@ class Node(Protocol):
         """Things by name, from the first after `after`."""
         ...
 
+    def thing_names(self, project: str, limit: int) -> list[str]:
+        """The names of the first things of a project."""
+        ...
+
     def topology(self, project: str, criteria: Mapping[str, str], shown: Callable[[str], bool]) -> dict[str, Any]:
         """The things that meet the criteria, and each site's main meter with its submeters, of those shown."""
         ...
@@ -246,6 +258,10 @@ class Node(Protocol):
 
     async def ask_sql(self, caller: Caller, project: str, question: str, arguments: dict[str, Any]) -> Any:
         """Put a question in SQL to the worker, of what the caller may read: sql or sql_views."""
+        ...
+
+    async def ask_page(self, arguments: dict[str, Any]) -> HistoryPage:
+        """A page of a long answer of the history."""
         ...
 
     async def want(self, caller: Caller, project: str, thing: str, values: dict[str, Any]) -> None:

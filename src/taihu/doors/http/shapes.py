@@ -125,14 +125,26 @@ class HistoryWindow(TypedDict):
     coverage: NotRequired[float | None]
 
 
-class HistoryAnswer(TypedDict):
-    """Readings of a property, or windows of it."""
+class HistorySeries(TypedDict):
+    """Readings of one property, or windows of it."""
 
-    project: str
     thing: str
     property: str
     unit: str | None
     kind: str
+    readings: NotRequired[list[HistoryReading]]
+    windows: NotRequired[list[HistoryWindow]]
+
+
+class HistoryAnswer(TypedDict):
+    """Readings or windows of one property, or of each of several `series`."""
+
+    project: str
+    series: NotRequired[list[HistorySeries]]
+    thing: NotRequired[str]
+    property: NotRequired[str]
+    unit: NotRequired[str | None]
+    kind: NotRequired[str]
     readings: NotRequired[list[HistoryReading]]
     windows: NotRequired[list[HistoryWindow]]
 
