@@ -311,6 +311,7 @@ def test_every_field_of_a_thing_is_kept(directory: Directory, clock: SimClock) -
         inferred=True,
         created_at=1,
         commissioned_at=2,
+        registered_id="urn:example:full",
     )
     assert all(getattr(full, field.name) != field.default for field in msgspec.structs.fields(Thing))
     directory.create_thing("house", full)

@@ -81,6 +81,12 @@ def test_version_2_opens(tmp_path: Path) -> None:
     assert (
         directory.enrol("sample-token-7", lambda project, thing: _signed(f"{project}/{thing}")).serial == "house-01/sub"
     )
+    lamp = directory.thing("house-01", "lamp")
+    assert lamp and lamp.registered_id == "urn:dev:ops:32473-lamp"
+    described = directory.registered("house-01", ["lamp", "main"])
+    assert {name: (one.ttl_s, b"32473-lamp" in one.document) for name, one in described.items()} == {
+        "lamp": (86400.5, True)
+    }
     directory.close()
     assert verify_audit(path).faults == []
 

@@ -105,3 +105,13 @@ def test_it_reads_writes_observes_and_subscribes(node: LiveNode, consumer: Consu
     assert consumer.ask("stop", "power_kw") == "stopped"
     send(power_kw=7, door="shut")
     assert consumer.next() == {"told": "door", "value": "shut"}
+
+
+def test_it_finds_the_things_from_the_well_known_address(node: LiveNode) -> None:
+    """Knowing nothing but the node's address and a token."""
+    one = Consumer(f"http://127.0.0.1:{node.http_port}/.well-known/wot", "urn:taihu-directory:own", node.viewer)
+    try:
+        things = node.get(f"/projects/{PROJECT}/things").body["things"]
+        assert one.ask("introduce") == sorted(each["name"] for each in things)
+    finally:
+        one.close()

@@ -38,7 +38,7 @@ MODEL_DOCUMENT: dict[str, Any] = {
     "tm:optional": ["/properties/spare"],
     "actions": {
         "reset": {"forms": [{"href": "https://meter.example/reset", "op": "invokeaction"}]},
-        "unreachable": {"input": {"type": "string"}},
+        "dose": {"input": {"type": "string"}},
     },
     "events": {"trip": {"forms": [{"href": "{{HOST}}/trip", "op": "subscribeevent"}]}},
 }
@@ -148,7 +148,9 @@ def test_what_clients_rely_on() -> None:
     assert [form["op"] for form in document["forms"]] == many
     assert document["uriVariables"].keys() == {"ticket", "property"}
     assert document["properties"]["harmonics"]["items"] == {"type": "number"}
-    assert list(document["actions"]) == ["reset"]
+    for name in ("reset", "dose"):
+        form = {"href": f"{address}/actions/{name}", "op": ["invokeaction"]} | json_type
+        assert document["actions"][name]["forms"] == [form]
     trip = document["events"]["trip"]
     assert trip["data"] == {"type": "object"}
     assert trip["forms"][0] == {

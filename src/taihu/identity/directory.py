@@ -5,16 +5,16 @@ from pathlib import Path
 
 from taihu.identity.auditing import AuditLog
 from taihu.identity.certificates import Certificates
+from taihu.identity.descriptions import Descriptions
 from taihu.identity.grants import Grants
 from taihu.identity.passwords import Passwords
 from taihu.identity.people import People
-from taihu.identity.registry import Registry
 from taihu.kernel.clock import Clock
 from taihu.kernel.ids import new_token
 from taihu.kernel.limits import DEFAULT, Limits
 
 
-class Directory(Registry, Grants, People, Certificates, AuditLog):
+class Directory(Descriptions, Grants, People, Certificates, AuditLog):
     """Who and what a node serves.
 
     Reading (`taihu.identity.lookups`, and `principal`) never blocks: call it on the event loop. Writing blocks for a

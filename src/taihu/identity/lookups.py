@@ -1,6 +1,6 @@
 """What the directory answers from memory: nothing here blocks, takes a lock or changes anything."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from taihu.identity import rights
 from taihu.identity.grant import Grant
@@ -9,6 +9,7 @@ from taihu.identity.person import Person
 from taihu.identity.principal import Principal, Project, Scope
 from taihu.kernel.clock import Clock
 from taihu.kernel.limits import Limits
+from taihu.things.forms import own_name
 from taihu.things.property import Property, Thing, ThingModel
 
 
@@ -49,6 +50,19 @@ class Lookups:
     def things(self, project: str, cursor: str = "", limit: int = 1_000) -> list[Thing]:
         """At most `limit` things by name, from the first after `cursor`; raises Unknown for an unknown project."""
         return self._memory.project(project).page(cursor, limit)
+
+    def ids(self, project: str) -> Sequence[str]:
+        """The identifiers of all things' descriptions, by code point; changes with the things. Raises Unknown."""
+        return self._memory.project(project).ids()
+
+    def thing_of(self, project: str, identifier: str) -> Thing | None:
+        """The thing whose description has this identifier, or None."""
+        state = self._memory.projects.get(project)
+        if state is None:
+            return None
+        name = state.registered.get(identifier) or own_name(project, identifier)
+        thing = state.things.get(name)
+        return thing if thing is not None and state.id_of(thing) == identifier else None
 
     def thing_count(self, project: str) -> int:
         """How many things the project has; raises Unknown for an unknown project."""

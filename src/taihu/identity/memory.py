@@ -4,7 +4,7 @@ Readers on the event loop take no lock: each read sees the value before a change
 depend on the present value are made by the directory under its own lock.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping
 
 import msgspec
@@ -14,6 +14,7 @@ from taihu.identity.person import Person, Session
 from taihu.identity.principal import Principal, Project
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.limits import Limits
+from taihu.things.forms import thing_id
 from taihu.things.property import Property, Thing, ThingModel
 
 _SHARED_MAX = 10_000
@@ -28,16 +29,18 @@ class Unknown(RefusedError):
 class ProjectMemory:
     """One project's models and things."""
 
-    __slots__ = ("_merged", "_names", "_shared", "limits", "models", "project", "things")
+    __slots__ = ("_ids", "_merged", "_names", "_shared", "limits", "models", "project", "registered", "things")
 
     def __init__(self, project: Project, limits: Limits) -> None:
         self.project = project
         self.limits = msgspec.structs.replace(limits, **project.limits)
         self.models: dict[str, ThingModel] = {}
         self.things: dict[str, Thing] = {}
+        self.registered: dict[str, str] = {}  # the names of things by the identifier they were registered under
         self._merged: dict[str, dict[str, Property]] = {}
         self._shared: dict[bytes, dict[str, Property]] = {}
-        self._names: list[str] = []
+        self._names: list[str] | None = None
+        self._ids: list[str] | None = None
 
     def definitions(self, name: str) -> Mapping[str, Property] | None:
         """The properties of a thing: its model's and its own; None when there is no such thing."""
@@ -56,7 +59,36 @@ class ProjectMemory:
             self._merged[thing.name] = self._merge(thing)
         else:
             self._merged.pop(thing.name, None)
+        new = thing.name not in self.things
         self.things[thing.name] = thing
+        if thing.registered_id:
+            self.registered[thing.registered_id] = thing.name
+        if new:
+            self._names = None
+            if (ids := self._ids) is not None:
+                insort(ids, self.id_of(thing))
+
+    def drop_thing(self, name: str) -> Thing:
+        """Forget a thing."""
+        thing = self.things.pop(name)
+        self._merged.pop(name, None)
+        self.registered.pop(thing.registered_id, None)
+        self._names = None
+        ids, gone = self._ids or [], self.id_of(thing)
+        place = bisect_left(ids, gone)
+        if ids[place : place + 1] == [gone]:
+            del ids[place]
+        return thing
+
+    def id_of(self, thing: Thing) -> str:
+        """The identifier in a thing's description."""
+        return thing.registered_id or thing_id(self.project.name, thing.name)
+
+    def ids(self) -> list[str]:
+        """The identifiers of all things, by code point; it grows and shrinks with them, and is not to be changed."""
+        if self._ids is None or len(self._ids) != len(self.things):
+            self._ids = sorted(map(self.id_of, list(self.things.values())))
+        return self._ids
 
     def put_model(self, model: ThingModel) -> None:
         """Add or replace a model, and with it the definitions of its things."""
@@ -78,7 +110,7 @@ class ProjectMemory:
     def page(self, cursor: str, limit: int) -> list[Thing]:
         """At most `limit` things whose names come after `cursor`, by name."""
         names = self._names
-        if len(names) != len(self.things):  # things are only ever added
+        if names is None:
             names = self._names = sorted(self.things)
         start = bisect_right(names, cursor) if cursor else 0
         return [self.things[name] for name in names[start : start + limit]]

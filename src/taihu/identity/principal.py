@@ -112,7 +112,9 @@ class Event(StrEnum):
     """What changed in the directory."""
 
     PROJECT = "project"
-    THING = "thing"
+    THING = "thing"  # a new one
+    THING_CHANGED = "thing-changed"
+    THING_REMOVED = "thing-removed"
     MODEL = "model"
     PROPERTY = "property"
     TOKEN_ISSUED = "token-issued"  # noqa: S105 - the name of an event, not a secret
@@ -124,7 +126,10 @@ class Event(StrEnum):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One change: for grants `project` is the side that grants and `other` the side that uses it."""
+    """One change: for grants `project` is the side that grants and `other` the side that uses it.
+
+    Of a thing that was removed `other` is the identifier of its description.
+    """
 
     event: Event
     project: str = ""

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, bindparam, select
 from taihu.identity.grant import Grant
 from taihu.identity.join import Joined
 from taihu.identity.principal import ALL_SCOPES, Credential, CredentialKind, Principal, Project, Reach, Scope
-from taihu.identity.schema import credentials, grants, models, projects, things
+from taihu.identity.schema import codes, credentials, grants, models, projects, things
 from taihu.kernel.ids import token_hash
 from taihu.things.property import Property, Thing, ThingModel
 
@@ -56,6 +56,7 @@ def load_things(connection: Connection) -> Iterator[tuple[str, Thing]]:
             inferred,
             created_at,
             commissioned_at,
+            registered_id,
         ) = row
         if (properties := deltas.get(delta)) is None:
             properties = deltas[delta] = _properties.decode(delta)
@@ -77,6 +78,7 @@ def load_things(connection: Connection) -> Iterator[tuple[str, Thing]]:
                 inferred=bool(inferred),
                 created_at=created_at,
                 commissioned_at=commissioned_at,
+                registered_id=registered_id,
             ),
         )
 
@@ -173,6 +175,12 @@ def put_things(connection: Connection, found: Sequence[tuple[str, Thing]]) -> No
     connection.execute(things.insert(), rows)
 
 
+def remove_thing(connection: Connection, project: str, name: str) -> None:
+    """Delete a thing, and the codes by which it would enrol."""
+    connection.execute(codes.delete().where((codes.c.project == project) & (codes.c.thing == name)))
+    connection.execute(things.delete().where((things.c.project == project) & (things.c.name == name)))
+
+
 def mark_used(connection: Connection, uses: Mapping[str, int]) -> None:
     """Store when credentials were first used, by id."""
     if uses:
@@ -220,6 +228,15 @@ def revoke(connection: Connection, number: str, project: str | None, user: str |
     digest: bytes | None = connection.execute(select(credentials.c.token_hash).where(live)).scalar_one_or_none()
     connection.execute(credentials.update().where(live).values(revoked_at=now_ns))
     return digest
+
+
+def revoke_of_thing(connection: Connection, project: str, thing: str, now_ns: int) -> list[tuple[str, bytes]]:
+    """Revoke all live credentials of a thing; returns their ids and their tokens' hashes."""
+    table = credentials.c
+    live = (table.project == project) & (table.thing == thing) & table.revoked_at.is_(None)
+    found = [(number, digest) for number, digest in connection.execute(select(table.id, table.token_hash).where(live))]
+    connection.execute(credentials.update().where(live).values(revoked_at=now_ns))
+    return found
 
 
 def put_grant(connection: Connection, grant: Grant) -> None:
@@ -276,6 +293,7 @@ def _thing_row(project: str, thing: Thing) -> dict[str, Any]:
         "inferred": thing.inferred,
         "created_at": thing.created_at,
         "commissioned_at": thing.commissioned_at,
+        "registered_id": thing.registered_id,
     }
 
 

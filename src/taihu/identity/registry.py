@@ -80,7 +80,7 @@ class Registry(Writer):
             state = self._memory.project(project)
             if known := state.things.get(check_name(name)):
                 return known
-            _check_room(state, 1)
+            check_room(state, 1)
             thing = Thing(name=name, inferred=True, created_at=self._clock.now_ns())
             state.put_thing(thing)
             self._dirty_things.add((project, name))
@@ -137,7 +137,8 @@ class Registry(Writer):
         names = {check_name(thing.name) for thing in things}
         if len(names) < len(things):
             raise Exists(f"Two of the new things of {project} have one name.", "Give each its own.")
-        _check_room(state, len(names.difference(state.things)))
+        fresh = names.difference(state.things)
+        check_room(state, len(fresh))
         now = self._clock.now_ns()
         changed = [thing for thing in things if state.things.get(thing.name) != _settled(state, thing, now)]
         if changed:
@@ -147,7 +148,8 @@ class Registry(Writer):
             with self._changing:
                 for thing in changed:
                     state.put_thing(_settled(state, thing, now))
-            self._tell(*(Change(Event.THING, project, thing.name) for thing in changed))
+            events = ((Event.THING if thing.name in fresh else Event.THING_CHANGED, thing.name) for thing in changed)
+            self._tell(*(Change(event, project, name) for event, name in events))
         return [state.things[thing.name] for thing in things]
 
 
@@ -168,9 +170,8 @@ def _settled(state: ProjectMemory, thing: Thing, now_ns: int) -> Thing:
         return msgspec.structs.replace(thing, created_at=thing.created_at or now_ns)
     properties = {**known.properties, **thing.properties} if thing.properties else known.properties
     commissioned_at = thing.commissioned_at or known.commissioned_at
-    return msgspec.structs.replace(
-        thing, properties=properties, created_at=known.created_at, commissioned_at=commissioned_at
-    )
+    kept = {"created_at": known.created_at, "registered_id": known.registered_id}
+    return msgspec.structs.replace(thing, properties=properties, commissioned_at=commissioned_at, **kept)
 
 
 def _with(state: ProjectMemory, name: str, fresh: dict[str, Property]) -> Thing:
@@ -185,7 +186,8 @@ def _with(state: ProjectMemory, name: str, fresh: dict[str, Property]) -> Thing:
     return msgspec.structs.replace(thing, properties=state.share(properties), inferred=inferred)
 
 
-def _check_room(state: ProjectMemory, fresh: int) -> None:
+def check_room(state: ProjectMemory, fresh: int) -> None:
+    """Raise LimitError when the project may not have so many more things."""
     if len(state.things) + fresh > state.limits.things_per_project_max:
         raise LimitError(
             f"{state.project.name} has {len(state.things)} things and may have no more than "

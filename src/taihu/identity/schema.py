@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -69,7 +70,22 @@ things = Table(
     Column("inferred", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("commissioned_at", BigInteger, nullable=False),
+    Column("registered_id", Text, nullable=False),
     PrimaryKeyConstraint("project", "name"),
+)
+
+descriptions = Table(
+    "descriptions",
+    metadata,
+    Column("project", Text, nullable=False),
+    Column("thing", Text, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("modified_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("ttl_s", Float),
+    PrimaryKeyConstraint("project", "thing"),
+    Index("descriptions_by_expiry", "expires_at"),
 )
 
 credentials = Table(
@@ -268,7 +284,7 @@ CREATE TABLE audit (
 
 
 def _version_2(connection: Connection) -> None:
-    """People, their sessions, how far tokens reach, certificates; grants that both sides agree to; a chained audit."""
+    """People, sessions, reach, certificates; grants both sides agree to; a chained audit; descriptions."""
     for statement in _VERSION_2.split(";"):
         connection.exec_driver_sql(statement)
     _chain_audit(connection)
@@ -311,7 +327,12 @@ CREATE INDEX certificates_by_key ON certificates (key_hash);
 CREATE TABLE codes (
     code_hash BLOB NOT NULL PRIMARY KEY, purpose TEXT NOT NULL, project TEXT NOT NULL, thing TEXT NOT NULL,
     issued_by TEXT NOT NULL, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL);
-CREATE INDEX codes_of_thing ON codes (project, thing)
+CREATE INDEX codes_of_thing ON codes (project, thing);
+ALTER TABLE things ADD COLUMN registered_id TEXT NOT NULL DEFAULT '';
+CREATE TABLE descriptions (
+    project TEXT NOT NULL, thing TEXT NOT NULL, document BLOB NOT NULL, created_at BIGINT NOT NULL,
+    modified_at BIGINT NOT NULL, expires_at BIGINT, ttl_s FLOAT, PRIMARY KEY (project, thing));
+CREATE INDEX descriptions_by_expiry ON descriptions (expires_at)
 """
 
 

@@ -44,6 +44,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     description_bytes_max: int = 1_048_576
     description_depth_max: int = 32
     description_items_max: int = 50_000
+    descriptions_bytes_per_project_max: int = 268_435_456
     model_bases_max: int = 8
     certificates_per_thing_max: int = 10
     certificate_request_bytes_max: int = 16_384
@@ -65,6 +66,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     observer_queue_bytes_max: int = 65_536
     observer_heartbeat_s: float = 15.0
     observer_linger_s: float = 60.0
+    directory_watchers_per_project_max: int = 100
+    directory_page_max: int = 1_000
+    search_answer_bytes_max: int = 16_777_216
+    search_memory_bytes_max: int = 1_073_741_824
+    search_query_length_max: int = 1_000
     tickets_per_project_max: int = 1_000
     ticket_s: int = 60
     commands_open_per_thing_max: int = 20

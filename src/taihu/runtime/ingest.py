@@ -237,6 +237,13 @@ class Ingest:
             except OSError as error:
                 log.error("no snapshot could be written: %s; the journal is kept longer", error)
             await self._keep_house()
+            await self._purge()
+
+    async def _purge(self) -> None:
+        try:
+            await self._node.catalogue.purge()
+        except (OSError, TransientError) as error:
+            log.error("things whose registration has expired could not be taken out: %s; it is tried again", error)
 
     async def _keep_house(self) -> None:
         """Seal what is old of the audit, and forget sessions whose time is over."""

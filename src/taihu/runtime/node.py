@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from taihu.doors.http.ports import Caller, HistoryPage, IngestReport, Observer
+from taihu.doors.http.ports import Caller, HistoryPage, IngestReport
+from taihu.doors.http.wot_ports import Observer
 from taihu.identity.directory import Directory
 from taihu.identity.join import Joined
 from taihu.identity.presented import Presented
@@ -25,10 +26,12 @@ from taihu.runtime.actions import own_node
 from taihu.runtime.admin import administer
 from taihu.runtime.batches import Batches
 from taihu.runtime.bodies import ingest_claim
+from taihu.runtime.catalogue import Catalogue
 from taihu.runtime.certification import Certification
 from taihu.runtime.commands import Commands
 from taihu.runtime.follower import Follower
 from taihu.runtime.intake import Intake
+from taihu.runtime.lifecycle import Lifecycle
 from taihu.runtime.logs import set_logging
 from taihu.runtime.observers import Observers
 from taihu.runtime.paths import Paths
@@ -109,6 +112,8 @@ class Node(View):
         )
         self.access.on_answer = self.commands.heard
         self.access.on_listening = self.commands.listens
+        self._lifecycle = Lifecycle(site.limits, clock)
+        self.catalogue = Catalogue(self.directory, clock, site.limits, self._lifecycle, self.worker.ask)
         self._loop = asyncio.get_running_loop()
         self.addresses: dict[str, Any] = {}
         self.actions: dict[str, Callable[[], Awaitable[Any]]] = {}
@@ -206,11 +211,12 @@ class Node(View):
     def end_observers(self, reason: str) -> None:
         """End every observation."""
         self._observers.close(reason)
+        self._lifecycle.close(reason)
 
     @property
     def observers_count(self) -> int:
-        """How many observe now."""
-        return self._observers.count
+        """How many observe now, things or directories."""
+        return self._observers.count + self._lifecycle.count
 
     def authority_chain(self) -> bytes:
         """The authority's certificate as PKCS #7; blocks. Raises AuthorityLocked."""
@@ -315,9 +321,26 @@ class Node(View):
             self.end_revoked()
         elif change.event is Event.PERSON:
             self.broker.disconnect(lambda who: getattr(who, "user", "") == change.user)
-        elif change.event is Event.MODEL or (change.event is Event.PROPERTY and self._declares(change)):
+        elif change.event is Event.THING_REMOVED:
+            self._forget(change.project, change.thing)
+        elif change.event in (Event.MODEL, Event.THING_CHANGED) or (
+            change.event is Event.PROPERTY and self._declares(change)
+        ):
             self.intake.forget_plans()
             self.broker.invalidate(change.project)
+        self.catalogue.take_change(change)
+
+    def _forget(self, project: str, thing: str) -> None:
+        """A thing was taken out of the directory."""
+
+        def its_own(who: Any) -> bool:
+            return (who.space, who.thing) == (project, thing)
+
+        self.intake.forget_plans()
+        self.broker.disconnect(its_own)
+        self.broker.invalidate(project)
+        self.twin.forget(project, thing)
+        self._observers.remove(project, thing)
 
     def _declares(self, change: Change) -> bool:
         """Whether a change of properties can touch what is known already; what is inferred only adds."""

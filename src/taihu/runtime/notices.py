@@ -4,14 +4,18 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from taihu.doors.http.ports import Notice
+from taihu.doors.http.wot_ports import Notice
 from taihu.kernel.limits import Limits
 
 
 class Backlog:
-    """Notices in their order, at most `observer_queue_max` of at most `observer_queue_bytes_max` bytes, or one."""
+    """Notices in their order, at most `observer_queue_max` of at most `observer_queue_bytes_max` bytes, or one.
+
+    `gone` is the number of the last that gave way.
+    """
 
     def __init__(self, limits: Limits) -> None:
+        self.gone = 0
         self._limits = limits
         self._notices: deque[Notice] = deque()
         self._bytes = 0
@@ -21,15 +25,17 @@ class Backlog:
 
     def put(self, notice: Notice) -> int:
         """Add one; returns how many gave way."""
-        notices, limits, gone = self._notices, self._limits, 0
+        notices, limits, count = self._notices, self._limits, 0
         notices.append(notice)
         self._bytes += len(notice.data)
         while len(notices) > limits.observer_queue_max or self._bytes > limits.observer_queue_bytes_max:
             if len(notices) == 1:
                 break
-            self._bytes -= len(notices.popleft().data)
-            gone += 1
-        return gone
+            oldest = notices.popleft()
+            self._bytes -= len(oldest.data)
+            self.gone = oldest.seq
+            count += 1
+        return count
 
     def take(self) -> list[Notice]:
         """All there are, which are not here any more."""
@@ -42,7 +48,7 @@ class Backlog:
 
 
 class Queue:
-    """What waits for one reader.
+    """What waits for one reader; `missed` counts what gave way, None when nobody knows how much.
 
     Args:
         permitted: says why he may be told no longer, or nothing.
@@ -51,7 +57,7 @@ class Queue:
 
     def __init__(self, limits: Limits, permitted: Callable[[], str], left: Callable[[], None]) -> None:
         self.reason = ""
-        self.missed = 0
+        self.missed: int | None = 0
         self._limits = limits
         self._permitted = permitted
         self._left = left
@@ -63,13 +69,14 @@ class Queue:
     def put(self, notice: Notice) -> int:
         """Add one; returns how many gave way."""
         gone = self._waiting.put(notice)
-        self.missed += gone
+        if self.missed is not None:
+            self.missed += gone
         self._awake.set()
         return gone
 
     async def take(self) -> list[Notice]:
         """What waits, in its order; an empty list says that nothing was sent for a while, or `reason` why it ended."""
-        while not self._waiting and not self.reason and not self._is_quiet():
+        while not (self._waiting or self.reason or self.missed is None or self._is_quiet()):
             self._awake.clear()
             await self._awake.wait()
         if self.check():

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from taihu.doors.http.ports import Notice
+from taihu.doors.http.wot_ports import Notice
 from taihu.kernel.errors import LimitError
 from taihu.kernel.limits import Limits
 from taihu.runtime.notices import Backlog, Queue
@@ -175,6 +175,12 @@ class Observers:
             rows[0] = list(range(len(batch)))
         for index, found in rows.items():
             watched[index].tell(position, batch, found)
+
+    def remove(self, project: str, thing: str) -> None:
+        """A thing is there no more: end its observations."""
+        topic = self._topics.get(project, {}).get(thing)
+        for observer in list(topic.observers) if topic else ():
+            observer.end("the thing was removed")
 
     def close(self, reason: str) -> None:
         """End every observation."""

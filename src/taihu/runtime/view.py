@@ -116,6 +116,10 @@ class View:
         """Whether the caller may say what is wanted of the property, or of all of the thing (§11)."""
         return self.directory.may_want(caller, project, thing, name)
 
+    def may_administer(self, caller: Caller, project: str) -> bool:
+        """Whether the caller may register things in the project and take them out (§11)."""
+        return self.directory.may_administer(caller, project)
+
     def projects(self, caller: Caller) -> list[dict[str, Any]]:
         """The projects the caller may read something of, and how many of their things; refusals only of whole ones."""
         found = []

@@ -25,6 +25,7 @@ from taihu.runtime.link import Link, socket_path
 from taihu.runtime.logs import set_logging, start_logging
 from taihu.runtime.paths import Paths
 from taihu.runtime.process import clock_of, run_until_signal
+from taihu.runtime.searcher import Searcher
 from taihu.runtime.sql import SqlQuestions
 from taihu.things.batch import KIND_BATCH, decode_batch
 
@@ -57,6 +58,7 @@ class Worker:
         )
         self._carbon = CarbonDesk(site, self._history, directory, self._definitions, clock)
         self._sql = SqlQuestions(self._history, directory, self._definitions, clock, site.limits)
+        self._searcher = Searcher(self._paths.metadata, site.limits)
         self._threads = ThreadPoolExecutor(_QUERY_THREADS, "query")
         self._store = ThreadPoolExecutor(1, "store")
         self._durable = 0
@@ -77,6 +79,7 @@ class Worker:
             "carbon": self._carbon.answer,
             "settings": self._on_settings,
             "page": self._answers(pages.answer),
+            "search": self._searcher.answer,
             **{name: self._answers(question) for name, question in questions.QUESTIONS.items()},
             **self._sql.handlers(),
         }
@@ -91,6 +94,7 @@ class Worker:
             task.cancel()
         results = await asyncio.gather(consuming, accounting, stopping, return_exceptions=True)
         self._sql.close()
+        self._searcher.close()
         await self._carbon.stop()
         try:
             await asyncio.get_running_loop().run_in_executor(self._store, self._history.close)

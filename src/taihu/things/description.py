@@ -3,7 +3,8 @@
 A thing is kept as its model's name and a small delta. Nothing of a description is stored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from urllib.parse import quote
 
 import msgspec
@@ -11,8 +12,9 @@ import msgspec
 from taihu.kernel.clock import format_iso, parse_iso
 from taihu.kernel.ids import NameRefused, check_name
 from taihu.kernel.limits import DEFAULT, Limits
+from taihu.kernel.units import alias
 from taihu.things.affordance import TAIHU, read_property, write_event, write_property
-from taihu.things.document import Json, Node, read_document
+from taihu.things.document import DescriptionError, Json, Node, read_document
 from taihu.things.forms import URI_VARIABLES, action_forms, event_forms, property_forms, quoted, thing_forms, thing_id
 from taihu.things.model import definitions, is_reachable, local_name, optional_properties
 from taihu.things.property import Kind, Property, Thing, ThingModel
@@ -31,6 +33,8 @@ def parse_description(
     name: str = "",
     models: Mapping[str, ThingModel] | None = None,
     limits: Limits = DEFAULT,
+    *,
+    lenient: bool = False,
 ) -> Thing:
     """The thing that a Thing Description describes; raises DescriptionError.
 
@@ -39,19 +43,20 @@ def parse_description(
         name: what the thing is called here; else the document's `taihu:name` or title.
         models: the Thing Models that a link of relation `type` may name; with another or none, all is in the delta.
         limits: bounds on size, depth and number.
+        lenient: take Thing Description 1.0 too, and leave a property out that Taihu cannot use, such as one without a
+            type. A unit that is no UCUM code is then undeclared (§2). What uses terms of Taihu is never taken so.
 
     A title equal to the name is no title.
     """
     root = Node(read_document(document, limits))
     if is_model(root):
         root.fail("it is a Thing Model, not a Thing Description.", "Load it as a model.")
-    check_structure(root, limits, model=False)
+    check_structure(root, limits, model=False, old=lenient)
     name = _thing_name(root, name)
     title = root.need("title", "").text()
     model = (models or {}).get(_model_link(root))
-    given = {
-        key: read_property(key, node) for key, node in Node(root.value.get("properties", {}), "/properties").members()
-    }
+    lenient = lenient and model is None
+    given = _properties(root, lenient=lenient)
     return Thing(
         name=name,
         model="" if model is None else model.name,
@@ -87,7 +92,7 @@ def build_description(
     address = f"{base_href}/{quoted(thing.name)}"
     document: Json = {
         "@context": [CONTEXT, {"taihu": TAIHU, "mqv": _MQTT}],
-        "id": thing_id(project, thing.name),
+        "id": thing.registered_id or thing_id(project, thing.name),
         "title": thing.title or thing.name,
         "taihu:name": thing.name,
         "securityDefinitions": {"bearer": {"scheme": "bearer", "in": "header", "format": "opaque"}},
@@ -103,6 +108,16 @@ def build_description(
     document |= {"created": format_iso(thing.created_at)} if thing.created_at else {}
     document["links"] = _links(thing, base_href)
     return document | _affordances(project, thing, model, raw, address, mqtt_href)
+
+
+def part_of(description: Json, shown: Callable[[str], bool]) -> Json:
+    """A description with the properties and events that are shown; what concerns all of the thing is left out."""
+    whole = ("properties", "events", "actions", "forms", "uriVariables")
+    part = {term: value for term, value in description.items() if term not in whole}
+    for term in ("properties", "events"):
+        seen = {name: found for name, found in description.get(term, {}).items() if shown(name)}
+        part |= {term: seen} if seen else {}
+    return part
 
 
 def _affordances(project: str, thing: Thing, model: ThingModel | None, raw: Json, address: str, mqtt_href: str) -> Json:
@@ -127,6 +142,19 @@ def _affordances(project: str, thing: Thing, model: ThingModel | None, raw: Json
     found = {"properties": properties, "actions": actions, "events": events, "forms": forms}
     found |= {"uriVariables": URI_VARIABLES} if forms else {}
     return {term: group for term, group in found.items() if group}
+
+
+def _properties(root: Node, *, lenient: bool) -> dict[str, Property]:
+    found: dict[str, Property] = {}
+    for name, node in Node(root.value.get("properties", {}), "/properties").members():
+        if not lenient or any(term.startswith("taihu:") for term in node.value):
+            found[name] = read_property(name, node)
+            continue
+        plain = {term: value for term, value in node.value.items() if term != "unit"}
+        unit = alias(node.value["unit"]) if node.has("unit") else None
+        with suppress(DescriptionError):
+            found[name] = read_property(name, Node(plain | ({"unit": unit} if unit else {}), node.pointer))
+    return found
 
 
 def _thing_name(root: Node, name: str) -> str:

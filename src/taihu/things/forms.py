@@ -4,7 +4,7 @@ A stream's address has the variable `ticket`, for clients that cannot send a hea
 EventSource; who sends the token in a header leaves it out.
 """
 
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from taihu.things.document import Json
 from taihu.things.property import Kind, Property
@@ -31,6 +31,17 @@ def quoted(name: str) -> str:
 def thing_id(project: str, thing: str) -> str:
     """The identifier of a thing that was not registered under one of its own."""
     return f"urn:taihu:{quoted(project)}:{quoted(thing)}"
+
+
+def own_name(project: str, identifier: str) -> str:
+    """The name of the thing whose identifier that is, as `thing_id` makes it; empty when it is of another form.
+
+    >>> own_name("home", "urn:taihu:home:main%20meter"), own_name("home", "urn:uuid:0")
+    ('main meter', '')
+    """
+    prefix = thing_id(project, "")
+    name = unquote(identifier.removeprefix(prefix)) if identifier.startswith(prefix) else ""
+    return name if thing_id(project, name) == identifier else ""
 
 
 def property_forms(address: str, definition: Property, *, write_only: bool) -> list[Json]:

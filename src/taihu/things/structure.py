@@ -28,9 +28,12 @@ _TEXTS = ("id", "description", "support", "base")
 _COUNTS = ("minItems", "maxItems", "minLength", "maxLength")
 
 
-def check_structure(root: Node, limits: Limits, model: bool) -> None:
-    """Raise DescriptionError unless `root` is a Thing Description, or with `model` a Thing Model."""
-    _check_context(root)
+def check_structure(root: Node, limits: Limits, model: bool, *, old: bool = False) -> None:
+    """Raise DescriptionError unless `root` is a Thing Description, or with `model` a Thing Model.
+
+    With `old` it may be of version 1.0, whose terms are among those of 1.1.
+    """
+    _check_context(root, old)
     if not model or root.has("title"):
         root.need("title", 'Write "title", the name people know the thing by.').text()
     for term in _TEXTS:
@@ -55,11 +58,11 @@ def is_model(root: Node) -> bool:
     return MODEL_TYPE in (root.optional("@type", Node.texts, None) or ())
 
 
-def _check_context(root: Node) -> None:
+def _check_context(root: Node, old: bool) -> None:
     context = root.need("@context", f'Write "@context": "{CONTEXT}".')
     entries = [context] if isinstance(context.value, str) else list(context.array().items())
     names = [entry.value for entry in entries if isinstance(entry.value, str)]
-    if names[:1] != [CONTEXT] and names[:2] != [_OLD_CONTEXT, CONTEXT]:
+    if names[:1] != [CONTEXT] and names[:2] != [_OLD_CONTEXT, CONTEXT] and not (old and names[:1] == [_OLD_CONTEXT]):
         context.fail("it does not begin with the context of Thing Description 1.1.", f'Put "{CONTEXT}" first.')
     for entry in entries:
         if not isinstance(entry.value, str):

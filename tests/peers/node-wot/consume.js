@@ -56,12 +56,10 @@ async function main() {
             const [stream, options] = streams.get(name); // it finds the stream by its whole address, ticket and all
             return (await stream.stop(options)) ?? "stopped";
         },
-        explore: async () => {
-            const process = await wot.exploreDirectory(address);
-            const titles = [];
-            for await (const description of process) titles.push(description.title);
-            if (process.error) throw process.error;
-            return titles.sort();
+        introduce: async () => {
+            // Not exploreDirectory: it checks descriptions by the schema of version 1.0, and passes over those of 1.1.
+            thing = await wot.consume(await (await fetch(address)).json());
+            return (await (await thing.readProperty("things")).value()).map((description) => description.title);
         },
     };
 

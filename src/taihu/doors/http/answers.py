@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from taihu.kernel.errors import LimitError, RefusedError, RemoteError, TaihuError, TransientError
+from taihu.things.document import DescriptionError
 
 log = logging.getLogger("taihu.http")
 
@@ -150,6 +151,8 @@ def problem_of(error: TaihuError, instance: str = "") -> dict[str, Any]:
     problem: dict[str, Any] = {"type": f"urn:taihu:problem:{code}", "title": error.message, "status": status}
     problem |= {"instance": instance} if instance else {}
     problem |= {"detail": error.remedy} if error.remedy else {}
+    if isinstance(error, DescriptionError):
+        problem["validationErrors"] = [{"field": error.pointer or "(root)", "description": error.message}]
     return problem
 
 

@@ -23,6 +23,8 @@ _PATH = {
     "thing": "The thing's name.",
     "property": "The property's name.",
     "event": "The event's name.",
+    "kind": "`thing_created`, `thing_updated` or `thing_deleted`.",
+    "rest": "An address in the directory.",
     "token": "The thing's own token.",
     "number": "The token's id.",
     "action": "What to do.",

@@ -9,6 +9,7 @@ from taihu.control.book import Book
 from taihu.control.command import Command
 from taihu.control.permit import Standing
 from taihu.control.request import Wanted, Who
+from taihu.doors.http.wot_ports import Catalogue, Observer
 from taihu.identity.person import Origin, Session
 from taihu.identity.presented import Presented
 from taihu.identity.principal import Principal
@@ -56,45 +57,6 @@ class ThingSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     connected: bool = False
     heard_at: int = 0
     refused: int = 0
-
-
-class Notice(msgspec.Struct, frozen=True, gc=False):
-    """A new value of a property, or one of an event: `data` is JSON, `seq` rises with every message."""
-
-    name: str
-    data: bytes
-    observed_at: int
-    seq: int
-    event: bool
-
-
-class Observer(Protocol):
-    """Somebody who observes a thing; its queue is bounded (§6).
-
-    `reason` says why it ended, `missed` counts what gave way since `take` was last asked: set it back.
-    """
-
-    reason: str
-    missed: int
-    names: set[str]
-    properties: bool
-    events: bool
-
-    def begin(self, name: str, after: int | None = None) -> None:
-        """Observe one more property or event; `after` is the `seq` of the last notice known of it."""
-        ...
-
-    def begin_all(self, *, events: bool, after: int | None = None) -> None:
-        """Observe all properties, or all events."""
-        ...
-
-    async def take(self) -> list[Notice]:
-        """What is new; an empty list says that nothing was sent for a while, or `reason` why it ended."""
-        ...
-
-    def end(self, reason: str) -> None:
-        """Stop; who waits in `take` hears so."""
-        ...
 
 
 class Commands(Protocol):
@@ -180,6 +142,15 @@ class Node(Protocol):
     @property
     def sign_in(self) -> SignIn:
         """How people sign in and out."""
+        ...
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Its directories of things."""
+        ...
+
+    def may_administer(self, caller: Caller, project: str) -> bool:
+        """Whether the caller may register things in the project and take them out (§11)."""
         ...
 
     def caller(self, token: str) -> Caller | None:

@@ -1,6 +1,6 @@
 """The endpoints of the HTTP API, version 1."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -37,6 +37,7 @@ from taihu.doors.http.requests import (
 )
 from taihu.doors.http.streams import permission, while_permitted
 from taihu.kernel.clock import NS_PER_S
+from taihu.things.description import part_of
 from taihu.things.property import is_stale
 
 _THINGS_PAGE_MAX = 1_000
@@ -92,7 +93,7 @@ async def thing(request: Request) -> Response:
     if description is None:
         raise not_found(f"thing {name!r}")
     if not node.may_read(caller, project, name):
-        description = _part(description, lambda prop: node.may_read(caller, project, name, prop))
+        description = part_of(description, lambda prop: node.may_read(caller, project, name, prop))
     return Response(_encode(description), media_type="application/td+json")
 
 
@@ -234,16 +235,6 @@ async def _ingest(request: Request, caller: Caller, thing: str) -> Response:
         report = await node_of(request).ingest(caller, thing, content_type, body)
     refused_all = bool(report.refused) and not report.accepted
     return answer(report, 400 if refused_all else 200)
-
-
-def _part(description: dict[str, Any], shown: Callable[[str], bool]) -> dict[str, Any]:
-    """A Thing Description with the properties and events that are shown; what concerns all of the thing is left out."""
-    whole = ("properties", "events", "actions", "forms", "uriVariables")
-    part = {term: value for term, value in description.items() if term not in whole}
-    for term in ("properties", "events"):
-        seen = {name: found for name, found in description.get(term, {}).items() if shown(name)}
-        part |= {term: seen} if seen else {}
-    return part
 
 
 def _shown(entry: Any) -> dict[str, Any]:

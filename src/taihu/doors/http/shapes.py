@@ -8,6 +8,13 @@ State = Literal["ok"]
 Quality = Literal["good", "suspect", "stamped"]
 
 
+class ValidationError(TypedDict):
+    """What is wrong with a document, and the JSON pointer of the place; `(root)` for the whole."""
+
+    field: str
+    description: str
+
+
 class Problem(TypedDict):
     """Problem details (RFC 9457): `title` says what is wrong, `detail` what to do about it."""
 
@@ -16,6 +23,7 @@ class Problem(TypedDict):
     status: int
     instance: NotRequired[str]
     detail: NotRequired[str]
+    validationErrors: NotRequired[list[ValidationError]]
 
 
 class Health(TypedDict):

@@ -13,8 +13,9 @@ from starlette.types import Receive, Scope, Send
 
 from taihu.doors.http.answers import Problem, not_found
 from taihu.doors.http.endpoint import Endpoint, Operation, Parameter
-from taihu.doors.http.ports import Caller, Node, Notice, Observer
+from taihu.doors.http.ports import Caller, Node
 from taihu.doors.http.requests import node_of, readable_thing, stream_token
+from taihu.doors.http.wot_ports import Notice, Observer, Stream
 from taihu.things.property import Kind, Property
 
 log = logging.getLogger("taihu.http")
@@ -44,7 +45,7 @@ class EventStream(Response):
 
     media_type = _MEDIA_TYPE
 
-    def __init__(self, observer: Observer, frame: Frame, timeout_s: float) -> None:
+    def __init__(self, observer: Stream, frame: Frame, timeout_s: float) -> None:
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._observer = observer
@@ -74,14 +75,12 @@ class EventStream(Response):
 
     async def _next(self) -> bytes:
         """What to send next; empty at the end."""
-        notices = await self._observer.take()
-        if not notices:
-            return b"" if self._observer.reason else _HEARTBEAT
-        frames = list(map(self._frame, notices))
-        if self._observer.missed:
-            frames.insert(0, b'event: $missed\ndata: {"count":%d}\n\n' % self._observer.missed)
-            self._observer.missed = 0
-        return b"".join(frames)
+        observer = self._observer
+        frames = list(map(self._frame, await observer.take()))
+        if observer.missed != 0 and not observer.reason:
+            frames.insert(0, b"event: $missed\ndata: %b\n\n" % msgspec.json.encode({"count": observer.missed}))
+            observer.missed = 0
+        return b"".join(frames) or (b"" if observer.reason else _HEARTBEAT)
 
 
 def permission(
@@ -179,14 +178,24 @@ def _stream(
     node, thing = node_of(request), request.path_params["thing"]
     caller, project = readable_thing(request, thing, token, name)
     if request.method == "HEAD":
-        return Response(headers=_HEADERS, media_type=_MEDIA_TYPE)
+        return no_stream()
     observer = node.observe(project, thing, permission(node, token, caller, project, thing, name))
-    last = request.headers.get("last-event-id", "")
-    begin(observer, int(last) if last.isascii() and last.isdigit() and len(last) < 20 else None)
+    begin(observer, after_of(request))
     return EventStream(observer, frame, node.limits.http_request_timeout_s)
 
 
-async def _until_gone(receive: Receive, observer: Observer) -> None:
+def after_of(request: Request) -> int | None:
+    """The number of the last event that the client has heard; None when it says none of ours."""
+    last = request.headers.get("last-event-id", "")
+    return int(last) if last.isascii() and last.isdigit() and len(last) < 20 else None
+
+
+def no_stream() -> Response:
+    """What a stream begins with, and no more: the answer to HEAD."""
+    return Response(headers=_HEADERS, media_type=_MEDIA_TYPE)
+
+
+async def _until_gone(receive: Receive, observer: Stream) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     observer.end(GONE)

@@ -14,10 +14,11 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from taihu.doors.http.answers import bad_request, not_found, problem_of, refusal, unauthorized
-from taihu.doors.http.ports import Caller, Notice
+from taihu.doors.http.ports import Caller
 from taihu.doors.http.requests import node_of, readable_thing, stream_token, wisher
 from taihu.doors.http.streams import GONE, event_of, observable, permission
 from taihu.doors.http.wot import read, write
+from taihu.doors.http.wot_ports import Notice
 from taihu.kernel.clock import format_iso
 from taihu.kernel.errors import TaihuError
 from taihu.things.forms import WEB_THING, thing_id
