@@ -1,0 +1,92 @@
+"""The DL/T 645 driver against the meter of the PyPI package dlt645."""
+
+import asyncio
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from tests.drivers.conformance import Conformance, Peer
+
+from taihu.drivers.dlt645.driver import Dlt645Driver
+from taihu.drivers.port import Connection, DeviceRefused, Plan, Point, ThingPlan
+from taihu.kernel.clock import SystemClock
+from taihu.kernel.limits import DEFAULT
+from taihu.things.property import Kind, Property
+
+pytest.importorskip("dlt645", reason="dlt645 is not installed")
+PEER = Path(__file__).with_name("peer.py")
+METER = "123456789012"
+
+
+def point(name: str, item: str, size: int, decimals: int, signed: bool = False) -> Point:
+    return Point(
+        definition=Property(name=name), where={"item": item, "size": size, "decimals": decimals, "signed": signed}
+    )
+
+
+class TestDlt645(Conformance):
+    driver = Dlt645Driver
+    bad_urls: ClassVar = (
+        "dlt645+tcp://",
+        "dlt645+tcp://host/1",
+        "dlt645+tcp://host:1/meter",
+        "dlt645+tcp://host:99999/1",
+    )
+
+    def peer(self) -> Peer:
+        return Peer(PEER)
+
+    def url(self, port: int) -> str:
+        return f"dlt645+tcp://127.0.0.1:{port}/{METER}"
+
+    def options(self) -> dict[str, Any]:
+        return {"timeout_s": 0.4}
+
+    def plan(self) -> Plan:
+        points = (
+            point("import_energy", "00010000", 4, 2),
+            point("voltage_a", "02010100", 2, 1),
+            point("current_a", "02020100", 3, 3, True),
+            point("power", "02030000", 3, 4, True),
+            point("frequency", "02800002", 2, 2),
+        )
+        return Plan(things=(ThingPlan(name="meter", points=points),))
+
+    def expected(self) -> dict[str, dict[str, Any]]:
+        values = {
+            "import_energy": 1234.56,
+            "voltage_a": 230.1,
+            "current_a": 4.321,
+            "power": -1.2345,
+            "frequency": 49.98,
+        }
+        return {"meter": values}
+
+    def test_a_meter_tells_its_address_and_what_it_has(self) -> None:
+        peer = self.peer()
+
+        async def body() -> Plan:
+            line = Connection(name="line", url=f"dlt645+tcp://127.0.0.1:{peer.port}", options=self.options())
+            driver = self.driver.open(line, SystemClock(), DEFAULT)
+            try:
+                return await driver.discover()
+            finally:
+                await driver.close()
+
+        try:
+            plan = asyncio.run(body())
+        finally:
+            peer.stop()
+        (thing,) = plan.things
+        assert thing.name == f"meter-{METER}"
+        energy = thing.point("import_energy")
+        assert energy and (energy.definition.kind, energy.definition.unit) == (Kind.COUNTER, "kW.h")
+        assert {"voltage_a", "power", "frequency"} <= {one.definition.name for one in thing.points}
+
+    def test_a_meter_is_not_written(self) -> None:
+        async def body() -> None:
+            driver = self.open(1)
+            with pytest.raises(DeviceRefused):
+                await driver.write("meter", self.point("meter", "power"), 1)
+
+        asyncio.run(body())
