@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from taihu.cli.admin import Administration, administration_options
 from taihu.cli.client import NodeClient, node_options
 from taihu.cli.output import MISSING, age_text, number_text, printable, share_text, show, show_json, time_text
 from taihu.kernel.errors import RefusedError
@@ -25,11 +26,24 @@ def _time_zone(context: click.Context, option: click.Parameter, name: str | None
     return name
 
 
-@click.command()
+class _Listing(click.Group):
+    """A group that lists when its first word is none of its commands."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        known = args and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if known else ["list", *args])
+
+
+@click.group(cls=_Listing)
+def things() -> None:
+    """List things, or change many at once."""
+
+
+@things.command("list")
 @click.argument("project", required=False)
 @_json
 @node_options
-def things(node: NodeClient, project: str | None, as_json: bool) -> None:
+def things_list(node: NodeClient, project: str | None, as_json: bool) -> None:
     """List the things of PROJECT, or of every project the token may read."""
     projects = [project] if project else [one["name"] for one in node.get("projects")["projects"]]
     found = [{"project": name} | thing for name in projects for thing in _things(node, name)]
@@ -49,6 +63,51 @@ def things(node: NodeClient, project: str | None, as_json: bool) -> None:
         for thing in found
     ]
     show(("thing", "state", "heard", "model", "refused", "title"), rows, ("heard", "refused"))
+
+
+@things.command("edit")
+@click.argument("project")
+@click.option("--where", "where", multiple=True, help="FIELD=PATTERN, such as site=wuxi*; all are to be met.")
+@click.option("--set", "wanted", multiple=True, help="FIELD=VALUE; of tag and group a list with commas.")
+@click.option("--add", "added", multiple=True, help="tag=VALUE or group=VALUE to add.")
+@click.option("--remove", "removed", multiple=True, help="tag=VALUE or group=VALUE to take away.")
+@click.option("--apply", "apply", is_flag=True, help="Do it.  [default: show what would change]")
+@_json
+@administration_options
+def things_edit(
+    to: Administration,
+    project: str,
+    where: tuple[str, ...],
+    wanted: tuple[str, ...],
+    added: tuple[str, ...],
+    removed: tuple[str, ...],
+    apply: bool,
+    as_json: bool,
+) -> None:
+    """Change all things of PROJECT that meet the criteria; without --apply only show what would change."""
+    given = {"where": where, "set": wanted, "add": added, "remove": removed}
+    arguments = {name: [_pair(text, name) for text in texts] for name, texts in given.items()}
+    answer = to.act("things-edit", project=project, **arguments)
+    if apply and answer["changed"]:
+        answer = to.act("things-edit", project=project, preview=answer["preview"], **arguments)
+    if as_json:
+        show_json(answer)
+        return
+    rows = [
+        (one["thing"], one["field"], printable(one["before"]) or MISSING, printable(one["after"]) or MISSING)
+        for one in answer["changes"]
+    ]
+    if rows:
+        show(("thing", "field", "before", "after"), rows)
+    done = "changed" if answer["applied"] else "would change; add --apply"
+    click.echo(f"{answer['changed']:,} of {answer['matched']:,} things {done}.", err=True)
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, mark, value = text.partition("=")
+    if not mark:
+        raise click.BadParameter(f"{text!r} is not FIELD=VALUE.", param_hint=f"--{option}")
+    return name.strip(), value
 
 
 @click.command()

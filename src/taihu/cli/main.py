@@ -46,6 +46,8 @@ _COMMANDS = {
     "permit": ("command", "Standing permits: let a loop act inside a corridor."),
     "carbon": ("carbon", "What each hour emitted: reports, rows, matching, certificates."),
     "factors": ("carbon", "List emission factors and their sources."),
+    "provision": ("provision", "Make the things of a CSV, with a secret for each."),
+    "claim": ("provision", "Claim a thing by the code on its label."),
     "ca": ("certificates", "Make, renew and revoke certificates of things."),
     "bench": ("start", "Measure this machine."),
     "version": ("start", "Print the version."),

@@ -5,10 +5,12 @@ depend on the present value are made by the directory under its own lock.
 """
 
 from bisect import bisect_left, bisect_right, insort
+from collections import deque
 from collections.abc import Mapping
 
 import msgspec
 
+from taihu.identity.codes import Code
 from taihu.identity.grant import Grant
 from taihu.identity.person import Person, Session
 from taihu.identity.principal import Principal, Project
@@ -133,6 +135,8 @@ class Memory:
         self.unused: set[bytes] = set()
         self.grants: dict[str, dict[str, tuple[Grant, ...]]] = {}
         self.people: dict[str, Person] = {}
+        self.claims: dict[bytes, Code] = {}
+        self.attempts: dict[str, deque[int]] = {}
         self.sessions: dict[bytes, Session] = {}
 
     def project(self, name: str) -> ProjectMemory:
@@ -159,6 +163,17 @@ class Memory:
         """Forget a principal."""
         self.unused.discard(digest)
         return self.principals.pop(digest)
+
+    def move(self, project: str, thing: str, to_project: str, name: str) -> list[str]:
+        """Let what opens a thing open another; returns the ids of those credentials."""
+        found = {
+            digest: one
+            for digest, one in list(self.principals.items())
+            if (one.project, one.thing) == (project, thing) and thing
+        }
+        for digest, one in found.items():
+            self.principals[digest] = msgspec.structs.replace(one, project=to_project, thing=name)
+        return [one.credential_id for one in found.values()]
 
     def put_grant(self, grant: Grant) -> None:
         """Add a grant, or replace the one of its id."""

@@ -203,6 +203,13 @@ def add_credential(
     connection.execute(credentials.insert().values(row))
 
 
+def add_credentials(connection: Connection, found: Sequence[tuple[bytes, Principal]], now_ns: int, label: str) -> None:
+    """Insert many credentials at once, by the hashes of their tokens."""
+    if found:
+        rows = [_credential_row(principal, digest, now_ns) | {"label": label} for digest, principal in found]
+        connection.execute(credentials.insert(), rows)
+
+
 def add_joined(connection: Connection, joined: Sequence[Joined], now_ns: int) -> None:
     """Store the new things and tokens of devices that joined."""
     put_things(connection, [(one.project, one.thing) for one in joined if one.new])

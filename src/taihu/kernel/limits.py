@@ -49,6 +49,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     certificates_per_thing_max: int = 10
     certificate_request_bytes_max: int = 16_384
     certificate_overlap_s: float = 7 * 86_400
+    claim_attempts_per_minute_max: int = 10
+    claims_open_max: int = 10_000
+    claim_window_max_s: float = 86_400
+    provision_things_max: int = 1_000
     join_things_max: int = 1_000
     join_things_per_minute_max: int = 60
     quarantine_entries_per_thing_max: int = 20

@@ -172,6 +172,7 @@ class ProjectConfig(Section, frozen=True, kw_only=True):
     free_topics: tuple[str, ...] = ()
     deny_subscribe: tuple[str, ...] = ()
     mappings: tuple[str, ...] = ()
+    device_claims: bool = False
     things: tuple[ThingConfig, ...] = msgspec.field(default=(), name="thing")
     accounts: tuple[AccountConfig, ...] = msgspec.field(default=(), name="account")
     commands: tuple[CommandRuleConfig, ...] = msgspec.field(default=(), name="command")

@@ -13,7 +13,7 @@ from taihu.identity.directory import Directory
 from taihu.identity.join import Joined
 from taihu.identity.presented import FOREIGN
 from taihu.identity.principal import CredentialKind, Principal, Reach, Scope, matches
-from taihu.kernel.clock import Clock
+from taihu.kernel.clock import NS_PER_S, Clock
 from taihu.kernel.errors import RefusedError, TaihuError
 from taihu.kernel.limits import Limits
 from taihu.kernel.sections import ProjectConfig, Site
@@ -25,11 +25,13 @@ from taihu.runtime.thingsboard import DEVICE, GATEWAYS, PRIVATE, PROVISION_SPACE
 from taihu.things.mapping.matcher import Match, Matcher
 from taihu.things.mapping.rules import BaseName, Format, Mapping, builtin_mappings, load_mappings
 from taihu.things.mapping.thingsboard import (
+    CLAIM,
     PROVISION_REQUEST,
     PROVISION_RESPONSE,
     PROVISION_USER,
     RPC_REQUEST,
     RPC_RESPONSE,
+    parse_claim,
     parse_request_id,
 )
 from taihu.twin.twin import Twin
@@ -124,6 +126,18 @@ class Access:
         if principal.thing:
             self.own_token_used(principal.project, principal.thing)
         return self._identity(principal, principal.thing)
+
+    def _open_claim(self, identity: Identity, payload: bytes) -> None:
+        """A device says that whoever knows its name and secret may claim it, for a time."""
+        claim, config = parse_claim(payload), self._configs.get(identity.space)
+        if config is None or not config.device_claims:
+            raise RefusedError(f"No device of {identity.space} may be claimed.", "Set [[project]] device_claims.")
+        if not claim.secret_key:
+            raise RefusedError("A claim without a secret is open to everybody.", "Send a secretKey.")
+        longest = self._limits.claim_window_max_s
+        seconds = longest if claim.duration_ms is None else min(max(claim.duration_ms / 1000, 0.0), longest)
+        until = self._clock.now_ns() + int(seconds * NS_PER_S)
+        self._directory.open_claim(identity.space, identity.thing, claim.secret_key, until)
 
     def is_revoked(self, key: str) -> bool:
         """Whether this is a certificate of another authority that counts no more."""
@@ -223,6 +237,9 @@ class Access:
         if not identity.thing and identity.space != PROVISION_SPACE:
             return () if topic.startswith(GATEWAYS) else None
         try:
+            if topic == CLAIM and identity.thing:
+                self._open_claim(identity, payload)
+                return ()
             if topic.startswith(CREDENTIALS_REQUEST):
                 return [_credentials(identity, topic)]
             return self._thingsboard.answer(identity.space, identity.thing, identity.gateway, topic, payload)

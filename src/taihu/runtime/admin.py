@@ -8,7 +8,7 @@ import msgspec
 
 from taihu.identity.directory import Directory
 from taihu.identity.principal import ALL_SCOPES, CredentialKind, Principal, Project, Scope
-from taihu.runtime import admin_audit, admin_grants, admin_people
+from taihu.runtime import admin_audit, admin_grants, admin_people, admin_things
 from taihu.runtime.actions import Action, ActionRefused, gives, own, own_node
 from taihu.things.definition import check_definition
 from taihu.things.property import Kind, Property, Swap, Thing
@@ -127,5 +127,6 @@ ACTIONS: dict[str, Action] = {
     "token-revoke": _token_revoke,
     **admin_audit.ACTIONS,
     **admin_grants.ACTIONS,
+    **admin_things.ACTIONS,
     **admin_people.ACTIONS,
 }

@@ -1,6 +1,6 @@
 """The server's side of ThingsBoard's device API: what is answered to attribute requests, gateways and newcomers.
 
-Claiming a device is heard and acknowledged, and changes nothing: here a thing belongs to its project from the start.
+A device's claiming is `access`'s; a gateway's is heard and acknowledged, and changes nothing.
 """
 
 from collections.abc import Callable, Sequence
