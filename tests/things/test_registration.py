@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.things.test_description import BASE, METER, MODELS, things
 
@@ -38,7 +38,7 @@ def test_a_number_is_the_same_however_it_is_written() -> None:
     assert difference({"a": 1, "b": 1, "c": [1]}, {"a": 1.0, "b": True, "c": [2]}) == {"b": True, "c": [2]}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(things())
 def test_what_taihu_says_of_a_thing_it_takes_back(thing: Thing) -> None:
     document = build_description("house-03", thing, MODELS.get(thing.model), BASE)

@@ -75,7 +75,7 @@ class Catalogue:
         self, caller: Caller, project: str, offset: int, limit: int, base: str
     ) -> tuple[list[msgspec.Raw], int]:
         """The descriptions from `offset` on that the caller may see, by identifier, and how many there are in all."""
-        ids = list(await self._visible_ids(caller, project))
+        ids = await self._visible_ids(caller, project)
         things = [self._directory.thing_of(project, identifier) for identifier in ids[offset : offset + limit]]
         found = [thing for thing in things if thing is not None]
         documents = await self._documents(project, found)
@@ -215,14 +215,14 @@ class Catalogue:
         definitions = self._directory.definitions(project, name) or {}
         return [prop for prop in definitions if self._directory.may_read(caller, project, name, prop)]
 
-    async def _visible_ids(self, caller: Caller, project: str) -> "list[str]":
-        ids = self._directory.ids(project)
+    async def _visible_ids(self, caller: Caller, project: str) -> list[str]:
+        ids = await self._in_thread(lambda: list(self._directory.ids(project)))  # the first look at many sorts them
         visible = await self.visible(caller, project)
         if visible is None:
-            return list(ids)
-        things = (self._directory.thing_of(project, identifier) for identifier in list(ids))
-        state = [thing for thing in things if thing is not None and thing.name in visible]
-        return [thing.registered_id or thing_id(project, thing.name) for thing in state]
+            return ids
+        things = (self._directory.thing_of(project, identifier) for identifier in ids)
+        seen = [thing for thing in things if thing is not None and thing.name in visible]
+        return [thing.registered_id or thing_id(project, thing.name) for thing in seen]
 
     def _thing(self, caller: Caller, project: str, identifier: str) -> Thing | None:
         thing = self._directory.thing_of(project, identifier)
