@@ -149,6 +149,10 @@ class Node(View):
         found = await self.worker.ask(question, arguments)
         return {name: msgspec.Raw(text) for name, text in found.items()}
 
+    async def ask_promql(self, arguments: dict[str, Any]) -> Any:
+        """The result of a PromQL query, as JSON."""
+        return msgspec.Raw((await self.worker.ask("promql", arguments))["data"])
+
     async def ask_page(self, arguments: dict[str, Any]) -> HistoryPage:
         """A page of a long answer of the history."""
         found = await self.worker.ask("page", arguments)

@@ -164,6 +164,12 @@ class View:
             )
         return found
 
+    def place_of(self, project: str, thing: str) -> dict[str, str]:
+        """Where a thing belongs: site, building, role and model, as far as known."""
+        known = self.directory.thing(project, thing)
+        names = ("site", "building", "role", "model")
+        return {name: value for name in names if known is not None and (value := getattr(known, name))}
+
     def thing_names(self, project: str, limit: int) -> list[str]:
         """The names of the first things of a project."""
         return [thing.name for thing in self.directory.things(project, "", limit)]

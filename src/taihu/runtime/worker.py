@@ -18,7 +18,7 @@ from taihu.kernel.clock import Clock
 from taihu.kernel.files import OsFiles
 from taihu.kernel.limits import Limits, renew
 from taihu.kernel.sections import LogConfig, Site
-from taihu.runtime import pages, questions
+from taihu.runtime import pages, promql, questions
 from taihu.runtime.busy import WorkerBusy
 from taihu.runtime.carbon import CarbonDesk
 from taihu.runtime.link import Link, socket_path
@@ -80,6 +80,7 @@ class Worker:
             "settings": self._on_settings,
             "page": self._answers(pages.answer),
             "search": self._searcher.answer,
+            "promql": self._answers(promql.answer),
             **{name: self._answers(question) for name, question in questions.QUESTIONS.items()},
             **self._sql.handlers(),
         }

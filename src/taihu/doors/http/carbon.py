@@ -100,7 +100,7 @@ ROUTES = [
     Endpoint(
         "/api/v1/matching",
         matching,
-        get=Operation(query=(Parameter("project", "Of these.", required=True, many=True), *_PERIOD), refuses=(503,)),
+        get=Operation(query=(Parameter("project", "Of these.", required=True, many=True), *_PERIOD), refuses=(404,)),
     ),
     Endpoint(
         f"{_PROJECT}/rows",

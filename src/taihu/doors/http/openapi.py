@@ -26,6 +26,7 @@ _PATH = {
     "kind": "`thing_created`, `thing_updated` or `thing_deleted`.",
     "rest": "An address in the directory.",
     "token": "The thing's own token.",
+    "label": "The label's name.",
     "number": "The token's id.",
     "action": "What to do.",
     "id": "Its id.",

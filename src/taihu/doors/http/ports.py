@@ -231,6 +231,14 @@ class Node(Protocol):
         """Put a question in SQL to the worker, of what the caller may read: sql or sql_views."""
         ...
 
+    async def ask_promql(self, arguments: dict[str, Any]) -> Any:
+        """The result of a PromQL query, as JSON."""
+        ...
+
+    def place_of(self, project: str, thing: str) -> dict[str, str]:
+        """Where a thing belongs: site, building, role and model, as far as known."""
+        ...
+
     async def ask_page(self, arguments: dict[str, Any]) -> HistoryPage:
         """A page of a long answer of the history."""
         ...

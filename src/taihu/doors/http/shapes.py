@@ -240,3 +240,18 @@ class InfluxError2(TypedDict):
 
     code: str
     message: str
+
+
+class PrometheusAnswer(TypedDict):
+    """An answer in Prometheus's form; `data` is as its own API has it."""
+
+    status: Literal["success"]
+    data: Any
+
+
+class PrometheusError(TypedDict):
+    """An error in Prometheus's form."""
+
+    status: Literal["error"]
+    errorType: str
+    error: str
