@@ -2,6 +2,7 @@
 
 import gzip
 import http.client
+import re
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -177,7 +178,7 @@ def test_another_method_is_told_which_there_are(node: LiveNode) -> None:
 def test_every_endpoint_knows_its_methods(node: LiveNode) -> None:
     for route in ROUTES:
         assert isinstance(route, Endpoint)
-        path = route.path.format(**dict.fromkeys(route.param_convertors, "x"))
+        path = re.sub(r"\{[^}]+\}", "x", route.path)
         told = ask(node, "OPTIONS", path, Authorization="")
         assert told.status == 204
         assert set(told.headers["allow"].split(", ")) >= {method.upper() for method in route.operations}, path

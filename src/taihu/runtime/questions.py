@@ -55,44 +55,10 @@ class Definitions:
         return definition.swaps if definition else ()
 
 
-def read(history: History, body: Body) -> dict[str, Any]:
-    """Readings of a range, by time."""
-    readings = history.read(
-        body["project"],
-        body["thing"],
-        body["property"],
-        body["start"],
-        body["end"],
-        limit=body["limit"],
-        revisions=body["revisions"],
-        order="desc" if body["newest_first"] else "asc",
-    )
-    return {
-        "readings": [
-            {
-                "observed_at": reading.observed_at,
-                "received_at": reading.received_at,
-                "value": reading.value,
-                "quality": str(reading.quality),
-                "seq": reading.seq,
-            }
-            for reading in readings
-        ]
-    }
-
-
 def asof(history: History, body: Body) -> dict[str, Any]:
     """The newest reading at or before a time."""
     reading = history.asof(body["project"], body["thing"], body["property"], body["at"])
     return {"reading": None if reading is None else msgspec.to_builtins(reading)}
-
-
-def window(history: History, body: Body) -> dict[str, Any]:
-    """Windows of a range, by the property's kind; what is missing is None and has coverage 0 (§3)."""
-    windows = history.window(
-        body["project"], body["thing"], body["property"], body["start"], body["end"], body["every"], body["tz"]
-    )
-    return {"windows": window_rows(windows)}
 
 
 def window_rows(windows: Windows) -> list[dict[str, Any]]:
@@ -112,7 +78,7 @@ def stats(history: History, body: Body) -> dict[str, Any]:
     return dict(history.stats())
 
 
-QUESTIONS: dict[str, Question] = {"read": read, "window": window, "asof": asof, "stats": stats}
+QUESTIONS: dict[str, Question] = {"asof": asof, "stats": stats}
 
 
 def _by_kind(windows: Windows) -> dict[str, list[Any]]:

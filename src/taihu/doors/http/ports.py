@@ -220,7 +220,7 @@ class Node(Protocol):
         ...
 
     async def ask_history(self, question: str, arguments: dict[str, Any]) -> Any:
-        """Put a question to the worker: read, window, asof or stats."""
+        """Put a question to the worker: asof or stats."""
         ...
 
     async def ask_carbon(self, question: str, arguments: dict[str, Any]) -> tuple[str, bytes]:
