@@ -1,7 +1,7 @@
 """The node's HTTP API as the commands use it, and how they find the node."""
 
 import http.client
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -35,13 +35,14 @@ class NodeRefused(RefusedError):
 
 
 class NodeClient:
-    """Calls one node, at `url`, with one token."""
+    """Calls one node, at `url`, with one token; `owner` says that it is the owner's, of a site here."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, *, owner: bool = False) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RefusedError(f"{url!r} is not the address of a node:", f"write one such as {DEFAULT_URL}.")
         self.url = url
+        self.owner = owner
         self._https = parts.scheme == "https"
         self._host = parts.hostname
         self._port = parts.port
@@ -84,10 +85,11 @@ class NodeClient:
         body: bytes | None = None,
         content_type: str = "",
         query: Mapping[str, str | int | None] = MappingProxyType({}),
+        good: Collection[int] = (),
     ) -> Iterator[http.client.HTTPResponse]:
-        """A request, and its answer to be read as it comes."""
+        """A request, and its answer to be read as it comes; of the statuses from 300 on, those `good` are answers."""
         headers = {"Content-Type": content_type} if content_type else {}
-        with self._answer(method, _target(tuple(path), dict(query)), body, _TIMEOUT_S, headers) as answer:
+        with self._answer(method, _target(tuple(path), dict(query)), body, _TIMEOUT_S, headers, good) as answer:
             yield answer
 
     @contextmanager
@@ -98,13 +100,14 @@ class NodeClient:
         body: bytes | None,
         timeout_s: float | None,
         headers: Mapping[str, str] = MappingProxyType({}),
+        good: Collection[int] = (),
     ) -> Iterator[http.client.HTTPResponse]:
         kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=timeout_s)
         try:
             connection.request(method, self._prefix + target, body, {**self._headers, **headers})
             answer = connection.getresponse()
-            if answer.status >= 300:
+            if answer.status >= 300 and answer.status not in good:
                 raise _refusal(answer.status, answer.read())
             yield answer
         except (ConnectionRefusedError, TimeoutError, http.client.RemoteDisconnected, ConnectionResetError):
@@ -126,6 +129,7 @@ def connect(url: str | None, token: str | None, site: Path | None) -> NodeClient
         NodeAway: no node runs on the site.
         RefusedError: there is no token to call with.
     """
+    owner = False
     if site is None and url is None and token is None and Path("site.toml").exists():
         site = Path()
     if site is not None:
@@ -134,14 +138,15 @@ def connect(url: str | None, token: str | None, site: Path | None) -> NodeClient
         data = load_site(site).data
         try:
             host, port = msgspec.json.decode((data / "node.json").read_bytes(), type=_Addresses).http
-            token = token or (data / "admin.token").read_text().strip()
+            if not token:
+                token, owner = (data / "admin.token").read_text().strip(), True
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             raise NodeAway(f"No node runs on {site.absolute()}.", f"Start it with: taihu run {site}") from None
         host = f"[{host}]" if ":" in host else host
         url = url or f"http://{host}:{port}"
     if not token:
         raise RefusedError("There is no token to call the node with:", "set TAIHU_TOKEN, or name the site with --site.")
-    return NodeClient(url or DEFAULT_URL, token)
+    return NodeClient(url or DEFAULT_URL, token, owner=owner)
 
 
 def node_options(command: Callable[..., None]) -> Callable[..., None]:

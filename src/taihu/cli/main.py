@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 from typing import NoReturn
 
 import click
@@ -32,6 +33,8 @@ _COMMANDS = {
     "read": ("look", "Show newest values."),
     "history": ("look", "Show readings of the past, or windows of them."),
     "query": ("query", "Ask a project's history in SQL."),
+    "export": ("export", "Write a project's readings as Parquet or CSV files."),
+    "import": ("importing", "Take readings of files into a project."),
     "tail": ("look", "Follow what is accepted and refused, with the reason."),
     "token": ("admin", "Issue, list and revoke tokens."),
     "project": ("admin", "Create and list projects."),
@@ -63,7 +66,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = getattr(import_module(f"taihu.cli.{_COMMANDS[cmd_name][0]}"), cmd_name)
+        module = import_module(f"taihu.cli.{_COMMANDS[cmd_name][0]}")
+        command = getattr(module, f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name)
         assert isinstance(command, click.Command)
         return command
 

@@ -29,6 +29,7 @@ class SqlQuestions:
         self, history: History, directory: Directory, definitions: Definitions, clock: Clock, limits: Limits
     ) -> None:
         self._directory = directory
+        self._definitions = definitions
         self._pool = SqlPool(history.store, Known(self._things, definitions.of), clock, limits)
         self._clock = clock
         self._limits = limits
@@ -45,6 +46,7 @@ class SqlQuestions:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _things(self, project: str) -> list[Thing]:
+        self._definitions.refresh()  # whoever made a thing a moment ago asks of it
         return self._directory.things(project, "", self._limits.things_per_project_max)
 
     async def _ask(self, body: Mapping[str, Any]) -> dict[str, Any]:

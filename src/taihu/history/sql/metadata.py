@@ -18,7 +18,7 @@ _OF_THING = {
 _OF_PROPERTY = {
     "property": _TEXT, "view": _TEXT, "column": _TEXT, "kind": _TEXT, "unit": _TEXT, "data_type": _TEXT,
     "title": _TEXT, "minimum": _NUMBER, "maximum": _NUMBER, "resolution": _NUMBER, "max_age_s": _NUMBER,
-    "period_s": _NUMBER, "interval_s": _NUMBER,
+    "period_s": _NUMBER, "interval_s": _NUMBER, "definition": _TEXT,
 }  # fmt: skip
 
 Place = tuple[str, str]  # the view and column of a property
@@ -91,7 +91,8 @@ class Metadata:
             for name, one in definitions.items():
                 values = msgspec.structs.asdict(one)
                 place = dict(zip(("view", "column"), places.get((model, name), (None, None)), strict=True))
-                row = {"property": name} | place | {field: values[field] for field in _OF_PROPERTY if field in values}
+                row = {field: values[field] for field in _OF_PROPERTY if field in values} | place
+                row |= {"property": name, "definition": msgspec.json.encode(one).decode()}
                 sets.append((number, *(_cell(row[field]) for field in _OF_PROPERTY)))
         return properties_view(
             sheets.add_rows({"thing": _TEXT, "number": "INTEGER"}, members),
