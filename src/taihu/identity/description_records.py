@@ -15,7 +15,7 @@ _table = descriptions.c
 def sizes(connection: Connection) -> dict[str, int]:
     """The bytes of all descriptions of each project."""
     query = select(_table.project, func.sum(func.length(_table.document))).group_by(_table.project)
-    return dict(connection.execute(query).tuples().all())
+    return {project: int(size) for project, size in connection.execute(query)}
 
 
 def load(connection: Connection, project: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:

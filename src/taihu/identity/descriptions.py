@@ -98,6 +98,8 @@ class Descriptions(Registry):
             with self._changing:
                 identifier = state.id_of(state.drop_thing(name))
                 self._dirty_things.discard((project, name))
+                claims = self._memory.claims.items()
+                self._memory.claims = {key: one for key, one in claims if (one.project, one.thing) != (project, name)}
                 for number, digest in revoked:
                     if digest in self._memory.principals:
                         self._memory.drop_principal(digest)

@@ -121,7 +121,8 @@ class Provisioning(Registry):
                 known = self.thing(code.project, code.thing) if code is not None else None
                 if code is None or known is None:
                     raise ClaimRefused("This is no valid claim code.", "Look at the label again, or ask for another.")
-                moved = msgspec.structs.replace(known, name=name or known.name, parent="", created_at=now)
+                kept = {"name": name or known.name, "parent": "", "registered_id": ""}
+                moved = msgspec.structs.replace(known, created_at=now, **kept)
                 if code.project == project or self.thing(project, moved.name) is not None:
                     raise ClaimRefused(f"{project} has a thing {moved.name} already.", "Claim it under another name.")
                 check_room(self._memory.project(project), 1)

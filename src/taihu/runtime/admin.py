@@ -45,7 +45,8 @@ def _project_create(directory: Directory, principal: Principal, arguments: Mappi
 def _thing_create(directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:
     project = str(arguments["project"])
     own(directory, principal, project)
-    wanted = msgspec.convert({name: value for name, value in arguments.items() if name != "project"}, Thing)
+    given = {name: value for name, value in arguments.items() if name not in ("project", "registered_id")}
+    wanted = msgspec.convert(given, Thing)
     return msgspec.to_builtins(directory.create_thing(project, wanted, principal.who))
 
 
