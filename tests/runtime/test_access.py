@@ -99,7 +99,7 @@ class Stage:
 
     def send(self, number: int, packet: Packet) -> None:
         connection = self.connections[number]
-        connection.receive(encode(packet, 4), self.world.clock.monotonic(), self.world.clock.now_ns())
+        self.broker.receive([(connection, encode(packet, 4))], self.world.clock.monotonic(), self.world.clock.now_ns())
 
     def received(self, number: int) -> list[Packet]:
         decoder = self.decoders[number]
@@ -109,10 +109,10 @@ class Stage:
             found.append(packet)
         return found
 
-    def batches(self, number: int) -> list[Batch]:
-        connection = self.connections[number]
-        self.intake.add(connection.take())
-        connection.committed()
+    def batches(self) -> list[Batch]:
+        lot = self.broker.take_lot()
+        self.intake.add(lot.readings)
+        self.broker.committed(lot)
         return self.intake.finish()
 
 
@@ -154,7 +154,7 @@ def test_nothing_crosses_whatever_is_published_and_subscribed(world: World, data
         actor = world.actors[sender]
         topic = data.draw(TOPICS.filter(lambda name: _is_filter(name) and "+" not in name and "#" not in name))
         stage.send(sender, Publish(topic, data.draw(PAYLOADS), 0))
-        for batch in stage.batches(sender):
+        for batch in stage.batches():
             assert batch.project == actor.project
             if actor.kind is CredentialKind.THING and actor.thing != "gate":
                 assert set(batch.things) == {actor.thing}, f"{actor.thing} spoke for {batch.things} on {topic}"
@@ -241,7 +241,7 @@ def test_a_gateway_stays_in_its_project(world: World) -> None:
     number = next(place for place, actor in enumerate(world.actors) if (actor.project, actor.thing) == ("b", "gate"))
     payload = msgspec.json.encode({"a/meter": {"power": 1}, "newcomer": {"power": 1}, "fan": {"power": 2}})
     stage.send(number, Publish("v1/gateway/telemetry", payload, 0))
-    batches = stage.batches(number)
+    batches = stage.batches()
     assert {batch.project for batch in batches} == {"b"}
     assert {name for batch in batches for name in batch.things} == {"newcomer", "fan"}
     assert isinstance(world.directory.thing("b", "newcomer"), Thing)

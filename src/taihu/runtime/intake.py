@@ -1,7 +1,7 @@
 """From payloads to batches: the second half of the hot path.
 
-A message costs one C decode, one look-up of its key tuple and two appends; types, ranges and times are checked column
-by column when the group closes. Whatever the fast way is not sure of takes the slow one, value by value.
+A message of the form that its sender always uses costs one C decode and two appends; types, ranges and times are
+checked column by column when the group closes. Whatever the fast way is not sure of takes the slow one, value by value.
 """
 
 import logging
@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Definitions
 from typing import Any, Protocol
 
-import msgspec
 from msgspec import structs
 
 from taihu.kernel.clock import NS_PER_S, Clock
@@ -19,6 +18,7 @@ from taihu.kernel.ids import NAME_LENGTH_MAX
 from taihu.kernel.limits import Limits
 from taihu.kernel.units import convert
 from taihu.runtime.quarantine import Refused
+from taihu.runtime.rows import UNDECODABLE, decode_flat, row_decoder
 from taihu.runtime.shape import DEFECT, Shape
 from taihu.things.batch import Batch
 from taihu.things.infer import infer_properties
@@ -26,7 +26,7 @@ from taihu.things.mapping.errors import PayloadError
 from taihu.things.mapping.matcher import Decoder
 from taihu.things.mapping.plan import plan_for
 from taihu.things.mapping.rules import Mapping
-from taihu.things.mapping.timed import Lot, Value, timed_lots
+from taihu.things.mapping.timed import Lot, timed_lots
 from taihu.things.ports import Refusal, Row
 from taihu.things.property import Property
 
@@ -37,19 +37,18 @@ _FORMS_PER_CLAIM_MAX = 1_024
 _SHAPES_MAX = 10_000
 _SET_BACK_NS = NS_PER_S
 
-_decode_flat = msgspec.json.Decoder(dict[str, Value | None]).decode
-
 
 class Claim:
     """A topic, or request, that carries readings: whose they are and how to read them.
 
     `thing` is None where the payload names its things, as a gateway's does. `plans` are the key tuples that may take
-    the fast way, with the shape their values go to; `forms` the same of rows that a decoder made, by thing and names.
+    the fast way, with the shape their values go to; while there is one alone, `decode` makes rows for `shape`. `forms`
+    is the same of rows that a decoder made, by thing and names.
     """
 
     __slots__ = (
-        "accepted", "decoder", "forms", "label", "mapping", "may_create", "plans", "project", "refusals", "refused",
-        "thing",
+        "accepted", "decode", "decoder", "forms", "label", "mapping", "may_create", "plans", "project", "refusals",
+        "refused", "shape", "thing",
     )  # fmt: skip
 
     def __init__(self, project: str, thing: str | None, decoder: Decoder, mapping: Mapping, may_create: bool) -> None:
@@ -60,6 +59,8 @@ class Claim:
         self.label = mapping.label()
         self.may_create = may_create
         self.plans: dict[tuple[str, ...], Shape] = {}
+        self.decode: Callable[[bytes], Any] | None = None
+        self.shape: Shape | None = None
         self.forms: dict[tuple[str, tuple[str, ...]], Shape] = {}
         self.accepted = 0
         self.refusals = 0
@@ -125,22 +126,23 @@ class Intake:
         self._count: Counter[str] = Counter()
 
     def add(self, readings: Sequence[tuple[Any, bytes]]) -> None:
-        """Take over the messages of one sender, and so of one project, in their order."""
+        """Take over messages in their order."""
         dirty = self._dirty
-        if readings:
-            self._count[readings[0][0].project] += len(readings)
+        self._count.update([claim.project for claim, _ in readings])
         for claim, payload in readings:
-            try:
-                values = _decode_flat(payload)
-                shape = claim.plans[tuple(values)]
-                row = tuple(values.values())
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError):
-                if not self._add_timed(claim, payload):
-                    self._add_slowly(claim, payload)
+            decode, shape = claim.decode, claim.shape
+            if decode is None:
+                self._add_planned(claim, payload)
                 continue
-            if not shape.rows:
+            try:
+                row = decode(payload)
+            except UNDECODABLE:
+                self._add_otherwise(claim, payload)
+                continue
+            rows = shape.rows
+            if not rows:
                 dirty.append(shape)
-            shape.rows.append(row)
+            rows.append(row)
             shape.of.append(claim)
 
     def finish(self) -> list[Batch]:
@@ -171,6 +173,23 @@ class Intake:
         first = max(now, self._stamp)
         self._stamp = first + count
         return first
+
+    def _add_planned(self, claim: Claim, payload: bytes) -> None:
+        """Add a message of a sender with several forms, or with none yet."""
+        try:
+            values = decode_flat(payload)
+            shape = claim.plans[tuple(values)]
+        except (*UNDECODABLE, LookupError):
+            self._add_otherwise(claim, payload)
+            return
+        if not shape.rows:
+            self._dirty.append(shape)
+        shape.rows.append(shape.row(*values.values()))
+        shape.of.append(claim)
+
+    def _add_otherwise(self, claim: Claim, payload: bytes) -> None:
+        if not self._add_timed(claim, payload):
+            self._add_slowly(claim, payload)
 
     def _add_timed(self, claim: Claim, payload: bytes) -> bool:
         """Take over a batch in ThingsBoard's timed form, form by form; False when it has to be read row by row."""
@@ -297,8 +316,8 @@ class Intake:
         if thing != claim.thing or claim.mapping.units or len(claim.plans) >= _PLANS_PER_CLAIM_MAX:
             return
         try:
-            document = _decode_flat(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            document = decode_flat(payload)
+        except UNDECODABLE:
             return
         keys = tuple(document)
         plan = plan_for(keys, claim.mapping)
@@ -306,7 +325,8 @@ class Intake:
             return
         definitions_of = tuple(definitions[name] for name in plan.names)
         if plan.time_index is None or type(document[keys[plan.time_index]]) in (int, str):
-            claim.plans[keys] = self._shape(claim, thing, definitions_of, plan.time_index)
+            shape = claim.plans[keys] = self._shape(claim, thing, definitions_of, plan.time_index)
+            claim.decode, claim.shape = (row_decoder(keys), shape) if len(claim.plans) == 1 else (None, None)
 
     def _shape(self, claim: Claim, thing: str, definitions: tuple[Property, ...], time_index: int | None) -> Shape:
         model = self._registry.model_of(claim.project, thing)

@@ -23,12 +23,20 @@ log = logging.getLogger("taihu.pipeline")
 
 _RETRY_S_MIN = 0.1
 _RETRY_S_MAX = 5.0
-_CROWD = 512  # so many sources, or
-_CROWD_BYTES = 65_536  # so many bytes, do not wait for the loop's next turn, which a crowd of sockets delays
+_CROWD = 512  # so many senders, or
+_CROWD_BYTES = 65_536  # so many bytes, wait for nobody: while they are synced the next gather
+
+
+class Sleeper(Protocol):
+    """A sender that stopped because the pipeline is full."""
+
+    def resume(self) -> None:
+        """The pipeline has room again."""
+        ...
 
 
 class Source(Protocol):
-    """A connection or request with readings to make durable and somebody waiting for the word."""
+    """A request, or many connections, with readings to make durable and somebody waiting for the word."""
 
     def take(self) -> list[tuple[object, bytes]]:
         """Hand over the readings; what is acknowledged at the next `committed` is fixed now."""
@@ -36,10 +44,6 @@ class Source(Protocol):
 
     def committed(self) -> None:
         """What was taken survives power loss."""
-        ...
-
-    def resume(self) -> None:
-        """The pipeline has room again."""
         ...
 
 
@@ -76,7 +80,8 @@ class Pipeline:
         self._extras: list[Extra] = []
         self._listeners: list[Durable] = []
         self._waiting: dict[Source, int] = {}  # the bytes that each waits with
-        self._paused: dict[Source, None] = {}
+        self._senders = 0  # that wait, in all
+        self._paused: dict[Sleeper, None] = {}
         self._timer: asyncio.Handle | None = None
         self._current: _Group | None = None
         self._committer = Committer(self._sync, self._tell)
@@ -97,23 +102,24 @@ class Pipeline:
         """Call `listener` after every sync."""
         self._listeners.append(listener)
 
-    def submit(self, source: Source, size: int = 0) -> None:
-        """Take `source` into the next group; `size` is the bytes it just added to what is pending."""
+    def submit(self, source: Source, size: int = 0, senders: int = 1) -> None:
+        """Take `source` into the next group; it just got `size` bytes more, of so many `senders`."""
         self._waiting[source] = self._waiting.get(source, 0) + size
+        self._senders += senders
         self._pending_bytes += size
         if self._pending_bytes > self._limits.commit_pending_bytes_max:
             self.full = True
         if self._current is not None:
             if self._committer.ended:
                 self._look()
-        elif len(self._waiting) >= _CROWD or self._pending_bytes >= _CROWD_BYTES:
+        elif self._senders >= _CROWD or self._pending_bytes >= _CROWD_BYTES:
             self._start()
         else:
             self._schedule()
 
-    def pause(self, source: Source) -> None:
-        """Remember a source that stopped reading because the pipeline is full; it is resumed later."""
-        self._paused[source] = None
+    def pause(self, sleeper: Sleeper) -> None:
+        """Remember who stopped reading because the pipeline is full; it is resumed later."""
+        self._paused[sleeper] = None
 
     def set_lagging(self, lagging: bool) -> None:
         """The reader of the journal is too far behind: slow the senders until it has caught up (§6)."""
@@ -143,7 +149,7 @@ class Pipeline:
 
     def _schedule(self) -> None:
         """Start the next group at once when as many wait as last time, else when the window ends."""
-        if len(self._waiting) >= self._last_size:
+        if self._senders >= self._last_size:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self._loop.call_soon(self._start)
@@ -156,8 +162,9 @@ class Pipeline:
             self._timer = None
         if self._current is not None or not self._waiting:
             return
-        sources = self._next_sources()
-        self._last_size = max(len(sources), self._last_size // 2)
+        senders, sources = self._senders, self._next_sources()
+        self._senders = len(self._waiting)
+        self._last_size = max(senders - self._senders, self._last_size // 2)
         for source in sources:
             readings = source.take()
             if readings:
@@ -246,5 +253,5 @@ class Pipeline:
         if self._pending_bytes <= self._limits.commit_pending_bytes_max // 2:
             self.full = False
             paused, self._paused = list(self._paused), {}
-            for source in paused:
-                source.resume()
+            for sleeper in paused:
+                sleeper.resume()

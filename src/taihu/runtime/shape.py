@@ -2,11 +2,12 @@
 
 import logging
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from taihu.kernel.limits import Limits
 from taihu.runtime.quarantine import Refused
+from taihu.runtime.rows import columns_of, row_maker
 from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT, ROWS_MAX, Batch, Column
 from taihu.things.mapping.errors import PayloadError
 from taihu.things.mapping.times import parse_time
@@ -43,10 +44,10 @@ class Shape:
     """Rows of things that share a project, model, mapping and definitions.
 
     `time_index` says where a row has its time as the device wrote it; None that it has none; -1 that it comes last, in
-    nanoseconds or None.
+    nanoseconds or None. Rows of the last kind are tuples, others are what `row` makes of a payload's values.
     """
 
-    __slots__ = ("definitions", "earliest", "mapping", "model", "names", "of", "project", "rows", "time_index")
+    __slots__ = ("definitions", "earliest", "mapping", "model", "names", "of", "project", "row", "rows", "time_index")
 
     def __init__(
         self,
@@ -63,21 +64,28 @@ class Shape:
         self.definitions = definitions
         self.names = tuple(definition.name for definition in definitions)
         self.time_index = time_index
+        self.row = row_maker(self.width)
         self.earliest = earliest
-        self.rows: list[tuple[Any, ...]] = []
+        self.rows: list[Any] = []
         self.of: list[Origin] = []
+
+    @property
+    def width(self) -> int:
+        """How many values a row has, its time included."""
+        return len(self.names) + (self.time_index is not None)
 
     def close(self, now: int, stamp: Stamp, limits: Limits, refuse: Refuse) -> list[Batch]:
         """The batches of the rows gathered, checked; the shape is empty again."""
-        rows, of = self.rows[:], self.of[:]
-        self.rows.clear()
-        self.of.clear()
+        (rows, of), self.rows, self.of = (self.rows, self.of), [], []
+        columns = columns_of(rows, self.width) if self.time_index != -1 else list(map(list, zip(*rows, strict=True)))
         batches: list[Batch] = []
         step = min(ROWS_MAX, _CELLS_MAX // len(self.names))
         for start in range(0, len(rows), step):
-            part, origins = _Part(self, now, refuse), of[start : start + step]
+            part, origins = _Part(self, now, refuse), of
+            if len(rows) > step:
+                origins = of[start : start + step]
             try:
-                batches += part.close(rows[start : start + step], origins, stamp, limits)
+                batches += part.close([column[start : start + step] for column in columns], origins, stamp, limits)
             except Exception:  # one shape must not take the group of all senders with it
                 log.exception("rows of %s %s met a defect", self.project, self.names)
                 for origin in origins:
@@ -94,15 +102,16 @@ class _Part:
         self.now = now
         self._refuse = refuse
 
-    def close(self, rows: Sequence[tuple[Any, ...]], of: list[Origin], stamp: Stamp, limits: Limits) -> list[Batch]:
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        observed, flags, bad = self._times(columns, len(rows), stamp)
-        bad += check_times(observed, self.now, self.shape.earliest, limits)
+    def close(self, columns: list[list[Any]], of: list[Origin], stamp: Stamp, limits: Limits) -> list[Batch]:
+        observed, flags, bad = self._times(columns, len(of), stamp)
+        edges = observed if self.shape.time_index is not None else (observed[0], observed[-1])
+        if check_times(edges, self.now, self.shape.earliest, limits):
+            bad += check_times(observed, self.now, self.shape.earliest, limits)
         if bad:
             for row, reason in bad:
                 self.tell(of[row], "", reason)
                 of[row].lose_row()
-            keep = sorted(set(range(len(rows))) - {row for row, _ in bad})
+            keep = sorted(set(range(len(of))) - {row for row, _ in bad})
             columns = [[column[row] for row in keep] for column in columns]
             observed = array("q", [observed[row] for row in keep])
             of = [of[row] for row in keep]
@@ -116,7 +125,7 @@ class _Part:
         index = self.shape.time_index
         if index is None:
             first = stamp(count, self.now)
-            return array("q", range(first, first + count)), bytes([FLAG_STAMPED]) * count, []
+            return array("q", list(range(first, first + count))), bytes([FLAG_STAMPED]) * count, []
         given = columns.pop(index)
         if index >= 0 and set(map(type, given)) == {int} and min(given) >= _MS_LOW and max(given) < _MS_HIGH:
             return array("q", [moment * 1_000_000 for moment in given]), b"", []
@@ -189,8 +198,11 @@ class _Part:
         things = dict.fromkeys(of)
         thing_of = b""
         if len(things) > 1:
-            place = {thing: index for index, thing in enumerate(things)}
-            thing_of = array("i", [place[thing] for thing in of]).tobytes()
+            order = list(range(len(of)))
+            if len(things) < len(of):
+                place = {thing: index for index, thing in enumerate(things)}
+                order = [place[thing] for thing in of]
+            thing_of = array("i", order).tobytes()
         return Batch(
             project=self.shape.project,
             model=self.shape.model,

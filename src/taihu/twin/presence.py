@@ -29,15 +29,16 @@ class Presence(msgspec.Struct, array_like=True, gc=False):
     period_s: float = 0.0
     connections: int = 0
 
-    def heard(self, at: int) -> None:
-        """Note that something arrived at `at`; the usual gap is learnt as a moving average."""
+    def heard(self, at: int, times: int = 1) -> None:
+        """Note that things arrived at so many times, the last `at`; the usual gap is learnt as a moving average."""
         gap = at - self.heard_at
         if gap <= 0:
             if gap < -_SET_BACK_NS:
                 self.heard_at = at
             return
         if self.heard_at:
-            self.period_s += (gap / NS_PER_S - self.period_s) * (_LEARN_WEIGHT if self.period_s else 1.0)
+            weight = 1.0 - (1.0 - _LEARN_WEIGHT) ** times if self.period_s else 1.0
+            self.period_s += (gap / times / NS_PER_S - self.period_s) * weight
         self.heard_at = at
 
     def state(self, now_ns: int, declared_s: float | None = None) -> State:

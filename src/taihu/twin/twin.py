@@ -5,6 +5,7 @@ cells are worked out when somebody asks. 100,000 things of four properties take 
 """
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from taihu.things.ports import Reading
 from taihu.twin.presence import Presence
 
 _ROWS_MAX = 32
-_ROWS_BEHIND_MAX = 4_096
+_ROWS_BEHIND_MAX = 8_192
 _BYTES_BEHIND_MAX = 4_194_304
 _NEVER = -(2**63)
 
@@ -89,15 +90,30 @@ class Twin:
         """Take over what waits, the last to arrive first: most of what came before is older and passed by."""
         behind, self._behind = self._behind, []
         self._rows_behind = self._bytes_behind = 0
-        for _, batch in behind:
-            things = self._projects.setdefault(batch.project, {})
-            for name in batch.things:
-                if name not in things:
-                    things[name] = ThingTwin({}, Presence())
-                things[name].presence.heard(batch.received_at)
+        self._note_presence(behind)
         newest: dict[tuple[str, tuple[str, ...]], dict[str, int]] = {}
         for position, batch in reversed(behind):
             self._take_over(position, batch, newest.setdefault((batch.project, batch.properties), {}))
+
+    def _note_presence(self, behind: list[tuple[int, Batch]]) -> None:
+        """Let every thing know once when it was heard last, and at how many times since it was told before."""
+        moments: dict[tuple[str, int], tuple[str, ...]] = {}
+        for _, batch in behind:
+            moment = batch.project, batch.received_at
+            names = moments.get(moment)
+            moments[moment] = batch.things if names is None else tuple({*names, *batch.things})
+        last: dict[str, dict[str, int]] = {}
+        times: dict[str, Counter[str]] = {}
+        for (project, received_at), names in moments.items():
+            last.setdefault(project, {}).update(dict.fromkeys(names, received_at))
+            times.setdefault(project, Counter()).update(names)
+        for project, heard in last.items():
+            things, counts = self._projects.setdefault(project, {}), times[project]
+            for name, received_at in heard.items():
+                twin = things.get(name)
+                if twin is None:
+                    twin = things[name] = ThingTwin({}, Presence())
+                twin.presence.heard(received_at, counts[name])
 
     def _take_over(self, position: int, batch: Batch, newest: dict[str, int]) -> None:
         """Put in a batch's newest rows; `newest` has the latest time of each thing whose later rows are in already."""
@@ -105,8 +121,7 @@ class Twin:
         observed = array("q", batch.observed)
         columns = [column.values() for column in batch.columns]
         properties, received_at, flags = batch.properties, batch.received_at, batch.flags
-        for name, row in _newest_rows(batch, observed):
-            at = observed[row]
+        for name, row, at in _newest_rows(batch, observed):
             if at <= newest.get(name, _NEVER):
                 continue
             newest[name] = at
@@ -199,23 +214,23 @@ class Twin:
         self._projects.setdefault(project, {})[thing] = twin
 
 
-def _newest_rows(batch: Batch, observed: "array[int]") -> Iterable[tuple[str, int]]:
-    """The row with the latest observed_at of each thing; of equal times the last that arrived."""
+def _newest_rows(batch: Batch, observed: "array[int]") -> Iterable[tuple[str, int, int]]:
+    """Each thing with its row of the latest observed_at, and that; of equal times the last that arrived."""
     if len(batch.things) == 1:
         last = len(observed) - 1
         newest = max(observed)
         while observed[last] != newest:
             last -= 1
-        return ((batch.things[0], last),)
+        return ((batch.things[0], last, newest),)
     if len(batch.things) == len(observed):
-        return zip(batch.things, range(len(observed)), strict=True)
+        return zip(batch.things, range(len(observed)), observed, strict=True)
     thing_of = array("i", batch.thing_of)
     rows: dict[int, int] = {}
     for row, thing in enumerate(thing_of):
         kept = rows.get(thing)
         if kept is None or observed[kept] <= observed[row]:
             rows[thing] = row
-    return [(batch.things[thing], row) for thing, row in rows.items()]
+    return [(batch.things[thing], row, observed[row]) for thing, row in rows.items()]
 
 
 def _reading(project: str, thing: str, name: str, row: NewestRow, value: Any) -> Reading:

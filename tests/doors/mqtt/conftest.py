@@ -11,7 +11,8 @@ import pytest
 import uvloop
 from cryptography import x509
 
-from taihu.doors.mqtt import MqttDoor, Source
+from taihu.doors.mqtt import MqttDoor, Sleeper, Source
+from taihu.doors.mqtt.sockets import Sockets
 from taihu.identity.presented import Presented
 from taihu.kernel.clock import SystemClock
 from taihu.kernel.limits import Limits
@@ -66,21 +67,21 @@ class MemoryPipeline:
         self.readings: list[tuple[object, bytes]] = []
         self.log: list[bytes] = []
         self.waiting: dict[Source, None] = {}
-        self.paused: dict[Source, None] = {}
+        self.paused: dict[Sleeper, None] = {}
 
-    def submit(self, source: Source, size: int = 0) -> None:
+    def submit(self, source: Source, size: int = 0, senders: int = 1) -> None:
         if not self.waiting:
             asyncio.get_running_loop().call_soon(self._commit)
         self.waiting[source] = None
 
-    def pause(self, source: Source) -> None:
-        self.paused[source] = None
+    def pause(self, sleeper: Sleeper) -> None:
+        self.paused[sleeper] = None
 
     def make_room(self) -> None:
         self.full = False
         paused, self.paused = self.paused, {}
-        for source in paused:
-            source.resume()
+        for sleeper in paused:
+            sleeper.resume()
 
     def _commit(self) -> None:
         group, self.waiting = list(self.waiting), {}
@@ -105,7 +106,7 @@ class Running:
         self.loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
         ready = threading.Event()
-        factory = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
+        factory = asyncio.new_event_loop if loop == "asyncio" else uvloop.new_event_loop
 
         def run() -> None:
             with asyncio.Runner(loop_factory=factory) as runner:
@@ -144,12 +145,15 @@ class Running:
 
 
 @pytest.fixture
-def start(request: pytest.FixtureRequest) -> Iterator[Callable[..., Running]]:
-    """Starts doors, on uvloop unless parametrized with asyncio; all are stopped at the end."""
+def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
+    """Starts doors, on uvloop unless parametrized with asyncio, or transports for a system without epoll."""
     started: list[Running] = []
+    loop = getattr(request, "param", "uvloop")
+    if loop == "transports":
+        monkeypatch.setattr(Sockets, "available", lambda: False)
 
     def start_one(limits: Limits | None = None, tls: ssl.SSLContext | None = None) -> Running:
-        started.append(Running(limits or Limits(), tls, getattr(request, "param", "uvloop")))
+        started.append(Running(limits or Limits(), tls, loop))
         return started[-1]
 
     yield start_one

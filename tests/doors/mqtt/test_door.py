@@ -29,7 +29,7 @@ from taihu.protocols.mqtt.packets import (
 from taihu.protocols.mqtt.reasons import Reason
 
 WAIT_S = 10
-pytestmark = pytest.mark.parametrize("start", ["asyncio", "uvloop"], indirect=True)
+pytestmark = pytest.mark.parametrize("start", ["asyncio", "uvloop", "transports"], indirect=True)
 
 
 class Raw:
@@ -180,7 +180,7 @@ def test_closing_tells_clients_and_keeps_sessions(running: Any, raw: Any) -> Non
     running.stop()
     assert client.next() == Disconnect(Reason.SERVER_SHUTTING_DOWN)
     assert client.next() is None
-    assert not running.broker.log_pending and running.pipeline.log
+    assert not running.broker.pending and running.pipeline.log
 
 
 def test_nothing_is_heard_of_a_closed_connection_twice(running: Any, raw: Any) -> None:

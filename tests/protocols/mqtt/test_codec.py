@@ -189,7 +189,7 @@ def outcome(pieces: list[bytes], version: int | None, packet_bytes_max: int) -> 
             decoder.feed(piece)
             packets.extend(decoder.packets())
             assert len(decoder.buffer) - decoder.position == 0
-            assert len(decoder._partial) <= packet_bytes_max + len(piece)
+            assert len(decoder.partial) <= packet_bytes_max + len(piece)
     except ProtocolError as error:
         with pytest.raises(ProtocolError):
             decoder.next()

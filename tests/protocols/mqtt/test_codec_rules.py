@@ -132,7 +132,7 @@ def test_a_drained_decoder_holds_nothing() -> None:
             decoder.feed(piece)
             list(decoder.packets())
         assert decoder.buffer == b""
-        assert not decoder._partial
+        assert not decoder.partial
 
 
 UNENCODABLE = [

@@ -171,11 +171,3 @@ def test_it_stops_at_the_receive_maximum() -> None:
     assert scan(decoder, ROUTES, 2, acks, found, payloads) == 2
     assert len(found) == len(payloads) == 2
     assert decoder.next() == messages[2]
-
-
-def test_it_keeps_to_the_packet_limit() -> None:
-    """§6: a decoder that accepts less than a plain packet may have decides alone."""
-    decoder = Decoder(4, packet_bytes_max=20)
-    decoder.feed(encode(Publish("a", bytes(30)), 4))
-    assert scan(decoder, ROUTES, QUOTA_ALL, bytearray(), [], []) == 0
-    assert decoder.position == 0

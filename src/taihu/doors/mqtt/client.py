@@ -5,7 +5,6 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from taihu.doors.mqtt.ports import Pipeline
 from taihu.identity.presented import presented_by
 from taihu.protocols.mqtt.broker import Broker, Connection
 
@@ -28,7 +27,6 @@ class Hub(Protocol):
     """What all clients of a door share."""
 
     broker: Broker
-    pipeline: Pipeline
 
     def now(self) -> tuple[float, int]:
         """Monotonic seconds and steady wall nanoseconds."""
@@ -42,6 +40,10 @@ class Hub(Protocol):
         """Count it out."""
         ...
 
+    def receive(self, arrived: list[tuple[Connection, bytes]]) -> None:
+        """Take one chunk from each of some clients."""
+        ...
+
     def settle(self) -> None:
         """See to what this entry into the broker left for others to do."""
         ...
@@ -52,9 +54,13 @@ class Hub(Protocol):
 
 
 class MqttClient(asyncio.Protocol):
-    """The asyncio protocol of one connection; also a `Source` of the group commit."""
+    """The asyncio protocol of one connection.
 
-    __slots__ = ("address", "connection", "ended", "hub", "lingers", "wire")
+    `send` writes straight to the socket, where the wire has one that takes bytes at this moment; it may raise OSError
+    and take less than all.
+    """
+
+    __slots__ = ("address", "connection", "ended", "hub", "lingers", "send", "wire")
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
@@ -63,6 +69,7 @@ class MqttClient(asyncio.Protocol):
         self.address = ""
         self.ended = False
         self.lingers = False
+        self.send: Callable[[bytes], int] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.start(cast(asyncio.Transport, transport))
@@ -85,21 +92,8 @@ class MqttClient(asyncio.Protocol):
         self.connection.shell = self
 
     def data_received(self, data: bytes) -> None:
-        connection = self.connection
-        if connection is None or self.ended:
-            return
-        hub = self.hub
-        now, now_ns = hub.now()
-        connection.receive(data, now, now_ns)
-        if connection.needs_commit():
-            hub.pipeline.submit(self, len(data))
-            if hub.pipeline.full and not connection.paused:
-                connection.paused = True
-                hub.pipeline.pause(self)
-                self._control_reading()
-        if connection.output or connection.closing is not None:
-            self.flush()
-        hub.settle()
+        if self.connection is not None and not self.ended:
+            self.hub.receive([(self.connection, data)])
 
     def connection_lost(self, exc: Exception | None) -> None:
         connection = self.connection
@@ -122,13 +116,18 @@ class MqttClient(asyncio.Protocol):
             self._control_reading()
             self.flush()
 
-    def take(self) -> list[tuple[object, bytes]]:
-        return self.connection.take() if self.connection is not None else []
-
-    def committed(self) -> None:
-        if self.connection is not None:
-            self.connection.committed()
+    def acknowledge(self, data: bytes) -> None:
+        """Send what waited for a group commit."""
+        connection = self.connection
+        if connection is not None and connection.closing is None:
+            connection.output += data
             self.flush()
+
+    def pause(self) -> None:
+        """Read nothing until `resume`."""
+        if self.connection is not None:
+            self.connection.paused = True
+            self._control_reading()
 
     def resume(self) -> None:
         connection = self.connection
@@ -151,6 +150,7 @@ class MqttClient(asyncio.Protocol):
             if not connection.linger:
                 wire.close()
                 return
+            self.send = None
             wire.resume_reading()  # with bytes unread, closing resets the connection and takes the DISCONNECT with it
             if wire.can_write_eof():
                 wire.write_eof()

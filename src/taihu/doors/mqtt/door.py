@@ -8,10 +8,12 @@ from contextlib import suppress
 
 from taihu.doors.mqtt.client import ClientFactory, MqttClient
 from taihu.doors.mqtt.ports import Pipeline
+from taihu.doors.mqtt.share import Share
+from taihu.doors.mqtt.sockets import Sockets
 from taihu.doors.mqtt.websocket import WebSocketClient
 from taihu.kernel.clock import NS_PER_S, Clock
 from taihu.kernel.limits import Limits
-from taihu.protocols.mqtt.broker import Broker
+from taihu.protocols.mqtt.broker import Broker, Connection
 
 log = logging.getLogger("taihu.mqtt")
 
@@ -19,6 +21,7 @@ _TICK_S = 0.25
 _STATUS_S = 10.0
 _LINGER_S = 2.0
 _BACKLOG = 4_096
+_LOT_BYTES_MAX = 1_048_576  # a larger lot is closed: groups are cut to size between lots
 
 
 class MqttDoor:
@@ -35,6 +38,8 @@ class MqttDoor:
         self._limits = limits
         self._origin_ns = clock.now_ns() - int(clock.monotonic() * NS_PER_S)
         self._servers: list[asyncio.Server] = []
+        self._sockets: Sockets | None = None
+        self._share = Share(broker)
         self._clients: dict[MqttClient, None] = {}
         self._by_address: Counter[str] = Counter()
         self._lingering: deque[tuple[float, MqttClient]] = deque()
@@ -49,7 +54,12 @@ class MqttDoor:
     ) -> tuple[str, int]:
         """Listen and return the address bound; port 0 takes a free one. OSError when it is taken."""
         loop = asyncio.get_running_loop()
-        factory: ClientFactory = self._websocket_client if websocket else self._client
+        if self._timer is None:
+            self._tick()
+        if ssl is None and not websocket and Sockets.available():
+            self._sockets = self._sockets or Sockets(self)
+            return await self._sockets.listen(host, port, _BACKLOG)
+        factory: ClientFactory = self._websocket_client if websocket else self.client
         server = await loop.create_server(
             factory,
             host,
@@ -59,8 +69,6 @@ class MqttDoor:
             ssl_handshake_timeout=self._limits.mqtt_connect_timeout_s if ssl else None,
         )
         self._servers.append(server)
-        if self._timer is None:
-            self._tick()
         address = server.sockets[0].getsockname()
         return address[0], address[1]
 
@@ -71,6 +79,8 @@ class MqttDoor:
         """
         for server in self._servers:
             server.close()
+        if self._sockets is not None:
+            self._sockets.stop_listening()
         if self._timer is not None:
             self._timer.cancel()
         self.broker.shut_down(*self.now())
@@ -84,6 +94,9 @@ class MqttDoor:
             self._abort(client)
         for server in self._servers:
             await server.wait_closed()
+        if self._sockets is not None:
+            self._sockets.close()
+            await asyncio.sleep(0)  # its last connections tell their clients
 
     def now(self) -> tuple[float, int]:
         """See `client.Hub`."""
@@ -127,24 +140,51 @@ class MqttDoor:
         if self.broker.dirty and not self._flushing:
             self._flushing = True
             asyncio.get_running_loop().call_soon(self._flush)
-        if self.broker.log_pending:
-            self.pipeline.submit(self)
+        if self.broker.pending:
+            self._submit()
 
-    def take(self) -> list[tuple[object, bytes]]:
-        """As a source the door stands for what no client waits for: expired sessions, wills that are readings."""
-        return self.broker.take_readings()
+    def receive(self, arrived: list[tuple[Connection, bytes]]) -> None:
+        """See `client.Hub`."""
+        now, now_ns = self.now()
+        if self.pipeline.full:
+            self._receive_slowed(arrived, now, now_ns)
+        else:
+            self._flush_each(self.broker.receive(arrived, now, now_ns))
+        self.settle()
 
-    def committed(self) -> None:
-        """Nobody waits."""
-
-    def resume(self) -> None:
-        """The door itself reads nothing."""
-
-    def _client(self) -> asyncio.Protocol:
+    def client(self) -> MqttClient:
+        """A client for a new connection."""
         return MqttClient(self)
 
+    def _receive_slowed(self, arrived: list[tuple[Connection, bytes]], now: float, now_ns: int) -> None:
+        """While there is no room for readings, whoever sends some is not read any more (§6)."""
+        lot = self.broker.lot
+        for chunk in arrived:
+            before = lot.size
+            self._flush_each(self.broker.receive((chunk,), now, now_ns))
+            connection = chunk[0]
+            if lot.size > before and not connection.paused and connection.shell is not None:
+                connection.shell.pause()
+                self.pipeline.pause(connection.shell)
+
+    def _flush_each(self, connections: list[Connection]) -> None:
+        for connection in connections:
+            if (connection.output or connection.closing is not None) and connection.shell is not None:
+                connection.shell.flush()
+
+    def _submit(self) -> None:
+        """Have the group commit take what the broker has for it."""
+        share, lot = self._share, self.broker.lot
+        if share.lot is not lot:
+            share = self._share = Share(self.broker)
+        size, senders = lot.size - share.size, len(lot.acks) - share.senders
+        share.size, share.senders = lot.size, len(lot.acks)
+        if lot.size >= _LOT_BYTES_MAX:
+            share.close()
+        self.pipeline.submit(share, size, senders)
+
     def _websocket_client(self) -> asyncio.Protocol:
-        return WebSocketClient(MqttClient(self), self._limits.mqtt_packet_bytes_max)
+        return WebSocketClient(self.client(), self._limits.mqtt_packet_bytes_max)
 
     def _flush(self) -> None:
         self._flushing = False

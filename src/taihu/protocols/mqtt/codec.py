@@ -34,7 +34,8 @@ class Decoder:
         packet_bytes_max: the largest packet accepted, fixed header included. A larger one is refused when its fixed
             header is read, and so never more than this and one chunk is buffered.
 
-    `buffer` and `position` are public for `scan`: the bytes of `buffer` from `position` on are not decoded yet.
+    `buffer` and `position` are public for `scan`: the bytes of `buffer` from `position` on are not decoded yet. Once
+    `next` had nothing more to give, all that is left is in `partial`, the beginning of a packet whose end has not come.
     """
 
     def __init__(self, version: int | None = None, packet_bytes_max: int = PACKET_BYTES_MAX) -> None:
@@ -42,17 +43,17 @@ class Decoder:
         self.packet_bytes_max = packet_bytes_max
         self.buffer = b""
         self.position = 0
-        self._partial = bytearray()  # the beginning of a packet whose end has not come
-        self._wanted = 0  # how long `_partial` must become before it is worth another look
+        self.partial = bytearray()
+        self._wanted = 0  # how long `partial` must become before it is worth another look
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the stream; never raises."""
-        if self._partial:
-            self._partial += data
-            if len(self._partial) < self._wanted:
+        if self.partial:
+            self.partial += data
+            if len(self.partial) < self._wanted:
                 return
-            data = bytes(self._partial)
-            self._partial = bytearray()
+            data = bytes(self.partial)
+            self.partial = bytearray()
         self.buffer = self.buffer[self.position :] + data if self.position < len(self.buffer) else data
         self.position = 0
 
@@ -116,7 +117,7 @@ class Decoder:
 
     def _wait(self, wanted: int) -> Packet | None:
         """No packet: set its beginning aside until it is `wanted` bytes long."""
-        self._partial += memoryview(self.buffer)[self.position :]
+        self.partial += memoryview(self.buffer)[self.position :]
         self._wanted = wanted
         self.buffer = b""
         self.position = 0

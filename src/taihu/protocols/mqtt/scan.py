@@ -16,8 +16,8 @@ PLAIN_BYTES_MAX = 16_386  # a remaining length of at most two bytes
 # First byte of a plain PUBLISH to the number of bytes between topic and payload: packet identifier, property length.
 _GAPS_4 = {0x30: 0, 0x32: 2, 0x3A: 2}
 _GAPS_5 = {0x30: 1, 0x32: 3, 0x3A: 3}
-_PUBACK = b"\x40\x02"
-_NO_PACKET_ID = b"\0\0"
+PUBACK = b"\x40\x02"
+NO_PACKET_ID = b"\0\0"
 
 
 def route_key(topic: str) -> bytes:
@@ -42,8 +42,6 @@ def scan(
         acks: gets the PUBACKs, to be sent once the messages are durable.
         found, payloads: get the route and the payload of each message, in order.
     """
-    if decoder.packet_bytes_max < PLAIN_BYTES_MAX:
-        return 0
     buffer = decoder.buffer
     at = decoder.position
     version5 = decoder.version == 5
@@ -74,7 +72,7 @@ def scan(
             break
         if gap > 1:
             identifier = buffer[packet_id : packet_id + 2]
-            if identifier == _NO_PACKET_ID or not quota:
+            if identifier == NO_PACKET_ID or not quota:
                 break
             quota -= 1
             add_packet_id(identifier)
@@ -83,5 +81,5 @@ def scan(
         at = following
     decoder.position = at
     if packet_ids:
-        acks += _PUBACK + _PUBACK.join(packet_ids)
+        acks += PUBACK + PUBACK.join(packet_ids)
     return len(packet_ids)

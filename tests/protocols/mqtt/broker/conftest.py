@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from taihu.kernel.limits import Limits
-from taihu.protocols.mqtt.broker import Broker, Connection
+from taihu.protocols.mqtt.broker import Broker, Connection, Lot
 from taihu.protocols.mqtt.broker import Identity as IdentityPort
 from taihu.protocols.mqtt.codec import Decoder, encode
 from taihu.protocols.mqtt.packets import (
@@ -85,9 +85,9 @@ class Peer:
         return self.send_bytes(b"".join(encode(packet, self.version) for packet in packets))
 
     def send_bytes(self, data: bytes) -> "Peer":
-        self.connection.receive(data, self.world.now, self.world.now_ns)
+        self.world.broker.receive([(self.connection, data)], self.world.now, self.world.now_ns)
         if self.world.commits:
-            self.world.commit(self)
+            self.world.commit()
         return self
 
     def got(self) -> list[Packet]:
@@ -167,6 +167,7 @@ class World:
         self.base = self.broker.snapshot()
         self.log: list[bytes] = []
         self.readings: list[tuple[object, bytes]] = []
+        self.lots: list[Lot] = []
 
     def new_broker(self) -> Broker:
         return Broker(self.policy, self.limits, iter(f"id{n}" for n in range(10_000)).__next__)
@@ -198,12 +199,26 @@ class World:
             assert peer.connack.reason == 0, peer.connack
         return peer
 
-    def commit(self, peer: Peer) -> None:
-        if peer.connection.needs_commit():
-            self.readings += peer.connection.take()
-            self.drain()
-            peer.connection.committed()
+    def commit(self) -> None:
+        """Make durable what waits, and acknowledge."""
+        self.take_lot()
+        self.acknowledge()
+
+    def take_lot(self) -> list[bytes]:
+        """Begin a group commit; returns the payloads it takes."""
+        lot = self.broker.take_lot()
+        self.lots.append(lot)
+        self.readings += lot.readings
         self.drain()
+        return [payload for _, payload in lot.readings]
+
+    def acknowledge(self) -> None:
+        """The group commits that were begun are durable."""
+        for lot in self.lots:
+            for connection, data, _ in self.broker.committed(lot):
+                if connection.closing is None:
+                    connection.output += data
+        self.lots.clear()
 
     def drain(self) -> None:
         self.log += [msgspec.msgpack.encode(event) for event in self.broker.take_log()]

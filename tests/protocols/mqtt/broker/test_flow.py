@@ -45,8 +45,7 @@ def test_receive_maximum_counts_what_waits_for_the_commit(make_world: Any) -> No
     world.commits = False
     for _ in range(3):
         peer.publish("readings/1", qos=1)
-    peer.connection.take()
-    peer.connection.committed()
+    world.commit()
     for _ in range(3):
         peer.publish("readings/1", qos=1)
     assert not peer.ended

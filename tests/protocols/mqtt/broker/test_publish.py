@@ -7,6 +7,8 @@ import pytest
 from taihu.kernel.limits import Limits
 from taihu.protocols.mqtt.packets import (
     Disconnect,
+    Pingreq,
+    Pingresp,
     Puback,
     Pubcomp,
     Publish,
@@ -331,14 +333,16 @@ def test_acknowledgements_wait_for_the_commit(world: Any) -> None:
     publisher = world.client("p")
     publisher.publish("readings/1", b"1", 1, packet_id=1).publish("readings/1", b"2", 2, packet_id=2)
     publisher.publish("free", b"3", 1, packet_id=3)
-    assert publisher.connection.needs_commit()
+    assert world.broker.pending
     assert publisher.got() == []
-    assert [payload for _, payload in publisher.connection.take()] == [b"1", b"2"]
-    publisher.send(Pubrel(2))
-    publisher.connection.committed()
+    assert world.take_lot() == [b"1", b"2"]
+    publisher.send(Pubrel(2)).send(Pingreq())
+    assert publisher.got() == [Pingresp()]
+    world.acknowledge()
     assert publisher.got() == [Puback(1), Pubrec(2), Puback(3)]
-    assert not publisher.connection.needs_commit()
+    world.commit()
     assert publisher.got() == [Pubcomp(2)]
+    assert not world.broker.pending
 
 
 def test_nothing_waits_without_need(world: Any) -> None:
@@ -346,7 +350,7 @@ def test_nothing_waits_without_need(world: Any) -> None:
     world.commits = False
     publisher = world.client("p")
     publisher.publish("free", b"1", 1, packet_id=1)
-    assert not publisher.connection.needs_commit()
+    assert not world.broker.pending
     assert publisher.got() == [Puback(1)]
 
 

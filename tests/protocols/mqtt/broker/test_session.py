@@ -304,12 +304,14 @@ def test_wills_that_are_readings(world: Any) -> None:
     watcher = world.client("w", user="p:w", clean=False, session_expiry_interval=1_000)
     watcher.subscribe("#", "me/#")
     world.client("a", user="p:a", will=Will("readings/1", b"off", 1, False)).lose()
+    assert world.broker.pending
     assert watcher.payloads() == [b"off"]
-    assert world.broker.log_pending
-    assert world.broker.take_readings() == [("readings/1", b"off")]
+    world.commit()
+    assert world.readings == [("readings/1", b"off")]
     for topic in ("me/readings", "me/question"):
         world.client("b", user="p:b", session_expiry_interval=100, will=Will(topic, b"mine", 1, True)).lose()
-    assert world.broker.take_readings() == [("me/readings", b"mine")]
+    world.commit()
+    assert world.readings[1:] == [("me/readings", b"mine")]
     world.client("c", user="p:c", session_expiry_interval=100, will=Will("me/question", b"mine", 1, True))
     world.crash()
     world.advance(200)

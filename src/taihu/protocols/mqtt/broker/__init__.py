@@ -3,6 +3,7 @@
 from taihu.protocols.mqtt.broker.broker import Broker
 from taihu.protocols.mqtt.broker.connection import Connection
 from taihu.protocols.mqtt.broker.counters import Counters
+from taihu.protocols.mqtt.broker.lot import Lot
 from taihu.protocols.mqtt.broker.ports import Identity, Policy
 
-__all__ = ["Broker", "Connection", "Counters", "Identity", "Policy"]
+__all__ = ["Broker", "Connection", "Counters", "Identity", "Lot", "Policy"]

@@ -10,11 +10,13 @@ from taihu.protocols.mqtt.broker.connection import Connection
 from taihu.protocols.mqtt.broker.core import Core
 from taihu.protocols.mqtt.broker.counters import Counters
 from taihu.protocols.mqtt.broker.lifecycle import arm, due, elapsed_s, settle
+from taihu.protocols.mqtt.broker.lot import Lot
 from taihu.protocols.mqtt.broker.message import Message, forwarded
 from taihu.protocols.mqtt.broker.ports import Identity, Policy
 from taihu.protocols.mqtt.broker.router import reply, retain_allowed, route
 from taihu.protocols.mqtt.broker.router import retain as retain_message
 from taihu.protocols.mqtt.broker.session import Session
+from taihu.protocols.mqtt.broker.singles import take_singles
 from taihu.protocols.mqtt.broker.snapshot import restore_snapshot, take_snapshot
 from taihu.protocols.mqtt.broker.store import Event
 from taihu.protocols.mqtt.packets import NO_PROPERTIES, Properties
@@ -62,9 +64,14 @@ class Broker:
         return self._core.dirty
 
     @property
-    def log_pending(self) -> bool:
-        """Whether `take_log` or `take_readings` has something for the next group commit."""
-        return bool(self._core.store.log or self._core.will_readings)
+    def lot(self) -> Lot:
+        """The open lot: what the next group commit takes."""
+        return self._core.lot
+
+    @property
+    def pending(self) -> bool:
+        """Whether the open lot or `take_log` has something for the next group commit."""
+        return bool(self._core.lot or self._core.store.log)
 
     def open(self, peer: str, now: float, certificate: str | None = None) -> Connection:
         """A connection for a new socket; it has `mqtt_connect_timeout_s` to send its CONNECT."""
@@ -74,6 +81,15 @@ class Broker:
         core.connections[connection] = None
         core.wheel.schedule(connection, now + core.limits.mqtt_connect_timeout_s, now)
         return connection
+
+    def receive(self, arrived: Iterable[tuple[Connection, bytes]], now: float, now_ns: int) -> list[Connection]:
+        """Take a chunk from each of many clients; returns the connections whose output the shell must look at."""
+        core = self._core
+        core.now, core.now_ns = now, now_ns
+        others = take_singles(core, arrived)
+        for connection, data in others:
+            connection.receive(data, now, now_ns)
+        return [connection for connection, _ in others]
 
     def next_timer(self) -> float | None:
         """The monotonic time at which `tick` has something to do; None for never."""
@@ -176,10 +192,18 @@ class Broker:
         log, self._core.store.log = self._core.store.log, []
         return log
 
-    def take_readings(self) -> list[tuple[object, bytes]]:
-        """Wills on claimed topics that were published since the last call: readings without a connection."""
-        readings, self._core.will_readings = self._core.will_readings, []
-        return readings
+    def take_lot(self) -> Lot:
+        """The open lot, for a group commit; another is opened."""
+        lot, self._core.lot = self._core.lot, Lot()
+        return lot
+
+    def committed(self, lot: Lot) -> list[tuple[Connection, bytes, int]]:
+        """A lot survives power loss: the acknowledgements to send, in order, but to who is `closing` (§4)."""
+        for connection, _, count in lot.acks:
+            connection.acks_pending -= count
+        acks, lot.acks, lot.readings = lot.acks, [], []
+        lot.durable = True
+        return acks
 
     def apply(self, events: Iterable[Sequence[Any]]) -> None:
         """Replay logged events onto a restored state, from any position before its snapshot on; raises DamagedError."""

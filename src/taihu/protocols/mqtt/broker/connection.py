@@ -1,16 +1,22 @@
 """One network connection: bytes in, bytes out, and its end. What packets mean is in the handlers."""
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
 from taihu.protocols.mqtt.broker.core import Core
 from taihu.protocols.mqtt.broker.lifecycle import detach, settle
+from taihu.protocols.mqtt.broker.lot import Lot
 from taihu.protocols.mqtt.broker.ports import Identity
 from taihu.protocols.mqtt.broker.sender import UNLIMITED, Sender
+from taihu.protocols.mqtt.broker.space import Space
 from taihu.protocols.mqtt.codec import Decoder, encode
 from taihu.protocols.mqtt.errors import ProtocolError
 from taihu.protocols.mqtt.packets import Connack, Disconnect, Packet
 from taihu.protocols.mqtt.reasons import Reason
 from taihu.protocols.mqtt.scan import scan
+
+log = logging.getLogger("taihu.mqtt")
 
 _CONNACK_3 = {  # 5.0 reason codes as 3.1.1 return codes (clause 3.2.2.3); for others 3.1.1 just closes
     Reason.UNSUPPORTED_PROTOCOL_VERSION: 1,
@@ -27,20 +33,25 @@ _CONNACK_3 = {  # 5.0 reason codes as 3.1.1 return codes (clause 3.2.2.3); for o
 }
 
 
+Plain = tuple[Callable[[bytes], object | None], Space, int, int, int]
+"""What `take_singles` needs to know: the route of a key, the space and its epoch, the receive maximum, and how many
+bytes say the length of a message's properties."""
+
+
 class Connection(Sender):
     """One client's connection, without its socket.
 
-    After `receive` the shell sends `take_output()`. Acknowledgements wait in `held` and readings in `readings` until
-    `take`; after `committed` what was held at `take` is in the output. `closing` says why the shell must close once
-    the output is sent; it is None while the connection lives. The shell sets `congested` while its socket takes no
-    more and `paused` while it does not read for reasons of its own. `linger` says that the client may still be
-    sending, so that closing at once would lose the last words. `shell` is the shell's own.
+    After `receive` the shell sends `take_output()`. Acknowledgements that must follow a sync are in the open lot then;
+    `lot` is the last that has some. `closing` says why the shell must close once the output is sent; it is None while
+    the connection lives. The shell sets `congested` while its socket takes no more and `paused` while it does not read
+    for reasons of its own. `linger` says that the client may still be sending, so that closing at once would lose the
+    last words. `plain` is None while the next chunk cannot be a plain message. `shell` is the shell's own.
     """
 
     __slots__ = (
-        "acks_committing", "acks_pending", "aliases_in", "certificate", "closing", "committing", "congested",
-        "decoder", "epoch", "held", "identity", "keep_alive_s", "last_seen", "linger", "paused", "peer", "readings",
-        "receive_max", "routes", "shell", "slot",
+        "acks_held", "acks_pending", "aliases_in", "certificate", "closing", "congested", "decoder", "epoch",
+        "held", "identity", "keep_alive_s", "last_seen", "linger", "lot", "paused", "peer", "plain", "receive_max",
+        "routes", "shell", "slot",
     )  # fmt: skip
 
     def __init__(self, core: Core, peer: str, certificate: str | None) -> None:
@@ -50,16 +61,16 @@ class Connection(Sender):
         self.decoder = Decoder(None, core.limits.mqtt_packet_bytes_max)
         self.identity: Identity | None = None
         self.held = bytearray()
-        self.committing: bytes | None = None
+        self.lot: Lot | None = None
+        self.acks_held = 0
         self.acks_pending = 0
-        self.acks_committing = 0
-        self.readings: list[tuple[object, bytes]] = []
         self.closing: str | None = None
         self.keep_alive_s = 0
         self.last_seen = core.now
         self.slot = 0
         self.routes: dict[bytes, object] = {}
         self.epoch = -1
+        self.plain: Plain | None = None
         self.receive_max = UNLIMITED
         self.aliases_in: dict[int, str] | None = None
         self.congested = False
@@ -73,6 +84,9 @@ class Connection(Sender):
         core.now, core.now_ns = now, now_ns
         if self.closing is not None:
             return
+        self.plain = None
+        lot, log_before = core.lot, len(core.store.log)
+        readings_before = len(lot.readings)
         decoder = self.decoder
         decoder.feed(data)
         try:
@@ -87,33 +101,17 @@ class Connection(Sender):
         except ProtocolError as error:
             core.counters.protocol_errors += 1
             self.fail(error.reason, error.message)
+        except Exception:  # one connection must not take others with it
+            log.exception("MQTT client %s met a defect of this node", self.name)
+            self.fail(Reason.UNSPECIFIED_ERROR, "it met a defect of this node; see the log")
         settle(core)
-
-    def take(self) -> list[tuple[object, bytes]]:
-        """The readings for the next group commit; what is held now is sent at the next `committed`."""
-        readings, self.readings = self.readings, []
-        self.committing = (self.committing or b"") + bytes(self.held)
-        self.held.clear()
-        self.acks_committing = self.acks_pending
-        return readings
-
-    def committed(self) -> None:
-        """What was taken survives power loss (§4)."""
-        if self.committing and self.closing is None:
-            self.output += self.committing
-        self.committing = None
-        self.acks_pending -= self.acks_committing
-        self.acks_committing = 0
-
-    def needs_commit(self) -> bool:
-        """Whether something waits for a group commit; what is held without need is released at once."""
-        if self.readings or self.committing is not None or (self.held and self.core.store.log):
-            return True
+        waits = len(lot.readings) > readings_before or len(core.store.log) > log_before
         if self.held:
-            self.output += self.held
-            self.held.clear()
-            self.acks_pending = 0
-        return False
+            waits = self._let_go(wait=waits)
+        if waits:
+            lot.size += len(data)
+        if self.routes and self.home is not None and not decoder.partial:
+            self.plain = self.routes.get, self.home, self.epoch, self.receive_max, self.version - 4
 
     def take_output(self) -> bytes:
         """The bytes to send now."""
@@ -164,6 +162,8 @@ class Connection(Sender):
             return
         self.closing = text
         self.held.clear()
+        self.routes.clear()
+        self.plain = None
         self.settle_account()
         core = self.core
         core.connections.pop(self, None)
@@ -208,6 +208,18 @@ class Connection(Sender):
         else:
             core.wheel.schedule(self, deadline, core.now)
 
+    def _let_go(self, *, wait: bool) -> bool:
+        """Have what is held wait for the lot, if it must; what is held without need is sent at once. Returns which."""
+        held, self.held = bytes(self.held), bytearray()
+        count, self.acks_held = self.acks_held, 0
+        if wait or self.core.store.log or (self.lot is not None and not self.lot.durable):
+            self.lot = self.core.lot
+            self.lot.acks.append((self, held, count))
+            return True
+        self.output += held
+        self.acks_pending -= count
+        return False
+
     def _scan(self) -> None:
         assert self.home is not None
         if self.epoch != self.home.epoch:
@@ -218,8 +230,10 @@ class Connection(Sender):
         quota = self.receive_max - self.acks_pending
         acks = scan(self.decoder, self.routes, quota, self.held, found, payloads)
         if found:
+            core = self.core
             self.acks_pending += acks
-            self.last_seen = self.core.now
+            self.acks_held += acks
+            self.last_seen = core.now
             self.home.received += len(found)
-            self.core.counters.publishes_received += len(found)
-            self.readings.extend(zip(found, payloads, strict=True))
+            core.counters.publishes_received += len(found)
+            core.lot.readings.extend(zip(found, payloads, strict=True))

@@ -6,6 +6,7 @@ from typing import Any
 
 from taihu.kernel.limits import Limits
 from taihu.protocols.mqtt.broker.counters import Counters
+from taihu.protocols.mqtt.broker.lot import Lot
 from taihu.protocols.mqtt.broker.ports import Policy
 from taihu.protocols.mqtt.broker.session import Outlet
 from taihu.protocols.mqtt.broker.store import Store
@@ -21,6 +22,7 @@ class Core:
     """The shared state. `now` and `now_ns` are set at every entry into the broker.
 
     `dirty` holds the connections that got output from others; `doomed` those to disconnect once routing is done.
+    `lot` is what the next group commit takes.
     `handlers` maps a packet type to what handles it on a connection.
     """
 
@@ -36,7 +38,7 @@ class Core:
         self.doomed: dict[Outlet, tuple[int, str]] = {}
         self.handlers: dict[type, Callable[[Any, Any], None]] = {}
         self.outbound_bytes = 0
-        self.will_readings: list[tuple[object, bytes]] = []
+        self.lot = Lot()
         self.now = 0.0
         self.now_ns = 0
         self._notices = 0

@@ -78,7 +78,7 @@ def publish_will(core: Core, session: Session) -> None:
     core.store.set_will(session, None)
     core.counters.wills_published += 1
     if claim is not None:
-        core.will_readings.append((claim, will.payload))
+        core.lot.readings.append((claim, will.payload))
     if private:
         return
     properties, expires_ns = forwarded(will.properties, core.now_ns)

@@ -7,7 +7,7 @@ from taihu.protocols.mqtt.broker.space import NOBODY
 from taihu.protocols.mqtt.errors import ProtocolError
 from taihu.protocols.mqtt.packets import Puback, Pubcomp, Publish, Pubrec, Pubrel
 from taihu.protocols.mqtt.reasons import Reason
-from taihu.protocols.mqtt.scan import route_key
+from taihu.protocols.mqtt.scan import PLAIN_BYTES_MAX, route_key
 
 
 def on_publish(connection: Connection, packet: Publish) -> None:
@@ -31,6 +31,7 @@ def on_publish(connection: Connection, packet: Publish) -> None:
     shown = reason if connection.version == 5 else Reason.SUCCESS
     if packet.qos == 1:
         connection.acks_pending += 1
+        connection.acks_held += 1
         connection.hold(Puback(packet.packet_id, shown))
     elif packet.qos == 2:
         if shown == Reason.SUCCESS:
@@ -127,7 +128,7 @@ def _accept(connection: Connection, topic: str, packet: Publish) -> int:
         return Reason.QUOTA_EXCEEDED
     claim = core.policy.claim(identity, topic)
     if claim is not None:
-        connection.readings.append((claim, packet.payload))
+        core.lot.readings.append((claim, packet.payload))
         if not answers and (answers is not None or home.targets(topic) is NOBODY):
             _remember(connection, topic, claim)
     if answers is not None:
@@ -143,6 +144,8 @@ def _accept(connection: Connection, topic: str, packet: Publish) -> int:
 def _remember(connection: Connection, topic: str, claim: object) -> None:
     """Let `scan` take the next message of this topic, until the space's subscriptions or rights change."""
     assert connection.home is not None
+    if connection.decoder.packet_bytes_max < PLAIN_BYTES_MAX:
+        return
     if connection.epoch != connection.home.epoch or len(connection.routes) >= _ROUTES_MAX:
         connection.routes.clear()
         connection.epoch = connection.home.epoch
