@@ -320,6 +320,17 @@ def batch(thing: str, received: int, *observed: int, flags: bytes = b"") -> Batc
     )
 
 
+def test_a_record_that_is_no_batch_of_this_release(site: Path) -> None:
+    limits = load_site(site).limits
+    journal = SegmentJournal(
+        OsFiles(), site / "data" / "journal", segment_bytes=1 << 20, retention_bytes=limits.journal_retention_bytes,
+        retention_s=limits.journal_retention_s, clock=CLOCK,
+    )  # fmt: skip
+    journal.append(KIND_BATCH, b"something else")
+    journal.close()
+    assert "are not readings" in only(examine(site), "journal").what
+
+
 def test_a_clock_behind_the_newest_reading(site: Path) -> None:
     limits = load_site(site).limits
     journal = SegmentJournal(

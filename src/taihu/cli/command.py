@@ -192,11 +192,15 @@ def permits(node: NodeClient, project: str, as_json: bool) -> None:
 @permit.command()
 @click.argument("project")
 @click.argument("number", metavar="ID")
+@_json
 @node_options
-def withdraw(node: NodeClient, project: str, number: str) -> None:
+def withdraw(node: NodeClient, project: str, number: str, as_json: bool) -> None:
     """End a standing permit at once."""
     node.delete("projects", project, "standing", number)
-    click.echo(f"{number} has ended")
+    if as_json:
+        show_json({"withdrawn": number})
+    else:
+        click.echo(f"{number} has ended")
 
 
 def _value(text: str | None) -> Any:

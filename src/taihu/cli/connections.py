@@ -110,15 +110,19 @@ def connections(site: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name")
+@_json
 @_site
-def disconnect(name: str, site: Path) -> None:
+def disconnect(name: str, site: Path, as_json: bool) -> None:
     """Remove the connection NAME and its secrets; its things and their history stay."""
     from taihu.kernel.config import load_site
     from taihu.runtime.discovery import remove
 
     load_site(site)
     remove(site, name)
-    click.echo(f"{name} is removed")
+    if as_json:
+        show_json({"removed": name})
+    else:
+        click.echo(f"{name} is removed")
 
 
 def _name_of(url: str) -> str:

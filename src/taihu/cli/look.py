@@ -30,7 +30,7 @@ class _Listing(click.Group):
     """A group that lists when its first word is none of its commands."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        known = args and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        known = ctx.resilient_parsing or (args and (args[0] in self.commands or args[0] in ctx.help_option_names))
         return super().parse_args(ctx, args if known else ["list", *args])
 
 
@@ -69,8 +69,8 @@ def things_list(node: NodeClient, project: str | None, as_json: bool) -> None:
 @click.argument("project")
 @click.option("--where", "where", multiple=True, help="FIELD=PATTERN, such as site=wuxi*; all are to be met.")
 @click.option("--set", "wanted", multiple=True, help="FIELD=VALUE; of tag and group a list with commas.")
-@click.option("--add", "added", multiple=True, help="tag=VALUE or group=VALUE to add.")
-@click.option("--remove", "removed", multiple=True, help="tag=VALUE or group=VALUE to take away.")
+@click.option("--add", "added", multiple=True, help="A tag=VALUE or group=VALUE to add.")
+@click.option("--remove", "removed", multiple=True, help="A tag=VALUE or group=VALUE to take away.")
 @click.option("--apply", "apply", is_flag=True, help="Do it.  [default: show what would change]")
 @_json
 @administration_options

@@ -27,6 +27,7 @@ _COMMANDS = {
     "status": ("service", "Show how a node is."),
     "reload": ("service", "Take over a changed site.toml while the node runs."),
     "doctor": ("doctor", "Find what is wrong with a site, and what mends it."),
+    "upgrade": ("upgrade", "Bring a site's stores to this release's versions."),
     "systemd": ("service", "Print a systemd unit of a site."),
     "completion": ("service", "Print a script that completes commands in a shell."),
     "things": ("look", "List things and how they are."),

@@ -31,6 +31,8 @@ _COLOURS = {
     "expired": "red",
     "applied": "green",
     "restart": "yellow",
+    "older": "yellow",
+    "upgraded": "green",
 }
 
 

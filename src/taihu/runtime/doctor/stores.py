@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
+
 from taihu.history.manifest import SCHEMA_VERSION
 from taihu.identity.schema import MIGRATIONS
 from taihu.journal.damage import Damage
@@ -51,7 +53,11 @@ def journal(case: Case) -> Iterator[Finding]:
             "After a crash this is what was being written, and nobody was told that it was safe.",
             "Nothing to do: the node cuts it off when it starts.",
         )
-    batches = _newest(found)
+    batches, unreadable = _newest(found)
+    if unreadable:
+        what = f"{unreadable} of the newest records are whole, and are not readings as this release writes them."
+        why = "The history cannot take them over, and what comes after them waits."
+        yield error("journal", what, why, "Start the release that wrote them; otherwise report it.")
     yield from _clock_behind(case, batches)
     yield from skews(batches)
     yield from _lag(case, found)
@@ -130,9 +136,17 @@ def aside(case: Case) -> Iterator[Finding]:
         )
 
 
-def _newest(found: Verdict) -> list[Batch]:
-    records = (record for frame in found.newest for record in decode_records(frame))
-    return [decode_batch(record.payload) for record in records if record.kind == KIND_BATCH]
+def _newest(found: Verdict) -> tuple[list[Batch], int]:
+    """The newest batches, and how many records that should be some are none."""
+    batches, unreadable = [], 0
+    for frame in found.newest:
+        for record in decode_records(frame):
+            if record.kind == KIND_BATCH:
+                try:
+                    batches.append(decode_batch(record.payload))
+                except msgspec.DecodeError:
+                    unreadable += 1
+    return batches, unreadable
 
 
 def _clock_behind(case: Case, batches: list[Batch]) -> Iterator[Finding]:
