@@ -23,6 +23,7 @@ _https = click.option("--url", required=True, help="The node's HTTPS address, su
 @click.group()
 def ca() -> None:
     """Make certificates by which things come in, renew and revoke them."""
+    import taihu.identity.pki  # noqa: F401 - says what to install where `cryptography` is not
 
 
 @ca.command("init")

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from taihu.kernel.clock import NS_PER_S, from_datetime, to_datetime
@@ -86,10 +87,15 @@ def lock(case: Case) -> Iterator[Finding]:
 def certificates(case: Case) -> Iterator[Finding]:
     """Certificates that have expired, or soon will."""
     now = case.clock.now_ns()
+    found = _certificates(case)
+    if found and find_spec("cryptography") is None:
+        why = "When they end is not looked at."
+        yield note("certificates", "Certificates cannot be read here.", why, "pip install 'taihu[certificates]'")
+        return
     yield from _tls(case)
-    from cryptography import x509
+    for path, what in found.items():
+        from cryptography import x509
 
-    for path, what in _certificates(case).items():
         try:
             chain = x509.load_pem_x509_certificates(path.read_bytes())
         except (OSError, ValueError) as problem:
