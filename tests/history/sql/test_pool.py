@@ -44,6 +44,9 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     history.apply(3, batch([("a", T0 + n * S, (n / 4, "off")) for n in range(10, 20)], ("power", "mode")))
     with pool(history, known(Thing(name="a", model="meter"), Thing(name="b")), LIMITS) as found:
         yield found
+    assert children_of(os.getpid()) == set()
+    with pytest.raises(SqlEnded):
+        found.rows("SELECT 1")
     history.close()
 
 
@@ -185,8 +188,6 @@ def test_nothing_stays_of_a_question(asked: Asked) -> None:
             asked.rows(sql)
     assert len(os.listdir("/proc/self/fd")) == before
     assert len(children_of(os.getpid())) == 1
-    asked.pool.close()
-    assert children_of(os.getpid()) == set()
     assert list(asked.pool._store.folder.rglob("*.new")) == []
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,7 +12,6 @@ from taihu.doors.http.requests import moment, node_of, object_of, readable_proje
 
 _TIME_MIN, _TIME_MAX = -(1 << 63), (1 << 63) - 1
 _MEDIA = {"json": JSON, "csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
-_encode = msgspec.json.Encoder().encode
 
 SqlFormat = Literal["json", "csv", "parquet"]
 
@@ -65,12 +63,7 @@ async def sql(request: Request) -> Response:
     if not isinstance(body.get("sql"), str):
         raise bad_request('The body has no "sql".', 'Send {"sql": "SELECT 1"}.')
     arguments = {"sql": body["sql"], "start": start, "end": end, "format": form}
-    found = await node_of(request).ask_sql(caller, project, "sql", arguments)
-    data = found["data"]
-    if form == "json":
-        columns = [{"name": name, "type": kind} for name, kind in found["columns"]]
-        rows = data.rstrip(b"\n").replace(b"\n", b",")  # each line is a JSON array, in which no line can end
-        data = b'{"columns":%b,"rows":[%b]}' % (_encode(columns), rows)
+    data = await node_of(request).ask_sql(caller, project, "sql", arguments)
     return large_content(request, data, _MEDIA[form])
 
 

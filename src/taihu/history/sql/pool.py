@@ -44,6 +44,7 @@ class SqlPool:
         self._template: Template | None = None
         self._retirement: threading.Timer | None = None
         self._running = 0
+        self._closed = False
 
     def views(self, project: str) -> list[View]:
         """The views of a project."""
@@ -98,12 +99,15 @@ class SqlPool:
             self._leave()
 
     def close(self) -> None:
-        """End all processes."""
+        """End all processes, and begin none."""
         with self._lock:
+            self._closed = True
             self._stop()
 
     def _begin(self, until: float) -> Child:
         with self._lock:
+            if self._closed:
+                raise SqlEnded("The node is stopping.", "Ask again when it runs.")
             if self._retirement is not None:
                 self._retirement.cancel()
             self._running += 1
@@ -119,7 +123,7 @@ class SqlPool:
     def _leave(self) -> None:
         with self._lock:
             self._running -= 1
-            if not self._running:
+            if not self._running and not self._closed:
                 self._retirement = threading.Timer(_IDLE_S, self._retire)
                 self._retirement.daemon = True
                 self._retirement.start()
