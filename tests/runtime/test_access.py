@@ -269,3 +269,14 @@ def test_a_mapping_gives_nobody_the_voice_of_another(tmp_path: Path) -> None:
         assert allowed == {"meter": [False, True, False], "fan": [True, False, True], "gate": [True, True, True]}
     finally:
         directory.close()
+
+
+def test_a_wide_filter_does_not_hear_what_is_denied(world: World) -> None:
+    """`deny_subscribe` holds on delivery too, for an operator's `#` as for anybody's."""
+    stage = Stage(world)
+    number = next(place for place, actor in enumerate(world.actors) if actor.kind is CredentialKind.OPERATOR)
+    stage.send(number, Subscribe(9, (Subscription("#"),)))
+    stage.received(number)
+    for topic in ("secret/x", "open/x"):
+        stage.send(number, Publish(topic, b"1"))
+    assert [packet.topic for packet in stage.received(number) if isinstance(packet, Publish)] == ["open/x"]

@@ -191,12 +191,16 @@ class Access:
         self.on_refused(identity.space, identity.thing, f"may not publish on {topic[:200]}")
         return Reason.NOT_AUTHORIZED
 
+    def denied(self, space: str, topic: str) -> bool:
+        """Whether the project denies a topic, or all of a filter, to every subscriber."""
+        config = self._configs.get(space)
+        return config is not None and any(filter_covers(each, topic) for each in config.deny_subscribe)
+
     def may_subscribe(self, identity: Identity, topic_filter: str) -> int:
         """What a thing may read is its own topics and the free ones; a project may deny filters to all."""
         if identity.space == PROVISION_SPACE:
             return Reason.SUCCESS if topic_filter == PROVISION_RESPONSE else Reason.NOT_AUTHORIZED
-        config = self._configs.get(identity.space)
-        if config and any(filter_covers(denied, topic_filter) for denied in config.deny_subscribe):
+        if self.denied(identity.space, topic_filter):
             return Reason.UNSPECIFIED_ERROR
         if identity.reach is not None and not _reaches(identity, Scope.READ, topic_filter):
             return Reason.NOT_AUTHORIZED

@@ -51,6 +51,9 @@ class OpenPolicy:
     def may_subscribe(self, identity: IdentityPort, topic_filter: str) -> int:
         return Reason.UNSPECIFIED_ERROR if topic_filter.endswith("nosubscribe") else Reason.SUCCESS
 
+    def denied(self, space: str, topic: str) -> bool:
+        return topic.startswith("silent/")
+
     def answer(self, identity: IdentityPort, topic: str, payload: bytes) -> Sequence[tuple[str, bytes]] | None:
         return None
 

@@ -60,6 +60,9 @@ class Policy:
     def may_subscribe(self, identity: IdentityPort, topic_filter: str) -> int:
         return Reason.NOT_AUTHORIZED if topic_filter.startswith("forbidden/") else Reason.SUCCESS
 
+    def denied(self, space: str, topic: str) -> bool:
+        return topic.startswith("silent/")
+
     def answer(self, identity: IdentityPort, topic: str, payload: bytes) -> Sequence[tuple[str, bytes]] | None:
         if not topic.startswith("me/"):
             return None

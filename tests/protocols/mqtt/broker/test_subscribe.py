@@ -276,3 +276,15 @@ def test_subscription_bomb(make_world: Any) -> None:
         publisher.publish("a/a/a/a/a/a", b"1")
     assert walks == 1
     assert len(bomber.messages()) == 100
+
+
+def test_denied_topics_reach_no_wider_filter(world: Any) -> None:
+    """A topic denied to all is heard by nobody: live, retained, queued or shared."""
+    watcher = world.client("w", session_expiry_interval=100)
+    watcher.subscribe("#", "$share/g/+/x", qos=1)
+    publisher = world.client("p")
+    publisher.publish("silent/x", b"1", 1, retain=True).publish("loud/x", b"2")
+    assert set(watcher.payloads()) == {b"2"}
+    late = world.client("late")
+    late.subscribe("#")
+    assert late.early == []

@@ -43,6 +43,10 @@ class Policy(Protocol):
         """`Reason.SUCCESS`, or the reason code of the refusal; asked without `$share/{name}/`."""
         ...
 
+    def denied(self, space: str, topic: str) -> bool:
+        """Whether messages of a topic go to no subscriber at all, however wide its filter."""
+        ...
+
     def answer(self, identity: Any, topic: str, payload: bytes) -> Sequence[tuple[str, bytes]] | None:
         """What the server itself answers on a topic that means something else for each client: (topic, payload) pairs.
 

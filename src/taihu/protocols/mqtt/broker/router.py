@@ -29,7 +29,7 @@ def retain(core: Core, space: Space, message: Message) -> None:
 def route(core: Core, space: Space, message: Message, publisher: Session | None) -> None:
     """Deliver `message` to every matching subscription, once a session and once a share."""
     targets = space.targets(message.topic)
-    if targets is NOBODY:
+    if targets is NOBODY or core.policy.denied(space.name, message.topic):
         return
     encoded: Encoded = {}
     queued: list[tuple[Session, Delivery]] = []

@@ -74,7 +74,8 @@ def _subscribe(connection: Connection, options: Subscription, identifier: int) -
     entry = core.store.subscribe(session, options, identifier)
     share, levels = split_filter(options.filter)
     if not share and (options.retain_handling == 0 or (options.retain_handling == 1 and not known)):
-        topics = [message.topic for message in home.retained.match(levels)]
+        found = [message.topic for message in home.retained.match(levels)]
+        topics = [topic for topic in found if not core.policy.denied(home.name, topic)]
         if topics:
             connection.retain_later(entry, topics)
     return options.qos
