@@ -20,8 +20,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not instal
 RUN = """
 import sys
 from pathlib import Path
-from taihu.console.app import main
-main(sys.argv[1], Path(sys.argv[2]), "127.0.0.1", int(sys.argv[3]))
+from taihu.console.app import Options, main
+main(Options(api=sys.argv[1], token=Path(sys.argv[2]), host="127.0.0.1", port=int(sys.argv[3])))
 """
 
 WORDS = {

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from taihu.identity.cookie import SECRET_MARK
 from taihu.identity.directory import Directory
 from taihu.identity.memory import Unknown
 from taihu.identity.person import Person
 from taihu.identity.principal import Change, CredentialKind, Event, Project, Role, Scope
 from taihu.identity.registry import Exists
-from taihu.identity.sessions import SECRET_MARK
 from taihu.kernel.clock import NS_PER_S, SimClock
 from taihu.kernel.errors import LimitError, RefusedError
 from taihu.kernel.ids import NameRefused

@@ -109,7 +109,17 @@ TWO = '[[project]]\nname = "a"\n[[project]]\nname = "b"\n'
         ("[mqtt]\ntls_port = 8883", 2, "TLS needs a certificate", "certificate and key"),
         ("[mqtt]\nport = 8080", 1, "Port 8080 is that of mqtt.port too", "its own port"),
         ("[http]\nhost = ''", 2, "host is empty", "127.0.0.1"),
-        ("[console]\nhost = '0.0.0.0'", 2, "the console asks for no password", "SSH"),
+        ("[console]\nhost = '0.0.0.0'", 2, "passwords unencrypted", "certificate and key"),
+        ("[console]\nurl = 'site.example'", 2, "is no address", "https://"),
+        ("[console]\ncertificate = 'site.toml'", 2, "There is no file", "site folder"),
+        ("[oidc]\nissuer = 'http://id.example'\nclient_id = 'x'", 2, "not reached over TLS", "https://"),
+        ("[oidc]\nissuer = 'https://id.example'", 1, "client_id is missing", "knows this site by"),
+        (
+            "[oidc]\nissuer = 'https://id.example'\nclient_id = 'x'\n[[oidc.role]]\nvalue = 'a'\nrole = 'viewer'",
+            4,
+            "only be owner",
+            "Add a project",
+        ),
         (TWO + "[mqtt]\nanonymous = 'c'", 6, "'c' is not defined", "Define it"),
         ("a = 1\n[mqtt\n", 2, "Not TOML", "Quote text"),
         ('a = "', 1, "Not TOML", "Quote text"),
@@ -151,8 +161,9 @@ def test_the_example_with_all_its_comments_removed_is_valid(tmp_path: Path) -> N
         "factory.crl",
         "meter.tm.json",
         "my-device.toml",
+        "oidc.secret",
     ):
-        (tmp_path / name).touch()
+        (tmp_path / name).touch(mode=0o600)
     text = re.sub(r"^# (?=\[\[|[a-z_]+ = )", "", example_text(), flags=re.MULTILINE)
     site = parse_site(text + '\n[[project]]\nname = "district"\n', tmp_path)
     assert site.mqtt.websocket_port == 8083

@@ -38,6 +38,7 @@ def console(site: Path) -> None:
     from taihu.kernel.config import load_site
     from taihu.runtime.run import PortTaken, port_free
     from taihu.runtime.supervise import port_holder
+    from taihu.runtime.webconsole import console_options
 
     content = load_site(site)
     host, port = content.console.host, content.console.port
@@ -47,8 +48,8 @@ def console(site: Path) -> None:
             f"Port {port} (console.port) is taken by {port_holder(port)}.",
             "Stop it, or set another console.port in site.toml.",
         )
-    click.echo(f"The pages: http://{host}:{port}    (Ctrl-C stops)")
-    main(node.url, content.data / "admin.token", host, port)
+    click.echo(f"The pages: {content.console.address}    (Ctrl-C stops)")
+    main(console_options(content, node.url, content.data / "admin.token"))
 
 
 @click.command()

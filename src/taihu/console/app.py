@@ -1,6 +1,9 @@
-"""The console's process: NiceGUI's server, one client of the node's API and one poller for all sessions."""
+"""The console's process: NiceGUI's server, and clients of the node's API for whoever looks at its pages."""
 
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from taihu.kernel.clock import SystemClock
 from taihu.kernel.errors import ConfigError
@@ -13,31 +16,54 @@ _FAVICON = (
 _RESENT_MESSAGES_MAX = 20  # each session keeps so many for a browser that reconnects; it is told all anew each second
 
 
-def main(api_url: str, token_file: Path, host: str, port: int) -> None:
-    """Serve the console on `host`:`port` until a signal, reading the node at `api_url` with the token in `token_file`.
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How to serve the pages.
+
+    Args:
+        api: the address of the node's HTTP API.
+        token: a file with what the pages read by while nobody can sign in; None where somebody must.
+        relay: a file with the console's own token, by which people sign in here; None where nobody does.
+        address: where people find the pages; with https, at a proxy or here, cookies go over TLS alone.
+        certificate: files of certificate and key, to serve over TLS.
+    """
+
+    api: str
+    host: str
+    port: int
+    token: Path | None = None
+    relay: Path | None = None
+    address: str = ""
+    certificate: tuple[Path, Path] | None = None
+
+
+def main(options: Options) -> None:
+    """Serve the console until a signal.
 
     Raises:
-        ConfigError: the token file cannot be read.
+        ConfigError: a token file cannot be read.
     """
-    try:
-        token = token_file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The console's token cannot be read: {error}.", "Name a file that holds a token.") from None
-    from nicegui import Event, app, background_tasks, ui  # 0.6 s and 50 MB: this process alone pays for it
+    token, relay = _secret(options.token), _secret(options.relay)
+    from nicegui import app, ui  # 0.6 s and 50 MB: this process alone pays for it
 
-    from taihu.console.client import NodeClient
+    from taihu.console.account import Accounts
+    from taihu.console.account_page import AccountPage
     from taihu.console.pages import Console
-    from taihu.console.poller import Poller, Snapshot
+    from taihu.console.signing import Signing
+    from taihu.console.visits import Visits
 
-    client = NodeClient(api_url, token)
-    updated = Event[[Snapshot]]()
-    poller = Poller(client, SystemClock(), updated.emit)
-    Console(poller, updated).mount()
-    app.on_startup(lambda: background_tasks.create(poller.run(), name="poller"))
-    app.on_shutdown(client.close)
+    clock = SystemClock()
+    accounts = Accounts(options.api, relay)
+    Console(Visits(options.api, token, accounts, clock, asks=bool(relay)), asks=bool(relay)).mount()
+    if relay:
+        Signing(accounts, clock, options.address).mount()
+        AccountPage(accounts, clock).mount()
+    app.on_shutdown(accounts.close)
+    tls: dict[str, Any] = {}
+    if options.certificate is not None:
+        tls = {"ssl_certfile": str(options.certificate[0]), "ssl_keyfile": str(options.certificate[1])}
     ui.run(
-        host=host,
-        port=port,
+        host=options.host,
+        port=options.port,
         title="Taihu",
         favicon=_FAVICON,
         dark=None,
@@ -48,4 +74,14 @@ def main(api_url: str, token_file: Path, host: str, port: int) -> None:
         message_history_length=_RESENT_MESSAGES_MAX,
         show_welcome_message=False,
         uvicorn_logging_level="warning",
+        **tls,
     )
+
+
+def _secret(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The console's token cannot be read: {error}.", "Name a file that holds a token.") from None

@@ -20,9 +20,12 @@ _LANGUAGE_NAMES: dict[Language, str] = {"en": "EN", "zh": "中文"}
 
 
 class Frame:
-    """The header and the notice of one page. `page` is its path below the language: "" or "things"."""
+    """The header and the notice of one page. `page` is its path below the language: "" or "things".
 
-    def __init__(self, language: Language, page: str) -> None:
+    `person` is who is signed in; empty where nobody has to.
+    """
+
+    def __init__(self, language: Language, page: str, person: str = "") -> None:
         self._language = language
         with box("top", tag="header"):
             self._brand()
@@ -36,6 +39,10 @@ class Frame:
                 box("link-dot", tag="i")
                 self._link_words = Words(text(language, "starting"))
             with box("tools"):
+                if person:
+                    _link(person, f"/{language}/account", "person", here=False).props(
+                        f'title="{text(language, "account")}"'
+                    )
                 self._languages(page)
                 _theme_button(language)
         with box("notice").props("role=status") as self._notice:

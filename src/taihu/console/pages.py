@@ -1,19 +1,28 @@
 """The console's addresses: `/en`, `/zh` and `/en/things`, `/zh/things`; `/` goes to the reader's language."""
 
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
+from urllib.parse import urlencode
 
-from nicegui import Event, app, ui
+from nicegui import app, ui
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from taihu.console.client import NodeAway
 from taihu.console.district import DistrictBody
 from taihu.console.frame import Frame
 from taihu.console.overview import OverviewBody
-from taihu.console.poller import Place, Poller, Snapshot
-from taihu.console.texts import LANGUAGES, Language, text
+from taihu.console.poller import Link, Place, Snapshot
+from taihu.console.signing import away
+from taihu.console.texts import LANGUAGES, Language, preferred, text
 from taihu.console.things import ThingsBody
+from taihu.console.visits import TooManyVisits, Visit, Visits
+from taihu.identity.cookie import COOKIE
+from taihu.kernel.addresses import is_loopback
+
+log = logging.getLogger("taihu.console")
 
 _STYLE = Path(__file__).with_name("console.css")
 _LOCALES: dict[Language, Literal["en-US", "zh-CN"]] = {"en": "en-US", "zh": "zh-CN"}
@@ -38,11 +47,15 @@ class Body(Protocol):
 
 
 class Console:
-    """Builds a page for every browser session and tells all of them what the one poller reads."""
+    """Builds a page for every browser session, of what the person in front of it may read.
 
-    def __init__(self, poller: Poller, updated: Event[[Snapshot]]) -> None:
-        self._poller = poller
-        self._updated = updated
+    Args:
+        asks: whether people can sign in at all; otherwise a page that may not be read says so and stays.
+    """
+
+    def __init__(self, visits: Visits, *, asks: bool) -> None:
+        self._visits = visits
+        self._asks = asks
 
     def mount(self) -> None:
         """Open the addresses on NiceGUI's app."""
@@ -56,22 +69,50 @@ class Console:
             ui.page(f"/{language}", title=title, language=locale)(home)
             ui.page(f"/{language}/things", title=title, language=locale)(things)
 
-    def _home(self, language: Language) -> None:
-        frame = Frame(language, "")
-        self._follow(Home(language, frame), None)
+    async def _home(self, language: Language, request: Request) -> Response | None:
+        visit = await self._enter(language, request)
+        if isinstance(visit, Response):
+            return visit
+        frame = Frame(language, "", visit.who.name if visit.who else "")
+        self._follow(visit, Home(language, frame), None, request)
+        return None
 
-    def _things(self, language: Language, project: str = "", after: str = "") -> None:
-        frame = Frame(language, "things")
+    async def _things(
+        self, language: Language, request: Request, project: str = "", after: str = ""
+    ) -> Response | None:
+        visit = await self._enter(language, request)
+        if isinstance(visit, Response):
+            return visit
+        frame = Frame(language, "things", visit.who.name if visit.who else "")
         place = (project, after) if project else None
         with frame.content:
             body = ThingsBody(language, place)
-        self._follow(Framed(frame, body), place)
+        self._follow(visit, Framed(frame, body), place, request)
+        return None
 
-    def _follow(self, body: Body, place: Place | None) -> None:
-        leave = self._poller.watch(place)
-        ui.context.client.on_delete(leave)
-        body.show(self._poller.snapshot)
-        self._updated.subscribe(body.show)
+    async def _enter(self, language: Language, request: Request) -> Visit | Response:
+        """The visit of who asks; otherwise where to sign in, or why that cannot be told."""
+        secret = request.cookies.get(COOKIE, "") if self._asks else ""
+        try:
+            visit = await self._visits.enter(secret, local=is_loopback(request.url.hostname or ""))
+        except (NodeAway, TooManyVisits) as error:
+            log.warning("%s", error)
+            return away(language)
+        return visit or RedirectResponse(_sign_in(language, request), 303)
+
+    def _follow(self, visit: Visit, body: Body, place: Place | None, request: Request) -> None:
+        client, asks = ui.context.client, self._asks
+        onward = _sign_in("zh" if request.url.path.startswith("/zh") else "en", request)
+        client.on_delete(visit.watch(place))
+
+        def show(snapshot: Snapshot) -> None:
+            if asks and snapshot.link is Link.REFUSED:
+                client.open(onward)
+            else:
+                body.show(snapshot)
+
+        show(visit.snapshot)
+        visit.updated.subscribe(show)
 
 
 class Framed:
@@ -115,14 +156,10 @@ class Home:
         self._body.show(snapshot)
 
 
-def preferred(accepted: str) -> Language:
-    """The language of an Accept-Language header: Chinese where it comes first, otherwise English.
-
-    >>> preferred("zh-CN,zh;q=0.9,en;q=0.8"), preferred("de, en;q=0.5"), preferred("en, zh;q=0.5")
-    ('zh', 'en', 'en')
-    """
-    known = (tag.strip()[:2].lower() for tag in accepted.split(","))
-    return next((language for tag in known for language in LANGUAGES if tag == language), "en")
+def _sign_in(language: Language, request: Request) -> str:
+    """The address to sign in at, from where one comes back to this page."""
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return f"/{language}/sign-in?{urlencode({'next': here})}"
 
 
 def _redirect(page: str, request: Request) -> Response:

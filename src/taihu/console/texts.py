@@ -29,6 +29,96 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The node refuses the console's token. Start the console with a token of this site.",
         "节点拒绝了控制台的令牌。请使用本站点的令牌启动控制台。",
     ),
+    # people
+    "sign_in": ("Sign in", "登录"),
+    "sign_out": ("Sign out", "退出登录"),
+    "signed_out": ("You are signed out.", "您已退出登录。"),
+    "account": ("Account", "账户"),
+    "user_name": ("Name", "用户名"),
+    "password": ("Password", "密码"),
+    "or": ("or", "或"),
+    "sign_in_at": ("Sign in with {provider}", "通过 {provider} 登录"),
+    "nobody_yet": (
+        "Nobody can sign in here yet. On the machine of the node, add the first owner: taihu user add NAME --owner",
+        "目前还没有用户。请在节点所在的机器上添加第一位所有者：taihu user add 用户名 --owner",
+    ),
+    "sign_in_wrong": ("Name or password is wrong.", "用户名或密码不正确。"),
+    "sign_in_wait": (
+        "Too many tries failed. Try again in {seconds} s.",
+        "失败次数过多，请在 {seconds} 秒后重试。",
+    ),
+    "provider_no": ("The provider did not sign you in.", "身份提供方未能完成登录。"),
+    "try_later": ("The node does not answer. Try again in a moment.", "节点没有应答，请稍后重试。"),
+    "not_ours": (
+        "This form was not on a page of ours. Open the page again.",
+        "该表单不是由本站页面提交的，请重新打开页面。",
+    ),
+    "welcome": ("Welcome", "欢迎"),
+    "welcome_lead": ("Set a password for yourself with the code from your link.", "请用链接中的代码设置您的密码。"),
+    "code": ("Code", "代码"),
+    "code_over": (
+        "This code is not valid any more. Ask an owner of the node for another.",
+        "该代码已失效，请向节点所有者索取新的代码。",
+    ),
+    "set_password": ("Set password", "设置密码"),
+    "new_password": ("New password", "新密码"),
+    "new_password_again": ("New password, again", "再次输入新密码"),
+    "old_password": ("Present password", "当前密码"),
+    "password_rule": (
+        "At least 12 characters; several words that do not belong together are best.",
+        "至少 12 个字符；最好是几个互不相关的词。",
+    ),
+    "password_no": ("This may not be a password.", "该密码不符合要求。"),
+    "password_wrong": ("The present password is wrong.", "当前密码不正确。"),
+    "not_the_same": ("The two passwords are not the same.", "两次输入的密码不一致。"),
+    "change_password": ("Change password", "修改密码"),
+    "change_password_lead": ("Every other session of yours ends.", "您的其他会话都将结束。"),
+    "done_password": (
+        "The password is changed, and your other sessions have ended.",
+        "密码已修改，其他会话已结束。",
+    ),
+    "done_session": ("The session has ended.", "会话已结束。"),
+    "done_revoke": ("The token is revoked.", "令牌已吊销。"),
+    "role_of_node": ("owner of the node", "节点所有者"),
+    "role_in": ("{role} of {project}", "{project} 的{role}"),
+    "role_owner": ("owner", "所有者"),
+    "role_operator": ("operator", "操作员"),
+    "role_viewer": ("viewer", "查看者"),
+    "no_role": ("No role in any project yet.", "尚未分配任何项目角色。"),
+    "sessions": ("Sessions", "会话"),
+    "sessions_lead": ("Where you are signed in.", "您登录的位置。"),
+    "browser": ("Browser", "浏览器"),
+    "address": ("Address", "地址"),
+    "signed_in_by": ("By", "方式"),
+    "how_password": ("password", "密码"),
+    "how_link": ("link", "链接"),
+    "how_oidc": ("provider", "身份提供方"),
+    "last_used": ("Last used", "最近使用"),
+    "this_session": ("this one", "当前会话"),
+    "end": ("End", "结束"),
+    "tokens": ("Tokens", "令牌"),
+    "tokens_lead": (
+        "For programs that act as you: they do what you may, as far as their scopes go.",
+        "供以您的身份运行的程序使用：权限不超过您本人，并受范围限制。",
+    ),
+    "token_made": ("Your new token", "您的新令牌"),
+    "token_once": ("Keep it now: it is not shown again.", "请立即保存：它不会再次显示。"),
+    "make_token": ("Make a token", "创建令牌"),
+    "label": ("What it is for", "用途"),
+    "scopes": ("Scopes", "范围"),
+    "all_scopes": ("all", "全部"),
+    "scope_read": ("read", "读取"),
+    "scope_write": ("set", "设定"),
+    "scope_ingest": ("send readings", "上报数据"),
+    "scope_command": ("command", "控制"),
+    "scope_admin": ("administer", "管理"),
+    "ends": ("Ends", "到期"),
+    "in_days": ("in {days} days", "{days} 天后"),
+    "never_ends": ("never", "永不"),
+    "use": ("Use", "使用情况"),
+    "used": ("used", "已使用"),
+    "unused": ("not used yet", "尚未使用"),
+    "revoke": ("Revoke", "吊销"),
     # district, now
     "net_power": ("Net power now", "当前净功率"),
     "importing": ("drawn from the grid", "从电网取电"),
@@ -155,6 +245,16 @@ def text(language: Language, key: str, **values: object) -> str:
     '16 of 17 houses'
     """
     return TEXTS[key][LANGUAGES.index(language)].format(**values)
+
+
+def preferred(accepted: str) -> Language:
+    """The language of an Accept-Language header: Chinese where it comes first, otherwise English.
+
+    >>> preferred("zh-CN,zh;q=0.9,en;q=0.8"), preferred("de, en;q=0.5"), preferred("en, zh;q=0.5")
+    ('zh', 'en', 'en')
+    """
+    known = (tag.strip()[:2].lower() for tag in accepted.split(","))
+    return next((language for tag in known for language in LANGUAGES if tag == language), "en")
 
 
 def word(language: Language, key: str) -> str:

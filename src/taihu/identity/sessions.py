@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from taihu.identity import people_records
+from taihu.identity.cookie import SECRET_MARK
 from taihu.identity.memory import Unknown
 from taihu.identity.person import Session
 from taihu.identity.principal import Change, CredentialKind, Event, Principal, Reach
@@ -15,7 +16,6 @@ from taihu.kernel.clock import NS_PER_S, Clock
 from taihu.kernel.ids import new_token, token_hash
 from taihu.kernel.limits import Limits
 
-SECRET_MARK = "session."  # noqa: S105 - no token has a point in it
 _TOUCH_NS = 60 * NS_PER_S
 _AGENT_LENGTH_MAX = 200
 _ADDRESS_LENGTH_MAX = 64

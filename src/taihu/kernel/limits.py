@@ -101,6 +101,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sessions_per_user_max: int = 20
     users_max: int = 10_000
     invite_lifetime_s: int = 86_400
+    oidc_flows_max: int = 1_000
+    oidc_flow_s: float = 600.0
+    oidc_check_s: int = 900
     audit_batch_s: float = 10.0
     audit_batch_entries_max: int = 1_000
     audit_segment_entries: int = 10_000

@@ -87,17 +87,22 @@ class CaConfig(Section, frozen=True, kw_only=True):
 
 
 class ConsoleConfig(Section, frozen=True, kw_only=True):
-    """`[console]`: the web pages. `url` is where people find them, when that is not the host and port."""
+    """`[console]`: the web pages. `url` is where people find them, when that is not the host and port.
+
+    With `certificate` and `key` they come over TLS.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 8090
     url: str = ""
+    certificate: str = ""
+    key: str = ""
 
     @property
     def address(self) -> str:
         """Where people find the pages, without a slash at its end."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return self.url.rstrip("/") or f"http://{host}:{self.port}"
+        return self.url.rstrip("/") or f"http{'s' if self.certificate else ''}://{host}:{self.port}"
 
 
 class LogConfig(Section, frozen=True, kw_only=True):
@@ -105,6 +110,31 @@ class LogConfig(Section, frozen=True, kw_only=True):
 
     format: Literal["text", "json"] = "text"
     level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class OidcRole(Section, frozen=True, kw_only=True):
+    """`[[oidc.role]]`: who has `value`, a pattern, in `claim` has a role in the projects of the pattern `project`.
+
+    Without a project, `owner` of the node.
+    """
+
+    claim: str = "groups"
+    value: str
+    project: str = ""
+    role: Literal["owner", "operator", "viewer"]
+
+
+class OidcConfig(Section, frozen=True, kw_only=True):
+    """`[oidc]`: people sign in at an OpenID provider. `secret` is a file that only its owner may read."""
+
+    issuer: str = ""
+    client_id: str = ""
+    secret: str = ""
+    title: str = ""
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    name_claim: str = "preferred_username"
+    title_claim: str = "name"
+    roles: tuple[OidcRole, ...] = msgspec.field(default=(), name="role")
 
 
 class ThingConfig(Section, frozen=True, kw_only=True):
@@ -203,6 +233,7 @@ class SiteFile(Section, frozen=True, kw_only=True):
     http: HttpConfig = HttpConfig()
     ca: CaConfig = CaConfig()
     console: ConsoleConfig = ConsoleConfig()
+    oidc: OidcConfig = OidcConfig()
     carbon: CarbonConfig = CarbonConfig()
     log: LogConfig = LogConfig()
     limits: Limits = Limits()

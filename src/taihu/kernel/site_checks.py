@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from taihu.kernel.addresses import is_loopback
@@ -69,13 +70,9 @@ def _check_listeners(site: Site) -> Iterator[Fault]:
                 f"anonymous gives operator rights to whoever connects, and [{section}] listens on {host}.",
                 f'Remove anonymous and give each device a token, or set [{section}] host = "127.0.0.1".',
             )
-    if not is_loopback(site.console.host):
-        yield Fault(
-            "$.console.host",
-            f"the console asks for no password, and {site.console.host} lets others in.",
-            'Write "127.0.0.1", and reach it from elsewhere through SSH or a proxy that asks who it is.',
-        )
     yield from _check_tls(site)
+    yield from _check_console(site)
+    yield from _check_oidc(site)
     taken: dict[int, str] = {}
     for name, _, port in [*listeners_of(site), ("console.port", site.console.host, site.console.port)]:
         if port and taken.setdefault(port, name) != name:
@@ -99,6 +96,45 @@ def _check_tls(site: Site) -> Iterator[Fault]:
             yield from _check_file(f"$.ca.{name}", value, site)
     if site.ca.revoked and not site.ca.trusted:
         yield Fault("$.ca.revoked", "A revocation list needs the authority that signed it.", "Set [ca] trusted.")
+
+
+def _check_console(site: Site) -> Iterator[Fault]:
+    console = site.console
+    for name in ("certificate", "key"):
+        if value := getattr(console, name):
+            yield from _check_file(f"$.console.{name}", value, site)
+    if bool(console.certificate) != bool(console.key):
+        yield Fault(
+            "$.console.certificate", "TLS needs a certificate and its key.", "Set [console] certificate and key."
+        )
+    if console.url and not console.url.startswith(("https://", "http://")):
+        yield Fault("$.console.url", f"{console.url!r} is no address.", 'Write one such as "https://site.example".')
+    if not is_loopback(console.host) and not console.address.startswith("https://"):
+        yield Fault(
+            "$.console.host",
+            f"people would send their passwords unencrypted to {console.host}.",
+            'Set [console] certificate and key, or url = "https://..." of a proxy that has TLS; or host = "127.0.0.1".',
+        )
+
+
+def _check_oidc(site: Site) -> Iterator[Fault]:
+    oidc = site.oidc
+    if not oidc.issuer:
+        return
+    parts = urlsplit(oidc.issuer)
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+        yield Fault(
+            "$.oidc.issuer", f"{oidc.issuer!r} is not reached over TLS.", 'Write one such as "https://id.example".'
+        )
+    if not oidc.client_id:
+        yield Fault("$.oidc", "client_id is missing.", "Write the one that the provider knows this site by.")
+    if oidc.secret:
+        yield from _check_file("$.oidc.secret", oidc.secret, site)
+        if site.path(oidc.secret).is_file() and site.path(oidc.secret).stat().st_mode & 0o077:
+            yield Fault("$.oidc.secret", f"Others may read {oidc.secret}.", f"Run: chmod 600 {site.path(oidc.secret)}")
+    for index, role in enumerate(oidc.roles):
+        if not role.project and role.role != "owner":
+            yield Fault(f"$.oidc.role[{index}]", "To the whole node one can only be owner.", "Add a project.")
 
 
 def _check_project(path: str, project: ProjectConfig, site: Site) -> Iterator[Fault]:

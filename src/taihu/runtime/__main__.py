@@ -42,10 +42,11 @@ def _run(process: str, folder: Path) -> None:
         field.main(site)
     elif process == "console":
         from taihu.console.app import main as console
+        from taihu.runtime.webconsole import console_options
 
         host = f"[{site.http.host}]" if ":" in site.http.host else site.http.host
         url = f"http://{host}:{site.http.port}"
-        console(url, Path(sys.argv[3]), site.console.host, site.console.port)
+        console(console_options(site, url, Path(sys.argv[3])))
     else:
         raise SystemExit(f"there is no process {process}")
 

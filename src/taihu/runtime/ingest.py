@@ -251,6 +251,8 @@ class Ingest:
         try:
             await asyncio.to_thread(directory.seal_audit)
             await asyncio.to_thread(directory.purge_sessions)
+            if self._node.sign_in.provider is not None:
+                await self._node.sign_in.provider.check()
         except (OSError, TransientError) as error:
             log.error("the audit's older entries could not be sealed: %s; they stay where they are", error)
 

@@ -74,7 +74,7 @@ class Node(View):
         machine = SystemClock()
         self.directory = Directory(self.paths.metadata, clock, site.limits, machine=machine)
         self.batches = Batches(clock, site.limits)
-        self.sign_in = SignIn(self.directory, machine, site.limits, self.batches, site.console.address)
+        self.sign_in = SignIn(site, self.directory, machine, self.batches)
         self.journal = SegmentJournal(
             self.files,
             self.paths.journal,

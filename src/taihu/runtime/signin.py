@@ -11,8 +11,10 @@ from taihu.identity.person import Origin, Person, Session
 from taihu.identity.principal import CredentialKind, Principal
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import LimitError, RefusedError, TransientError
-from taihu.kernel.limits import Limits
+from taihu.kernel.sections import Site
 from taihu.runtime.batches import Batches
+from taihu.runtime.oidc import ProviderSignIn, provider_of
+from taihu.runtime.provider import ProviderRefused
 
 T = TypeVar("T")
 
@@ -45,8 +47,10 @@ class SignInBusy(TransientError):
 class SignIn:
     """Opens sessions for people, and changes their passwords."""
 
-    def __init__(self, directory: Directory, machine: Clock, limits: Limits, batches: Batches, console: str) -> None:
-        self._console = console
+    def __init__(self, site: Site, directory: Directory, machine: Clock, batches: Batches) -> None:
+        limits = site.limits
+        self._console = site.console.address
+        self.provider = provider_of(site, directory, machine)
         self._directory = directory
         self._limits = limits
         self._batches = batches
@@ -105,19 +109,40 @@ class SignIn:
         await self._thread(self._directory.set_password, name, hashed, name, principal.credential_id)
         self._succeeded(account, origin)
 
-    async def sign_out(self, principal: Principal) -> None:
-        """End the session that is asked with."""
+    async def begin(self) -> dict[str, Any]:
+        """Begin to sign in at the OpenID provider: where to send a browser, and what it has to bring back."""
+        return await self._provider().begin()
+
+    async def by_provider(self, flow: str, state: str, code: str, issuer: str, origin: Origin) -> tuple[Session, str]:
+        """A session for who comes back from the OpenID provider. Raises ProviderRefused and ProviderAway."""
+        try:
+            return await self._provider().finish(flow, state, code, issuer, origin)
+        except ProviderRefused as error:
+            self._batches.add(
+                "", "sign-in failed", f"at the provider, from {origin.address or 'here'}: {error.message}"
+            )
+            raise
+
+    async def sign_out(self, principal: Principal) -> str:
+        """End the session that is asked with; returns where to sign out at the OpenID provider too, if anywhere."""
+        place = await self.provider.leave(principal.credential_id) if self.provider else ""
         ending = self._directory.end_sessions
         await asyncio.to_thread(lambda: ending(principal.user, user=principal.user, number=principal.credential_id))
+        return place
 
     def ways(self) -> dict[str, Any]:
         """How people can sign in here; whether there are any."""
         return {
             "people": bool(self._directory.people()),
             "password": True,
-            "provider": None,
+            "provider": self.provider.title if self.provider else None,
             "console": self._console,
         }
+
+    def _provider(self) -> ProviderSignIn:
+        if self.provider is None:
+            raise RefusedError("This site has no OpenID provider.", "Sign in with a password.")
+        return self.provider
 
     def _begin(self, name: str, origin: Origin) -> str:
         """Count a try; returns the account's key. Raises SignInLater before anything is looked at."""

@@ -107,12 +107,20 @@ class SignIn(Protocol):
         """Set a password with a one-time code, and sign in."""
         ...
 
+    async def begin(self) -> dict[str, Any]:
+        """Begin to sign in at the OpenID provider: where to send a browser, and what it has to bring back."""
+        ...
+
+    async def by_provider(self, flow: str, state: str, code: str, issuer: str, origin: Origin) -> tuple[Session, str]:
+        """A session for who comes back from the OpenID provider."""
+        ...
+
     async def change_password(self, principal: Caller, old: str, new: str, origin: Origin) -> None:
         """Change one's own password; every other session of the person ends."""
         ...
 
-    async def sign_out(self, principal: Caller) -> None:
-        """End the session that is asked with."""
+    async def sign_out(self, principal: Caller) -> str:
+        """End the session that is asked with; returns where to sign out at the OpenID provider too, if anywhere."""
         ...
 
     def ways(self) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What a request says: who asks, for which project, between which times."""
 
-from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from hmac import compare_digest
@@ -15,12 +14,10 @@ from taihu.doors.http.connection import CERTIFICATE
 from taihu.doors.http.encoding import unpacker
 from taihu.doors.http.ports import Caller, Node
 from taihu.doors.http.tickets import Tickets
+from taihu.identity.cookie import COOKIE, SECRET_MARK, csrf_token
 from taihu.identity.principal import CredentialKind
-from taihu.identity.sessions import SECRET_MARK
 from taihu.kernel.clock import NS_PER_S, parse_iso
-from taihu.kernel.ids import token_hash
 
-COOKIE = "taihu_session"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _DIGITS_MAX = 12
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -52,11 +49,6 @@ def bearer_of(request: HTTPConnection) -> str:
     """The bearer token that came with a request; empty when none did."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def csrf_token(secret: str) -> str:
-    """What a page sends as `X-CSRF-Token` beside the session's cookie; another site cannot know it."""
-    return urlsafe_b64encode(token_hash("csrf " + secret)).decode().rstrip("=")
 
 
 def same_origin(request: HTTPConnection) -> bool:

@@ -8,15 +8,14 @@ from starlette.responses import Response
 from taihu.doors.http.answers import Problem, answer, bad_request
 from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
 from taihu.doors.http.requests import (
-    COOKIE,
     bearer_of,
     caller_of,
-    csrf_token,
     node_of,
     object_of,
     same_origin,
     token_of,
 )
+from taihu.identity.cookie import COOKIE, csrf_token
 from taihu.identity.person import Origin, Session
 
 _TEXT_MAX = 4_096
@@ -39,6 +38,13 @@ class SignedIn(TypedDict):
     secret: str
     csrf: str
     expires_at: int
+
+
+class Begun(TypedDict):
+    """Where to send a browser, and the flow that its answer belongs to."""
+
+    url: str
+    flow: str
 
 
 class Who(TypedDict):
@@ -70,8 +76,8 @@ async def session(request: Request) -> Response:
     node = node_of(request)
     caller = caller_of(request)
     if request.method == "DELETE":
-        await node.sign_in.sign_out(caller)
-        found = answer({"signed_out": caller.credential_id})
+        provider = await node.sign_in.sign_out(caller)
+        found = answer({"signed_out": caller.credential_id, "provider": provider})
         found.delete_cookie(COOKIE)
         return _private(found)
     body = node.whoami(caller)
@@ -105,10 +111,7 @@ async def one_session(request: Request) -> Response:
 
 async def _sign_in(request: Request) -> Response:
     """With a name and a password, or with a one-time code and a new password."""
-    if "origin" in request.headers and not same_origin(request):
-        raise Problem(403, "csrf", "Another site's page sent this.", "Sign in from a page of this address.")
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
-        raise Problem(415, "content-type", "Signing in takes JSON.", f"Send Content-Type: {JSON}.")
+    _check_page(request)
     body = await object_of(request)
     node, origin = node_of(request), _origin(request, body)
     if "code" in body:
@@ -116,6 +119,29 @@ async def _sign_in(request: Request) -> Response:
     else:
         found, secret = await node.sign_in.by_password(_text(body, "name"), _text(body, "password"), origin)
     return signed_in(request, found, secret)
+
+
+async def provider(request: Request) -> Response:
+    """Begin to sign in at the OpenID provider."""
+    return _private(answer(await node_of(request).sign_in.begin()))
+
+
+async def provider_answer(request: Request) -> Response:
+    """Sign in with what the OpenID provider answered."""
+    _check_page(request)
+    body = await object_of(request)
+    flow, state, code = (_text(body, name) for name in ("flow", "state", "code"))
+    origin = _origin(request, body)
+    found, secret = await node_of(request).sign_in.by_provider(flow, state, code, str(body.get("iss", "")), origin)
+    return signed_in(request, found, secret)
+
+
+def _check_page(request: Request) -> None:
+    """Only our own pages, and programs, sign in: another site's cannot send JSON, nor hide where it is."""
+    if "origin" in request.headers and not same_origin(request):
+        raise Problem(403, "csrf", "Another site's page sent this.", "Sign in from a page of this address.")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        raise Problem(415, "content-type", "Signing in takes JSON.", f"Send Content-Type: {JSON}.")
 
 
 def signed_in(request: Request, found: Session, secret: str) -> Response:
@@ -174,6 +200,12 @@ ROUTES = [
         "/api/v1/sessions",
         sessions,
         get=Operation(query=(Parameter("user", "Of this person."), Parameter("all", "`true` for everybody's.", bool))),
+    ),
+    Endpoint("/api/v1/oidc", provider, post=Operation(answer={JSON: Begun}, refuses=(503,), public=True)),
+    Endpoint(
+        "/api/v1/oidc/answer",
+        provider_answer,
+        post=Operation(body={JSON: dict[str, str]}, answer={JSON: SignedIn}, refuses=_SIGN_IN_REFUSES, public=True),
     ),
     Endpoint("/api/v1/sessions/{session}", one_session, delete=Operation()),
 ]
