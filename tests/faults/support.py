@@ -38,12 +38,17 @@ PROJECT = "plant"
 _START_S = 30.0
 _READ_BYTES = 262_144
 _PAGE = 300_000
+_given_ports: set[int] = set()
 
 
 def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port nobody listens on now, and another one each time."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = int(listener.getsockname()[1])
+        if port not in _given_ports:
+            _given_ports.add(port)
+            return port
 
 
 class Answer(msgspec.Struct):

@@ -208,8 +208,10 @@ def test_going_on_reading_opens_nothing_again(monkeypatch: pytest.MonkeyPatch) -
     while found := journal.read(position, 500_000):
         position = found[-1].position + 1
     assert position == 301
-    assert starts[1:] == sorted(starts[1:]), "only ever forward"
-    assert len(starts) < 20
+    assert len(starts) < 30
+    beyond = [start for start in starts if start]  # the header tells whether it is still the same segment
+    assert beyond == sorted(beyond), "only ever forward"
+    assert len(beyond) < 20
 
 
 def test_what_no_segment_could_hold_is_refused_at_once() -> None:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from taihu.kernel.limits import Limits
 from taihu.runtime.quarantine import Quarantine, Refused
+from taihu.things.deletion import Deletion
 
 LIMITS = Limits(quarantine_entries_per_thing_max=3, quarantine_entries_max=8, quarantine_payload_bytes_max=10)
 
@@ -64,3 +65,18 @@ def test_names_are_cut_as_payloads_are() -> None:
         quarantine.add(msgspec.structs.replace(entry, property="y" * 1_000_000))
     kept = quarantine.of_project("a")
     assert all(len(each.thing) == len(each.property) == 128 for each in kept)
+
+
+def test_what_was_deleted_is_not_among_the_refusals() -> None:
+    """A message that was refused whole may hold any property, and one without a thing may be of the one it names."""
+    quarantine = Quarantine(Limits())
+    told = [("x", "power", b"1"), ("x", "level", b"2"), ("x", "", b"3"), ("y", "power", b"4"), ("", "", b'{"x": 5}')]
+    for at, (thing, name, payload) in enumerate(told):
+        quarantine.add(Refused(project="p", thing=thing, property=name, reason="", payload=payload, received_at=at))
+    quarantine.withdraw(Deletion(id="d", project="q"))
+    quarantine.withdraw(Deletion(id="d", project="p", thing="x", start=99))
+    assert len(quarantine.of_project("p")) == 5
+    quarantine.withdraw(Deletion(id="d", project="p", thing="x", property="power"))
+    assert [each.payload for each in quarantine.of_project("p")] == [b"4", b"2"]
+    quarantine.withdraw(Deletion(id="d", project="p"))
+    assert quarantine.of_project("p") == []

@@ -1,6 +1,7 @@
 """The newest value by event time, whatever the order of arrival, and the same again after a restart (§1 §5)."""
 
 from array import array
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from taihu.kernel.errors import DamagedError
 from taihu.kernel.files import write_atomic
 from taihu.sim.files import PowerLossFiles
 from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT, ROW_BITS, Batch, Column
+from taihu.things.deletion import Deletion
+from taihu.things.ports import Reading
 from taihu.twin import snapshot
 from taihu.twin.presence import Presence, State
 from taihu.twin.twin import Twin
@@ -71,17 +74,17 @@ def batches(draw: st.DrawFn) -> list[Batch]:
     return found
 
 
-def newest_by_hand(applied: list[Batch]) -> dict[tuple[str, str], tuple[int, int, float]]:
-    best: dict[tuple[str, str], tuple[int, int, float]] = {}
+def readings_of(applied: list[Batch]) -> Iterator[tuple[tuple[str, str], tuple[int, int, float]]]:
     for position, each in enumerate(applied, 1):
         observed = array("q", each.observed)
         of = array("i", each.thing_of) if each.thing_of else [0] * len(each)
         for name, column in zip(each.properties, each.columns, strict=True):
             for row, value in enumerate(column.values()):
-                key = (each.things[of[row]], name)
-                candidate = (observed[row], position << ROW_BITS | row, value)
-                best[key] = max(best.get(key, candidate), candidate)
-    return best
+                yield (each.things[of[row]], name), (observed[row], position << ROW_BITS | row, value)
+
+
+def newest_by_hand(applied: list[Batch]) -> dict[tuple[str, str], tuple[int, int, float]]:
+    return newest_left(applied, lambda *_: False)
 
 
 def state_of(twin: Twin) -> dict[tuple[str, str], tuple[int, int, Any]]:
@@ -102,6 +105,44 @@ def test_the_newest_is_by_event_time_then_by_arrival(applied: list[Batch]) -> No
     for (thing, name), (observed_at, seq, value) in newest_by_hand(applied).items():
         reading = twin.value("plant", thing, name)
         assert reading and (reading.observed_at, reading.seq, reading.value) == (observed_at, seq, value)
+
+
+@given(batches(), st.integers(0, 8), st.sampled_from(["", "pump"]), st.sampled_from(["", *NAMES]), st.integers(0, 5))
+def test_what_is_withdrawn_is_not_the_newest(
+    applied: list[Batch], position: int, thing: str, name: str, start: int
+) -> None:
+    """Readings of later records stay, and the history gives back what is newest of the rest."""
+    deletion = Deletion(id="d", project="plant", thing=thing, property=name, start=start, end=4)
+    twin = Twin()
+    for number, each in enumerate(applied, 1):
+        twin.apply(number, each)
+    before = state_of(twin)
+    lost = {(owner, one) for owner, names in twin.withdraw(deletion, position) for one in names}
+
+    def gone(key: tuple[str, str], observed_at: int, seq: int) -> bool:
+        return deletion.covers(*key, observed_at) and seq >> ROW_BITS <= position
+
+    kept = {key: value for key, value in before.items() if not gone(key, *value[:2])}
+    after = state_of(twin)
+    assert all(after[key] == value for key, value in kept.items())
+    assert not any(gone(key, *value[:2]) for key, value in after.items())
+    assert before.keys() - after.keys() <= lost
+    left = {key: value for key, value in newest_left(applied, gone).items() if key in lost}
+    twin.refill(
+        Reading(project="plant", thing=owner, property=one, observed_at=at, received_at=at, value=value, seq=seq)
+        for (owner, one), (at, seq, value) in left.items()
+    )
+    assert state_of(twin) == newest_left(applied, gone)
+
+
+def newest_left(
+    applied: list[Batch], gone: Callable[[tuple[str, str], int, int], bool]
+) -> dict[tuple[str, str], tuple[int, int, float]]:
+    best: dict[tuple[str, str], tuple[int, int, float]] = {}
+    for key, candidate in readings_of(applied):
+        if not gone(key, *candidate[:2]):
+            best[key] = max(best.get(key, candidate), candidate)
+    return best
 
 
 @given(batches(), st.integers(0, 8), st.integers(0, 8))
@@ -206,3 +247,30 @@ def test_connections_are_counted_and_not_remembered_over_a_restart() -> None:
     snapshot.load(restored, files, PATH)
     presence = restored.presence("plant", "pump")
     assert presence and presence.connections == 0
+
+
+def test_a_removed_thing_is_forgotten_with_its_wishes() -> None:
+    twin = Twin()
+    twin.apply(1, batch(("a",), [Row("pump", 1, (1.0,)), Row("fan", 1, (2.0,))]))
+    twin.want("plant", "pump", {"a": 3}, 5, "mei")
+    twin.connected("plant", "pump", 1)
+    for _ in twin.withdraw(Deletion(id="d", project="plant", thing="pump", removes=True), 1):
+        pass
+    twin.connected("plant", "pump", -1)  # its connection ends a moment later
+    assert list(twin.names("plant")) == ["fan"] and twin.desired("plant", "pump") == {}
+
+
+def test_wishes_go_with_their_property_and_time() -> None:
+    twin = Twin()
+    for at, name in enumerate(("a", "b"), 1):
+        twin.want("plant", "pump", {name: at}, at, "mei")
+    list(twin.withdraw(Deletion(id="d", project="plant", thing="pump", property="a", start=2), 9))
+    assert set(twin.desired("plant", "pump")) == {"a", "b"}
+    list(twin.withdraw(Deletion(id="d", project="plant", thing="pump", property="a"), 9))
+    assert set(twin.desired("plant", "pump")) == {"b"}
+
+
+def test_a_value_deleted_from_a_record_is_not_read_from_its_replay() -> None:
+    twin = Twin()
+    twin.apply(1, batch(("a", "b"), [Row("pump", 1, (float("nan"), 2.0))]))
+    assert set(twin.newest("plant", "pump")) == {"b"} and twin.value("plant", "pump", "a") is None

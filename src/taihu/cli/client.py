@@ -64,9 +64,9 @@ class NodeClient:
         with self._answer("POST", _target(path, query), msgspec.json.encode(body), _TIMEOUT_S) as answer:
             return _decoded(answer.read())
 
-    def delete(self, *path: str) -> Any:
+    def delete(self, *path: str, **query: str | int | list[str] | None) -> Any:
         """The JSON answer to a DELETE; None when it has no content."""
-        with self._answer("DELETE", _target(path, {}), None, _TIMEOUT_S) as answer:
+        with self._answer("DELETE", _target(path, query), None, _TIMEOUT_S) as answer:
             body = answer.read()
             return _decoded(body) if body else None
 

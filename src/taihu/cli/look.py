@@ -220,12 +220,12 @@ def _property(address: str) -> Address:
 
 
 def _show_windows(windows: list[dict[str, Any]], zone: str) -> None:
-    names = [name for name in windows[0] if name not in ("start", "end", "coverage")] if windows else []
+    names = [name for name in windows[0] if name not in ("start", "end", "coverage", "gone")] if windows else []
     rows = [
         (
             time_text(window["start"], zone),
             *(number_text(window[name]) for name in names),
-            share_text(window["coverage"]),
+            share_text(window["coverage"]) + (" gone" if window.get("gone") else ""),
         )
         for window in windows
     ]

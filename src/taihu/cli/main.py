@@ -37,6 +37,8 @@ _COMMANDS = {
     "export": ("export", "Write a project's readings as Parquet or CSV files."),
     "import": ("importing", "Take readings of files into a project."),
     "tail": ("look", "Follow what is accepted and refused, with the reason."),
+    "delete": ("delete", "Delete readings, a thing or a project, exactly and for good."),
+    "deletions": ("delete", "List what was deleted, and how far it is."),
     "token": ("admin", "Issue, list and revoke tokens."),
     "project": ("admin", "Create and list projects."),
     "grant": ("grants", "Let one project use the things of another."),

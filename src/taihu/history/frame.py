@@ -158,6 +158,8 @@ def frame_of(batches: Sequence[tuple[int, Batch]], thing_ids: dict[str, int]) ->
     lengths = np.array([len(batch.observed) // 8 for _, batch in batches], np.int64)
     starts = np.cumsum(lengths) - lengths
     rows = np.arange(len(observed), dtype=np.int64) - np.repeat(starts, lengths)
+    if any(batch.gaps for _, batch in batches):
+        rows = np.array([number for _, batch in batches for number in batch.numbers()], np.int64)
     positions = np.array([position for position, _ in batches], np.int64)
     received = np.array([batch.received_at for _, batch in batches], np.int64)
     flags = b"".join([batch.flags or bytes(len(batch.observed) // 8) for _, batch in batches])

@@ -17,6 +17,7 @@ from taihu.history.compaction import compact
 from taihu.history.delta import publish, published
 from taihu.history.erase import Eraser
 from taihu.history.frame import Frame, Ints
+from taihu.history.manifest import Erasure, Tombstone
 from taihu.history.scan import Scan, fetch, fetch_edge
 from taihu.history.store import Store
 from taihu.history.windowing import by_thing
@@ -116,6 +117,29 @@ class History:
         A second time changes nothing. OSError when it cannot be made durable: call again.
         """
         self._store.delete(position, deletion)
+
+    def knows(self, project: str, thing: str, property_name: str = "") -> bool:
+        """Whether there was ever a reading of a thing; and one of the property, if one is named, of any thing."""
+        catalog = self._store.catalog
+        named = not property_name or any(property_name in table.columns for table in catalog.tables(project))
+        return thing in catalog.ids(project) and named
+
+    def unjournalled(self) -> list[Tombstone]:
+        """The deletions of which no file here holds anything, and the journal may; in its order."""
+        return [one for one in self._store.tombstones.pending(Erasure.ERASED) if one.state is Erasure.UNFILED]
+
+    def erased(self, tombstones: Sequence[Tombstone]) -> None:
+        """Note that the journal too holds nothing of these deletions."""
+        self._store.advance([msgspec.structs.replace(one, state=Erasure.ERASED) for one in tombstones])
+
+    def erasing(self) -> bool:
+        """Whether a file still holds something that was deleted."""
+        return bool(self._store.tombstones.pending())
+
+    def erasure(self, number: str) -> Erasure | None:
+        """How far a deletion has come here; None when it was not taken over."""
+        found = self._store.tombstones.get(number)
+        return found.state if found else None
 
     def deleted(self, project: str, thing: str, property_name: str) -> list[tuple[int, int]]:
         """The stretches of time [start, end) of which readings of a property were deleted (§10)."""

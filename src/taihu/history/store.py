@@ -22,6 +22,7 @@ from taihu.history.head import Head
 from taihu.history.layout import SYSTEM_COLUMNS, encode
 from taihu.history.leases import Leases
 from taihu.history.manifest import Change, DataFile, Manifest, Rolled, Table, Tombstone
+from taihu.history.strip import strip
 from taihu.history.tombstones import Tombstones
 from taihu.kernel.clock import Clock
 from taihu.kernel.files import Files
@@ -75,8 +76,12 @@ class Store:
         if self._head.rows >= self._limits.flush_rows * _HEAD_FLUSHES_MAX:
             self.flush()
         with self._lock:
+            left: Batch | None = batch
+            for tombstone in self.tombstones.after(position):  # only when the journal is replayed
+                left = strip(left, tombstone.deletion) if left is not None else None
             if position > self.applied:
-                self._head.add(position, batch, self.catalog)
+                if left is not None:
+                    self._head.add(position, left, self.catalog)
                 self._reach(position)
 
     def pass_by(self, position: int) -> None:
@@ -99,7 +104,6 @@ class Store:
                     self._sealed, self._sealed_position = self._head, self.applied
                     self._head = Head()
                 head, position = self._sealed, self._sealed_position
-                self._take_out(head, self.tombstones.since(self.checkpoint))
                 parts = [
                     (self.catalog.table(table_id), head.frames(table_id, self.catalog)) for table_id in head.table_ids()
                 ]

@@ -39,14 +39,15 @@ class Tombstones:
             for gone in self.gone_of(one):
                 found.setdefault((one.deletion.project, gone.step), []).append(gone)
         self._gone = {key: tuple(gone) for key, gone in found.items()}
+        self._last = max((one.position for one in self._all.values()), default=0)
 
     def gone(self, project: str, step: str) -> tuple[Gone, ...]:
         """What queries of a project's readings, or of its windows of one step, must not see in files."""
         return self._gone.get((project, step), ())
 
-    def since(self, checkpoint: int) -> list[Tombstone]:
-        """Those of records after the checkpoint: what they are of may come into the head when these are replayed."""
-        return [one for one in self._all.values() if one.position > checkpoint]
+    def after(self, position: int) -> list[Tombstone]:
+        """Those that are of a record at this position."""
+        return [] if position > self._last else [one for one in self._all.values() if one.position > position]
 
     def pending(self, below: Erasure = Erasure.UNFILED) -> list[Tombstone]:
         """Those that have not come as far, the oldest first."""

@@ -5,17 +5,17 @@ from pathlib import Path
 
 from taihu.identity.auditing import AuditLog
 from taihu.identity.certificates import Certificates
-from taihu.identity.descriptions import Descriptions
 from taihu.identity.grants import Grants
 from taihu.identity.passwords import Passwords
 from taihu.identity.people import People
 from taihu.identity.provisioning import Provisioning
+from taihu.identity.removals import Removals
 from taihu.kernel.clock import Clock
 from taihu.kernel.ids import new_token
 from taihu.kernel.limits import DEFAULT, Limits
 
 
-class Directory(Descriptions, Provisioning, Grants, People, Certificates, AuditLog):
+class Directory(Removals, Provisioning, Grants, People, Certificates, AuditLog):
     """Who and what a node serves.
 
     Reading (`taihu.identity.lookups`, and `principal`) never blocks: call it on the event loop. Writing blocks for a

@@ -115,7 +115,8 @@ class ProjectMemory:
         if names is None:
             names = self._names = sorted(self.things)
         start = bisect_right(names, cursor) if cursor else 0
-        return [self.things[name] for name in names[start : start + limit]]
+        found = [self.things.get(name) for name in names[start : start + limit]]
+        return [thing for thing in found if thing is not None]
 
     def _merge(self, thing: Thing) -> dict[str, Property]:
         return self.share({**self.models[thing.model].properties, **thing.properties})
@@ -153,6 +154,13 @@ class Memory:
             known.limits, known.project = fresh.limits, project
         else:
             self.projects[project.name] = fresh
+
+    def drop_project(self, name: str) -> None:
+        """Forget a project, and the grants it gives and uses."""
+        self.projects.pop(name, None)
+        self.grants.pop(name, None)
+        for user, given in list(self.grants.items()):
+            self.grants[user] = {source: rest for source, rest in given.items() if source != name}
 
     def put_principal(self, digest: bytes, principal: Principal) -> None:
         """Add a principal whose token was never used."""

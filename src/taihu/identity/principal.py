@@ -123,6 +123,7 @@ class Event(StrEnum):
     GRANT_REVOKED = "grant-revoked"
     PERSON = "person"  # somebody's roles, or whether they may come in at all
     SESSION_ENDED = "session-ended"
+    PROJECT_REMOVED = "project-removed"
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -216,6 +216,18 @@ codes = Table(
     Index("codes_of_thing", "project", "thing"),
 )
 
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project", Text, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("position", BigInteger),
+    Column("hidden_at", BigInteger),
+    Column("erased_at", BigInteger),
+    Index("deletions_of_project", "project"),
+)
+
 
 class NewerStore(RefusedError):
     """The store was written by a newer release: upgrade this one, or restore the backup made before."""
@@ -284,7 +296,7 @@ CREATE TABLE audit (
 
 
 def _version_2(connection: Connection) -> None:
-    """People, sessions, reach, certificates; grants both sides agree to; a chained audit; descriptions."""
+    """People, sessions, reach, certificates; grants both sides agree to; a chained audit; descriptions; deletions."""
     for statement in _VERSION_2.split(";"):
         connection.exec_driver_sql(statement)
     _chain_audit(connection)
@@ -332,7 +344,11 @@ ALTER TABLE things ADD COLUMN registered_id TEXT NOT NULL DEFAULT '';
 CREATE TABLE descriptions (
     project TEXT NOT NULL, thing TEXT NOT NULL, document BLOB NOT NULL, created_at BIGINT NOT NULL,
     modified_at BIGINT NOT NULL, expires_at BIGINT, ttl_s FLOAT, PRIMARY KEY (project, thing));
-CREATE INDEX descriptions_by_expiry ON descriptions (expires_at)
+CREATE INDEX descriptions_by_expiry ON descriptions (expires_at);
+CREATE TABLE deletions (
+    id TEXT NOT NULL PRIMARY KEY, project TEXT NOT NULL, document BLOB NOT NULL, position BIGINT, hidden_at BIGINT,
+    erased_at BIGINT);
+CREATE INDEX deletions_of_project ON deletions (project)
 """
 
 

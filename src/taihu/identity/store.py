@@ -4,7 +4,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, create_engine, event
@@ -13,6 +13,8 @@ from sqlalchemy.pool import StaticPool
 
 from taihu.identity.schema import migrate, stored_version
 from taihu.kernel.errors import DamagedError, RefusedError, TransientError
+
+_BUSY_MS = 5_000
 
 
 class StoreBusy(TransientError):
@@ -90,6 +92,20 @@ class Store:
         """Count one more, with what the transaction of `connection` changes."""
         connection.exec_driver_sql(f"PRAGMA user_version = {number % 2**31}")
 
+    def shrink(self) -> None:
+        """Move what SQLite's log holds into the file and empty the log, so that nothing old is left in it.
+
+        A reader in the middle of something, or a full disk, leaves it as it is.
+        """
+        with suppress(sqlite3.OperationalError):
+            raw = self._engine.raw_connection()
+            try:
+                cursor = raw.cursor()
+                for pragma in ("busy_timeout = 0", "wal_checkpoint(TRUNCATE)", f"busy_timeout = {_BUSY_MS}"):
+                    cursor.execute(f"PRAGMA {pragma}").fetchall()
+            finally:
+                raw.close()
+
     def close(self) -> None:
         """Close the file and let another process write it."""
         self._engine.dispose()
@@ -106,7 +122,8 @@ class Store:
 
 
 def _configure(connection: sqlite3.Connection, _: object) -> None:
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000"):
+    pragmas = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", f"busy_timeout = {_BUSY_MS}")
+    for pragma in (*pragmas, "secure_delete = ON"):  # what is deleted is overwritten
         connection.execute(f"PRAGMA {pragma}").close()
 
 

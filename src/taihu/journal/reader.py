@@ -19,7 +19,8 @@ class JournalReader:
     """Sequential reads of the durable part of a journal; never writes.
 
     It remembers where its last reads ended, so that going on from there costs no search. Not for two threads at once.
-    What it finds damaged goes to `damage`, and reading goes on after it.
+    What it finds damaged goes to `damage`, and reading goes on after it. A segment that is written again without what
+    was deleted gets another mark, by which a reader knows that it has to look for its place anew.
     """
 
     def __init__(self, files: Files, folder: Path, log: DamageLog | None = None) -> None:
@@ -54,6 +55,8 @@ class JournalReader:
             except FileNotFoundError:
                 if not self._trimmed():
                     raise
+            except _Replaced:
+                pass  # in the middle of a read: go on in the new file
             else:
                 if budget <= 0 or index + 1 == len(self._firsts):
                     break
@@ -95,6 +98,7 @@ class JournalReader:
     def _read_segment(self, index: int, start: int, until: int, budget: int, found: list[Record]) -> int:
         """Add the segment's records of `start` to `until` to `found`; returns what is left of `budget` bytes."""
         first = self._firsts[index]
+        self._renew(first)
         last = until
         if index + 1 < len(self._firsts):
             last = min(until, self.header(self._firsts[index + 1]).follows)
@@ -122,6 +126,8 @@ class JournalReader:
         hole = Hole(place.offset, place.offset)
         for piece in scan(self._files, path, self.header(first).mark, place.offset, position):
             if isinstance(piece, Hole):
+                if self._renew(first):
+                    raise _Replaced
                 hole = piece
                 continue
             if piece.first > last:
@@ -135,6 +141,16 @@ class JournalReader:
                 return
         self._log.report(Damage(path.name, hole.offset, hole.end - hole.offset, position, last + 1))
 
+    def _renew(self, first: int) -> bool:
+        """See whether a segment was replaced since it was read last; what is remembered of its places is then void."""
+        known = self._headers.get(first)
+        found = read_header(self._files, layout.segment_path(self._folder, first), first)
+        if known is None or found is None or found.mark == known.mark:
+            return False
+        self._headers[first] = found
+        self._places = {position: place for position, place in self._places.items() if place.segment != first}
+        return True
+
     def _remember(self, segment: int, frame: Frame, found: list[Record]) -> None:
         if not found:
             return
@@ -145,6 +161,10 @@ class JournalReader:
             self._places[position] = _Place(segment, frame.offset, frame.first)
         if len(self._places) > _PLACES_MAX:
             del self._places[next(iter(self._places))]
+
+
+class _Replaced(Exception):
+    """The segment was written again while it was read."""
 
 
 class _Place(NamedTuple):

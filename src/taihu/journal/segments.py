@@ -157,6 +157,23 @@ class SegmentJournal:
             with self._state:
                 self._segments.remove(oldest)
 
+    def replace(self, first: int, size: int, draft: Path) -> bool:
+        """Put a draft in the place of the segment that starts at `first`, when that still has `size` bytes; else False.
+
+        The draft holds the same positions under another mark, and is synced. The segment in hand is closed for it.
+        """
+        with self._committing:
+            with self._state:
+                segment = next((each for each in self._segments if each.first == first), None)
+                if segment is None or segment.size != size:
+                    return False
+                if segment is self._segments[-1]:
+                    self._close_file()
+            self._files.rename(draft, self._path(first))
+            with self._state:
+                segment.size = self._files.size(self._path(first))
+            return True
+
     def lag_bytes(self, position: int) -> int:
         """How many durable bytes a reader has before it whose next position is `position`; even within a segment."""
         lag = 0

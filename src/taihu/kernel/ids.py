@@ -61,6 +61,11 @@ def parse_address(text: str) -> Address:
     return Address(*parts)
 
 
+def new_id() -> str:
+    """A name for something that has none: 16 random hexadecimal digits."""
+    return secrets.token_hex(8)
+
+
 def new_token() -> str:
     """A bearer secret of 256 random bits, URL-safe, 43 characters."""
     return secrets.token_urlsafe(32)

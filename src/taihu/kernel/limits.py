@@ -110,6 +110,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     audit_retention_s: int = 10 * 365 * 86_400
     grants_per_project_max: int = 1_000
     grant_patterns_max: int = 100
+    deletions_pending_max: int = 1_000
     query_rows_max: int = 1_000_000
     query_timeout_s: float = 30.0
     query_page_rows: int = 20_000

@@ -26,6 +26,7 @@ from taihu.kernel.sections import Site
 from taihu.runtime.paths import Paths
 from taihu.runtime.questions import Definitions
 from taihu.things.batch import Batch
+from taihu.things.deletion import Deletion
 
 log = logging.getLogger("taihu.carbon")
 
@@ -68,6 +69,11 @@ class CarbonDesk:
         """A batch goes to the history: what it changes of intervals accounted already is marked, durably."""
         if self._accountant is not None:
             self._accountant.see(batch)
+
+    def deleted(self, deletion: Deletion) -> None:
+        """What a removed project accounted goes with it; other figures stand when their readings are deleted."""
+        if self._accountant is not None and deletion.removes and not deletion.thing:
+            self._accountant.ledger.forget(deletion.project)
 
     async def run(self) -> None:
         """Account what is over, until cancelled. What cannot be read or written now is tried again."""

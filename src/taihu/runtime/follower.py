@@ -17,13 +17,17 @@ class Follower:
     """Tells the worker how far the journal is, and slows the senders when it cannot follow (§6).
 
     `position` is what the worker has made durable: the journal may drop what is before. `applied` is what it answers
-    questions from.
+    questions from; none is put to it before it has come to `after`, the last deletion. `snapshot` is where a start
+    replays from, without anything that was deleted before.
     """
 
     def __init__(self, journal: Journal, pipeline: Pipeline, tally: Tally, limits: Limits) -> None:
         self.link: Link | None = None
         self.position = 0
         self.applied = 0
+        self.after = 0
+        self.snapshot = 0
+        self._moved = asyncio.Event()
         self._journal = journal
         self._pipeline = pipeline
         self._tally = tally
@@ -36,14 +40,32 @@ class Follower:
 
         Raises LinkLost when it is away or late, and what it answers with an error.
         """
+        timeout_s = timeout_s or self._limits.query_timeout_s
+        if self.link is not None and self.applied < self.after:
+            await self._catch_up(timeout_s)
         if self.link is None:
             raise LinkLost("The worker is not running.", "It is started again by itself; try again in a moment.")
-        return await self.link.call(question, arguments, timeout_s or self._limits.query_timeout_s)
+        return await self.link.call(question, arguments, timeout_s)
+
+    async def _catch_up(self, timeout_s: float) -> None:
+        """Return when it has taken over the last deletion."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.applied < self.after:
+                    self._moved.clear()
+                    await self._moved.wait()
+        except TimeoutError:
+            raise LinkLost("The worker has not taken over a deletion yet.", "Try again in a moment.") from None
 
     def tell(self, what: str, body: Any) -> None:
         """Send it a note, if it is there; when it starts it reads the site itself."""
         if self.link is not None:
             self.link.note(what, body)
+
+    def snapshot_taken(self, position: int) -> None:
+        """A start replays from here on: what was deleted may go from the journal before it."""
+        self.snapshot = position
+        self.tell("snapshot", position)
 
     def durable(self) -> None:
         """There is more in the journal. It hears so some 30 times a second: more often only costs it turns."""
@@ -55,6 +77,7 @@ class Follower:
     def progress(self, body: Mapping[str, int]) -> None:
         """It tells its place."""
         self.position, self.applied = body["position"], body["applied"]
+        self._moved.set()
         self._read_until = self.applied
         self._tally.taken_over(self.applied)
         self._watch()

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import zlib
+from collections import deque
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +14,7 @@ import msgspec
 
 from taihu.doors.http.server import HttpDoor
 from taihu.doors.mqtt import MqttDoor
+from taihu.journal.rewrite import draft_path
 from taihu.kernel.clock import SystemClock
 from taihu.kernel.config import parse_site, read_text
 from taihu.kernel.errors import DamagedError, TaihuError, TransientError
@@ -21,13 +23,15 @@ from taihu.kernel.sections import Site
 from taihu.runtime.access import read_mappings
 from taihu.runtime.apply import apply_site
 from taihu.runtime.certification import believed, read_authorities
-from taihu.runtime.link import Link, socket_path
+from taihu.runtime.link import Handler, Link, socket_path
 from taihu.runtime.logs import start_logging
 from taihu.runtime.node import Node
 from taihu.runtime.process import allow_open_files, clock_of, keep_large_buffers_apart, run_until_signal
 from taihu.runtime.reload import Report, merge
 from taihu.runtime.tls import LiveContext, make_context
-from taihu.things.batch import KIND_BATCH, KIND_BROKER, KIND_CONTROL, KIND_TWIN, decode_batch
+from taihu.things.batch import KIND_BATCH, KIND_BROKER, KIND_CONTROL, KIND_DELETION, KIND_TWIN, decode_batch
+from taihu.things.deletion import decode_deletion
+from taihu.things.ports import Record
 from taihu.twin import snapshot
 
 log = logging.getLogger("taihu.ingest")
@@ -49,6 +53,9 @@ class Ingest:
         self._tasks: list[asyncio.Task[None]] = []
         self._worker: asyncio.Server | None = None
         self._worker_leaving = False
+        self._sessions_lost = False
+        self._snapshotting = asyncio.Lock()
+        node.take_snapshot = self._snapshot
         self._contexts: dict[str, LiveContext] = {}
         self._reloading = asyncio.Lock()
         node.actions["reload"] = self.reload
@@ -83,8 +90,10 @@ class Ingest:
         gc.collect()
         gc.freeze()
         gc.set_threshold(_GC_THRESHOLD)
+        await self._node.deletions.resume()
         await self._open()
-        self._tasks = [asyncio.create_task(self._snapshots()), asyncio.create_task(self._batches())]
+        tasks = (self._snapshots(), self._batches(), self._node.deletions.run())
+        self._tasks = [asyncio.create_task(each) for each in tasks]
         await stop.wait()
         await self._close()
 
@@ -105,13 +114,28 @@ class Ingest:
                     node.twin.apply(record.position, decode_batch(record.payload))
                 elif record.kind == KIND_TWIN:
                     node.twin.want(*msgspec.msgpack.decode(record.payload))
+                elif record.kind == KIND_DELETION:
+                    deletion = decode_deletion(record.payload)
+                    deque(node.twin.withdraw(deletion, record.position), maxlen=0)
+                    node.withdraw(deletion)
                 elif record.kind == KIND_BROKER and record.position > broker_at:
-                    node.broker.apply(msgspec.msgpack.decode(record.payload))
+                    self._replay_sessions(record)
                 elif record.kind == KIND_CONTROL:
                     node.commands.desk.apply(record.payload)
             position = records[-1].position + 1
         node.broker.resume(*self._mqtt.now())
         node.commands.resume()
+
+    def _replay_sessions(self, record: Record) -> None:
+        """What a journal record says of sessions. Where the log has a gap, they begin anew with what comes after it."""
+        events = msgspec.msgpack.decode(record.payload)
+        try:
+            self._node.broker.apply(events)
+        except DamagedError as error:
+            if not self._sessions_lost:
+                log.error("%s MQTT clients must subscribe again.", error.message)
+            self._sessions_lost = True
+            self._node.broker.begin_anew(events)
 
     def _recover_commands(self) -> int:
         """Commands from their snapshot; returns its position. A damaged one is set aside; the journal has the last."""
@@ -206,9 +230,11 @@ class Ingest:
 
     async def _serve_worker(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         node = self._node
-        link = Link(reader, writer, {"checkpoint": self._on_checkpoint, "leaving": self._on_leaving})
+        handlers: dict[str, Handler] = {"checkpoint": self._on_checkpoint, "leaving": self._on_leaving}
+        link = Link(reader, writer, handlers | {"replace": self._on_replace})
         node.worker.link = link
         self._worker_leaving = False
+        link.note("snapshot", node.worker.snapshot)
         link.note("durable", node.journal.durable)
         if not node.addresses["worker"]:
             node.addresses["worker"] = True
@@ -227,6 +253,12 @@ class Ingest:
 
     async def _on_checkpoint(self, body: dict[str, int]) -> None:
         self._node.worker.progress(body)
+
+    async def _on_replace(self, body: dict[str, int]) -> bool:
+        """The worker has written a journal segment again, without what was deleted."""
+        journal, first = self._node.journal, body["first"]
+        draft = draft_path(self._node.paths.journal, first)
+        return await asyncio.get_running_loop().run_in_executor(None, journal.replace, first, body["size"], draft)
 
     async def _snapshots(self) -> None:
         while True:
@@ -269,8 +301,15 @@ class Ingest:
         except TransientError as error:
             log.error("%d entries of the audit are lost: %s", len(entries), error)
 
-    async def _snapshot(self) -> None:
-        """Write twin and sessions, then drop what no reader of the journal needs any more."""
+    async def _snapshot(self) -> int:
+        """Write twin and sessions, then drop what no reader of the journal needs any more.
+
+        Returns the position from which a start replays.
+        """
+        async with self._snapshotting:
+            return await self._write_snapshot()
+
+    async def _write_snapshot(self) -> int:
         node = self._node
         position = node.pipeline.durable
         broker = node.broker.snapshot()
@@ -287,6 +326,7 @@ class Ingest:
         await loop.run_in_executor(None, write_atomic, node.files, node.paths.broker, data)
         keep_from = min(position, node.worker.position) + 1
         await loop.run_in_executor(None, node.journal.trim, keep_from, node.clock.now_ns())
+        return position
 
 
 def sealed(body: bytes) -> bytes:

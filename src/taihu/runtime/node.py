@@ -22,13 +22,14 @@ from taihu.kernel.limits import Limits, renew
 from taihu.kernel.sections import Site
 from taihu.protocols.mqtt.broker import Broker
 from taihu.runtime.access import Access
-from taihu.runtime.actions import own_node
+from taihu.runtime.actions import own, own_node
 from taihu.runtime.admin import administer
 from taihu.runtime.batches import Batches
 from taihu.runtime.bodies import ingest_claim
 from taihu.runtime.catalogue import Catalogue
 from taihu.runtime.certification import Certification
 from taihu.runtime.commands import Commands
+from taihu.runtime.deletions import Deletions, shown
 from taihu.runtime.follower import Follower
 from taihu.runtime.intake import Intake
 from taihu.runtime.lifecycle import Lifecycle
@@ -44,6 +45,7 @@ from taihu.runtime.tail import Tail
 from taihu.runtime.tally import Tally
 from taihu.runtime.view import View
 from taihu.things.batch import KIND_BROKER, KIND_TWIN, Batch
+from taihu.things.deletion import Deletion
 from taihu.things.mapping.rules import Mapping
 from taihu.things.mapping.thingsboard import (
     ATTRIBUTES,
@@ -114,6 +116,8 @@ class Node(View):
         self.access.on_listening = self.commands.listens
         self._lifecycle = Lifecycle(site.limits, clock)
         self.catalogue = Catalogue(self.directory, clock, site.limits, self._lifecycle, self.worker.ask)
+        self.take_snapshot: Callable[[], Awaitable[int]]  # set by the process that writes them
+        self.deletions = Deletions(self)
         self._loop = asyncio.get_running_loop()
         self.addresses: dict[str, Any] = {}
         self.actions: dict[str, Callable[[], Awaitable[Any]]] = {}
@@ -250,8 +254,21 @@ class Node(View):
             own_node(self.directory, caller)
             await loop.run_in_executor(None, self.directory.record, caller.who, action, "the node")
             return await self.actions[action]()
+        if action in ("thing-delete", "project-delete"):
+            return shown(await self.deletions.act(caller, action, arguments))
         more = self.certification.actions()
         return await loop.run_in_executor(None, administer, self.directory, caller, action, arguments, more)
+
+    async def delete(self, caller: Caller, project: str, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Delete readings, a thing or a project; when this returns no query answers them. Gives the receipt."""
+        return shown(await self.deletions.ask(caller, project, wanted))
+
+    async def receipts(self, caller: Caller, project: str = "") -> list[dict[str, Any]]:
+        """The deletions of a project, or of all that the caller administers, the newest first."""
+        if project:
+            own(self.directory, caller, project)
+        found = await self.deletions.receipts(project or None)
+        return [shown(one) for one in found if self.directory.may_administer(caller, one.deletion.project)]
 
     def use(self, site: Site, mappings: dict[str, tuple[Mapping, ...]]) -> None:
         """Go by the settings and mappings of `site` from now on; blocks. Connections live on."""
@@ -269,6 +286,13 @@ class Node(View):
         self.broker.disconnect(expired)
 
     # What happens inside
+
+    def withdraw(self, deletion: Deletion) -> None:
+        """Forget what refusals and observers hold of the readings that are deleted."""
+        self._quarantine.withdraw(deletion)
+        self._observers.withdraw(deletion)
+        if deletion.removes:
+            self.commands.book.forget(deletion.project, deletion.thing)
 
     def _take_over(self, site: Site, mappings: dict[str, tuple[Mapping, ...]]) -> None:
         self.site = msgspec.structs.replace(site, limits=self.limits)
@@ -327,7 +351,7 @@ class Node(View):
             self.broker.disconnect(lambda who: getattr(who, "user", "") == change.user)
         elif change.event is Event.THING_REMOVED:
             self._forget(change.project, change.thing)
-        elif change.event in (Event.MODEL, Event.THING_CHANGED) or (
+        elif change.event in (Event.MODEL, Event.THING_CHANGED, Event.PROJECT_REMOVED) or (
             change.event is Event.PROPERTY and self._declares(change)
         ):
             self.intake.forget_plans()

@@ -42,6 +42,11 @@ class Backlog:
         notices, self._notices, self._bytes = list(self._notices), deque(), 0
         return notices
 
+    def drop(self, gone: Callable[[Notice], bool]) -> None:
+        """Forget those that `gone` picks."""
+        self._notices = deque(notice for notice in self._notices if not gone(notice))
+        self._bytes = sum(len(notice.data) for notice in self._notices)
+
     def after(self, seq: int) -> Iterator[Notice]:
         """Those that came after the one numbered `seq`."""
         return (notice for notice in self._notices if notice.seq > seq)
@@ -73,6 +78,10 @@ class Queue:
             self.missed += gone
         self._awake.set()
         return gone
+
+    def drop(self, gone: Callable[[Notice], bool]) -> None:
+        """Forget what waits of those that `gone` picks."""
+        self._waiting.drop(gone)
 
     async def take(self) -> list[Notice]:
         """What waits, in its order; an empty list says that nothing was sent for a while, or `reason` why it ended."""

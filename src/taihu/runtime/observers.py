@@ -8,6 +8,7 @@ import asyncio
 from array import array
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from taihu.kernel.errors import LimitError
 from taihu.kernel.limits import Limits
 from taihu.runtime.notices import Backlog, Queue
 from taihu.things.batch import ROW_BITS, Batch
+from taihu.things.deletion import Deletion
 from taihu.things.ports import Reading
 from taihu.things.property import Kind, Property
 
@@ -182,6 +184,16 @@ class Observers:
         for observer in list(topic.observers) if topic else ():
             observer.end("the thing was removed")
 
+    def withdraw(self, deletion: Deletion) -> None:
+        """Forget what waits of readings that are deleted."""
+        for topic in list(self._topics.get(deletion.project, {}).values()):
+            if not deletion.names(topic.thing):
+                continue
+            gone = partial(_is_of, deletion, topic.thing)
+            topic.recent.drop(gone)
+            for observer in topic.observers:
+                observer.drop(gone)
+
     def close(self, reason: str) -> None:
         """End every observation."""
         for observer in list(self._ring):
@@ -211,6 +223,10 @@ def _full(limit: str) -> ObserversFull:
 def _is_event(definitions: Mapping[str, Property], name: str) -> bool:
     definition = definitions.get(name)
     return definition is not None and definition.kind is Kind.EVENT
+
+
+def _is_of(deletion: Deletion, thing: str, notice: Notice) -> bool:
+    return deletion.covers(thing, notice.name, notice.observed_at)
 
 
 def _notice(name: str, value: Any, observed_at: int, seq: int, *, event: bool) -> Notice:

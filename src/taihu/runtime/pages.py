@@ -8,7 +8,7 @@ import msgspec
 
 from taihu.history.history import History, Series
 from taihu.history.paging import Piece, Place, Wanted, page
-from taihu.runtime.questions import Body, window_rows
+from taihu.runtime.questions import Body, Span, mark_gone, window_rows
 from taihu.runtime.sheets import READINGS, WINDOWS, Label, Sheet, Type, qualities, readings_sheet, windows_sheet
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -43,14 +43,20 @@ def answer(history: History, body: Body) -> dict[str, Any]:
     rows, limit = pieces[-1].rows, ask.wanted.limit
     limited = place is None and ask.alone and limit is not None and pieces[-1].given >= limit
     last = int(rows.observed[-1]) if limited and isinstance(rows, Series) else None
-    return {"data": msgspec.Raw(_FORMS[ask.form](ask, pieces)), "next": place, "last": last}
+    if ask.form == "json":
+        data = _json(ask, pieces, lambda label: history.deleted(ask.wanted.project, label.thing, label.property))
+    else:
+        data = _TABLES[ask.form](ask, pieces)
+    return {"data": msgspec.Raw(data), "next": place, "last": last}
 
 
-def _json(ask: Ask, pieces: Iterable[Piece]) -> bytes:
+def _json(ask: Ask, pieces: Iterable[Piece], deleted: Callable[[Label], Sequence[Span]]) -> bytes:
     """Objects of series, parted by commas; one that goes on on the next page is left open."""
     parts: list[bytes] = []
     for piece in pieces:
         rows = _records(piece.rows)
+        if ask.wanted.every:
+            mark_gone(rows, deleted(ask.labels[piece.series]))
         if piece.begins:
             head = {"project": ask.wanted.project} if ask.alone else {}
             text = _encode(head | ask.labels[piece.series]._asdict())
@@ -101,7 +107,7 @@ def _arrow(ask: Ask, pieces: Iterable[Piece]) -> bytes:
     return arrow_messages(WINDOWS if ask.wanted.every else READINGS, sheets, ask.begins)
 
 
-_FORMS: dict[str, Callable[[Ask, Sequence[Piece]], bytes]] = {"json": _json, "csv": _csv, "arrow": _arrow}
+_TABLES: dict[str, Callable[[Ask, Sequence[Piece]], bytes]] = {"csv": _csv, "arrow": _arrow}
 
 
 def _sheet(ask: Ask, piece: Piece) -> Sheet:

@@ -1,11 +1,13 @@
 """What was refused on the way in, with its reason: bounded per thing and project, shown by the API and the tail."""
 
 from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
 
 import msgspec
 
 from taihu.kernel.ids import NAME_LENGTH_MAX
 from taihu.kernel.limits import Limits
+from taihu.things.deletion import Deletion
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +38,12 @@ class Quarantine:
         self._projects.setdefault(refused.project, _Project()).add(
             msgspec.structs.replace(refused, **cut), self._limits
         )
+
+    def withdraw(self, deletion: Deletion) -> None:
+        """Forget the refusals that a deletion may be of: what was refused as a whole may hold any property."""
+        project = self._projects.get(deletion.project)
+        if project is not None:
+            project.withdraw(lambda refused: _is_of(refused, deletion))
 
     def total(self, project: str) -> int:
         """How much of a project was refused since the start."""
@@ -78,6 +86,22 @@ class _Project:
             self._held -= 1
             if not self.entries[oldest]:
                 del self.entries[oldest]
+
+    def withdraw(self, gone: Callable[[Refused], bool]) -> None:
+        for thing, of_thing in list(self.entries.items()):
+            kept = deque(refused for refused in of_thing if not gone(refused))
+            self._held -= len(of_thing) - len(kept)
+            if kept:
+                self.entries[thing] = kept
+            else:
+                del self.entries[thing]
+
+
+def _is_of(refused: Refused, deletion: Deletion) -> bool:
+    """A message that named no thing counts when the thing's name stands in it."""
+    of_thing = deletion.names(refused.thing) or (not refused.thing and deletion.thing.encode() in refused.payload)
+    of_property = not refused.property or deletion.property in ("", refused.property)
+    return of_thing and of_property and deletion.start <= refused.received_at < deletion.end
 
 
 _NOTHING = _Project()

@@ -22,6 +22,7 @@ from taihu.things.property import Property, Swap
 
 Body = Mapping[str, Any]
 Question = Callable[[History, Body], dict[str, Any]]
+Span = tuple[int, int]  # [start, end), UTC nanoseconds
 
 
 class Definitions:
@@ -59,6 +60,12 @@ def asof(history: History, body: Body) -> dict[str, Any]:
     """The newest reading at or before a time."""
     reading = history.asof(body["project"], body["thing"], body["property"], body["at"])
     return {"reading": None if reading is None else msgspec.to_builtins(reading)}
+
+
+def mark_gone(windows: list[dict[str, Any]], deleted: Sequence[Span]) -> None:
+    """Where readings were deleted, let each window say whether some of its inputs are `gone` (§10)."""
+    for window in windows if deleted else ():
+        window["gone"] = any(low < window["end"] and high > window["start"] for low, high in deleted)
 
 
 def window_rows(windows: Windows) -> list[dict[str, Any]]:

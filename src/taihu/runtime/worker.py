@@ -15,6 +15,7 @@ from taihu.history.history import History
 from taihu.identity.directory import Directory
 from taihu.journal.reader import JournalReader
 from taihu.kernel.clock import Clock
+from taihu.kernel.errors import TaihuError
 from taihu.kernel.files import OsFiles
 from taihu.kernel.limits import Limits, renew
 from taihu.kernel.sections import LogConfig, Site
@@ -25,9 +26,11 @@ from taihu.runtime.link import Link, socket_path
 from taihu.runtime.logs import set_logging, start_logging
 from taihu.runtime.paths import Paths
 from taihu.runtime.process import clock_of, run_until_signal
+from taihu.runtime.scrub import Scrubber
 from taihu.runtime.searcher import Searcher
 from taihu.runtime.sql import SqlQuestions
-from taihu.things.batch import KIND_BATCH, decode_batch
+from taihu.things.batch import KIND_BATCH, KIND_DELETION, decode_batch
+from taihu.things.deletion import decode_deletion
 
 log = logging.getLogger("taihu.worker")
 
@@ -35,6 +38,7 @@ _READ_BYTES = 4_194_304
 _QUERY_THREADS = 2
 _QUESTIONS_MAX = 64
 _UPKEEP_S = 1.0
+_ERASE_S = 5.0  # in a flood that never pauses, a step of erasure comes so often
 _PATIENCE = 0.9  # of query_timeout_s: whoever asks hears that it took too long before he gives up
 _CONNECT_RETRY_S = 0.05
 
@@ -56,6 +60,7 @@ class Worker:
         self._history = History(
             self._paths.history, self._files, clock, site.limits, self._definitions.of, self._definitions.swaps
         )
+        self._scrubber = Scrubber(self._files, self._paths.journal, self._history)
         self._carbon = CarbonDesk(site, self._history, directory, self._definitions, clock)
         self._sql = SqlQuestions(self._history, directory, self._definitions, clock, site.limits)
         self._searcher = Searcher(self._paths.metadata, site.limits)
@@ -67,6 +72,7 @@ class Worker:
         self._stalled = False
         self._asked = 0
         self._refresh_at = 0.0
+        self._kept_up_at = clock.monotonic()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, or until the ingest process goes away."""
@@ -81,6 +87,10 @@ class Worker:
             "page": self._answers(pages.answer),
             "search": self._searcher.answer,
             "promql": self._answers(promql.answer),
+            "snapshot": self._on_snapshot,
+            "erasure": self._on_erasure,
+            "newest": self._on_newest,
+            "knows": self._on_knows,
             **{name: self._answers(question) for name, question in questions.QUESTIONS.items()},
             **self._sql.handlers(),
         }
@@ -118,6 +128,28 @@ class Worker:
         renew(self._site.limits, msgspec.convert(body["limits"], Limits))
         set_logging("worker", msgspec.convert(body["log"], LogConfig))
 
+    async def _on_snapshot(self, body: int) -> None:
+        self._scrubber.snapshot = body
+        self._wake.set()
+
+    async def _on_erasure(self, body: Any) -> dict[str, int | None]:
+        """How far deletions have come."""
+        return {number: self._history.erasure(number) for number in body["ids"]}
+
+    async def _on_knows(self, body: Any) -> bool:
+        """Whether there was ever a reading of a thing, and of a property of its kind."""
+        return self._history.knows(body["project"], body["thing"], body["property"])
+
+    async def _on_newest(self, body: Any) -> list[Any]:
+        """The newest reading of each of a thing's properties."""
+
+        def newest() -> list[Any]:
+            now = self._clock.now_ns()
+            found = [self._history.asof(body["project"], body["thing"], name, now) for name in body["properties"]]
+            return [msgspec.to_builtins(reading) for reading in found if reading is not None]
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, newest)
+
     def _answers(self, question: questions.Question) -> Any:
         def as_json(body: Any, until: float) -> dict[str, bytes]:
             with self._history.within(until - self._clock.monotonic()):
@@ -141,7 +173,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         position = self._history.checkpoint + 1
         while True:
-            if position > self._durable:
+            if position > self._durable and not self._history.erasing():
                 self._wake.clear()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_UPKEEP_S):
@@ -151,6 +183,22 @@ class Worker:
                 await asyncio.sleep(_UPKEEP_S)
             if self._link is not None:
                 self._link.note("checkpoint", self._progress())
+                await self._scrub(self._link)
+
+    async def _scrub(self, link: Link) -> None:
+        """Take what was deleted out of one segment of the journal."""
+        due = self._scrubber.due()
+        if not due:
+            return
+        try:
+            draft = await asyncio.get_running_loop().run_in_executor(self._store, self._scrubber.prepare, due)
+            if draft is not None:
+                first, size = draft
+                if await link.call("replace", {"first": first, "size": size}, self._site.limits.query_timeout_s):
+                    self._scrubber.replaced(first, due)
+        except (OSError, TaihuError) as error:
+            log.error("the journal cannot be rid of what was deleted (%s); it is tried again", error)
+            await asyncio.sleep(_UPKEEP_S)
 
     def _progress(self) -> dict[str, int]:
         return {"position": self._history.checkpoint, "applied": self._history.applied}
@@ -177,16 +225,25 @@ class Worker:
                 batch = decode_batch(record.payload)
                 self._carbon.see(batch)
                 self._history.apply(record.position, batch)
+            elif record.kind == KIND_DELETION:
+                deletion = decode_deletion(record.payload)
+                self._carbon.deleted(deletion)
+                self._history.delete(record.position, deletion)
             position = record.position + 1
         if not records:
             position = max(position, until + 1)  # what is durable and not read is damaged, and reported as such
         self._history.pass_by(position - 1)
         if self._history.due():
             self._history.flush()
-        if position > until:
+        if position > until or self._erasure_waits():
             self._see_definitions()
             self._history.maintain()
+            self._kept_up_at = self._clock.monotonic()
         return position
+
+    def _erasure_waits(self) -> bool:
+        """Whether what was deleted must go now, although there is always more to read."""
+        return self._history.erasing() and self._clock.monotonic() - self._kept_up_at > _ERASE_S
 
     def _see_definitions(self) -> None:
         """Once a second, not once a turn: when things register by the thousand, each look reads them all."""

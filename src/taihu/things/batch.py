@@ -5,6 +5,7 @@ A shape is a project, a model and a tuple of properties; one row is one message 
 """
 
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -41,6 +42,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     array of UTC nanoseconds. `flags` is an int8 array (FLAG_*), or empty when all rows are 0. `received_at` is one
     time for all rows. `mapping` names the payload mapping and its version, for provenance.
     A row's `seq` is `position << ROW_BITS | row`, where `position` is the journal record's: unique and ever rising.
+    `gaps` is an int32 array of the rows that were deleted since; the others keep their numbers.
     """
 
     project: str
@@ -53,9 +55,17 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     flags: bytes
     columns: tuple[Column, ...]
     mapping: str = ""
+    gaps: bytes = b""
 
     def __len__(self) -> int:
         return len(self.observed) // 8
+
+    def numbers(self) -> Sequence[int]:
+        """The number of each row."""
+        if not self.gaps:
+            return range(len(self))
+        gaps = set(array("i", self.gaps))
+        return [number for number in range(len(self) + len(gaps)) if number not in gaps]
 
 
 FLAG_STAMPED = 1  # observed_at is the receiver's (§1); such rows never collide: each has its own nanosecond

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT, ROW_BITS, Batch
+from taihu.things.deletion import Deletion
 from taihu.things.ports import Reading
 from taihu.twin.presence import Presence
 
@@ -19,6 +20,7 @@ _ROWS_MAX = 32
 _ROWS_BEHIND_MAX = 8_192
 _BYTES_BEHIND_MAX = 4_194_304
 _NEVER = -(2**63)
+_FLAGS = {"suspect": FLAG_SUSPECT, "stamped": FLAG_STAMPED}
 
 
 class NewestRow(msgspec.Struct, array_like=True, gc=False):
@@ -50,6 +52,25 @@ class ThingTwin(msgspec.Struct, array_like=True):
     presence: Presence
     desired: dict[str, Desired] = {}
     rows_max: int = _ROWS_MAX
+
+    def withdraw(self, thing: str, deletion: Deletion, position: int) -> set[str]:
+        """Drop what a deletion of the records up to `position` is of; returns the properties that lost a reading."""
+        lost: set[str] = set()
+        for names, row in list(self.rows.items()):
+            gone = {name for name in names if deletion.covers(thing, name, row.observed_at)}
+            if not gone or row.seq >> ROW_BITS > position:
+                continue
+            lost |= gone
+            del self.rows[names]
+            left = tuple(name for name in names if name not in gone)
+            kept = self.rows.get(left)
+            if left and (kept is None or (kept.observed_at, kept.seq) < (row.observed_at, row.seq)):
+                values = tuple(value for name, value in zip(names, row.values, strict=True) if name not in gone)
+                self.rows[left] = msgspec.structs.replace(row, values=values)
+        for name, wish in list(self.desired.items()):
+            if deletion.covers(thing, name, wish.at):
+                del self.desired[name]
+        return lost
 
     def fold(self) -> None:
         """Keep one row a property, and have room for some shapes more."""
@@ -121,11 +142,12 @@ class Twin:
         observed = array("q", batch.observed)
         columns = [column.values() for column in batch.columns]
         properties, received_at, flags = batch.properties, batch.received_at, batch.flags
+        numbers = batch.numbers()
         for name, row, at in _newest_rows(batch, observed):
             if at <= newest.get(name, _NEVER):
                 continue
             newest[name] = at
-            twin, seq = things[name], position << ROW_BITS | row
+            twin, seq = things[name], position << ROW_BITS | numbers[row]
             kept = twin.rows.get(properties)
             if kept is None or at > kept.observed_at or (at == kept.observed_at and seq > kept.seq):
                 values = tuple([column[row] for column in columns])
@@ -141,6 +163,8 @@ class Twin:
         found: dict[str, Reading] = {}
         for properties, row in twin.rows.items():
             for name, value in zip(properties, row.values, strict=True):
+                if value is None or value != value:
+                    continue  # it was deleted from a record before that was replayed
                 kept = found.get(name)
                 if kept is None or (kept.observed_at, kept.seq) < (row.observed_at, row.seq):
                     found[name] = _reading(project, thing, name, row, value)
@@ -154,7 +178,9 @@ class Twin:
         best: Reading | None = None
         for properties, row in twin.rows.items():
             if name in properties and (best is None or (best.observed_at, best.seq) < (row.observed_at, row.seq)):
-                best = _reading(project, thing, name, row, row.values[properties.index(name)])
+                value = row.values[properties.index(name)]
+                if value is not None and value == value:
+                    best = _reading(project, thing, name, row, value)
         return best
 
     def want(self, project: str, thing: str, values: Mapping[str, Any], at: int, by: str) -> None:
@@ -182,6 +208,8 @@ class Twin:
     def connected(self, project: str, thing: str, change: int) -> None:
         """Count a connection of the thing up (+1) or down (-1)."""
         twin = self._projects.setdefault(project, {}).get(thing)
+        if twin is None and change < 0:
+            return  # it was removed while it was connected
         if twin is None:
             twin = self._projects[project][thing] = ThingTwin({}, Presence())
         twin.presence.connections = max(0, twin.presence.connections + change)
@@ -191,10 +219,36 @@ class Twin:
         self._catch_up()
         return self._projects.get(project, {}).keys()
 
+    def withdraw(self, deletion: Deletion, position: int) -> Iterator[tuple[str, set[str]]]:
+        """Drop what a deletion of the records up to `position` is of, thing by thing.
+
+        Gives each thing looked at and the properties whose newest reading went; `refill` puts back what is newest now.
+        """
+        self._catch_up()
+        things = self._projects.get(deletion.project, {})
+        for name in [deletion.thing] if deletion.thing else list(things):
+            twin = things.get(name)
+            if twin is not None:
+                lost = twin.withdraw(name, deletion, position)
+                if deletion.removes:
+                    del things[name]
+                yield name, lost
+
     def forget(self, project: str, thing: str) -> None:
         """Drop a thing's twin."""
         self._catch_up()
         self._projects.get(project, {}).pop(thing, None)
+
+    def refill(self, readings: Iterable[Reading]) -> None:
+        """Take over readings from the history, where the twin has none as new."""
+        for reading in readings:
+            twin = self._of(reading.project, reading.thing)
+            known = self.value(reading.project, reading.thing, reading.property)
+            if twin is None or (known and (known.observed_at, known.seq) >= (reading.observed_at, reading.seq)):
+                continue
+            flags = _FLAGS.get(reading.quality, 0)
+            row = NewestRow(reading.observed_at, reading.received_at, reading.seq, flags, (reading.value,))
+            twin.rows[reading.property,] = row
 
     def entries(self) -> Iterator[tuple[str, str, ThingTwin]]:
         """Every (project, thing, twin), stable while others are updated: for snapshots."""

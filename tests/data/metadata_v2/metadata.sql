@@ -54,6 +54,10 @@ CREATE TABLE "grants" (
     properties BLOB NOT NULL, begins_at BIGINT NOT NULL, ends_at BIGINT, created_at BIGINT NOT NULL,
     given_by TEXT NOT NULL, given_at BIGINT NOT NULL, taken_by TEXT NOT NULL, taken_at BIGINT NOT NULL);
 INSERT INTO "grants" VALUES('0000000000000001','house-01','district',X'5B2272656164225D',X'5B226D612A225D',X'5B5D',0,NULL,1700000002000000000,'version 1',1700000002000000000,'version 1',1700000002000000000);
+CREATE TABLE deletions (
+    id TEXT NOT NULL PRIMARY KEY, project TEXT NOT NULL, document BLOB NOT NULL, position BIGINT, hidden_at BIGINT,
+    erased_at BIGINT);
+INSERT INTO "deletions" VALUES('de1e7ede1e7ede1e','house-01',X'7B226964223A2264653165376564653165376564653165222C2270726F6A656374223A22686F7573652D3031222C227468696E67223A226F6C64222C2272656D6F766573223A747275652C226174223A313730303030303030343030303030303030302C226279223A226D6569227D',7,1700000004000000000,NULL);
 CREATE TABLE models (
     project TEXT NOT NULL REFERENCES projects (name), name TEXT NOT NULL, version TEXT NOT NULL, title TEXT NOT NULL,
     properties BLOB NOT NULL, document BLOB NOT NULL, created_at BIGINT NOT NULL,
@@ -93,6 +97,7 @@ CREATE INDEX credentials_of_thing ON credentials (project, thing);
 CREATE INDEX credentials_by_issuer ON credentials (issued_by);
 CREATE INDEX sessions_of_user ON sessions (user);
 CREATE INDEX credentials_of_user ON credentials (user);
+CREATE INDEX deletions_of_project ON deletions (project);
 CREATE INDEX certificates_by_key ON certificates (key_hash);
 CREATE INDEX codes_of_thing ON codes (project, thing)
 ;

@@ -315,6 +315,14 @@ class Node(Protocol):
         """Whether `metrics` is for the caller, None for one without a token."""
         ...
 
+    async def delete(self, caller: Caller, project: str, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Delete what is `wanted` of a project; no query answers it any more. Gives the receipt."""
+        ...
+
+    async def receipts(self, caller: Caller, project: str = "") -> list[dict[str, Any]]:
+        """The deletions of a project, or of all that the caller administers, the newest first."""
+        ...
+
     async def administer(self, caller: Caller, action: str, arguments: dict[str, Any]) -> Any:
         """Create projects, things, tokens and grants; RefusedError unless the caller may."""
         ...

@@ -12,6 +12,7 @@ from taihu.doors.http import (
     audit,
     carbon,
     commands,
+    deletions,
     directory,
     est,
     history,
@@ -48,6 +49,7 @@ ROUTES = [
     *sessions.ROUTES,
     *people.ROUTES,
     *est.ROUTES,
+    *deletions.ROUTES,
 ]
 SOCKETS = websocket.ROUTES
 

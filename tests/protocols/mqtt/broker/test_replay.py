@@ -24,6 +24,8 @@ _STEPS = st.one_of(
     st.tuples(st.just("release"), _NAMES),
     st.tuples(st.just("advance"), st.sampled_from([0.5, 2.0, 7.0])),
     st.tuples(st.just("snapshot"), st.booleans()),
+    st.tuples(st.just("withdraw"), _TOPICS),
+    st.tuples(st.just("remove_space")),
 )
 
 
@@ -78,6 +80,22 @@ class Play:
     def advance(self, seconds: float) -> None:
         self.world.advance(seconds)
 
+    def withdraw(self, topic: str) -> None:
+        """Messages of a topic are nowhere any more."""
+        for _ in self.world.broker.withdraw("default", lambda message: message.topic == topic):
+            self.world.drain()
+        self.world.drain()
+        for session in self.world.broker._core.store.sessions.values():
+            held = [*(session.queue or ()), *filter(None, session.inflight.values())]
+            assert all(delivery.message.topic != topic for delivery in held)
+            assert session.queue_bytes == sum(delivery.message.size for delivery in session.queue or ())
+
+    def remove_space(self) -> None:
+        self.world.broker.remove_space("default")
+        self.world.drain()
+        assert not self.world.broker._core.store.sessions
+        self.peers.clear()
+
     def snapshot(self, forget: bool) -> None:
         """A new snapshot; the events before it may or may not be gone when it is used."""
         self.world.base = self.world.broker.snapshot()
@@ -131,3 +149,32 @@ def test_transient_sessions_log_nothing(world: Any) -> None:
     peer.messages()
     peer.lose()
     assert world.log == []
+
+
+def test_a_message_taken_back_is_not_sent_again(world: Any) -> None:
+    """At QoS 1 it is forgotten, at QoS 2 the exchange is ended; what is retained is not sent to who comes."""
+    peer = world.client("reader", session_expiry_interval=99)
+    peer.subscribe("a/#")
+    writer = world.client("writer")
+    for qos in (1, 2):
+        writer.publish("a/secret", b"secret", qos, retain=True)
+        writer.publish("a/public", b"public", qos, retain=True)
+    assert peer.connection.session.inflight
+    for _ in world.broker.withdraw("default", lambda message: message.payload == b"secret"):
+        pass
+    world.drain()
+    peer.lose()
+    again = world.client("reader", clean=False, session_expiry_interval=99)
+    assert {packet.payload for packet in again.messages()} <= {b"public"}
+    fresh = world.client("fresh")
+    fresh.subscribe("a/#")
+    assert [packet.payload for packet in fresh.early] == [b"public"]
+
+
+def test_a_log_with_a_gap_begins_anew(world: Any) -> None:
+    """What comes after it counts; the numbers go on, so that the next start can replay it."""
+    world.client("c", session_expiry_interval=99).subscribe("a")
+    events = [msgspec.msgpack.decode(event) for event in world.log]
+    broker = world.new_broker()
+    broker.begin_anew(events)
+    assert broker.snapshot() == msgspec.msgpack.encode((1, events[-1][0], [], [], []))

@@ -1,6 +1,6 @@
 """The MQTT server without sockets, clock or tasks: the shell feeds it bytes and the time, and sends what it answers."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from taihu.kernel.limits import Limits
@@ -18,7 +18,8 @@ from taihu.protocols.mqtt.broker.router import retain as retain_message
 from taihu.protocols.mqtt.broker.session import Session
 from taihu.protocols.mqtt.broker.singles import take_singles
 from taihu.protocols.mqtt.broker.snapshot import restore_snapshot, take_snapshot
-from taihu.protocols.mqtt.broker.store import Event
+from taihu.protocols.mqtt.broker.store import Event, Store
+from taihu.protocols.mqtt.broker.withdraw import withdraw
 from taihu.protocols.mqtt.packets import NO_PROPERTIES, Properties
 from taihu.protocols.mqtt.reasons import Reason
 
@@ -173,6 +174,26 @@ class Broker:
         settle(self._core)
         return len(chosen)
 
+    def withdraw(self, space: str, gone: Callable[[Message], bool]) -> Iterator[None]:
+        """Forget the retained, queued and unacknowledged messages that `gone` picks, a bounded part at each step."""
+        return withdraw(self._core, space, gone)
+
+    def remove_space(self, space: str) -> None:
+        """Forget a space: its clients are disconnected, their sessions end without a word, nothing is retained."""
+        core = self._core
+        home = core.store.spaces.get(space)
+        if home is None:
+            return
+        for session in list(home.sessions.values()):
+            core.store.set_will(session, None)
+        self.disconnect(lambda identity: identity.space == space)
+        for session in list(home.sessions.values()):
+            core.wheel.cancel(session)
+            core.store.close_session(session)
+        for message in list(home.retained):
+            core.store.unretain(space, message.topic)
+        del core.store.spaces[space]
+
     def invalidate(self, space: str) -> None:
         """Rights or claims of a space changed: forget what was remembered of them."""
         self._core.store.space(space).changed()
@@ -208,6 +229,11 @@ class Broker:
     def apply(self, events: Iterable[Sequence[Any]]) -> None:
         """Replay logged events onto a restored state, from any position before its snapshot on; raises DamagedError."""
         self._core.store.apply(events)
+
+    def begin_anew(self, events: Sequence[Sequence[Any]]) -> None:
+        """Forget all sessions and what is retained, after a log with a gap that these events end."""
+        self._core.store = Store()
+        self._core.store.sequence = int(events[-1][0])
 
     def snapshot(self) -> bytes:
         """The persistent state: with the events logged after it, all that must survive."""

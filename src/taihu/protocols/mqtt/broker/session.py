@@ -1,6 +1,7 @@
 """One client's session: what outlives its connection (5.0, clause 4.1)."""
 
 from collections import deque
+from collections.abc import Collection
 from math import inf
 from typing import NamedTuple, Protocol
 
@@ -96,6 +97,12 @@ class Session:
         if not self.queue:
             self.queue = None
         return delivery
+
+    def drop(self, places: Collection[int]) -> None:
+        """Forget the messages at these places of the queue."""
+        kept = deque(delivery for place, delivery in enumerate(self.queue or ()) if place not in places)
+        self._account(sum(delivery.message.size for delivery in kept) - self.queue_bytes)
+        self.queue = kept or None
 
     def clear_queue(self) -> None:
         """Forget all that is queued."""

@@ -137,6 +137,17 @@ class Store:
             self._log(session, "sent", session.number, list(packet_ids))
         return taken
 
+    def withdraw(self, session: Session, queued: Sequence[int], packet_ids: Sequence[int]) -> None:
+        """Messages at these places of the queue are taken back, and those in flight under these identifiers."""
+        session.drop(frozenset(queued))
+        for packet_id in packet_ids:
+            delivery = session.inflight[packet_id]
+            if delivery is not None and delivery.qos == 2:
+                session.inflight[packet_id] = None
+            else:
+                del session.inflight[packet_id]
+        self._log(session, "withdrawn", session.number, list(queued), list(packet_ids))
+
     def half_acknowledged(self, session: Session, packet_id: int) -> None:
         """The client has the QoS 2 message and owes the PUBCOMP."""
         session.inflight[packet_id] = None
@@ -221,6 +232,7 @@ _REPLAY: dict[str, Callable[..., object]] = {
     "unretain": Store.unretain,
     "queue": _replay_queue,
     "sent": lambda store, number, packet_ids: store.sent(store.sessions[number], packet_ids),
+    "withdrawn": lambda store, number, queued, packet_ids: store.withdraw(store.sessions[number], queued, packet_ids),
     "half": lambda store, number, packet_id: store.half_acknowledged(store.sessions[number], packet_id),
     "done": lambda store, number, packet_id: store.acknowledged(store.sessions[number], packet_id),
     "received": lambda store, number, packet_id: store.received(store.sessions[number], packet_id),
