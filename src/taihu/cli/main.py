@@ -51,6 +51,7 @@ _COMMANDS = {
     "command": ("command", "Give commands to things, and see what became of them."),
     "permit": ("command", "Standing permits: let a loop act inside a corridor."),
     "carbon": ("carbon", "What each hour emitted: reports, rows, matching, certificates."),
+    "score": ("score", "Play a battery policy on the CityLearn challenge."),
     "factors": ("carbon", "List emission factors and their sources."),
     "provision": ("provision", "Make the things of a CSV, with a secret for each."),
     "claim": ("provision", "Claim a thing by the code on its label."),

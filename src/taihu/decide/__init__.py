@@ -1,0 +1,1 @@
+"""Decisions: what flexible assets do next, from what is known until now."""

@@ -1,0 +1,75 @@
+"""The replica of the CityLearn challenge 2022, against the numbers its own environment gives."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from taihu.decide.policy import POLICIES, BasicRule, Greedy, NoBattery
+from taihu.sim.citylearn import DataRefused, evaluate, phases, play, play_oracle, read_folder, weighted
+
+PHASES = phases()
+
+
+def test_no_battery_is_the_measure() -> None:
+    for buildings in PHASES.values():
+        assert evaluate(play(buildings, NoBattery), buildings).score == 1.0
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("phase_1", 1.108), ("phase_2", 1.091), ("phase_3", 1.092)])
+def test_the_basic_rule_scores_what_the_environment_says(name: str, wanted: float) -> None:
+    found = evaluate(play(PHASES[name], BasicRule), PHASES[name])
+    assert round(found.score, 3) == wanted
+    if name == "phase_1":
+        assert [round(one, 4) for one in (found.price, found.emission, found.grid)] == [1.0697, 1.1793, 1.0748]
+
+
+@pytest.mark.parametrize(
+    ("name", "greedy", "oracle"), [("phase_1", 0.881, 0.767), ("phase_2", 0.875, 0.769), ("phase_3", 0.947, 0.868)]
+)
+def test_greedy_with_and_without_the_true_hour(name: str, greedy: float, oracle: float) -> None:
+    buildings = PHASES[name]
+    assert round(evaluate(play(buildings, Greedy), buildings).score, 3) == greedy
+    assert round(evaluate(play_oracle(buildings), buildings).score, 3) == oracle
+
+
+def test_the_weighting_of_the_phases() -> None:
+    scores = {name: evaluate(play(buildings, Greedy), buildings) for name, buildings in PHASES.items()}
+    assert round(weighted(scores), 3) == 0.912
+
+
+@pytest.mark.parametrize("name", sorted(POLICIES))
+def test_a_policy_sees_nothing_of_the_hour_it_acts_in(name: str) -> None:
+    """Another future changes no action until it has come."""
+    buildings = PHASES["phase_1"]
+    cut = 200
+    load = buildings.load_kwh.copy()
+    load[:, cut:] = load[::-1, cut:] * 1.7 + 0.3
+    changed = msgspec.structs.replace(buildings, load_kwh=load)
+    taken = [play(one, POLICIES[name]) - one.net_kwh for one in (buildings, changed)]
+    assert np.allclose(taken[0][:, : cut + 1], taken[1][:, : cut + 1], atol=1e-9)
+
+
+def test_a_forecast_is_better_than_the_last_hour() -> None:
+    buildings = PHASES["phase_1"]
+    scores = {name: evaluate(play(buildings, POLICIES[name]), buildings).score for name in ("greedy", "forecast")}
+    assert scores["forecast"] < scores["greedy"]
+
+
+def test_a_folder_in_citylearns_layout(tmp_path: Path) -> None:
+    head = "Hour,Equipment Electric Power [kWh],Solar Generation [W/kW]"
+    (tmp_path / "b.csv").write_text(f"{head}\n24,1.0,0\n1,2.0,500\n")
+    (tmp_path / "pricing.csv").write_text("Electricity Pricing [$]\n0.2\n0.3\n")
+    (tmp_path / "carbon_intensity.csv").write_text("kg_CO2/kWh\n0.1\n0.2\n")
+    entry = {"energy_simulation": "b.csv", "pv": {"attributes": {"nominal_power": 4.0}}}
+    (tmp_path / "schema.json").write_text(json.dumps({"buildings": {"Building_1": entry}}))
+    found = read_folder(tmp_path)
+    assert found.net_kwh.tolist() == [[1.0, 0.0]]
+    (tmp_path / "pricing.csv").write_text("Electricity Pricing [$]\n0.2\n")
+    with pytest.raises(DataRefused, match="hours"):
+        read_folder(tmp_path)
+    (tmp_path / "pricing.csv").unlink()
+    with pytest.raises(DataRefused):
+        read_folder(tmp_path)
