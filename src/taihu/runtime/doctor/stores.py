@@ -28,7 +28,7 @@ _AHEAD_NS = 60 * NS_PER_S
 _ASIDE = (".damaged", ".aside")
 _LOST = "What was in those bytes cannot be read; the rest is, and the node goes on after it."
 _RESTORE = (
-    "Restore it from a backup (taihu restore), or let it be: the node passes over it. Look at the disk: smartctl -a"
+    "Put it back from a copy of the data folder, or let it be: the node passes over it. Look at the disk: smartctl -a"
 )
 
 
@@ -79,13 +79,13 @@ def history(case: Case) -> Iterator[Finding]:
             checked = database.execute("PRAGMA quick_check(1)").fetchone()[0]
             files = database.execute("SELECT path, bytes FROM files ORDER BY id").fetchall()
     except sqlite3.DatabaseError as problem:
-        yield error("history", f"The list of the history's files is damaged: {problem}.", why, "taihu restore")
+        yield error("history", f"The list of the history's files is damaged: {problem}.", why, "Put the data folder back from a copy.")
         return
     if checked != "ok":
-        yield error("history", f"The list of the history's files is damaged: {checked}.", why, "taihu restore")
+        yield error("history", f"The list of the history's files is damaged: {checked}.", why, "Put the data folder back from a copy.")
     for name, size in files:
         if fault := _file_fault(folder / name, size):
-            remedy = f"Restore it from a backup (taihu restore): {folder / name}"
+            remedy = f"Put it back from a copy of the data folder: {folder / name}"
             yield error("history", f"{name} {fault}.", "What it holds of the past cannot be read.", remedy)
         case.seen(size)
 
@@ -102,7 +102,7 @@ def metadata(case: Case) -> Iterator[Finding]:
         except (sqlite3.DatabaseError, TypeError) as problem:
             checked, version = str(problem), 0
         if checked != "ok":
-            yield error("metadata", f"{path} is damaged: {checked}.", why, "taihu restore")
+            yield error("metadata", f"{path} is damaged: {checked}.", why, "Put the data folder back from a copy.")
         elif version > len(MIGRATIONS):
             remedy = "Start the release that wrote it, or a later one."
             yield error("metadata", f"A later release wrote {path} (version {version}).", "The node stops.", remedy)
