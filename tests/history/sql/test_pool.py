@@ -36,6 +36,7 @@ ENDLESS = "SELECT count(*) FROM range(1000000) a, range(1000000) b"
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     """Two projects: readings of `p` in a file and in the head, a secret in `q`."""
+    OTHERS.update(below(os.getpid()))
     folder = tmp_path_factory.mktemp("pool") / "history"
     history = History(folder, OsFiles(), SimClock(), DEFAULT, lambda _p, _t: {})
     history.apply(1, batch([("a", T0 + n * S, (n / 4, "on")) for n in range(10)], ("power", "mode")))
@@ -44,17 +45,27 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     history.apply(3, batch([("a", T0 + n * S, (n / 4, "off")) for n in range(10, 20)], ("power", "mode")))
     with pool(history, known(Thing(name="a", model="meter"), Thing(name="b")), LIMITS) as found:
         yield found
-    assert children_of(os.getpid()) == set()
+    assert children() == set()
     with pytest.raises(SqlEnded):
         found.rows("SELECT 1")
     history.close()
 
 
-def children_of(pid: int) -> set[int]:
+OTHERS: set[int] = set()
+"""What earlier tests left running: none of it is the pool's."""
+
+
+def children() -> set[int]:
+    """The pool's processes."""
+    return below(os.getpid()) - OTHERS
+
+
+def below(pid: int) -> set[int]:
     found = set()
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            found |= {child} | children_of(child)
+    with suppress(FileNotFoundError, ProcessLookupError):  # it may end meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                found |= {child} | below(child)
     return found
 
 
@@ -144,7 +155,7 @@ def test_limits_end_a_question(asked: Asked, sql: str, limit: str) -> None:
     with pytest.raises(LimitError, match=limit):
         asked.rows(sql, within_s=1.0 if sql == ENDLESS else 60.0)
     assert asked.rows("SELECT 1") == [[1]]
-    assert len(children_of(os.getpid())) == 1  # the template alone
+    assert len(children()) == 1  # the template alone
 
 
 def test_depth_is_bounded(asked: Asked) -> None:
@@ -159,7 +170,7 @@ def test_depth_is_bounded(asked: Asked) -> None:
 
 def test_a_killed_process_is_a_lost_question_and_no_more(asked: Asked) -> None:
     assert asked.rows("SELECT 1") == [[1]]
-    template = children_of(os.getpid())
+    template = children()
     result: list[BaseException] = []
 
     def ask() -> None:
@@ -170,7 +181,7 @@ def test_a_killed_process_is_a_lost_question_and_no_more(asked: Asked) -> None:
 
     asking = threading.Thread(target=ask)
     asking.start()
-    while not (running := children_of(os.getpid()) - template):
+    while not (running := children() - template):
         time.sleep(0.01)
     os.kill(running.pop(), signal.SIGKILL)
     asking.join(30)
@@ -187,7 +198,7 @@ def test_nothing_stays_of_a_question(asked: Asked) -> None:
         with suppress(SqlRefused):
             asked.rows(sql)
     assert len(os.listdir("/proc/self/fd")) == before
-    assert len(children_of(os.getpid())) == 1
+    assert len(children()) == 1
     assert list(asked.pool._store.folder.rglob("*.new")) == []
 
 
