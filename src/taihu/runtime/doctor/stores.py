@@ -23,6 +23,7 @@ from taihu.things.batch import KIND_BATCH, Batch, decode_batch
 from taihu.twin import snapshot
 from taihu.twin.twin import Twin
 
+_PUT_BACK = "Put the data folder back from a copy."
 _MAGIC = b"PAR1"
 _AHEAD_NS = 60 * NS_PER_S
 _ASIDE = (".damaged", ".aside")
@@ -79,10 +80,10 @@ def history(case: Case) -> Iterator[Finding]:
             checked = database.execute("PRAGMA quick_check(1)").fetchone()[0]
             files = database.execute("SELECT path, bytes FROM files ORDER BY id").fetchall()
     except sqlite3.DatabaseError as problem:
-        yield error("history", f"The list of the history's files is damaged: {problem}.", why, "Put the data folder back from a copy.")
+        yield error("history", f"The list of the history's files is damaged: {problem}.", why, _PUT_BACK)
         return
     if checked != "ok":
-        yield error("history", f"The list of the history's files is damaged: {checked}.", why, "Put the data folder back from a copy.")
+        yield error("history", f"The list of the history's files is damaged: {checked}.", why, _PUT_BACK)
     for name, size in files:
         if fault := _file_fault(folder / name, size):
             remedy = f"Put it back from a copy of the data folder: {folder / name}"
@@ -102,7 +103,7 @@ def metadata(case: Case) -> Iterator[Finding]:
         except (sqlite3.DatabaseError, TypeError) as problem:
             checked, version = str(problem), 0
         if checked != "ok":
-            yield error("metadata", f"{path} is damaged: {checked}.", why, "Put the data folder back from a copy.")
+            yield error("metadata", f"{path} is damaged: {checked}.", why, _PUT_BACK)
         elif version > len(MIGRATIONS):
             remedy = "Start the release that wrote it, or a later one."
             yield error("metadata", f"A later release wrote {path} (version {version}).", "The node stops.", remedy)
