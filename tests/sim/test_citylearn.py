@@ -7,8 +7,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from taihu.decide.policy import POLICIES, BasicRule, Greedy, NoBattery
-from taihu.sim.citylearn import DataRefused, evaluate, phases, play, play_oracle, read_folder, weighted
+from taihu.decide.policies import POLICIES
+from taihu.decide.policy import BasicRule, Greedy, NoBattery
+from taihu.sim.citylearn import Buildings, DataRefused, evaluate, phases, play, play_oracle, read_folder, weighted
 
 PHASES = phases()
 
@@ -43,19 +44,54 @@ def test_the_weighting_of_the_phases() -> None:
 @pytest.mark.parametrize("name", sorted(POLICIES))
 def test_a_policy_sees_nothing_of_the_hour_it_acts_in(name: str) -> None:
     """Another future changes no action until it has come."""
-    buildings = PHASES["phase_1"]
+    buildings = first_hours(PHASES["phase_1"], 260)
     cut = 200
     load = buildings.load_kwh.copy()
     load[:, cut:] = load[::-1, cut:] * 1.7 + 0.3
-    changed = msgspec.structs.replace(buildings, load_kwh=load)
+    intensity = buildings.intensity.copy()
+    intensity[cut:] = 2 * intensity[cut:].max() - intensity[cut:]
+    changed = msgspec.structs.replace(buildings, load_kwh=load, intensity=intensity)
     taken = [play(one, POLICIES[name]) - one.net_kwh for one in (buildings, changed)]
     assert np.allclose(taken[0][:, : cut + 1], taken[1][:, : cut + 1], atol=1e-9)
+
+
+def test_the_tariff_is_known_as_far_as_it_was_published() -> None:
+    buildings = PHASES["phase_1"]
+    assert np.isnan(buildings.tariff(0)).sum() == 21  # the predictions of 6, 12 and 24 hours, made in one hour
+    assert np.isnan(buildings.tariff(11)).sum() == 0
+    assert buildings.tariff(100).tolist() == buildings.price[101:125].tolist()
+    later = buildings.price.copy()
+    later[150:] = 9.0
+    published = {lead: np.append(later[lead:], np.full(lead, np.nan)) for lead in buildings.published}
+    changed = msgspec.structs.replace(buildings, published=published)
+    assert np.array_equal(changed.tariff(125), buildings.tariff(125))
+
+
+def test_a_tariff_without_predictions_is_unknown() -> None:
+    assert np.isnan(msgspec.structs.replace(PHASES["phase_1"], published={}).tariff(500)).all()
+
+
+def first_hours(buildings: Buildings, count: int) -> Buildings:
+    return Buildings(
+        buildings.load_kwh[:, :count],
+        buildings.solar_kwh[:, :count],
+        buildings.price[:count],
+        buildings.intensity[:count],
+        buildings.hour[:count],
+        {lead: made[:count] for lead, made in buildings.published.items()},
+    )
 
 
 def test_a_forecast_is_better_than_the_last_hour() -> None:
     buildings = PHASES["phase_1"]
     scores = {name: evaluate(play(buildings, POLICIES[name]), buildings).score for name in ("greedy", "forecast")}
     assert scores["forecast"] < scores["greedy"]
+
+
+def test_a_plan_is_better_than_a_forecast_alone() -> None:
+    buildings = first_hours(PHASES["phase_1"], 730)
+    scores = {name: evaluate(play(buildings, POLICIES[name]), buildings).score for name in ("forecast", "plan")}
+    assert scores["plan"] < scores["forecast"] - 0.02
 
 
 def test_a_folder_in_citylearns_layout(tmp_path: Path) -> None:

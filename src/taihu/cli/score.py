@@ -12,7 +12,7 @@ _PARTS = ("score", "price", "emission", "grid", "ramping", "load_factor")
 
 
 @click.command()
-@click.option("--controller", "name", default="forecast", show_default=True, help="Which policy, or oracle.")
+@click.option("--controller", "name", default="plan", show_default=True, help="Which policy, or oracle.")
 @click.option(
     "--data", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A folder in its layout."
 )
@@ -21,7 +21,7 @@ def score(name: str, folder: Path | None, as_json: bool) -> None:
     """Play a year of a battery policy and show the challenge's score; no battery is 1, lower is better."""
     import msgspec
 
-    from taihu.decide.policy import POLICIES
+    from taihu.decide.policies import POLICIES
     from taihu.sim.citylearn import evaluate, phases, play, play_oracle, read_folder, weighted
 
     if name not in (*POLICIES, "oracle"):

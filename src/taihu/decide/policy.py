@@ -4,7 +4,6 @@ A policy is called once an hour with the hour just ended, and answers with the e
 (positive) or give in the hour to come, of which it knows nothing (`Hour` holds none of it).
 """
 
-from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -17,18 +16,22 @@ Numbers = NDArray[np.float64]
 
 
 class Hour(msgspec.Struct, frozen=True):
-    """The hour just ended: each building's load and PV, what its battery holds and can hold (kWh), price and intensity.
+    """The hour just ended: each building's load, PV and meter, what its battery holds and can hold (kWh), price and
+    intensity.
 
-    `hour` is the hour of the day, 1 to 24, as the data count.
+    `hour` is the hour of the day, 1 to 24, as the data count; `tariff` the prices of the next 24 hours as far as they
+    have been published, NaN beyond.
     """
 
     hour: int
     load_kwh: Numbers
     solar_kwh: Numbers
+    meter_kwh: Numbers
     content_kwh: Numbers
     capacity_kwh: Numbers
     price: float
     intensity: float
+    tariff: Numbers
 
 
 class Policy(Protocol):
@@ -100,11 +103,3 @@ class Forecast:
 
 
 _CARRY, _CARRY_SOLAR = 0.65, 0.85  # how much of the last hour's departure lasts; tuned on phase 1 alone
-
-POLICIES: dict[str, Callable[[Battery, int], Policy]] = {
-    "none": NoBattery,
-    "basic": BasicRule,
-    "greedy": Greedy,
-    "forecast": Forecast,
-}
-"""By the names that `taihu score` takes."""

@@ -24,6 +24,9 @@ Numbers = NDArray[np.float64]
 PHASES = {"phase_1": range(5), "phase_2": range(5, 10), "phase_3": range(10, 17)}
 WEIGHTS = {"phase_1": 0.2, "phase_2": 0.3, "phase_3": 0.5}
 _BLOCK_HOURS = 730
+_AHEAD_HOURS = 24
+_LEADS = (6, 12, 24)
+_PRICE = "Electricity Pricing [$]"
 
 
 class DataRefused(RefusedError):
@@ -33,18 +36,33 @@ class DataRefused(RefusedError):
 
 
 class Buildings(msgspec.Struct, frozen=True):
-    """Hours of several buildings: load and PV are kWh, buildings by hours; `hour` is 1 to 24."""
+    """Hours of several buildings: load and PV are kWh, buildings by hours; `hour` is 1 to 24.
+
+    `published` holds price predictions by how many hours ahead they are made, one for each hour they are made in.
+    """
 
     load_kwh: Numbers
     solar_kwh: Numbers
     price: Numbers
     intensity: Numbers
     hour: NDArray[np.int64]
+    published: dict[int, Numbers]
 
     @property
     def net_kwh(self) -> Numbers:
         """Load less PV, buildings by hours."""
         return self.load_kwh - self.solar_kwh
+
+    def tariff(self, hour: int) -> Numbers:
+        """The next 24 prices as published by the end of `hour`: each as it was predicted last; NaN where it was not."""
+        ahead = np.full(_AHEAD_HOURS, np.nan)
+        reach = 0
+        for lead, made in sorted(self.published.items()):
+            for step in range(reach + 1, min(lead, _AHEAD_HOURS) + 1):
+                if hour + step - lead >= 0:
+                    ahead[step - 1] = made[hour + step - lead]
+            reach = lead
+        return ahead
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -69,6 +87,7 @@ def phases() -> dict[str, Buildings]:
             district.price,
             district.carbon,
             (hours + 23) % 24 + 1,  # the data begin with hour 24
+            {lead: np.append(district.price[lead:], np.full(lead, np.nan)) for lead in _LEADS},
         )
         for name, houses in PHASES.items()
     }
@@ -87,10 +106,12 @@ def play(
             int(buildings.hour[hour]),
             buildings.load_kwh[:, hour],
             buildings.solar_kwh[:, hour],
+            meters[:, hour],
             batteries.content_kwh,
             batteries.capacity_kwh,
             float(buildings.price[hour]),
             float(buildings.intensity[hour]),
+            buildings.tariff(hour),
         )
         meters[:, hour + 1] += batteries.step(policy.decide(seen))
         if progress is not None and hour % 100 == 0:
@@ -139,14 +160,17 @@ def read_folder(folder: Path) -> Buildings:
             peak_kw = float(entry["pv"]["attributes"]["nominal_power"])
             solars.append(_column(table, "Solar Generation [W/kW]") * peak_kw / 1_000)
             hour = _column(table, "Hour")
-        price = _column(_table(folder / "pricing.csv"), "Electricity Pricing [$]")
+        prices = _table(folder / "pricing.csv")
+        price = _column(prices, _PRICE)
+        names = {lead: f"{lead}h Prediction {_PRICE}" for lead in _LEADS}
+        published = {lead: _column(prices, name) for lead, name in names.items() if prices and name in prices[0]}
         intensity = _column(_table(folder / "carbon_intensity.csv"), "kg_CO2/kWh")
     except (OSError, KeyError, TypeError, ValueError, msgspec.DecodeError) as error:
         raise DataRefused(f"{folder} cannot be used: {error!r}.", "Give a folder in CityLearn's layout.") from None
     lengths = {len(one) for one in (*loads, *solars, price, intensity)}
     if hour is None or len(lengths) != 1 or lengths == {0}:
         raise DataRefused(f"{folder} has no building, or files of {sorted(lengths)} hours.", "All need the same hours.")
-    return Buildings(np.array(loads), np.array(solars), price, intensity, hour.astype(np.int64))
+    return Buildings(np.array(loads), np.array(solars), price, intensity, hour.astype(np.int64), published)
 
 
 def _costs(meters: Numbers, buildings: Buildings) -> Sequence[float]:

@@ -1,0 +1,72 @@
+"""What a kWh more costs, when costs are judged against those without batteries and only the past is known.
+
+The score of a year is the mean of three shares: cost, emission and the grid, the last the mean of ramping and load
+factor, each over what it is without batteries. Those four measures are known at the year's end only; until then the
+means so far stand for them.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taihu.decide.expected import Prices
+
+Numbers = NDArray[np.float64]
+
+_BLOCK_HOURS = 730  # over which a load factor is taken
+_OWN_WEIGHT = 1.3  # a house's own import is planned dearer than it is, as errors are cut at zero; tuned on phase 1
+_END_SHARE = 0.6  # of the mean price: what is left at a plan's end is worth
+_FIRST_PEAK = 1.3  # the first block's peak is taken to rise by so much
+_PEAK_MIN_KWH = 0.5
+
+
+class RunningBill:
+    """Means of the costs without batteries, and the peaks with them, up to now."""
+
+    def __init__(self) -> None:
+        self._hours = 0
+        self._cost = self._emission = self._ramp = 0.0
+        self._before = 0.0
+        self._mean = 0.0
+        self._peak = self._last_peak = 0.0
+        self._block_sum, self._block_peak = 0.0, 0.0
+        self._factors: list[float] = []
+
+    def update(self, net_kwh: Numbers, total_kwh: float, price: float, intensity: float) -> None:
+        """Take over an hour: each house's load less PV, and what all meters saw together."""
+        without = float(net_kwh.sum())
+        if self._hours == 0:  # whatever the first hour is, no measure may begin at zero
+            size = float(np.abs(net_kwh).sum()) or 1.0
+            self._cost, self._emission, self._ramp = size * price, size * intensity, size
+        else:
+            self._cost += max(0.0, without * price)
+            self._emission += float(np.maximum(0.0, net_kwh).sum()) * intensity
+            self._ramp += abs(without - self._before)
+        if self._hours and self._hours % _BLOCK_HOURS == 0:
+            self._factors.append(self._block_factor(_BLOCK_HOURS))
+            self._block_sum, self._block_peak = 0.0, 0.0
+            self._last_peak, self._peak = self._peak, 0.0
+        self._before = without
+        self._block_sum += without
+        self._block_peak = max(self._block_peak, without)
+        self._peak = max(self._peak, total_kwh)
+        self._hours += 1
+        self._mean += max(1 / self._hours, 1 / _BLOCK_HOURS) * (total_kwh - self._mean)
+
+    def prices(self, price: Numbers, intensity: Numbers) -> Prices:
+        """Prices of the hours to come, in units of the score in an hour."""
+        shared = price / (3 * self._cost / self._hours)
+        own = _OWN_WEIGHT * intensity / (3 * self._emission / self._hours)
+        level = self._peak_level()
+        factor = float(np.mean(self._factors)) if self._factors else self._block_factor(self._hours)
+        peak = max(0.0, self._mean) / level**2 * _BLOCK_HOURS / (6 * max(factor, 0.1))
+        ramp = np.full(len(price), 1 / (6 * self._ramp / self._hours))
+        return Prices(own, shared, ramp, peak, level, _END_SHARE * float(own.mean() + shared.mean()))
+
+    def _peak_level(self) -> float:
+        """The peak that the block is expected to end with: less of the last one's, the less of the block is left."""
+        left = 1 - (self._hours - 1) % _BLOCK_HOURS / _BLOCK_HOURS
+        last = self._last_peak or _FIRST_PEAK * self._peak
+        return max(_PEAK_MIN_KWH, self._peak + left * max(0.0, last - self._peak))
+
+    def _block_factor(self, hours: int) -> float:
+        return 1 - self._block_sum / hours / max(self._block_peak, 1e-9)

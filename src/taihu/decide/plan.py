@@ -1,0 +1,60 @@
+"""The plan policy: forecast the next day with its errors, plan it at least expected cost, do the first hour, again."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taihu.decide.battery import Battery, efficiency
+from taihu.decide.bill import RunningBill
+from taihu.decide.expected import Expected, ExpectedCostPlan
+from taihu.decide.policy import Hour
+from taihu.insight.day import HORIZON, HouseForecast, SignalForecast
+
+Numbers = NDArray[np.float64]
+
+_RAMP_SPREAD = 0.7  # errors of neighbouring hours go together, so a change is known better than a level
+_INVERSE_ROUNDS = 6
+
+
+class Plan:
+    """Plans every hour; knows nothing of the houses but what it has seen."""
+
+    def __init__(self, battery: Battery, count: int) -> None:
+        self._battery = battery
+        self._houses = HouseForecast(count)
+        self._intensity = SignalForecast()
+        self._bill = RunningBill()
+        self._plan = ExpectedCostPlan(count, HORIZON, float(efficiency([0.0])[0]))
+        self._prices = np.full(24, np.nan)
+
+    def decide(self, hour: Hour) -> Numbers:
+        clock = hour.hour % 24
+        self._prices[clock] = hour.price
+        total = float(hour.meter_kwh.sum())
+        self._bill.update(hour.load_kwh - hour.solar_kwh, total, hour.price, hour.intensity)
+        outlook = self._houses.update(clock, hour.load_kwh, hour.solar_kwh)
+        prices = self._bill.prices(self._tariff(clock, hour), self._intensity.update(clock, hour.intensity))
+        ramp_spread = np.concatenate([outlook.total_spread_kwh[:1], _RAMP_SPREAD * outlook.total_spread_kwh[1:]])
+        expected = Expected(
+            outlook.net_kwh,
+            outlook.spread_kwh,
+            outlook.total_kwh,
+            outlook.total_spread_kwh,
+            ramp_spread,
+            total,
+        )
+        content = self._plan.solve(hour.content_kwh, hour.capacity_kwh, expected, prices)
+        return self._energy(content[:, 0] - hour.content_kwh)
+
+    def _tariff(self, clock: int, hour: Hour) -> Numbers:
+        """The published prices; where none is, that of the hour a day before, or else of the last hour."""
+        yesterday = self._prices[(clock + 1 + np.arange(HORIZON)) % 24]
+        seen = np.where(np.isnan(yesterday), hour.price, yesterday)
+        return np.where(np.isnan(hour.tariff), seen, hour.tariff)
+
+    def _energy(self, moved: Numbers) -> Numbers:
+        """The energy at the terminals that changes the content by `moved`, the efficiency being that of its power."""
+        energy = moved
+        for _ in range(_INVERSE_ROUNDS):
+            way = efficiency(energy / self._battery.power_kw)
+            energy = np.where(moved >= 0, moved / way, moved * way)
+        return np.asarray(energy)

@@ -1,0 +1,1 @@
+"""Forecasts: functions over what was measured."""
