@@ -201,7 +201,7 @@ ROUTES = [
         sessions,
         get=Operation(query=(Parameter("user", "Of this person."), Parameter("all", "`true` for everybody's.", bool))),
     ),
-    Endpoint("/api/v1/oidc", provider, post=Operation(answer={JSON: Begun}, refuses=(503,), public=True)),
+    Endpoint("/api/v1/oidc", provider, post=Operation(answer={JSON: Begun}, refuses=(403, 503), public=True)),
     Endpoint(
         "/api/v1/oidc/answer",
         provider_answer,
