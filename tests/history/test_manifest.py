@@ -2,12 +2,14 @@
 
 import shutil
 import sqlite3
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from taihu.history.manifest import Change, Manifest, ManifestDamaged, ManifestTooNew
+from taihu.things.deletion import Deletion
 
 SAMPLE = Path(__file__).parents[1] / "data" / "history_v1"
 S = 1_000_000_000
@@ -40,6 +42,42 @@ def test_a_store_of_version_2_opens(tmp_path: Path, open_history: Any) -> None:
     while history.maintain():
         pass
     assert [r.value for r in history.read("house-01", "meter", "energy")] == [101, 102]
+    history.close()
+
+
+def test_a_store_of_version_3_opens(tmp_path: Path, open_history: Any) -> None:
+    """§14: as that of version 2, with the checksums of files; its README.md says what is in it."""
+    shutil.copytree(SAMPLE.with_name("history_v3"), tmp_path / "old")
+    history = open_history(tmp_path / "old")
+    assert history.checkpoint == 6
+    assert [r.value for r in history.read("house-01", "meter", "power")] == [1.25, 9.5, 3.75]
+    assert [r.value for r in history.read("house-01", "meter", "energy")] == [101, 102]
+    check_sums(history)
+    history.close()
+
+
+def check_sums(history: Any) -> None:
+    """Every file has the checksum that the manifest has of it."""
+    files = [file for table in history.store.manifest.tables() for file in table.files]
+    assert files
+    for file in files:
+        assert file.crc32 == zlib.crc32((history.store.folder / file.path).read_bytes()), file.path
+
+
+def test_every_file_has_its_checksum(open_history: Any, make_batch: Any) -> None:
+    """Flushed, merged, and written again without what was deleted."""
+    history = open_history()
+    for position in range(1, 10):
+        history.apply(position, make_batch([("a", T0 + position * S, [1.5])]))
+        history.flush()
+        if position < 8:
+            check_sums(history)
+    history.compact()
+    check_sums(history)
+    history.delete(10, Deletion(id="d", project="p", start=T0 + 3 * S, end=T0 + 5 * S))
+    while history.maintain():
+        pass
+    check_sums(history)
     history.close()
 
 

@@ -1,5 +1,6 @@
 """The Parquet writer of merged files: DuckDB and DataFusion read back what was written, whatever it was."""
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def write(path: Path, fields: list[Field], groups: list[list[Any]]) -> None:
         writer.add(columns)
     writer.close()
     file.close()
+    assert writer.crc32 == zlib.crc32(path.read_bytes())
 
 
 def read(path: Path, fields: list[Field]) -> list[list[Any]]:

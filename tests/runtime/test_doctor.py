@@ -267,6 +267,8 @@ def test_a_damaged_file_of_the_history(site: Path) -> None:
     assert "bytes in place of" in only(examine(site), "history").what
     path.write_bytes(data[:-1] + b"2")
     assert "no whole Parquet file" in only(examine(site), "history").what
+    path.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
+    assert "its checksum differs" in only(examine(site), "history").what
     path.unlink()
     assert "is not there" in only(examine(site), "history").what
 

@@ -18,7 +18,7 @@ _WIDTH = 100
 
 @click.command()
 @click.argument("site", type=click.Path(file_okay=False, path_type=Path), default=".")
-@click.option("--quick", is_flag=True, help="Without reading all of the journal.")
+@click.option("--quick", is_flag=True, help="Without reading all of the journal and history.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def doctor(context: click.Context, site: Path, quick: bool, as_json: bool) -> None:

@@ -95,7 +95,7 @@ def merged(store: Store, table: Table, group: Sequence[DataFile]) -> tuple[DataF
                 about, forms = _about(cursor, str(store.folder / passing), forms)
                 if not about["rows"]:
                     return ()
-            size = repack(store, cursor, passing, path, forms, about["rows"])
+            size, crc32 = repack(store, cursor, passing, path, forms, about["rows"])
         finally:
             store.files.remove(store.folder / passing)
         late = _late(cursor, store, table, group, path)
@@ -111,6 +111,7 @@ def merged(store: Store, table: Table, group: Sequence[DataFile]) -> tuple[DataF
         late_min=late[0],
         late_max=late[1],
         forms=forms,
+        crc32=crc32,
         **about,
     )
     return (file,)

@@ -40,7 +40,16 @@ CREATE TABLE deletions (id TEXT PRIMARY KEY, position INTEGER NOT NULL, mark INT
 CREATE TABLE floors (project TEXT NOT NULL, step TEXT NOT NULL, property TEXT NOT NULL, thing INTEGER NOT NULL,
   until INTEGER NOT NULL, mark INTEGER NOT NULL, PRIMARY KEY (project, step, property, thing)) STRICT, WITHOUT ROWID;
 """
-_VERSIONS = (_VERSION_1, _VERSION_2)  # a released one stays as it was
+_VERSION_3 = """
+ALTER TABLE files ADD COLUMN crc32 INTEGER;
+ALTER TABLE deletions ADD COLUMN floor INTEGER;
+DROP TABLE floors;
+CREATE TABLE journalled (position INTEGER NOT NULL, project TEXT NOT NULL, bytes INTEGER NOT NULL,
+  PRIMARY KEY (position, project)) STRICT, WITHOUT ROWID;
+CREATE TABLE sizes (at INTEGER NOT NULL, project TEXT NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (at, project))
+  STRICT, WITHOUT ROWID;
+"""
+_VERSIONS = (_VERSION_1, _VERSION_2, _VERSION_3)  # a released one stays as it was
 SCHEMA_VERSION = len(_VERSIONS)
 ALL_THINGS = -1
 
@@ -62,7 +71,7 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True):
 
     `path` is relative to the history folder. `shapes` is how many sets of properties its rows have. Rows observed from
     `late_min` to `late_max` may share thing and time with an older row, here or in another file; None when none do.
-    `forms` are its property columns.
+    `forms` are its property columns. `crc32` is of all its bytes; None when a release wrote it that took none.
     """
 
     id: int
@@ -80,6 +89,7 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True):
     late_min: int | None
     late_max: int | None
     forms: tuple[str, ...]
+    crc32: int | None = None
 
 
 class Table(msgspec.Struct, kw_only=True):
@@ -272,7 +282,7 @@ class Manifest:
             rows = [(*key, rolled.reach_ns, *entry) for entry in ((ALL_THINGS, rolled.until), *rolled.late.items())]
             db.executemany("INSERT INTO rolled VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         db.executemany(
-            "INSERT OR REPLACE INTO deletions VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO deletions (id, position, mark, state, document) VALUES (?, ?, ?, ?, ?)",
             [
                 (one.deletion.id, one.position, one.mark, one.state, encode_deletion(one.deletion))
                 for one in change.tombstones

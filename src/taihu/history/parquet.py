@@ -60,6 +60,7 @@ class ParquetWriter:
         self._groups: list[Struct] = []
         self._rows = 0
         self._offset = 0
+        self.crc32 = 0  # of what was written
         self._put(_MAGIC)
 
     def add(self, columns: Sequence[Any]) -> None:
@@ -89,6 +90,7 @@ class ParquetWriter:
     def _put(self, data: bytes) -> None:
         self._file.write(data)
         self._offset += len(data)
+        self.crc32 = zlib.crc32(data, self.crc32)
 
     def _chunk(self, field: Field, column: Any, rows: int) -> Struct:
         known = ~np.ma.getmaskarray(column)

@@ -17,8 +17,8 @@ _SYSTEM_KINDS = dict(zip(SYSTEM_COLUMNS, ("int32", "int64", "int64", "int64", "i
 
 def repack(
     store: Store, cursor: duckdb.DuckDBPyConnection, source: str, target: str, forms: tuple[str, ...], rows: int
-) -> int:
-    """Write the rows of one file into another, synced, and return its bytes. OSError when the disk is full."""
+) -> tuple[int, int]:
+    """Write the rows of one file into another, synced; returns its bytes and CRC-32. OSError when the disk is full."""
     fields = [Field(name, kind) for name, kind in _SYSTEM_KINDS.items()] + [_field(form) for form in forms]
     columns = ", ".join(map(_expression, fields))
     # Column names passed `check_column`; all else is bound.
@@ -37,7 +37,7 @@ def repack(
     except BaseException:
         store.files.remove(path)
         raise
-    return store.files.size(path)
+    return store.files.size(path), writer.crc32
 
 
 def _rows_at_once(cursor: duckdb.DuckDBPyConnection, source: str, fields: list[Field], rows: int) -> int:

@@ -25,7 +25,7 @@ from taihu.history.manifest import Change, DataFile, Manifest, Rolled, Table, To
 from taihu.history.strip import strip
 from taihu.history.tombstones import Tombstones
 from taihu.kernel.clock import Clock
-from taihu.kernel.files import Files
+from taihu.kernel.files import Files, checksum
 from taihu.kernel.limits import Limits
 from taihu.things.batch import ROW_BITS, Batch
 from taihu.things.deletion import Deletion
@@ -354,6 +354,7 @@ class Store:
             late_min=draft.late_min,
             late_max=draft.late_max,
             forms=tuple(name for name in select if name not in SYSTEM_COLUMNS),
+            crc32=checksum(self.files, self.folder / path),
         )
 
     def _note(self, changed: Sequence[Rolled]) -> None:

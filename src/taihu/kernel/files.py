@@ -2,8 +2,11 @@
 
 import fcntl
 import os
+import zlib
 from pathlib import Path
 from typing import Protocol
+
+_PIECE_BYTES = 4_194_304
 
 
 class AppendFile(Protocol):
@@ -128,6 +131,14 @@ class OsFiles:
     def sync(self, path: Path) -> None:
         _sync_descriptor(path, os.O_RDONLY)
         _sync_folder(path.parent)
+
+
+def checksum(files: Files, path: Path) -> int:
+    """The CRC-32 of a file's content, read piece by piece."""
+    found = start = 0
+    while piece := files.read(path, start, _PIECE_BYTES):
+        found, start = zlib.crc32(piece, found), start + len(piece)
+    return found
 
 
 def is_locked(path: Path) -> bool:

@@ -15,6 +15,7 @@ from taihu.journal.format import NewerFormat, decode_records
 from taihu.journal.verify import DAMAGE_MAX, Verdict, verify
 from taihu.kernel.clock import NS_PER_S, format_iso
 from taihu.kernel.errors import ConfigError, DamagedError
+from taihu.kernel.files import checksum
 from taihu.runtime.doctor.case import Case, State
 from taihu.runtime.doctor.devices import skews
 from taihu.runtime.doctor.finding import Finding, error, note, warning
@@ -25,6 +26,7 @@ from taihu.twin.twin import Twin
 
 _PUT_BACK = "Put the data folder back from a copy."
 _MAGIC = b"PAR1"
+_CHECKSUMS_SINCE = 3  # the version of the history's list
 _AHEAD_NS = 60 * NS_PER_S
 _ASIDE = (".damaged", ".aside")
 _LOST = "What was in those bytes cannot be read; the rest is, and the node goes on after it."
@@ -78,14 +80,17 @@ def history(case: Case) -> Iterator[Finding]:
                 yield error("history", f"A later release wrote the history (version {version}).", why, remedy)
                 return
             checked = database.execute("PRAGMA quick_check(1)").fetchone()[0]
-            files = database.execute("SELECT path, bytes FROM files ORDER BY id").fetchall()
+            files = _listed(database, version)
     except sqlite3.DatabaseError as problem:
         yield error("history", f"The list of the history's files is damaged: {problem}.", why, _PUT_BACK)
         return
     if checked != "ok":
         yield error("history", f"The list of the history's files is damaged: {checked}.", why, _PUT_BACK)
-    for name, size in files:
-        if fault := _file_fault(folder / name, size):
+    for name, size, crc32 in files:
+        fault = _file_fault(folder / name, size)
+        if not fault and crc32 is not None and not case.quick:
+            fault = _content_fault(case, folder / name, crc32)
+        if fault and _is_live(folder, name):
             remedy = f"Put it back from a copy of the data folder: {folder / name}"
             yield error("history", f"{name} {fault}.", "What it holds of the past cannot be read.", remedy)
         case.seen(size)
@@ -220,6 +225,27 @@ def _file_fault(path: Path, size: int) -> str:
     if head != _MAGIC or tail[4:] != _MAGIC or footer + 12 > size:
         return "is no whole Parquet file"
     return ""
+
+
+def _content_fault(case: Case, path: Path, crc32: int) -> str:
+    """What is wrong with a whole file's bytes; empty when they are those that were written."""
+    try:
+        found = checksum(case.files, path)
+    except OSError as problem:
+        return f"cannot be read: {problem.strerror}"
+    return "" if found == crc32 else "holds other bytes than were written: its checksum differs"
+
+
+def _listed(database: sqlite3.Connection, version: int) -> list[tuple[str, int, int | None]]:
+    """Path, bytes and checksum of every file; earlier versions have no checksums."""
+    crc32 = "crc32" if version >= _CHECKSUMS_SINCE else "NULL"
+    return database.execute(f"SELECT path, bytes, {crc32} FROM files ORDER BY id").fetchall()  # noqa: S608
+
+
+def _is_live(folder: Path, name: str) -> bool:
+    """Whether a file is still in the list: a node that runs merges files while they are looked at."""
+    with closing(_open_read_only(folder / "manifest.sqlite")) as database:
+        return database.execute("SELECT 1 FROM files WHERE path = ?", (name,)).fetchone() is not None
 
 
 def _open_read_only(path: Path) -> sqlite3.Connection:
