@@ -8,6 +8,11 @@ from random import Random
 import pytest
 from tests.faults.support import LiveNode, Sender
 
+from taihu.journal.segments import SegmentJournal
+from taihu.kernel.clock import SystemClock
+from taihu.kernel.files import OsFiles
+from taihu.things.batch import KIND_BATCH
+
 
 @pytest.mark.parametrize("damage", ["flip", "tear", "zeros"])
 def test_a_damaged_journal_page_is_cut_and_the_node_starts(tmp_path: Path, damage: str) -> None:
@@ -73,5 +78,30 @@ def test_a_damaged_snapshot_is_told_and_the_node_starts(tmp_path: Path, name: st
         values = node.get("/projects/plant/values").body["values"]
         assert [(value["property"], value["value"]) for value in values] == [("level", 7)]
         assert node.ask("POST", f"/api/v1/{node.tokens['pump']}/telemetry", b'{"level": 8}').status == 200
+    finally:
+        node.stop()
+
+
+def test_a_record_that_is_no_batch_is_set_aside_and_those_after_it_are_stored(tmp_path: Path) -> None:
+    """One poisonous record stops neither process: it is told and kept, and what follows is in the history (§4)."""
+    node = LiveNode(tmp_path / "site", ["pump"])
+    node.start()
+    try:
+        assert node.ask("POST", f"/api/v1/{node.tokens['pump']}/telemetry", b'{"level": 7}').status == 200
+        node.stop()
+        limits, poison = node.site.limits, b"\xc1 is never msgpack"
+        journal = SegmentJournal(
+            OsFiles(), node.site.data / "journal", segment_bytes=limits.journal_segment_bytes,
+            retention_bytes=limits.journal_retention_bytes, retention_s=limits.journal_retention_s, clock=SystemClock(),
+        )  # fmt: skip
+        journal.append(KIND_BATCH, poison)
+        journal.close()
+        node.start()
+        assert node.ask("POST", f"/api/v1/{node.tokens['pump']}/telemetry", b'{"level": 8}').status == 200
+        node.settle()
+        found = node.history("pump", "level", 0, SystemClock().now_ns())
+        assert [reading["value"] for reading in found] == [7, 8]
+        assert [path.read_bytes() for path in (node.site.data / "aside").glob("*.record")] == [poison]
+        assert len(node.log_lines("worker", "cannot be taken into the history")) == 1
     finally:
         node.stop()

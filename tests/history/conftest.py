@@ -24,7 +24,7 @@ def column(values: Sequence[Any]) -> Column:
     kinds = {type(value) for value in values}
     if kinds == {float}:
         return Column("d", array("d", values).tobytes())
-    if kinds == {int}:
+    if kinds == {int} and all(-(2**63) <= value < 2**63 for value in values):
         return Column("q", array("q", values).tobytes())
     if kinds == {bool}:
         return Column("b", array("b", values).tobytes())

@@ -316,7 +316,7 @@ def test_what_was_set_aside(site: Path) -> None:
 
 def batch(thing: str, received: int, *observed: int, flags: bytes = b"") -> Batch:
     times = b"".join(each.to_bytes(8, "little", signed=True) for each in observed)
-    values = Column("o", b"\x90")
+    values = Column("d", bytes(8 * len(observed)))
     return Batch(
         PROJECT, "", ("power",), ("other", thing), b"\1\0\0\0" * len(observed), received, times, flags, (values,)
     )

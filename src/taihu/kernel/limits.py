@@ -32,6 +32,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     mqtt_client_in_flight_max: int = 20
     commit_window_s: float = 0.005
     commit_pending_bytes_max: int = 33_554_432
+    aside_records_max: int = 100
     journal_segment_bytes: int = 67_108_864
     journal_retention_bytes: int = 4_294_967_296
     journal_retention_s: int = 7 * 86_400

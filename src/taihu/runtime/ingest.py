@@ -111,7 +111,7 @@ class Ingest:
         while records := node.journal.read(position, _REPLAY_BYTES):
             for record in records:
                 if record.kind == KIND_BATCH and record.position > twin_at:
-                    node.twin.apply(record.position, decode_batch(record.payload))
+                    self._replay_readings(record)
                 elif record.kind == KIND_TWIN:
                     node.twin.want(*msgspec.msgpack.decode(record.payload))
                 elif record.kind == KIND_DELETION:
@@ -125,6 +125,12 @@ class Ingest:
             position = records[-1].position + 1
         node.broker.resume(*self._mqtt.now())
         node.commands.resume()
+
+    def _replay_readings(self, record: Record) -> None:
+        try:
+            self._node.twin.apply(record.position, decode_batch(record.payload))
+        except msgspec.DecodeError:
+            log.error("record %d of the journal is no batch of readings and is passed by", record.position)
 
     def _replay_sessions(self, record: Record) -> None:
         """What a journal record says of sessions. Where the log has a gap, they begin anew with what comes after it."""

@@ -14,6 +14,7 @@ class Paths:
         self.metadata = data / "metadata.db"
         self.twin = data / "twin.snapshot"
         self.broker = data / "broker.snapshot"
+        self.aside = data / "aside"
         self.clock = data / "clock.json"
         self.control = data / "control.snapshot"
         self.control_key = data / "control.key"

@@ -91,7 +91,10 @@ def changed(record: Record, due: Sequence[Tombstone]) -> tuple[int, bytes] | Non
 
 
 def _batch(record: Record, due: Sequence[Tombstone]) -> tuple[int, bytes] | None:
-    batch = decode_batch(record.payload)
+    try:
+        batch = decode_batch(record.payload)
+    except msgspec.DecodeError:  # nobody can tell what it holds
+        return _VOID
     left: Batch | None = batch
     for one in due:
         left = strip(left, one.deletion) if left is not None else None

@@ -20,6 +20,7 @@ from taihu.kernel.files import OsFiles
 from taihu.kernel.limits import Limits, renew
 from taihu.kernel.sections import LogConfig, Site
 from taihu.runtime import pages, promql, questions
+from taihu.runtime.aside import Aside
 from taihu.runtime.busy import WorkerBusy
 from taihu.runtime.carbon import CarbonDesk
 from taihu.runtime.link import Link, socket_path
@@ -31,6 +32,7 @@ from taihu.runtime.searcher import Searcher
 from taihu.runtime.sql import SqlQuestions
 from taihu.things.batch import KIND_BATCH, KIND_DELETION, decode_batch
 from taihu.things.deletion import decode_deletion
+from taihu.things.ports import Record
 
 log = logging.getLogger("taihu.worker")
 
@@ -60,6 +62,7 @@ class Worker:
         self._history = History(
             self._paths.history, self._files, clock, site.limits, self._definitions.of, self._definitions.swaps
         )
+        self._aside = Aside(self._files, self._paths.aside, site.limits)
         self._scrubber = Scrubber(self._files, self._paths.journal, self._history)
         self._carbon = CarbonDesk(site, self._history, directory, self._definitions, clock)
         self._sql = SqlQuestions(self._history, directory, self._definitions, clock, site.limits)
@@ -221,14 +224,7 @@ class Worker:
         until = self._durable
         records = self._reader.read(position, until, _READ_BYTES)
         for record in records:
-            if record.kind == KIND_BATCH:
-                batch = decode_batch(record.payload)
-                self._carbon.see(batch)
-                self._history.apply(record.position, batch)
-            elif record.kind == KIND_DELETION:
-                deletion = decode_deletion(record.payload)
-                self._carbon.deleted(deletion)
-                self._history.delete(record.position, deletion)
+            self._take_over(record)
             position = record.position + 1
         if not records:
             position = max(position, until + 1)  # what is durable and not read is damaged, and reported as such
@@ -240,6 +236,29 @@ class Worker:
             self._history.maintain()
             self._kept_up_at = self._clock.monotonic()
         return position
+
+    def _take_over(self, record: Record) -> None:
+        """One record into the history, or aside."""
+        if self._aside.gives_up(record):
+            self._aside.put(record, "the worker died of it time and again")
+            return
+        try:
+            if record.kind == KIND_BATCH:
+                batch = decode_batch(record.payload)
+                self._carbon.see(batch)
+                self._history.apply(record.position, batch)
+            elif record.kind == KIND_DELETION:
+                deletion = decode_deletion(record.payload)
+                self._aside.forget(record.position)
+                self._carbon.deleted(deletion)
+                self._history.delete(record.position, deletion)
+        except msgspec.DecodeError as error:
+            self._aside.put(record, str(error))
+        except OSError:  # a full disk is no fault of the record
+            raise
+        except Exception:
+            self._aside.failed(record)
+            raise
 
     def _erasure_waits(self) -> bool:
         """Whether what was deleted must go now, although there is always more to read."""

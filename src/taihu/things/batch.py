@@ -72,6 +72,8 @@ FLAG_STAMPED = 1  # observed_at is the receiver's (§1); such rows never collide
 FLAG_SUSPECT = 2  # a value breaks its property's definition and the definition says to store it all the same
 FLAG_LATE = 4  # it came when the readings around it had expired: what was derived from them stands (§5)
 
+_WIDTHS = {"d": 8, "q": 8, "b": 1}
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Batch)
 
@@ -83,4 +85,39 @@ def encode_batch(batch: Batch) -> bytes:
 
 def decode_batch(data: bytes) -> Batch:
     """Inverse of `encode_batch`; raises msgspec.DecodeError on anything else."""
-    return _decoder.decode(data)
+    batch = _decoder.decode(data)
+    if not _sound(batch):
+        raise msgspec.ValidationError("The parts of the batch do not fit together.")
+    return batch
+
+
+def _sound(batch: Batch) -> bool:
+    """Whether every part has a cell for each row."""
+    rows = len(batch)
+    return (
+        rows * 8 == len(batch.observed)
+        and len(batch.flags) in (0, rows)
+        and len(batch.gaps) % 4 == 0
+        and len(batch.properties) == len(batch.columns)
+        and _things_sound(batch, rows)
+        and all(_cells(column) == rows for column in batch.columns)
+    )
+
+
+def _things_sound(batch: Batch, rows: int) -> bool:
+    if not batch.thing_of:
+        return len(batch.things) == 1
+    if len(batch.thing_of) != rows * 4:
+        return False
+    indices = array("i", batch.thing_of)
+    return not rows or (min(indices) >= 0 and max(indices) < len(batch.things))
+
+
+def _cells(column: Column) -> int:
+    """How many cells a column has; -1 when it is none."""
+    width = _WIDTHS.get(column.code)
+    if width is not None:
+        count, rest = divmod(len(column.data), width)
+        return -1 if rest else count
+    values = column.values() if column.code == "o" else None
+    return len(values) if isinstance(values, list) else -1

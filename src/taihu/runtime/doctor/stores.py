@@ -28,7 +28,7 @@ _PUT_BACK = "Put the data folder back from a copy."
 _MAGIC = b"PAR1"
 _CHECKSUMS_SINCE = 3  # the version of the history's list
 _AHEAD_NS = 60 * NS_PER_S
-_ASIDE = (".damaged", ".aside")
+_ASIDE = (".damaged", ".record")
 _LOST = "What was in those bytes cannot be read; the rest is, and the node goes on after it."
 _RESTORE = (
     "Put it back from a copy of the data folder, or let it be: the node passes over it. Look at the disk: smartctl -a"
@@ -132,7 +132,7 @@ def newest_certificates(path: Path) -> list[tuple[str, int]]:
 
 def aside(case: Case) -> Iterator[Finding]:
     """What a node could not read and kept for people to look at."""
-    found = [path for path in case.site.data.rglob("*") if path.suffix in _ASIDE or path.parent.name == "aside"]
+    found = [path for path in case.site.data.rglob("*") if path.suffix in _ASIDE]
     for path in sorted(found)[:20]:
         yield warning(
             "aside",
