@@ -1,0 +1,1 @@
+"""Forecasts of any series: candidates, the back-test that chooses between them, and calibrated quantiles."""
