@@ -15,7 +15,17 @@ import msgspec
 from bench.harness import Options, Report, markdown, show
 from bench.machine import description
 
-NAMES = ("ingest_flood", "one_by_one", "scenario_b", "history", "start_idle", "http_api", "observers", "sql", "forecast")
+NAMES = (
+    "ingest_flood",
+    "one_by_one",
+    "scenario_b",
+    "history",
+    "start_idle",
+    "http_api",
+    "observers",
+    "sql",
+    "forecast",
+)
 _RESULTS = Path(__file__).parent / "RESULTS.md"
 _HEAD = (
     "# Benchmarks: results\n\nWritten by `python -m bench.all --write`; a section is replaced when it is run again.\n\n"
