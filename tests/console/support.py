@@ -124,12 +124,6 @@ class FakeNode:
         return self._answer(request, {"unit": unit, "windows": windows(project)})
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @contextmanager
 def serving(node: FakeNode) -> Iterator[str]:
     """Serve a fake node in a thread; its address."""

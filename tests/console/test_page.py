@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from tests.console.support import TOKEN, VALUES, FakeNode, free_port, serving
+from tests.console.support import TOKEN, VALUES, FakeNode, serving
+from tests.ports import free_port
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: nobody looks at the pages")

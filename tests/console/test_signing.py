@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import msgspec
 import pytest
 from playwright.sync_api import expect, sync_playwright
-from tests.console.support import free_port
 from tests.faults.support import CLOCK, LiveNode
+from tests.ports import free_port
 
 pytest.importorskip("authlib", reason="authlib is not installed: pip install 'taihu[oidc]'")
 

@@ -3,14 +3,13 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
+from tests.ports import free_port
 
 DOCS = Path(__file__).parents[2] / "docs"
 TOOLS = Path(sys.executable).parent
@@ -29,9 +28,7 @@ def examples(page: str) -> list[tuple[str, str]]:
 
 def free_ports(count: int) -> list[int]:
     """Ports nobody listens on now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in sockets]
+    return [free_port() for _ in range(count)]
 
 
 class Reader:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from tests import ports
 
 from taihu.drivers.port import Act, Connection, DeviceLost, DeviceRefused, Driver, Plan, Point, Reading, Result
 from taihu.kernel.clock import SystemClock
@@ -78,10 +78,7 @@ class Peer:
             self._process = None
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        port: int = one.getsockname()[1]
-        return port
+free_port = ports.free_port
 
 
 class Conformance(ABC):

@@ -6,7 +6,6 @@ import http.client
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.ports import free_port
 
 from taihu.identity.principal import CredentialKind
 from taihu.kernel.clock import NS_PER_S, SystemClock, to_datetime
@@ -38,17 +38,6 @@ PROJECT = "plant"
 _START_S = 30.0
 _READ_BYTES = 262_144
 _PAGE = 300_000
-_given_ports: set[int] = set()
-
-
-def free_port() -> int:
-    """A port nobody listens on now, and another one each time."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = int(listener.getsockname()[1])
-        if port not in _given_ports:
-            _given_ports.add(port)
-            return port
 
 
 class Answer(msgspec.Struct):

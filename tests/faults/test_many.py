@@ -9,7 +9,8 @@ from socket import create_connection, socket
 
 import pytest
 from tests.faults.peers import Peer, run
-from tests.faults.support import CLOCK, LONG, LiveNode, free_port, write_certificate
+from tests.faults.support import CLOCK, LONG, LiveNode, write_certificate
+from tests.ports import free_port
 
 from taihu.protocols.mqtt.codec import encode
 from taihu.protocols.mqtt.packets import Connack, Connect, Puback

@@ -8,7 +8,8 @@ from random import Random
 
 import pytest
 from tests.faults.peers import Peer, Witness, run
-from tests.faults.support import LiveNode, free_port, wait_until, write_certificate
+from tests.faults.support import LiveNode, wait_until, write_certificate
+from tests.ports import free_port
 
 from taihu.kernel.errors import TaihuError
 from taihu.protocols.mqtt.codec import encode

@@ -15,6 +15,7 @@ MODEL = """{
     "setpoint": {"type": "number", "unit": "Cel", "minimum": 5, "maximum": 30, "readOnly": false},
     "quiet": {"type": "boolean", "observable": false}
   },
+  "actions": {"blink": {"input": {"type": "integer", "maximum": 5}, "output": {"type": "integer"}}},
   "events": {"trip": {"title": "Breaker trip", "data": {"type": "integer"}}, "door": {"data": {"type": "string"}}}
 }
 """

@@ -15,7 +15,8 @@ import paho.mqtt.client as paho
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from tests.faults.support import CLOCK, PROJECT, LiveNode, free_port, wait_until
+from tests.faults.support import CLOCK, PROJECT, LiveNode, wait_until
+from tests.ports import free_port
 
 from taihu.cli.main import EXIT_REFUSED, EXIT_TRY_AGAIN, run
 from taihu.identity.certificates import Ended

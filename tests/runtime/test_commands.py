@@ -5,6 +5,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -281,6 +283,48 @@ def test_nobody_else_commands_or_answers(node: Node) -> None:
         assert node.client("ann").get("projects", "plant", "commands", sent["id"])["state"] == "sent"
         until(node.client("ann"), sent["id"], "expired")  # a thing gets one command at a time
     finally:
+        heater.close()
+
+
+def put(node: Node, who: str, path: str, value: Any) -> tuple[int, str]:
+    """The status of a write by the forms of a Thing Description, and where to look what becomes of it."""
+    request = urllib.request.Request(
+        f"{node.owner().url}/api/v1/projects/plant/things/{path}",
+        json.dumps(value).encode(),
+        {"Authorization": f"Bearer {node.tokens[who]}", "Content-Type": "application/json"},
+        method="PUT",
+    )
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, answer.headers.get("Location", "")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())["title"]
+
+
+@pytest.mark.timeout(90)
+def test_writing_a_property_of_a_thing_that_listens_is_a_command(node: Node) -> None:
+    """204 is the device's own word; without it 202 says where to look, and a no is no success (§7)."""
+    pump, heater = Thing(node, "pump"), Thing(node, "heater")
+    try:
+        pump.say(flow=1.0)
+        assert put(node, "ann", "heater/properties/power", 3.5) == (204, "")
+        assert put(node, "ann", "heater/properties", {"power": 2.5}) == (204, "")
+        assert [one["input"] for one in heater.got] == [3.5, 2.5]
+        status, why = put(node, "ann", "heater/properties/power", 6.5)
+        assert (status, "6" in why) == (403, True), why
+        assert put(node, "viewer", "heater/properties/power", 1.0)[0] == 403
+        heater.answers = ("failed",)
+        status, why = put(node, "ann", "heater/properties/power", 1.5)
+        assert (status, "device" in why) == (502, True), why
+        heater.close()
+        status, place = put(node, "ann", "heater/properties/power?wait_s=0", 4.0)
+        assert status == 202
+        waiting = node.client("ann").get(*place.removeprefix("/api/v1/").split("/"))
+        assert (waiting["state"], waiting["input"]) == ("permitted", 4.0)
+        node.client("ann").delete("projects", "plant", "commands", waiting["id"])
+    finally:
+        pump.close()
         heater.close()
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.faults.support import CLOCK, PROJECT, LiveNode, free_port, wait_until, write_certificate
+from tests.faults.support import CLOCK, PROJECT, LiveNode, wait_until, write_certificate
+from tests.ports import free_port
 
 from taihu.cli.main import EXIT_FAULTS, EXIT_WARNINGS, run
 from taihu.identity.pki.authority import Authority

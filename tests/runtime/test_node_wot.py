@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from tests.faults.support import PROJECT, LiveNode
 
 PEER = Path(__file__).parents[1] / "peers" / "node-wot" / "consume.js"
+paho = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+
 MODULES = os.environ.get("TAIHU_NODE_WOT", "")
 
 pytestmark = pytest.mark.skipif(
@@ -105,6 +108,35 @@ def test_it_reads_writes_observes_and_subscribes(node: LiveNode, consumer: Consu
     assert consumer.ask("stop", "power_kw") == "stopped"
     send(power_kw=7, door="shut")
     assert consumer.next() == {"told": "door", "value": "shut"}
+
+
+def test_it_acts_on_a_device(node: LiveNode, consumer: Consumer) -> None:
+    """An action and a write reach the device as commands, and what the device answers comes back (§7)."""
+    got: list[Any] = []
+    listening = threading.Event()
+
+    def take(client: Any, _: Any, message: Any) -> None:
+        command = json.loads(message.payload)
+        got.append((command["affordance"], command["name"], command["input"]))
+        body = {"id": command["id"], "state": "done", "result": command["input"] * 2}
+        client.publish(f"taihu/{PROJECT}/boiler/$answer", json.dumps(body), 1)
+
+    device = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    body = json.dumps({"project": PROJECT, "thing": "boiler"}).encode()
+    device.username_pw_set(node.ask("POST", "/api/v1/admin/token-issue", body, node.operator).body["token"])
+    device.on_message, device.on_subscribe = take, lambda *_: listening.set()
+    device.connect("127.0.0.1", node.mqtt_port)
+    device.subscribe(f"taihu/{PROJECT}/boiler/$command", 1)
+    device.loop_start()
+    try:
+        assert listening.wait(10)
+        consumer.ask("consume")
+        assert consumer.ask("invoke", ["blink", 3]) == 6
+        assert consumer.ask("write", ["setpoint", 24]) == "written"
+        assert got == [("action", "blink", 3), ("property", "setpoint", 24)]
+    finally:
+        device.disconnect()
+        device.loop_stop()
 
 
 def test_it_finds_the_things_from_the_well_known_address(node: LiveNode) -> None:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.faults.support import free_port
+from tests.ports import free_port
 
 from taihu.kernel.errors import RefusedError
 from taihu.runtime.notify import Notifier, keep_alive, serves

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("authlib", reason="authlib is not installed: pip install 'taihu[oidc]'")
 
-from tests.faults.support import LiveNode, free_port
+from tests.faults.support import LiveNode
+from tests.ports import free_port
 from tests.runtime.oidc import SECRET, FakeProvider
 from tests.runtime.people import Browser
 

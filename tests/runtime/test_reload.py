@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.faults.support import PROJECT, LiveNode, free_port, wait_until, write_certificate
+from tests.faults.support import PROJECT, LiveNode, wait_until, write_certificate
+from tests.ports import free_port
 
 from taihu.cli.main import EXIT_REFUSED, run
 from taihu.kernel.config import load_site, parse_site

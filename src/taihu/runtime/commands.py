@@ -140,6 +140,10 @@ class Commands:
         finally:
             self._followers.pop(queue, None)
 
+    def takes(self, project: str, thing: str) -> bool:
+        """Whether a thing is acted on by commands: somebody listens for them on its own topic, or has before."""
+        return self._listens(project, thing) or bool(self.desk.book.of_project(project, thing))
+
     # What the broker's policy tells
 
     def heard(self, space: str, thing: str, topic: str, payload: bytes) -> bool:

@@ -42,6 +42,7 @@ async function main() {
         readSome: async (names) => values(await thing.readMultipleProperties(names)),
         write: async ([name, value]) => (await thing.writeProperty(name, value)) ?? "written",
         writeSome: async (wanted) => (await thing.writeMultipleProperties(new Map(Object.entries(wanted)))) ?? "written",
+        invoke: async ([name, input]) => (await thing.invokeAction(name, input))?.value(),
         observe: async (name) => {
             const options = await ticket();
             streams.set(name, [await thing.observeProperty(name, ...follow(name), options), options]);

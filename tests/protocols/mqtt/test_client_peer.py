@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
 from taihu.protocols.mqtt.client import Client, State
 from taihu.protocols.mqtt.packets import (
@@ -31,9 +32,7 @@ ANSWER_TIMEOUT_S = 30.0
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder: Path = tmp_path_factory.mktemp("mosquitto")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
+    number = free_port()
     config = folder / "mosquitto.conf"
     config.write_text(f"listener {number} 127.0.0.1\nallow_anonymous true\n")
     broker = subprocess.Popen([str(MOSQUITTO), "-c", str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -14,12 +14,11 @@ from taihu.control.rule import Role
 from taihu.doors.http.answers import Problem, answer, bad_request, not_found
 from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
 from taihu.doors.http.ports import Caller
-from taihu.doors.http.requests import body_of, node_of, object_of, own_project, token_of, whole
+from taihu.doors.http.requests import WAIT_S_MAX, body_of, node_of, object_of, own_project, token_of, wait_s_of, whole
 from taihu.doors.http.streams import permission, while_permitted
 from taihu.kernel.clock import NS_PER_S, format_iso
 from taihu.things.forms import quoted
 
-_WAIT_S_MAX = 25
 _PAGE_MAX = 1_000
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -151,7 +150,7 @@ async def action(request: Request) -> Response:
     )
     if node.definitions(project, thing) is None:
         raise not_found(f"thing {thing!r}")
-    given = await node.commands.submit(wanted, who, _seconds(request.query_params.get("wait_s"), 5.0))
+    given = await node.commands.submit(wanted, who, wait_s_of(request))
     if given.state is State.REFUSED:
         raise Problem(403, "command", f"The command was refused: {given.steps[-1].detail}.", "See docs/commands.md.")
     if given.state is State.DONE:
@@ -191,7 +190,7 @@ async def _give(request: Request, caller: Caller) -> Response:
         priority=body.priority,
         standing=body.standing,
     )
-    given = await node_of(request).commands.submit(wanted, who, min(max(body.wait_s, 0.0), _WAIT_S_MAX))
+    given = await node_of(request).commands.submit(wanted, who, min(max(body.wait_s, 0.0), WAIT_S_MAX))
     return answer(_shown(given), 201)
 
 
@@ -227,13 +226,6 @@ def _json(body: bytes) -> Any:
         raise bad_request("The body is not JSON.", "Send the action's input alone, or nothing.") from None
 
 
-def _seconds(text: str | None, default: float) -> float:
-    try:
-        return min(max(float(text), 0.0), _WAIT_S_MAX) if text else default
-    except ValueError:
-        raise bad_request(f"wait_s={text!r} is no number of seconds.") from None
-
-
 def _shown(one: Command) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(one)
     return shown | {"state": one.state, "steps": [_step(each) for each in one.steps]}
@@ -241,7 +233,11 @@ def _shown(one: Command) -> dict[str, Any]:
 
 def _step(step: Any) -> dict[str, Any]:
     shown: dict[str, Any] = {"state": step.state, "at": step.at}
-    return shown | ({"detail": step.detail} if step.detail else {}) | ({"result": step.result} if step.result else {})
+    return (
+        shown
+        | ({"detail": step.detail} if step.detail else {})
+        | ({} if step.result is None else {"result": step.result})
+    )
 
 
 def _status(one: Command, location: str) -> dict[str, Any]:
@@ -294,7 +290,7 @@ ROUTES = [
         _ACTION,
         action,
         post=Operation(
-            query=(Parameter("wait_s", f"Wait so long for its end, to {_WAIT_S_MAX}; 5.", float),),
+            query=(Parameter("wait_s", f"Wait so long for its end, to {WAIT_S_MAX}; 5.", float),),
             headers=(Parameter("Idempotency-Key", "The same key is the same command."),),
             body={JSON: Any},
             answer={JSON: Any},

@@ -36,7 +36,7 @@ _INTRODUCTION = (
     "be ISO 8601 with an offset, or back from now, such as -24h. What a token may not see is answered as if it did not "
     "exist."
 )
-REFUSALS = (304, 400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 429, 503)
+REFUSALS = (304, 400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 429, 502, 503)
 """The statuses that an operation may answer with beside its own."""
 _CAPTURE = re.compile(r"\{(\w+)(?::\w+)?\}")
 

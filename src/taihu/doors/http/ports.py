@@ -86,6 +86,10 @@ class Commands(Protocol):
         """Each step of a project's commands as it is taken. Raises LimitError."""
         ...
 
+    def takes(self, project: str, thing: str) -> bool:
+        """Whether a thing is acted on by commands: somebody listens for them on its own topic, or has before."""
+        ...
+
     def reachable(self, project: str, thing: str) -> bool:
         """Whether somebody listens for the thing's commands now."""
         ...

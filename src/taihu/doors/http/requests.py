@@ -18,6 +18,7 @@ from taihu.identity.cookie import COOKIE, SECRET_MARK, csrf_token
 from taihu.identity.principal import CredentialKind
 from taihu.kernel.clock import NS_PER_S, parse_iso
 
+WAIT_S_MAX = 25.0
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _DIGITS_MAX = 12
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -128,6 +129,15 @@ def wisher(request: HTTPConnection, thing: str, names: Iterable[str], token: str
         visible_thing(request, thing, token)
         raise Problem(403, "refused", f"You may not say what is wanted of {thing!r}.", "Use another token.")
     return caller, project
+
+
+def wait_s_of(request: Request) -> float:
+    """How long to wait for the end of a command: 5 s unless the request says otherwise."""
+    text = request.query_params.get("wait_s")
+    try:
+        return min(max(float(text), 0.0), WAIT_S_MAX) if text else 5.0
+    except ValueError:
+        raise bad_request(f"wait_s={text!r} is no number of seconds.") from None
 
 
 def moment(request: Request, name: str, default: int) -> int:

@@ -17,8 +17,9 @@ from taihu.doors.http.answers import bad_request, not_found, problem_of, refusal
 from taihu.doors.http.ports import Caller
 from taihu.doors.http.requests import node_of, readable_thing, stream_token, wisher
 from taihu.doors.http.streams import GONE, event_of, observable, permission
-from taihu.doors.http.wot import read, write
+from taihu.doors.http.wot import read
 from taihu.doors.http.wot_ports import Notice
+from taihu.doors.http.writing import write
 from taihu.kernel.clock import format_iso
 from taihu.kernel.errors import TaihuError
 from taihu.things.forms import WEB_THING, thing_id
@@ -209,9 +210,9 @@ def _read(session: _Session, names: list[str]) -> Json:
 
 
 async def _write(session: _Session, values: Json) -> Json:
-    """The answer has no value: the device may be asleep, and nobody knows yet what it makes of the wish."""
+    """The answer has no value: it waits for no device, and nobody knows yet what that makes of the command or wish."""
     caller, _ = wisher(session.websocket, session.thing, values, session.token)
-    await write(session.node, caller, session.project, session.thing, values)
+    await write(session.node, caller, session.project, session.thing, values, wait_s=0)
     return {}
 
 

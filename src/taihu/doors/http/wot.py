@@ -11,6 +11,7 @@ from taihu.doors.http.answers import NEVER_THE_SAME, answer, bad_request, large_
 from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
 from taihu.doors.http.ports import Caller, Node
 from taihu.doors.http.requests import (
+    WAIT_S_MAX,
     body_of,
     caller_of,
     node_of,
@@ -18,29 +19,28 @@ from taihu.doors.http.requests import (
     readable_thing,
     token_of,
     visible_thing,
+    wait_s_of,
     wisher,
 )
 from taihu.doors.http.tickets import Tickets
+from taihu.doors.http.writing import arrived, write
 from taihu.kernel.clock import NS_PER_S, format_iso
-from taihu.kernel.errors import RefusedError
 from taihu.things.forms import quoted
 from taihu.things.ports import Reading
 from taihu.things.property import Property, is_stale
-from taihu.things.validate import ValueRefused
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 async def property_value(request: Request) -> Response:
-    """The newest value of one property; PUT wants another."""
+    """The newest value of one property; PUT writes another."""
     thing, name = request.path_params["thing"], request.path_params["property"]
     node = node_of(request)
     if request.method == "PUT":
         caller, project = wisher(request, thing, [name])
         async with body_of(request) as body:
             value = _value(body)
-        await write(node, caller, project, thing, {name: value})
-        return _accepted(project, thing)
+        return await _write(request, caller, project, thing, {name: value})
     _, project = readable_thing(request, thing, prop=name)
     reading = node.newest(project, thing).get(name)
     if reading is None:
@@ -51,15 +51,14 @@ async def property_value(request: Request) -> Response:
 
 
 async def property_values(request: Request) -> Response:
-    """The newest values of all properties or of those named, by name; PUT wants others."""
+    """The newest values of all properties or of those named, by name; PUT writes others."""
     thing = request.path_params["thing"]
     node = node_of(request)
     if request.method == "PUT":
         caller_of(request)  # nobody's body is read
         values = await object_of(request)
         caller, project = wisher(request, thing, values)
-        await write(node, caller, project, thing, values)
-        return _accepted(project, thing)
+        return await _write(request, caller, project, thing, values)
     caller, project = visible_thing(request, thing)
     return large_answer(request, read(node, caller, project, thing, request.query_params.getlist("property")))
 
@@ -85,27 +84,17 @@ def read(node: Node, caller: Caller, project: str, thing: str, names: list[str])
     return {name: newest[name].value for name in wanted if name in newest}
 
 
-async def write(node: Node, caller: Caller, project: str, thing: str, values: dict[str, Any]) -> None:
-    """Want values of properties that their definitions let be written, all or none; returns after the sync (§4)."""
-    definitions = node.definitions(project, thing)
-    if definitions is None:
-        raise not_found(f"thing {thing!r}")
-    for name, value in values.items():
-        definition = definitions.get(name)
-        if definition is None:
-            raise not_found(f"property {thing}/{name}")
-        if not definition.writable:
-            raise ValueRefused(f"{name} is read-only.", "Declare it writable in its Thing Model.")
-        if value is None:
-            raise ValueRefused(f"{name}: null is no value.", "To take a wish back, PUT null to the thing's desired.")
-    if not values:
-        raise RefusedError("Nothing is to be written.", "Send an object with a value for each property.")
-    await node.want(caller, project, thing, values)
-
-
-def _accepted(project: str, thing: str) -> Response:
-    """What was written is a wish until the device has it: 202, and where the wish is seen."""
-    location = f"/api/v1/projects/{quoted(project)}/things/{quoted(thing)}/desired"
+async def _write(request: Request, caller: Caller, project: str, thing: str, values: dict[str, Any]) -> Response:
+    """204 when the device has what was written, else 202 and where to see what becomes of it."""
+    wait_s, key = wait_s_of(request), request.headers.get("idempotency-key", "")
+    given = await write(node_of(request), caller, project, thing, values, wait_s=wait_s, key=key)
+    if arrived(given):
+        return Response(status_code=204)
+    place = f"/api/v1/projects/{quoted(project)}"
+    location = f"{place}/things/{quoted(thing)}/desired"
+    if given:
+        last = next(one for one in given if not arrived([one]))
+        location = f"{place}/commands/{last.id}"
     return Response(status_code=202, headers={"Location": location})
 
 
@@ -125,19 +114,27 @@ def _origin(reading: Reading, definition: Property | None, now_ns: int) -> dict[
 
 
 _THING = "/api/v1/projects/{project}/things/{thing}"
+_WRITES: Any = {
+    "query": (Parameter("wait_s", f"Wait so long for the device's answer, to {WAIT_S_MAX}; 5.", float),),
+    "headers": (Parameter("Idempotency-Key", "The same key is the same command."),),
+    "answer": {},
+    "status": 204,
+    "others": {202: {}},
+    "refuses": (502,),
+}
 _NAMES = (Parameter("property", "Only of these.", many=True),)
 ROUTES = [
     Endpoint(
         f"{_THING}/properties",
         property_values,
         get=Operation(query=_NAMES, summary="The newest values of a thing's properties, by name."),
-        put=Operation(body={JSON: dict[str, Any]}, answer={}, status=202, summary="Want values of properties."),
+        put=Operation(body={JSON: dict[str, Any]}, summary="Write values of properties.", **_WRITES),
     ),
     Endpoint(
         f"{_THING}/properties/{{property}}",
         property_value,
         get=Operation(answer={JSON: Any}, summary="The newest value of one property."),
-        put=Operation(body={JSON: Any}, answer={}, status=202, summary="Want another value of one property."),
+        put=Operation(body={JSON: Any}, summary="Write another value of one property.", **_WRITES),
     ),
     Endpoint("/api/v1/tickets", ticket, post=Operation(answer={JSON: shapes.Ticket}, status=201)),
 ]
