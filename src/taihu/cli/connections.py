@@ -55,7 +55,7 @@ def add(
         options=dict(map(_option, options)),
         secrets=kept,
     )
-    file = discover(asked)
+    file = discover(asked, site)
     path = None if dry_run else keep(site, file)
     if as_json:
         import msgspec

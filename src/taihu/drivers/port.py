@@ -7,6 +7,7 @@ the duties said here; docs/writing-a-driver.md walks through an example.
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -61,10 +62,14 @@ class ThingPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was found behind a connection; `notes` tell a person what was left out and why."""
+    """What was found behind a connection; `notes` tell a person what was left out and why.
+
+    `options` join those of the connection, such as the fingerprint of a server that is trusted from now on.
+    """
 
     things: tuple[ThingPlan, ...] = ()
     notes: tuple[str, ...] = ()
+    options: Mapping[str, Any] = {}
 
     def thing(self, name: str) -> ThingPlan | None:
         """The plan of a thing, or None."""
@@ -75,7 +80,8 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     """How to reach a device.
 
     `options` are the driver's own; `secrets` come from the keyring and are in no file of a plan. `period_s` is how
-    often what is polled is read.
+    often what is polled is read. `folder` is where a driver may keep what is its own, such as a certificate; without
+    one it keeps nothing.
     """
 
     name: str
@@ -83,6 +89,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     period_s: float = 10.0
     options: Mapping[str, Any] = {}
     secrets: Mapping[str, str] = {}
+    folder: Path | None = None
 
     @property
     def parts(self) -> SplitResult:

@@ -29,6 +29,7 @@ log = logging.getLogger("taihu.field")
 _RETRY_S_MIN, _RETRY_S_MAX = 0.5, 60.0
 _ACT_S = 30.0
 _ACTS_MAX = 100
+_WHOLE = frozenset((dict, list))  # in an object of values they would be taken apart
 _encode = msgspec.json.Encoder().encode
 
 
@@ -93,9 +94,14 @@ class Attachment:
         """Publish readings; waits while the node is slow."""
         assert self._uplink is not None
         for thing, values, observed_at in rows:
+            time = {} if observed_at is None else {"ts": observed_at}
+            if not _WHOLE.isdisjoint(map(type, values.values())):
+                whole = {name: value for name, value in values.items() if type(value) in _WHOLE}
+                values = {name: value for name, value in values.items() if name not in whole}
+                for name, value in whole.items():
+                    await self._uplink.publish(f"{self._topics[thing]}/{name}", _encode({"value": value, **time}))
             if values:
-                body = dict(values) if observed_at is None else {"ts": observed_at, **values}
-                await self._uplink.publish(self._topics[thing], _encode(body))
+                await self._uplink.publish(self._topics[thing], _encode({**time, **values}))
         self.counts["readings"] += len(rows)
 
     def online(self, thing: str) -> None:

@@ -31,8 +31,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     secrets: dict[str, str] = {}
 
 
-def discover(asked: Asked) -> ConnectionFile:
-    """Connect, find out, and let go.
+def discover(asked: Asked, site: Path) -> ConnectionFile:
+    """Connect, find out, and let go. What the driver keeps of its own is in the site's folder of connections.
 
     Raises:
         NoDriver: nothing speaks the URL's scheme. DeviceLost, DeviceRefused: as the driver finds it.
@@ -41,7 +41,12 @@ def discover(asked: Asked) -> ConnectionFile:
     check_name(asked.name)
     name, kind = (asked.driver, load_driver(asked.driver)) if asked.driver else driver_for(asked.url)
     connection = Connection(
-        name=asked.name, url=asked.url, period_s=asked.period_s, options=asked.options, secrets=asked.secrets
+        name=asked.name,
+        url=asked.url,
+        period_s=asked.period_s,
+        options=asked.options,
+        secrets=asked.secrets,
+        folder=site / FOLDER,
     )
     driver = kind.open(connection, SystemClock(), DEFAULT)
 
@@ -53,7 +58,8 @@ def discover(asked: Asked) -> ConnectionFile:
             raise DeviceLost(f"Nothing came of it within {_DISCOVER_S:g} s.", "Look at the device.") from None
         finally:
             await driver.close()
-        return ConnectionFile(project=asked.project, driver=name, connection=connection, plan=plan)
+        kept = msgspec.structs.replace(connection, options={**plan.options, **connection.options})
+        return ConnectionFile(project=asked.project, driver=name, connection=kept, plan=plan)
 
     return asyncio.run(find())
 

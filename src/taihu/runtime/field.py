@@ -88,7 +88,7 @@ class Field:
         try:
             file = read_connection(self._folder / f"{name}.toml")
             secrets = read_keyring(self._folder).get(name, {})
-            connection = msgspec.structs.replace(file.connection, secrets=secrets)
+            connection = msgspec.structs.replace(file.connection, secrets=secrets, folder=self._folder)
             file = msgspec.structs.replace(file, connection=connection)
             driver = load_driver(file.driver).open(connection, self._clock, self._site.limits)
             addresses = msgspec.json.decode(self._paths.node.read_bytes())

@@ -1,0 +1,223 @@
+"""The OPC UA driver against asyncua's server in a process of its own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+
+import pytest
+
+pytest.importorskip("asyncua", reason="asyncua is not installed: pip install 'taihu[opcua]'")
+
+from tests.drivers.conformance import Collected, Conformance
+from tests.drivers.opcua.support import Line, Peer
+
+from taihu.drivers.opcua.driver import OpcuaDriver
+from taihu.drivers.port import DeviceLost, DeviceRefused, Plan, Result
+from taihu.things.property import DataType, Kind, OnBad, Property
+
+URI = "nsu=urn:wuxi:plant"
+
+
+def found(port: int) -> Plan:
+    """What discovery finds."""
+
+    async def body() -> Plan:
+        driver = TestOpcua().open(port)
+        try:
+            return await driver.discover()
+        finally:
+            await driver.close()
+
+    return asyncio.run(body())
+
+
+class TestOpcua(Conformance):
+    driver = OpcuaDriver
+    bad_urls: ClassVar = ("opc.tcp://", "opc.tcp://user:secret@host/", "opc.tcp://host:99999/")
+    _plan: ClassVar[Plan | None] = None
+
+    def peer(self) -> Peer:
+        peer = Peer()
+        if TestOpcua._plan is None:
+            TestOpcua._plan = found(peer.port)
+        return peer
+
+    def url(self, port: int) -> str:
+        return f"opc.tcp://127.0.0.1:{port}/plant/"
+
+    def options(self) -> dict[str, Any]:
+        return {"timeout_s": 0.8, "keepalive_s": 0.4, "refresh_s": 1.0, "security": "None"}
+
+    def plan(self) -> Plan:
+        if TestOpcua._plan is None:
+            self.peer().stop()
+        assert TestOpcua._plan is not None
+        return TestOpcua._plan
+
+    def expected(self) -> dict[str, dict[str, Any]]:
+        values = {"Temperature": 61.5, "Setpoint": 60.0, "Starts": 7, "Running": True, "Maker": "Wuxi Kettles",
+                  "Stages": [1.5, 2.5], "Mode": "heating"}  # fmt: skip
+        return {"Boiler": values, "Press1": {"Force": 1.0}, "Press2": {"Force": 2.0}}
+
+    def to_write(self) -> tuple[str, str, Any]:
+        return "Boiler", "Setpoint", 72.5
+
+    def at_work(self, body: Callable[[OpcuaDriver, Collected], Awaitable[None]]) -> Collected:
+        """Run `body` while the driver is at work, and return what came."""
+        peer, out = self.peer(), Collected()
+
+        async def whole() -> None:
+            driver = self.open(peer.port)
+            try:
+                task = await self.running(driver, out)
+                assert isinstance(driver, OpcuaDriver)
+                await body(driver, out)
+                task.cancel()
+            finally:
+                await driver.close()
+
+        try:
+            asyncio.run(whole())
+        finally:
+            peer.stop()
+        return out
+
+    def test_browsing_finds_units_ranges_types_and_rights(self) -> None:
+        plan = self.plan()
+        assert [thing.name for thing in plan.things] == ["Boiler", "Press1", "Press2", "peer"]
+        boiler = plan.thing("Boiler")
+        assert boiler is not None
+        points = {point.definition.name: point.definition for point in boiler.points}
+        assert points["Temperature"] == Property(
+            name="Temperature", unit="Cel", minimum=-20.0, maximum=120.0, on_bad=OnBad.FLAG
+        )
+        assert points["Setpoint"].writable and not points["Locked"].writable
+        assert points["Starts"].data_type is DataType.INTEGER
+        assert (points["Running"].data_type, points["Running"].kind) == (DataType.BOOLEAN, Kind.STATE)
+        assert points["Mode"].enum == ("off", "heating", "fault")
+        assert points["Stages"].data_type is DataType.OBJECT
+        assert points["events"].kind is Kind.EVENT
+        assert [action.name for action in boiler.actions] == ["Add", "Stop", "Refuse"]
+        assert "no security" in plan.notes[0]
+
+    def test_a_bad_status_is_no_value_3(self) -> None:
+        async def body(driver: OpcuaDriver, out: Collected) -> None:
+            assert out.counts["bad"] >= 1
+            assert "Broken" not in out.newest()["Boiler"]
+
+        self.at_work(body)
+
+    def test_values_have_their_sources_time_1(self) -> None:
+        async def body(driver: OpcuaDriver, out: Collected) -> None:
+            assert all(row.observed_at is not None for row in out.rows)
+
+        self.at_work(body)
+
+    def test_alarms_are_events(self) -> None:
+        async def body(driver: OpcuaDriver, out: Collected) -> None:
+            async with asyncio.timeout(5):
+                while "events" not in out.newest()["Boiler"]:
+                    await asyncio.sleep(0.01)
+            event = out.newest()["Boiler"]["events"]
+            assert event["severity"] == 500
+            assert event["message"].startswith("too hot")
+            assert (event["source"], event["condition"]) == ("Boiler", "HighTemperature")
+
+        self.at_work(body)
+
+    def test_methods_are_actions_and_the_servers_status_is_the_answer(self) -> None:
+        boiler = self.plan().thing("Boiler")
+        assert boiler is not None
+        add, stop, refuse = boiler.actions
+
+        async def body(driver: OpcuaDriver, out: Collected) -> None:
+            act = await driver.invoke("Boiler", add, {"argument1": 1.5, "argument2": 2})
+            assert act == (Result.DONE, 3.5)
+            assert await driver.invoke("Boiler", stop, None) == (Result.DONE, None)
+            with pytest.raises(DeviceRefused, match="BadInvalidState"):
+                await driver.invoke("Boiler", refuse, None)
+            with pytest.raises(DeviceRefused, match="argument2"):
+                await driver.invoke("Boiler", add, {"argument1": 1.5})
+            with pytest.raises(DeviceRefused):
+                await driver.invoke("Boiler", add, {"argument1": 1.5, "argument2": "much"})
+
+        self.at_work(body)
+
+    def test_a_write_is_what_the_server_says_of_it(self) -> None:
+        async def body(driver: OpcuaDriver, out: Collected) -> None:
+            assert (await driver.write("Boiler", self.point("Boiler", "Mode"), "fault")).result is Result.DONE
+            async with asyncio.timeout(5):
+                while out.newest()["Boiler"]["Mode"] != "fault":
+                    await asyncio.sleep(0.01)
+            for name, value, why in (
+                ("Locked", 6, "BadNotWritable|BadUserAccessDenied"),
+                ("Locked", 60_000, "Int16"),
+                ("Mode", "boiling", "There are: off"),
+                ("Setpoint", "hot", "Double"),
+                ("events", {}, "cannot be written"),
+            ):
+                with pytest.raises(DeviceRefused, match=why):
+                    await driver.write("Boiler", self.point("Boiler", name), value)
+
+        self.at_work(body)
+
+    def test_what_is_quiet_is_read_again(self) -> None:
+        async def body(driver: OpcuaDriver, out: Collected) -> None:
+            out.rows.clear()
+            async with asyncio.timeout(5):
+                while out.newest().get("Press1") is None:
+                    await asyncio.sleep(0.01)
+
+        self.at_work(body)
+
+    def test_a_line_that_is_cut_hides_no_gap(self) -> None:
+        """The session and its subscriptions live on at the server; what was told meanwhile comes, in order."""
+        peer, out = self.peer(), Collected()
+
+        async def body() -> None:
+            async with Line(peer.port) as line:
+                driver = self.open(line.port)
+                for _ in range(3):
+                    task = asyncio.create_task(driver.run(self.plan(), out))
+                    before = len(numbers(out))
+                    await self.until(task, lambda before=before: len(numbers(out)) > before + 3)
+                    line.cut()
+                    with pytest.raises(DeviceLost):
+                        await task
+                    await asyncio.sleep(0.5)
+                await driver.close()
+
+        try:
+            asyncio.run(body())
+        finally:
+            peer.stop()
+        came = numbers(out)
+        assert came == list(range(came[0], came[0] + len(came)))
+        assert out.counts["resubscribed"] == out.counts["gaps"] == 0
+
+    def test_a_server_that_forgot_everything_is_subscribed_again_and_that_is_counted(self) -> None:
+        peer, out = self.peer(), Collected()
+
+        async def body() -> None:
+            driver = self.open(peer.port)
+            task = await self.running(driver, out)
+            peer.stop()
+            with pytest.raises(DeviceLost):
+                await task
+            peer.start()
+            out.rows.clear()
+            again = await self.running(driver, out)
+            again.cancel()
+            await driver.close()
+
+        try:
+            asyncio.run(body())
+        finally:
+            peer.stop()
+        assert out.counts["resubscribed"] == 1
+
+
+def numbers(out: Collected) -> list[int]:
+    """The numbers in the boiler's alarms, in the order in which they came."""
+    events = [values["events"] for thing, values, _ in out.rows if thing == "Boiler" and "events" in values]
+    return [int(event["message"].removeprefix("too hot ")) for event in events]
