@@ -251,7 +251,7 @@ def test_a_flipped_bit_in_the_journal(site: Path, place: float) -> None:
     data[int(len(data) * place) + 20] ^= 1
     path.write_bytes(data)
     found = only(examine(site), "journal")
-    assert found.severity is Severity.ERROR and path.name in found.what and "from a copy" in found.remedy
+    assert found.severity is Severity.ERROR and path.name in found.what and "taihu restore" in found.remedy
     assert examine(site, quick=True) == [], "a quick look reads the end alone"
 
 
@@ -283,7 +283,7 @@ def test_a_damaged_database(site: Path, name: str, check: str) -> None:
     for other in path.parent.glob(f"{path.name}-*"):
         other.unlink()
     found = only([each for each in examine(site) if each.check != "rights"], check)
-    assert found.severity is Severity.ERROR and "from a copy" in found.remedy
+    assert found.severity is Severity.ERROR and "taihu restore" in found.remedy
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,9 @@ class Ledger:
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._prepare(read_only)
         except sqlite3.DatabaseError as error:
-            raise DamagedError(f"The ledger {path.name} cannot be read: {error}.", "Restore a backup.") from None
+            raise DamagedError(
+                f"The ledger {path.name} cannot be read: {error}.", "Put a backup back: taihu restore."
+            ) from None
 
     def append(self, rows: Iterable[Row], reason: str, now_ns: int) -> int:
         """Add what is new and restate what differs from the ledger; durable at return. Returns the rows written.

@@ -28,6 +28,8 @@ _COMMANDS = {
     "reload": ("service", "Take over a changed site.toml while the node runs."),
     "doctor": ("doctor", "Find what is wrong with a site, and what mends it."),
     "upgrade": ("upgrade", "Bring a site's stores to this release's versions."),
+    "backup": ("backup", "Make backups of a site while it runs, and look after them."),
+    "restore": ("backup", "Put a backup into a folder of its own."),
     "systemd": ("service", "Print a systemd unit of a site."),
     "completion": ("service", "Print a script that completes commands in a shell."),
     "things": ("look", "List things and how they are."),

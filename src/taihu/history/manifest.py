@@ -172,7 +172,7 @@ class Manifest:
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise ManifestDamaged(
-                f"{path.name} cannot be read ({error}):", "restore the folder from a backup."
+                f"{path.name} cannot be read ({error}):", "put a backup back: taihu restore."
             ) from error
         except RefusedError:
             self._db.close()

@@ -1,6 +1,6 @@
 """Deletions as they were asked for, with how far each has come; and things and projects that are removed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -50,17 +50,18 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 class Removals(Descriptions):
     """The part of the directory that removes, and that keeps the receipts."""
 
-    def accept(self, deletion: Deletion) -> Receipt:
+    def accept(self, deletion: Deletion, *, bounded: bool = True) -> Receipt:
         """Note a deletion; where it removes a thing or project, this and its credentials are gone with it.
 
-        Raises Unknown for a project there is not, LimitError while too many are not erased yet.
+        Raises Unknown for a project there is not, LimitError while too many are not erased yet, if `bounded`.
         """
         with self._writing:
             state = self._memory.project(deletion.project)
             known = state.things.get(deletion.thing)
             size, changes = self._bytes()[deletion.project], []
             with self._transaction(quiet=not deletion.removes) as connection:
-                self._check_pending(connection, deletion.project)
+                if bounded:
+                    self._check_pending(connection, deletion.project)
                 if deletion.removes:
                     described = description_records.remove(connection, deletion.project, deletion.thing)
                     size = size - described if deletion.thing else 0
@@ -104,6 +105,22 @@ class Removals(Descriptions):
         """The deletions that are not erased yet, the oldest first; blocks."""
         with self._writing, self._store.transaction() as connection:
             return sorted(_load(connection, deletions.c.erased_at.is_(None)), key=lambda one: one.deletion.at)
+
+    def take_up_again(self, position: int, erased: Collection[str]) -> None:
+        """Begin again what the files have less of than the receipts say: a journal that ends at `position`.
+
+        Args:
+            position: a deletion that was journalled after it, or not yet, is journalled anew.
+            erased: the deletions of which no file has anything.
+        """
+        with self._writing, self._transaction(quiet=True) as connection:
+            for one in _load(connection, true()):
+                values: dict[str, int | None] = {"erased_at": None}
+                if one.position is None or one.position > position:
+                    values |= {"position": None, "hidden_at": None}
+                elif one.deletion.id in erased:
+                    continue
+                connection.execute(deletions.update().where(deletions.c.id == one.deletion.id).values(**values))
 
     def last_deletion_position(self) -> int:
         """The last journal position that any deletion was given; blocks."""

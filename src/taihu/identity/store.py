@@ -76,7 +76,7 @@ class Store:
         except DatabaseError as error:
             if isinstance(error.orig, sqlite3.IntegrityError | sqlite3.ProgrammingError):
                 raise
-            raise DamagedError(f"The metadata is damaged: {error.orig}.", "Restore it from a backup.") from None
+            raise DamagedError(f"The metadata is damaged: {error.orig}.", "Put a backup back: taihu restore.") from None
 
     def version(self) -> int:
         """A number that changes when another process has committed."""

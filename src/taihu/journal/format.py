@@ -145,7 +145,7 @@ def decode_records(frame: Frame) -> Iterator[Record]:
     if at != end:
         raise DamagedError(
             f"the journal frame of positions {frame.first} to {frame.next_position - 1} does not parse:",
-            "restore its segment from a backup or remove the segment.",
+            "put its segment back from a backup (taihu restore), or remove the segment.",
         )
 
 

@@ -120,7 +120,7 @@ def _number(path: Path, query: str) -> int:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             return int(database.execute(query).fetchone()[0])
     except (sqlite3.DatabaseError, TypeError) as error:
-        raise DamagedError(f"{path} cannot be read: {error}.", "Restore it from a backup.") from None
+        raise DamagedError(f"{path} cannot be read: {error}.", "Put a backup back: taihu restore.") from None
 
 
 def _journal_version(folder: Path) -> int:

@@ -24,14 +24,15 @@ from taihu.things.batch import KIND_BATCH, Batch, decode_batch
 from taihu.twin import snapshot
 from taihu.twin.twin import Twin
 
-_PUT_BACK = "Put the data folder back from a copy."
+_PUT_BACK = "Put a backup into a new folder, and run the node there: taihu restore BACKUPS FOLDER"
 _MAGIC = b"PAR1"
 _CHECKSUMS_SINCE = 3  # the version of the history's list
 _AHEAD_NS = 60 * NS_PER_S
 _ASIDE = (".damaged", ".record")
 _LOST = "What was in those bytes cannot be read; the rest is, and the node goes on after it."
 _RESTORE = (
-    "Put it back from a copy of the data folder, or let it be: the node passes over it. Look at the disk: smartctl -a"
+    "Put it back from a backup (taihu restore BACKUPS ELSEWHERE), or let it be: the node passes over it. Look at the "
+    "disk: smartctl -a"
 )
 
 
@@ -91,7 +92,7 @@ def history(case: Case) -> Iterator[Finding]:
         if not fault and crc32 is not None and not case.quick:
             fault = _content_fault(case, folder / name, crc32)
         if fault and _is_live(folder, name):
-            remedy = f"Put it back from a copy of the data folder: {folder / name}"
+            remedy = f"Put a backup elsewhere (taihu restore BACKUPS ELSEWHERE) and copy it back: {folder / name}"
             yield error("history", f"{name} {fault}.", "What it holds of the past cannot be read.", remedy)
         case.seen(size)
 

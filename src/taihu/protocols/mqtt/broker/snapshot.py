@@ -55,7 +55,9 @@ def restore_snapshot(store: Store, data: bytes) -> None:
                 store.retain(space, as_message(row))
         store.sequence = int(sequence)
     except (msgspec.DecodeError, ValueError, TypeError, IndexError, KeyError) as error:
-        raise DamagedError(f"The broker's snapshot cannot be read: {error}.", "Restore a backup.") from error
+        raise DamagedError(
+            f"The broker's snapshot cannot be read: {error}.", "Put a backup back: taihu restore."
+        ) from error
     finally:
         store.log.clear()
 

@@ -180,7 +180,9 @@ class Store:
                 _REPLAY[kind](self, *values)
                 self.sequence = sequence
         except (KeyError, TypeError, ValueError, AssertionError, IndexError) as error:
-            raise DamagedError(f"The broker's log does not fit its state: {error!r}.", "Restore a backup.") from error
+            raise DamagedError(
+                f"The broker's log does not fit its state: {error!r}.", "Put a backup back: taihu restore."
+            ) from error
         finally:
             self._replaying = False
 

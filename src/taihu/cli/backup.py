@@ -1,0 +1,186 @@
+"""Commands that save a site and put it back: backup create, list, verify and prune; restore."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from taihu.cli.output import progress, show, show_json, time_text
+from taihu.kernel.errors import TransientError
+
+_DAY_S = 86_400
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+
+
+@click.group()
+def backup() -> None:
+    """Make backups of a site while it runs, and look after them."""
+
+
+@backup.command("create")
+@click.argument("folder", type=_FOLDER)
+@click.option("--site", type=_FOLDER, default=".", help="The site's folder, [.] when absent.")
+@click.option("--keep", type=click.IntRange(1), default=30, show_default=True, help="Days until it is to be removed.")
+@_json
+def backup_create(folder: Path, site: Path, keep: int, as_json: bool) -> None:
+    """Add a backup of a site to FOLDER; what is there of earlier ones is not written again."""
+    from taihu.kernel.clock import SystemClock
+    from taihu.kernel.config import load_site
+    from taihu.kernel.files import OsFiles
+    from taihu.runtime.backup.making import make
+    from taihu.runtime.backup.repository import Repository
+
+    content, files = load_site(site), OsFiles()
+    with _disk(), progress("Reading") as bar:
+        repository = Repository(files, folder, create=True)
+        with repository.held(alone=True):
+            made = make(content, files, repository, SystemClock(), keep * _DAY_S, bar)
+    if as_json:
+        show_json(made)
+        return
+    click.echo(
+        f"Backup {made.name}: {made.files:,} files of {made.bytes:,} bytes, up to position {made.position:,} of the "
+        f"journal; {made.added:,} bytes are new in {folder}."
+    )
+
+
+@backup.command("list")
+@click.argument("folder", type=_FOLDER)
+@_json
+def backup_list(folder: Path, as_json: bool) -> None:
+    """List the backups in FOLDER."""
+    from taihu.kernel.clock import SystemClock
+    from taihu.kernel.files import OsFiles
+    from taihu.runtime.backup.repository import Repository
+
+    with _disk():
+        found = Repository(OsFiles(), folder).manifests()
+    now = SystemClock().now_ns()
+    rows = [
+        {
+            "name": one.name,
+            "site": one.site,
+            "release": one.release,
+            "made_at": one.made_at,
+            "expires_at": one.expires_at,
+            "position": one.position,
+            "files": len(one.entries),
+            "bytes": one.size,
+            "state": "expired" if one.expires_at <= now else "good",
+        }
+        for one in found
+    ]
+    if as_json:
+        show_json({"backups": rows})
+        return
+    show(
+        ("backup", "site", "files", "bytes", "position", "until", "state"),
+        [
+            (
+                one.name,
+                one.site,
+                f"{len(one.entries):,}",
+                f"{one.size:,}",
+                f"{one.position:,}",
+                time_text(one.expires_at),
+                str(row["state"]),
+            )
+            for one, row in zip(found, rows, strict=True)
+        ],
+        ("files", "bytes", "position"),
+    )
+
+
+@backup.command("verify")
+@click.argument("folder", type=_FOLDER)
+@click.option("--backup", "name", help="One backup; all of them when absent.")
+@_json
+def backup_verify(folder: Path, name: str | None, as_json: bool) -> None:
+    """Read every byte of the backups in FOLDER and compare it with its checksum; names each file that is damaged."""
+    from taihu.kernel.files import OsFiles
+    from taihu.runtime.backup.repository import BackupDamaged, Repository
+
+    with _disk(), progress("Comparing") as bar:
+        repository = Repository(OsFiles(), folder)
+        with repository.held(alone=False):
+            manifests = repository.manifests() if name is None else [repository.manifest(name)]
+            bar.begin(sum(one.size for one in manifests))
+            faults = []
+            for size, fault in repository.faults(manifests):
+                bar.advance(size)
+                if fault is not None:
+                    faults.append(fault)
+    if as_json:
+        show_json({"backups": [one.name for one in manifests], "faults": faults})
+    elif faults:
+        show(("backup", "file", "damaged piece"), [(one.backup, one.file, one.piece) for one in faults])
+    else:
+        click.echo(f"{len(manifests)} backups are whole.")
+    if faults:
+        raise BackupDamaged(
+            f"{len(faults)} files of backups in {folder} are damaged.",
+            "Remove the damaged pieces and make a backup: it has what the site still has. Look at the disk.",
+        )
+
+
+@backup.command("prune")
+@click.argument("folder", type=_FOLDER)
+@_json
+def backup_prune(folder: Path, as_json: bool) -> None:
+    """Remove the backups in FOLDER whose time is over, and what no other backup needs."""
+    from taihu.kernel.clock import SystemClock
+    from taihu.kernel.files import OsFiles
+    from taihu.runtime.backup.repository import Repository
+
+    with _disk():
+        repository = Repository(OsFiles(), folder)
+        with repository.held(alone=True):
+            removed, freed = repository.prune(SystemClock().now_ns())
+    if as_json:
+        show_json({"removed": removed, "bytes": freed})
+    else:
+        click.echo(f"{len(removed)} backups removed, {freed:,} bytes freed.")
+
+
+@click.command()
+@click.argument("folder", type=_FOLDER)
+@click.argument("site", type=_FOLDER)
+@click.option("--backup", "name", default="", help="Which one; the newest when absent.")
+@click.option(
+    "--tombstones",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    help="What was deleted since: a site's folder, its data folder, or what taihu deletions --json says; repeatable.",
+)
+@_json
+def restore(folder: Path, site: Path, name: str, tombstones: tuple[Path, ...], as_json: bool) -> None:
+    """Put a backup of FOLDER into the new or empty folder SITE, without what was deleted since it was made."""
+    from taihu.kernel.files import OsFiles
+    from taihu.runtime.backup import restoring
+    from taihu.runtime.backup.repository import Repository
+
+    files = OsFiles()
+    with _disk(), progress("Writing") as bar:
+        repository = Repository(files, folder)
+        with repository.held(alone=False):
+            later = [one for path in tombstones for one in restoring.deletions_of(path)]
+            done = restoring.restore(files, repository, repository.manifest(name), site, later, bar)
+    if as_json:
+        show_json(done)
+        return
+    click.echo(
+        f"Backup {done.name} is in {done.folder}: {done.files:,} files, {done.bytes:,} bytes, each compared with its "
+        f"checksum; {done.deletions:,} later deletions count. Start it with: taihu run {site}"
+    )
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    """Tell what a disk refuses in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise TransientError(f"{where}{error.strerror or error}.", "See the disk and the rights on it.") from None
