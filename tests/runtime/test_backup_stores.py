@@ -39,7 +39,7 @@ class Quiet:
     def advance(self, steps: int = 1) -> None: ...
 
 
-def make_site(folder: Path, number: int = len(MIGRATIONS)) -> Path:
+def make_site(folder: Path, number: int = VERSIONS[-1]) -> Path:
     """The kept samples of one release's stores, as a site."""
     data = folder / "data"
     data.mkdir(mode=0o700, parents=True)
@@ -159,6 +159,24 @@ def test_files_that_are_merged_meanwhile_are_read_as_the_list_has_them(
     assert {entry.path for entry in manifest.entries if entry.path.endswith(".parquet")} == {
         f"data/history/{name}" for name in (*live[:-1], merged)
     }
+
+
+def test_a_file_that_was_damaged_before_it_was_read_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = make_site(tmp_path / "site")
+    back_up(site, tmp_path / "whole")
+    with closing(sqlite3.connect(site / "data" / "history" / "manifest.sqlite")) as database:
+        name = database.execute("SELECT path FROM files WHERE crc32 IS NOT NULL").fetchone()[0]
+    path = site / "data" / "history" / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    create = ["backup", "create", str(tmp_path / "backups"), "--site", str(site), "--json"]
+    for _ in range(2):
+        capsys.readouterr()
+        assert run(create) == EXIT_DAMAGED
+        assert json.loads(capsys.readouterr().out)["damaged"] == [f"data/history/{name}"]
 
 
 def test_deletions_are_carried_again_as_far_as_the_files_lack_them(tmp_path: Path) -> None:

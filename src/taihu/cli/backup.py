@@ -30,7 +30,7 @@ def backup_create(folder: Path, site: Path, keep: int, as_json: bool) -> None:
     from taihu.kernel.config import load_site
     from taihu.kernel.files import OsFiles
     from taihu.runtime.backup.making import make
-    from taihu.runtime.backup.repository import Repository
+    from taihu.runtime.backup.repository import BackupDamaged, Repository
 
     content, files = load_site(site), OsFiles()
     with _disk(), progress("Reading") as bar:
@@ -39,11 +39,16 @@ def backup_create(folder: Path, site: Path, keep: int, as_json: bool) -> None:
             made = make(content, files, repository, SystemClock(), keep * _DAY_S, bar)
     if as_json:
         show_json(made)
-        return
-    click.echo(
-        f"Backup {made.name}: {made.files:,} files of {made.bytes:,} bytes, up to position {made.position:,} of the "
-        f"journal; {made.added:,} bytes are new in {folder}."
-    )
+    else:
+        click.echo(
+            f"Backup {made.name}: {made.files:,} files of {made.bytes:,} bytes, up to position {made.position:,} of "
+            f"the journal; {made.added:,} bytes are new in {folder}."
+        )
+    if made.damaged:
+        raise BackupDamaged(
+            f"{len(made.damaged)} files of the site were damaged before they were read, such as {made.damaged[0]}.",
+            "The backup has them as they are; an older one may have them whole. See: taihu doctor",
+        )
 
 
 @backup.command("list")

@@ -8,6 +8,7 @@ needed went meanwhile, as when files are merged, another round reads what is new
 
 import os
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import version
@@ -28,7 +29,7 @@ from taihu.things.deletion import Deletion
 
 _ROUNDS = 20
 _DATABASES = (".db", ".sqlite")
-_PASSING = (".lock", ".sock", ".new", ".draft", "-wal", "-shm", "-journal", ".damaged", ".aside")
+_PASSING = (".lock", ".sock", ".new", ".draft", "-wal", "-shm", "-journal", ".damaged")
 _BEGINS = ("before-upgrade-", "node.json", ".")
 _decode = msgspec.json.Decoder(Deletion).decode
 
@@ -46,7 +47,10 @@ class Watcher(Protocol):
 
 
 class Made(msgspec.Struct, frozen=True):
-    """A backup as it was made: bytes that were read of the site, and that the folder grew by."""
+    """A backup as it was made: bytes that were read of the site, and that the folder grew by.
+
+    `damaged` are files of the history that do not have the checksum of its list; they are in the backup as they are.
+    """
 
     name: str
     made_at: int
@@ -56,6 +60,7 @@ class Made(msgspec.Struct, frozen=True):
     bytes: int
     read: int
     added: int
+    damaged: list[str] = []
 
 
 class _Changed(Exception):
@@ -107,6 +112,7 @@ def make(site: Site, files: Files, repository: Repository, clock: Clock, keep_s:
             bytes=manifest.size,
             read=draft.read,
             added=draft.added,
+            damaged=sorted(draft.damaged & draft.entries.keys()),
         )
     raise BackupBusy("The site's files change faster than they can be read.", "Try again when less comes in.")
 
@@ -119,6 +125,7 @@ class _Draft:
     ) -> None:
         self.entries: dict[str, Entry] = {}
         self.deletions: tuple[Deletion, ...] = ()
+        self.damaged: set[str] = set()
         self.read = self.added = 0
         self._site = site
         self._paths = Paths(site.data)
@@ -153,10 +160,12 @@ class _Draft:
         self._copy(source)
         with closing(_open(self._passing)) as database:
             checkpoint = int(database.execute("SELECT value FROM meta WHERE key = 'checkpoint'").fetchone()[0])
-            live = database.execute("SELECT path, bytes FROM files ORDER BY id").fetchall()
-        self._watcher.begin(sum(size for _, size in live))
-        for name, size in live:
-            self._file(self._paths.history / name, f"data/history/{name}")
+            columns = {row[1] for row in database.execute("PRAGMA table_info(files)")}
+            crc32 = "crc32" if "crc32" in columns else "NULL"
+            live = database.execute(f"SELECT path, bytes, {crc32} FROM files ORDER BY id").fetchall()  # noqa: S608
+        self._watcher.begin(sum(size for _, size, _ in live))
+        for name, size, checksum in live:
+            self._file(self._paths.history / name, f"data/history/{name}", checksum=checksum)
             self._watcher.advance(size)
         self._file(self._passing, "data/history/manifest.sqlite", stamped=False)
         return checkpoint
@@ -234,7 +243,7 @@ class _Draft:
         except sqlite3.DatabaseError as error:
             raise DamagedError(f"{source} cannot be read: {error}.", "See: taihu doctor") from None
 
-    def _file(self, path: Path, name: str, *, stamped: bool = True) -> None:
+    def _file(self, path: Path, name: str, *, stamped: bool = True, checksum: int | None = None) -> None:
         """Note a file with its pieces; one that is as it was in the last backup is not read."""
         with _opened(path) as file:
             status = os.fstat(file)
@@ -244,13 +253,17 @@ class _Draft:
             if same and known and self._repository.has(known):
                 self.entries[name] = known
                 return
-            pieces, size = [], 0
+            pieces, size, crc32 = [], 0, 0
             for data in _pieces(file):
                 piece, added = self._repository.put(data)
                 pieces.append(piece)
                 size += len(data)
+                crc32 = zlib.crc32(data, crc32)
                 self.added += added
             self.read += size
+            if checksum not in (None, crc32):
+                self.damaged.add(name)
+                stamp = (0, 0)  # read again next time, and told of again
         self.entries[name] = Entry(name, size, tuple(pieces), stamp)
 
 
@@ -302,9 +315,7 @@ def _walk(folder: Path, without: tuple[Path, ...]) -> Iterator[Path]:
     for root, folders, names in os.walk(folder):
         here = Path(root)
         folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(_BEGINS) and name != "aside" and (here / name).resolve() not in apart
+            name for name in folders if not name.startswith(_BEGINS) and (here / name).resolve() not in apart
         )
         for name in sorted(names):
             path = here / name
