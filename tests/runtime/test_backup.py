@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.faults.support import CLOCK, LiveNode, Sender, free_port, wait_until
+from tests.faults.support import CLOCK, LiveNode, Sender, wait_until
+from tests.ports import free_port
 from tests.runtime.people import PASSWORDS, Browser, add_people
 
 from taihu.cli.main import EXIT_DAMAGED, EXIT_REFUSED, EXIT_TRY_AGAIN, run

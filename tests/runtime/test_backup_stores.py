@@ -190,7 +190,10 @@ def test_deletions_are_carried_again_as_far_as_the_files_lack_them(tmp_path: Pat
     directory.accept(Deletion(id="new", project="house-01", start=0, end=9, at=end + 2))
     directory.close()
     with closing(sqlite3.connect(site / "data" / "history" / "manifest.sqlite")) as database:
-        database.executemany("INSERT INTO deletions VALUES (?, ?, 1, ?, x'')", [("done", 2, 2), ("filed", 3, 1)])
+        database.executemany(
+            "INSERT INTO deletions (id, position, mark, state, document) VALUES (?, ?, 1, ?, x'')",
+            [("done", 2, 2), ("filed", 3, 1)],
+        )
         database.commit()
     assert {one.id for one in back_up(site, tmp_path / "backups").deletions} >= {"done", "filed", "later", "new"}
     stranger = Deletion(id="elsewhere", project="house-99", start=0, end=9)
