@@ -25,6 +25,7 @@ NAMES = (
     "observers",
     "sql",
     "forecast",
+    "plan",
 )
 _RESULTS = Path(__file__).parent / "RESULTS.md"
 _HEAD = (

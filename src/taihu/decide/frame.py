@@ -1,0 +1,54 @@
+"""What the parts of a model share: the sheet, its unit of money, the meters' balances, and what was written of whom."""
+
+from collections.abc import Set
+
+import numpy as np
+
+from taihu.decide.problem import Asset, Meter, Multiples, Numbers, Problem
+from taihu.decide.sheet import Index, Sheet
+
+_TIE = 1e-4  # of the mean price of a kWh: what moving a kWh early costs less than late, and moving none less than some
+
+
+class Frame:
+    """One problem on a sheet. Costs are in units of the problem's dearest kWh, times the weight of its scenario."""
+
+    def __init__(self, sheet: Sheet, problem: Problem, weight: float, one_way: Set[str]) -> None:
+        self.sheet = sheet
+        self.one_way = one_way  # stores that are kept from taking and giving at once
+        self.problem = problem
+        self.scale = weight / problem.dearest
+        self.breach = weight  # a unit of a breach costs so much times its multiple
+        self.prices = {meter.name: problem.price(meter) for meter in problem.meters}
+        self.balances: dict[str, Index] = {}
+        self.parts: dict[str, list[tuple[Index, Index, float | Numbers]]] = {}  # steps, columns, their share
+        self.elsewhere: dict[str, tuple[Index, Index]] = {}  # steps and columns of what runs at other places
+        steps = problem.steps
+        mean = float(np.mean([np.abs(price).mean() for price in self.prices.values()])) or problem.dearest
+        self._ties = _TIE * mean * self.scale * problem.step_h * (1 + np.arange(steps) / steps)
+
+    @property
+    def hours(self) -> Numbers:
+        """Hours of each step."""
+        return self.problem.step_h
+
+    @property
+    def multiples(self) -> Multiples:
+        """What breaches cost."""
+        return self.problem.multiples
+
+    def tie(self, steps: Index) -> Numbers:
+        """The hair's breadth by which early and nothing are cheaper than late and something, for each kW."""
+        return self._ties[steps]
+
+    def balance(self, meter: Meter, sources: list[tuple[Index, float]]) -> None:
+        """Write what a meter takes and gives; all that is behind it adds to the same rows."""
+        rows = self.sheet.rows(self.problem.steps, meter.load_kw, meter.load_kw)
+        for columns, sign in sources:
+            self.sheet.put(rows, columns, sign)
+        self.balances[meter.name] = rows
+
+    def power(self, asset: Asset, steps: Index, columns: Index, sign: float = 1.0) -> None:
+        """These columns are power (kW) of an asset in these steps."""
+        self.sheet.put(self.balances[asset.meter][steps], columns, -sign)
+        self.parts.setdefault(asset.name, []).append((steps, columns, sign))

@@ -1,0 +1,94 @@
+"""HiGHS without a modelling layer: a model is passed once, and only costs and bounds are changed after that."""
+
+from enum import StrEnum
+
+import highspy
+import msgspec
+import numpy as np
+
+from taihu.decide.sheet import Numbers, Program
+
+_GAP = 1e-3  # of the objective: how near to the best an answer with whole numbers has to be
+
+
+_KINDS = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger, highspy.HighsVarType.kSemiContinuous)
+
+
+class _Quiet(highspy.Highs):
+    """Without the callbacks, which print a banner on stdout before anybody can say not to."""
+
+    def __init__(self) -> None:
+        super(highspy.Highs, self).__init__()
+        self.setOptionValue("output_flag", False)
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    BEST = "best"
+    GOOD = "good"  # time was over; an answer that keeps every row, not proved to be the best
+    NONE = "none"
+
+
+class Solved(msgspec.Struct, frozen=True):
+    """An answer: the columns, and the price of each row (what a unit more of it costs; zeros where there is none)."""
+
+    outcome: Outcome
+    columns: Numbers
+    prices: Numbers
+
+
+class Solver:
+    """One HiGHS and the last model it was given."""
+
+    def __init__(self) -> None:
+        self._highs = _Quiet()
+        self._highs.setOptionValue("threads", 1)
+        self._highs.setOptionValue("mip_rel_gap", _GAP)
+        self._last: Program | None = None
+
+    def solve(self, program: Program, seconds: float) -> Solved:
+        """The best columns within so many seconds."""
+        if program.same_form(self._last):
+            self._change(program)
+        else:
+            self._pass(program)
+        self._last = program
+        self._highs.setOptionValue("time_limit", self._highs.getRunTime() + seconds)
+        self._highs.run()
+        status = self._highs.getModelStatus()
+        solution = self._highs.getSolution()
+        columns = np.asarray(solution.col_value, np.float64)
+        if status == highspy.HighsModelStatus.kOptimal:
+            outcome = Outcome.BEST
+        elif program.integral and solution.value_valid:
+            outcome = Outcome.GOOD
+        else:
+            return Solved(Outcome.NONE, np.zeros(len(program.cost)), np.zeros(len(program.row_lower)))
+        prices = np.asarray(solution.row_dual, np.float64) if solution.dual_valid else np.zeros(len(program.row_lower))
+        return Solved(outcome, columns, prices)
+
+    def _pass(self, program: Program) -> None:
+        lp = highspy.HighsLp()
+        lp.num_col_, lp.num_row_ = len(program.cost), len(program.row_lower)
+        lp.col_cost_, lp.col_lower_, lp.col_upper_ = program.cost, program.lower, program.upper
+        lp.row_lower_, lp.row_upper_ = program.row_lower, program.row_upper
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+        lp.a_matrix_.start_, lp.a_matrix_.index_ = program.starts, program.indices
+        lp.a_matrix_.value_ = program.values
+        if program.integral:
+            lp.integrality_ = [_KINDS[kind] for kind in program.kinds]
+        self._highs.passModel(lp)
+
+    def _change(self, program: Program) -> None:
+        last = self._last
+        assert last is not None
+        if len(changed := np.flatnonzero(program.cost != last.cost).astype(np.int32)):
+            self._highs.changeColsCost(len(changed), changed, program.cost[changed])
+        moved = (program.lower != last.lower) | (program.upper != last.upper)
+        if len(changed := np.flatnonzero(moved).astype(np.int32)):
+            self._highs.changeColsBounds(len(changed), changed, program.lower[changed], program.upper[changed])
+        moved = (program.row_lower != last.row_lower) | (program.row_upper != last.row_upper)
+        if len(changed := np.flatnonzero(moved).astype(np.int32)):
+            rows = self._highs.changeRowsBounds  # type: ignore[attr-defined]  # its stub lacks it
+            rows(len(changed), changed, program.row_lower[changed], program.row_upper[changed])

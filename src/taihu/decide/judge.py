@@ -1,0 +1,180 @@
+"""What powers come to, reckoned from physics alone: contents, breaches, money and CO2, whoever made them."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+import numpy as np
+
+from taihu.decide.loads import profile_of
+from taihu.decide.problem import Asset, Battery, Heat, Job, Kind, Load, Meter, Numbers, Problem, Solar, Vehicle, series
+from taihu.decide.stores import heat_steps, taper_lines
+
+_SLACK_KW = 1e-3
+_SLACK_KWH = 1e-3
+_AMOUNT_MIN = 1e-4
+
+
+class Breach(msgspec.Struct, frozen=True):
+    """A limit that a plan does not keep: which, whose, from step to step, and by how much."""
+
+    kind: Kind
+    name: str
+    first: int
+    last: int
+    amount: float
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What powers come to. `faults` say what no device could do: such powers are no plan."""
+
+    net_kw: dict[str, Numbers]
+    content: dict[str, Numbers]
+    breaches: tuple[Breach, ...]
+    faults: tuple[str, ...]
+    money: float
+    carbon_kg: float
+
+
+def judge(problem: Problem, powers: Mapping[str, Numbers]) -> Judged:
+    """Reckon a plan: `powers` as `Model.powers` has them."""
+    content: dict[str, Numbers] = {}
+    breaches: list[Breach] = []
+    faults: list[str] = []
+    money = carbon = 0.0
+    net_kw = {one.name: np.array(one.load_kw, np.float64) for one in problem.meters}
+    for asset in problem.assets:
+        power = powers[asset.name]
+        net_kw[asset.meter] += power
+        _look(problem, asset, powers, content, breaches, faults)
+        for place, price, intensity in asset.places if isinstance(asset, Job) else ():
+            energy = powers[f"{asset.name}@{place}"] * problem.step_h
+            money, carbon = money + float(price @ energy), carbon + float(intensity @ energy)
+    for meter in problem.meters:
+        breaches += _meter(problem, meter, net_kw[meter.name])
+        cost, kg = bill(problem, meter, net_kw[meter.name])
+        money, carbon = money + cost, carbon + kg
+    for group in problem.groups:
+        limit = series(group.import_max_kw, problem.steps, group.name, limit=True)
+        total = np.sum([net_kw[one] if one in net_kw else powers[one] for one in group.members], axis=0)
+        breaches += _over(problem, Kind.GROUP, group.name, total - limit)
+    return Judged(net_kw, content, tuple(breaches), tuple(faults), money, carbon)
+
+
+def bill(problem: Problem, meter: Meter, net_kw: Numbers) -> tuple[float, float]:
+    """Money and kg of CO2 for what a meter takes."""
+    taken, given = np.maximum(net_kw, 0) * problem.step_h, np.maximum(-net_kw, 0) * problem.step_h
+    demand = meter.demand_price * max(0.0, float(net_kw.max()) - meter.demand_seen_kw)
+    carbon = 0.0 if meter.carbon is None else float(meter.carbon @ taken)
+    return float(meter.import_price @ taken - meter.export_price @ given) + demand, carbon
+
+
+def _meter(problem: Problem, meter: Meter, net: Numbers) -> Iterator[Breach]:
+    most = series(meter.import_max_kw, problem.steps, "import_max_kw", limit=True)
+    least = series(meter.export_max_kw, problem.steps, "export_max_kw", limit=True)
+    yield from _over(problem, Kind.GRID, meter.name, net - np.maximum(most, 0))
+    yield from _over(problem, Kind.FEED_IN, meter.name, -net - np.maximum(least, 0))
+
+
+def _over(problem: Problem, kind: Kind, name: str, kw: Numbers) -> Iterator[Breach]:
+    over = np.maximum(kw, 0.0) * problem.step_h
+    if (amount := float(over.sum())) > _AMOUNT_MIN:
+        where = np.flatnonzero(over > _AMOUNT_MIN / len(over))
+        yield Breach(kind, name, int(where[0]), int(where[-1]), amount)
+
+
+def _look(
+    problem: Problem,
+    asset: Asset,
+    powers: Mapping[str, Numbers],
+    content: dict[str, Numbers],
+    breaches: list[Breach],
+    faults: list[str],
+) -> None:
+    power = powers[asset.name]
+    if not np.isfinite(power).all():
+        faults.append(f"{asset.name} has no finite power")
+        return
+    match asset:
+        case Battery() | Vehicle():
+            content[asset.name] = held = store_content(problem, asset, power)
+            faults += _store_faults(problem, asset, power, held)
+            found = _band(problem, asset, held) if isinstance(asset, Battery) else _needs(problem, asset, held)
+            breaches += found
+        case Heat():
+            content[asset.name] = state = heat_states(problem, asset, power)
+            faults += _out_of(asset.name, power, 0.0, asset.power_kw)
+            low, high = (series(one, problem.steps, asset.name) for one in (asset.low_c, asset.high_c))
+            outside = np.maximum(np.minimum(low, high) - state, 0) + np.maximum(state - high, 0)
+            breaches += _over(problem, Kind.COMFORT, asset.name, outside)
+        case Load():
+            breaches += _load(problem, asset, power)
+        case Job():
+            done = power + sum(powers[f"{asset.name}@{place}"] for place, _, _ in asset.places)
+            breaches += _job(problem, asset, done)
+            faults += _out_of(asset.name, done, 0.0, asset.power_kw)
+        case Solar():
+            faults += _out_of(asset.name, -power, 0.0, float(asset.power_kw.max(initial=0.0)))
+
+
+def store_content(problem: Problem, store: Battery | Vehicle, power: Numbers) -> Numbers:
+    """What it holds at the end of each step."""
+    moved = np.where(power >= 0, power * store.one_way, power / store.one_way) * problem.step_h
+    return np.asarray(min(max(0.0, store.content_kwh), store.capacity_kwh) + np.cumsum(moved))
+
+
+def heat_states(problem: Problem, heat: Heat, power: Numbers) -> Numbers:
+    """The state at the end of each step."""
+    keep, warm, drift = heat_steps(heat, problem.step_h)
+    states, state = np.empty(problem.steps), heat.state_c
+    for step in range(problem.steps):
+        state = keep[step] * state + warm[step] * power[step] + drift[step]
+        states[step] = state
+    return states
+
+
+def _store_faults(problem: Problem, store: Battery | Vehicle, power: Numbers, held: Numbers) -> Iterator[str]:
+    slack = _SLACK_KWH + 1e-4 * store.capacity_kwh
+    if held.min() < -slack or held.max() > store.capacity_kwh + slack:
+        yield f"{store.name} would hold {held.min():.3f} to {held.max():.3f} kWh of {store.capacity_kwh:g}"
+    yield from _out_of(store.name, power, -store.discharge_kw, store.charge_kw)
+    if isinstance(store, Vehicle):
+        away = np.ones(problem.steps, bool)
+        away[max(0, store.arrives) : max(0, store.leaves)] = False
+        if np.abs(power[away]).max(initial=0.0) > _SLACK_KW:
+            yield f"{store.name} would charge while it is away"
+    elif store.taper:
+        before = np.concatenate([[min(max(0.0, store.content_kwh), store.capacity_kwh)], held[:-1]])
+        share = np.min([at + fall * before / store.capacity_kwh for at, fall in taper_lines(store.taper)], axis=0)
+        if (power - store.charge_kw * np.maximum(share, 0)).max() > _SLACK_KW + 1e-4 * store.charge_kw:
+            yield f"{store.name} would charge faster than so full a battery takes"
+
+
+def _out_of(name: str, power: Numbers, least: float, most: float) -> Iterator[str]:
+    slack = _SLACK_KW + 1e-4 * max(abs(least), abs(most))
+    if power.min(initial=0.0) < least - slack or power.max(initial=0.0) > most + slack:
+        yield f"{name} would run at {power.min():.3f} to {power.max():.3f} kW"
+
+
+def _band(problem: Problem, battery: Battery, held: Numbers) -> Iterator[Breach]:
+    high = min(battery.high_kwh, battery.capacity_kwh)
+    low = min(battery.low_kwh, high)
+    yield from _over(problem, Kind.CHARGE, battery.name, np.maximum(low - held, 0) + np.maximum(held - high, 0))
+
+
+def _needs(problem: Problem, vehicle: Vehicle, held: Numbers) -> Iterator[Breach]:
+    for at, need in vehicle.due(problem.step_h):
+        if (short := need - float(held[at - 1])) > _AMOUNT_MIN:
+            yield Breach(Kind.DEPARTURE, vehicle.name, at, at, short)
+
+
+def _load(problem: Problem, load: Load, power: Numbers) -> Iterator[Breach]:
+    wanted = float((profile_of(load) * problem.step_h[: load.steps].mean()).sum())
+    short = wanted - float(power @ problem.step_h)
+    may_skip = load.optional and (load.skip_days_max is None or load.skipped_days < load.skip_days_max)
+    if short > _AMOUNT_MIN * 10 and not may_skip:
+        yield Breach(Kind.LATE, load.name, max(0, load.earliest), load.latest or problem.steps, short)
+
+
+def _job(problem: Problem, job: Job, done: Numbers) -> Iterator[Breach]:
+    if (short := job.energy_kwh - float(done @ problem.step_h)) > _AMOUNT_MIN:
+        yield Breach(Kind.LATE, job.name, job.release, job.deadline, short)

@@ -1,0 +1,134 @@
+"""What runs: deferrable loads, batch jobs and curtailable generation, as columns and rows of a model."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from taihu.decide.frame import Frame
+from taihu.decide.problem import Job, Load, Numbers, Solar
+from taihu.decide.sheet import INTEGER, Index
+from taihu.decide.stores import power_columns
+
+_SWITCH = 0.05  # of the mean kWh of a step: what a start costs, so that what runs goes on running
+
+
+def write_solar(frame: Frame, plants: Sequence[Solar]) -> None:
+    """Generation behind one meter, all of which is curtailed in the same share; what may not be is as it is."""
+    steps = np.arange(frame.problem.steps, dtype=np.int32)
+    most = np.array([np.maximum(one.power_kw, 0.0) for one in plants])
+    total = most.sum(axis=0)
+    used = frame.sheet.columns(len(steps), 0.0 if plants[0].curtailable else total, total, -frame.tie(steps))
+    frame.sheet.put(frame.balances[plants[0].meter], used, 1.0)
+    for plant, one in zip(plants, most, strict=True):
+        share = np.divide(one, total, out=np.zeros_like(one), where=total > 0)
+        frame.parts[plant.name] = [(steps, used, -share)]
+
+
+def write_job(frame: Frame, job: Job) -> None:
+    """Energy by a deadline, here or elsewhere."""
+    steps = np.arange(max(0, job.release), min(job.deadline, frame.problem.steps), dtype=np.int32)
+    late = frame.sheet.columns(1, 0.0, np.inf, frame.multiples.late * frame.breach)
+    whole = frame.sheet.rows(1, job.energy_kwh, job.energy_kwh)
+    frame.sheet.put(whole, late, 1.0)
+    if not len(steps):
+        return
+    hours = frame.hours[steps]
+    power = power_columns(frame, steps, job.power_kw, job.minimum_kw)
+    frame.power(job, steps, power)
+    frame.sheet.put(whole, power, hours)
+    if job.places:
+        most = frame.sheet.rows(len(steps), -np.inf, job.power_kw)
+        frame.sheet.put(most, power, 1.0)
+    for place, price, carbon in job.places:
+        objective = frame.problem.objective
+        cost = (objective.cost * price + objective.carbon * carbon)[steps] * hours * frame.scale
+        there = frame.sheet.columns(len(steps), 0.0, job.power_kw, cost + frame.tie(steps))
+        frame.sheet.put(whole, there, hours)
+        frame.sheet.put(most, there, 1.0)
+        frame.elsewhere[f"{job.name}@{place}"] = (steps, there)
+
+
+def write_load(frame: Frame, load: Load) -> None:
+    """A load with a window; in one go, or with breaks."""
+    latest = frame.problem.steps if load.latest is None else min(load.latest, frame.problem.steps)
+    earliest = 0 if load.ran else max(0, load.earliest)
+    must = not load.optional or (load.skip_days_max is not None and load.skipped_days >= load.skip_days_max)
+    skip = frame.sheet.columns(1, 0.0, 1.0, _skip_cost(frame, load, must=must), 0 if load.breaks else INTEGER)
+    write = _with_breaks if load.breaks else _in_one_go
+    write(frame, load, earliest, latest, skip)
+
+
+def profile_of(load: Load) -> Numbers:
+    """Its power step by step."""
+    return np.broadcast_to(np.asarray(load.profile_kw, np.float64), load.steps)
+
+
+def _skip_cost(frame: Frame, load: Load, *, must: bool) -> float:
+    energy = float(profile_of(load).sum()) * float(frame.hours.mean())
+    return frame.multiples.late * frame.breach * energy if must else load.skip_price * frame.scale
+
+
+def _in_one_go(frame: Frame, load: Load, earliest: int, latest: int, skip: Index) -> None:
+    starts = np.arange(earliest, latest - load.steps + 1, dtype=np.int32)
+    one = frame.sheet.rows(1, 1.0, 1.0)
+    frame.sheet.put(one, skip, 1.0)
+    if load.ran:
+        starts = np.zeros(1, np.int32)
+    if not len(starts):
+        return
+    profile = profile_of(load)
+    at = starts[:, None] + np.arange(load.steps, dtype=np.int32)[None, :]
+    inside = at < frame.problem.steps
+    ties = np.where(inside, frame.tie(np.minimum(at, frame.problem.steps - 1)), 0.0)
+    begins = frame.sheet.columns(len(starts), 1.0 if load.ran else 0.0, 1.0, ties @ profile, INTEGER)
+    frame.sheet.put(one, begins, 1.0)
+    steps = np.arange(frame.problem.steps, dtype=np.int32)
+    power = frame.sheet.columns(len(steps), 0.0, np.inf, 0.0)
+    frame.power(load, steps, power)
+    rows = frame.sheet.rows(len(steps), 0.0, 0.0)
+    frame.sheet.put(rows, power, -1.0)
+    which, place = np.nonzero(inside)
+    frame.sheet.put(rows[at[which, place]], begins[which], profile[place])
+
+
+def _with_breaks(frame: Frame, load: Load, earliest: int, latest: int, skip: Index) -> None:
+    count = frame.problem.steps
+    steps = np.arange(count, dtype=np.int32)
+    kw = load.profile_kw[0]
+    forced = steps < (load.on_min - load.ran if load.ran else 0)
+    may = (steps >= earliest) & (steps < latest)
+    on = frame.sheet.columns(count, np.where(forced, 1.0, 0.0), np.where(forced | may, 1.0, 0.0), 0.0, INTEGER)
+    cost = _SWITCH * float(np.mean(frame.prices[load.meter])) * kw * float(frame.hours.mean()) * frame.scale
+    start = frame.sheet.columns(count, 0.0, 1.0, abs(cost))
+    power = frame.sheet.columns(count, 0.0, kw, frame.tie(steps))
+    frame.power(load, steps, power)
+    rows = frame.sheet.rows(count, 0.0, 0.0)
+    frame.sheet.put(rows, power, 1.0)
+    frame.sheet.put(rows, on, -kw)
+    rows = frame.sheet.rows(count, -np.inf, np.where(steps == 0, float(load.ran > 0), 0.0))  # on rises by a start
+    frame.sheet.put(rows, on, 1.0)
+    frame.sheet.put(rows[1:], on[:-1], -1.0)
+    frame.sheet.put(rows, start, -1.0)
+    _dwell(frame, start, on, load.on_min, 1.0)
+    _dwell(frame, start, on, load.off_min, -1.0)
+    ends = frame.sheet.rows(1, float(load.steps), float(load.steps))
+    frame.sheet.put(ends, on, 1.0)
+    frame.sheet.put(ends, skip, float(load.steps))
+    frame.sheet.put(ends, frame.sheet.columns(1, 0.0, np.inf, 0.0), -1.0)
+
+
+def _dwell(frame: Frame, start: Index, on: Index, least: int, sign: float) -> None:
+    """Who started within the last `least` steps is on; or, with sign -1, was off before for so long."""
+    count = len(on)
+    if least <= 1 or least >= count:
+        return
+    if sign > 0:
+        rows = frame.sheet.rows(count, -np.inf, 0.0)
+        for back in range(least):
+            frame.sheet.put(rows[back:], start[: count - back], 1.0)
+        frame.sheet.put(rows, on, -1.0)
+    else:
+        rows = frame.sheet.rows(count - least, -np.inf, 1.0)
+        for back in range(least):
+            frame.sheet.put(rows, start[least - back : count - back], 1.0)
+        frame.sheet.put(rows, on[: count - least], 1.0)

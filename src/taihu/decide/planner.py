@@ -1,0 +1,129 @@
+"""The planner: a problem in, a plan out, always (§12).
+
+Dynamic programming where it is exact, HiGHS elsewhere, the rule when neither answered in time or what they answered is
+nothing a device could do. Every plan is reckoned again from physics, says who made it, what it breaches, and why.
+"""
+
+from collections.abc import Sequence, Set
+from enum import StrEnum
+
+import msgspec
+import numpy as np
+
+from taihu.decide.dynamic import can_plan, plan_battery
+from taihu.decide.judge import Breach, Judged, judge
+from taihu.decide.model import Model, Powers
+from taihu.decide.problem import Numbers, Problem, check
+from taihu.decide.rule import by_rule
+
+
+class Method(StrEnum):
+    """Who made a plan."""
+
+    DYNAMIC = "dynamic"
+    BEST = "solver"
+    GOOD = "solver-in-time"  # not proved to be the best
+    RULE = "rule"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """Powers (kW, positive is taken) and what comes of them.
+
+    `marginal` is what a kWh more behind each meter would cost, by step; empty where nobody knows. `notes` say what was
+    out of the ordinary, in words.
+    """
+
+    method: Method
+    powers: Powers
+    net_kw: Powers
+    content: Powers
+    breaches: tuple[Breach, ...]
+    money: float
+    carbon_kg: float
+    marginal: Powers = {}
+    notes: tuple[str, ...] = ()
+
+
+class Planner:
+    """Plans the same kind of problem again and again; what did not change since the last time is not built again."""
+
+    def __init__(self) -> None:
+        self._solver: object | None = None
+
+    def plan(self, problem: Problem, seconds: float = 1.0) -> Plan:
+        """A plan within about so many seconds; raises ProblemRefused for what is no problem, and nothing else."""
+        check(problem)
+        if can_plan(problem):
+            power, content = plan_battery(problem)
+            name = problem.assets[0].name
+            return _plan(Method.DYNAMIC, {name: power}, judge(problem, {name: power}), content={name: content})
+        return self._solved([problem], (1.0,), seconds)
+
+    def plan_scenarios(self, problems: Sequence[Problem], weights: Sequence[float], seconds: float = 1.0) -> Plan:
+        """The first of several scenarios of one problem, its first step being the best for all of them."""
+        for problem in problems:
+            check(problem)
+        return self._solved(problems, weights, seconds)
+
+    def _solved(self, problems: Sequence[Problem], weights: Sequence[float], seconds: float) -> Plan:
+        problem = problems[0]
+        note = "the solver is not installed: pip install 'taihu[plan]'"
+        try:
+            from taihu.decide.highs import Outcome, Solver
+        except ImportError:
+            return self._by_rule(problem, note)
+        if not isinstance(self._solver, Solver):
+            self._solver = Solver()
+        kept: Set[str] = frozenset()
+        while True:
+            model = Model(problems, weights, kept)
+            solved = self._solver.solve(model.program, seconds)
+            both = model.both_ways(solved.columns) - kept
+            if solved.outcome is Outcome.NONE or not both:
+                break
+            kept |= both
+        if solved.outcome is Outcome.NONE:
+            return self._by_rule(problem, f"the solver had no answer within {seconds:g} s")
+        powers = model.powers(solved.columns)
+        judged = judge(problem, powers)
+        if judged.faults:
+            return self._by_rule(problem, f"the solver's answer cannot be: {judged.faults[0]}")
+        method = Method.BEST if solved.outcome is Outcome.BEST else Method.GOOD
+        return _plan(method, powers, judged, marginal=model.marginal(solved.prices))
+
+    def _by_rule(self, problem: Problem, note: str) -> Plan:
+        powers = by_rule(problem)
+        return _plan(Method.RULE, powers, judge(problem, powers), notes=(note,))
+
+
+def quantile_scenarios(
+    low: Numbers, middle: Numbers, high: Numbers
+) -> tuple[tuple[Numbers, Numbers, Numbers], tuple[float, float, float]]:
+    """Three loads and their probabilities from the 10, 50 and 90 % quantiles of a forecast, the likely one first.
+
+    Source: D. Keefer and S. Bodily, Three-point approximations for continuous random variables, Management Science
+    29(5), 1983 (Swanson's rule).
+    """
+    return (middle, low, high), (0.4, 0.3, 0.3)
+
+
+def _plan(
+    method: Method,
+    powers: Powers,
+    judged: Judged,
+    *,
+    content: Powers | None = None,
+    marginal: Powers | None = None,
+    notes: tuple[str, ...] = (),
+) -> Plan:
+    return Plan(
+        method=method,
+        powers={name: np.round(power, 9) for name, power in powers.items()},
+        net_kw=judged.net_kw,
+        content=judged.content | (content or {}),
+        breaches=judged.breaches,
+        money=judged.money,
+        carbon_kg=judged.carbon_kg,
+        marginal=marginal or {},
+        notes=notes,
+    )

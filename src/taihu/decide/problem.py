@@ -1,0 +1,321 @@
+"""The language of plans: meters, flexible assets, limits and prices over a horizon of steps.
+
+Steps need not be equal: each has its hours, so a day of 23 or 25 hours is 92 or 100 quarters and nothing more. Power is
+kW, the mean of a step, and positive where it is taken from the meter; content is kWh at the end of a step. Every limit
+except what physics forbids (below empty, above full, faster than the charger) is soft: it is kept unless nothing can
+keep it, and what is breached is named in the plan (§12).
+"""
+
+from collections import Counter
+from enum import StrEnum
+
+import msgspec
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from taihu.kernel.errors import RefusedError
+
+Numbers = NDArray[np.float64]
+Taper = tuple[tuple[float, float], ...]  # (state of charge, share of the power), falling and concave
+
+INF = float("inf")
+_SIGNED = frozenset({"content_kwh", "state_c", "end_price", "arrives", "leaves", "release", "earliest", "deadline"})
+
+
+class ProblemRefused(RefusedError):
+    """A problem contradicts itself in its form: arrays of different lengths, a name twice, a negative capacity."""
+
+    code = "problem"
+
+
+class Kind(StrEnum):
+    """What a plan can breach."""
+
+    GRID = "grid-import"  # kWh above what a meter may take
+    FEED_IN = "feed-in"  # kWh above what a meter may give
+    GROUP = "group"  # kWh above what a group may take together
+    DEPARTURE = "departure"  # kWh that are missing when they are needed
+    CHARGE = "charge"  # kWh.h outside the charge that a battery shall keep
+    COMFORT = "comfort"  # K.h outside the band of a room or tank
+    LATE = "late"  # kWh of a load or job that do not come in their window
+
+
+class Multiples(msgspec.Struct, frozen=True, kw_only=True):
+    """What a unit of each breach costs, as a multiple of the dearest kWh that the problem knows."""
+
+    grid: float = 100.0
+    feed_in: float = 100.0
+    group: float = 100.0
+    departure: float = 50.0
+    charge: float = 20.0
+    late: float = 50.0
+
+
+class Objective(msgspec.Struct, frozen=True, kw_only=True):
+    """What is made small: a x money + b x kg of CO2 + c x the highest kW + d x the sum of changes in kW."""
+
+    cost: float = 1.0
+    carbon: float = 0.0
+    peak: float = 0.0
+    ramp: float = 0.0
+
+
+class Meter(msgspec.Struct, frozen=True, kw_only=True):
+    """A grid connection: what nobody can move behind it, what it may take and give, and prices (money per kWh).
+
+    `carbon` is kg per kWh imported; what is fed in earns none. A demand charge is money per kW of the highest step, as
+    far as it is above `demand_seen_kw`, which this period has seen already.
+    """
+
+    name: str = ""
+    load_kw: Numbers
+    import_price: Numbers
+    export_price: Numbers
+    carbon: Numbers | None = None
+    import_max_kw: ArrayLike = INF
+    export_max_kw: ArrayLike = INF
+    demand_price: float = 0.0
+    demand_seen_kw: float = 0.0
+
+
+class Battery(msgspec.Struct, frozen=True, kw_only=True):
+    """A store that may give back. `end_price` is what a kWh left at the end is worth; None: taken from the prices.
+
+    `curve` holds one-way efficiencies by share of power, where a plan of this battery alone goes by it exactly;
+    otherwise `one_way` holds. `wear_price` is money per kWh moved.
+    """
+
+    name: str
+    meter: str = ""
+    capacity_kwh: float
+    content_kwh: float
+    charge_kw: float
+    discharge_kw: float
+    one_way: float = 0.95
+    curve: tuple[tuple[float, float], ...] = ()
+    taper: Taper = ()
+    low_kwh: float = 0.0
+    high_kwh: float = INF
+    wear_price: float = 0.0
+    end_price: float | None = None
+
+
+class Vehicle(msgspec.Struct, frozen=True, kw_only=True):
+    """A car at a charger from step `arrives` until before step `leaves`; what it needs, and by when.
+
+    `needs` are (step, kWh it must hold at that step's beginning), the last one usually at its departure. It charges at
+    nothing or at least `minimum_kw`. With `discharge_kw` it may give back (V2G).
+    """
+
+    name: str
+    meter: str = ""
+    capacity_kwh: float
+    content_kwh: float
+    charge_kw: float
+    minimum_kw: float = 0.0
+    discharge_kw: float = 0.0
+    one_way: float = 0.95
+    arrives: int = 0
+    leaves: int
+    needs: tuple[tuple[int, float], ...] = ()
+    wear_price: float = 0.0
+
+    def due(self, step_h: Numbers) -> list[tuple[int, float]]:
+        """Its needs as this horizon sees them, each at its step or the departure, whichever is first.
+
+        What is needed after the horizon is due at its end, less what can still be charged until then.
+        """
+        found, steps = [], len(step_h)
+        for step, need in self.needs:
+            at = min(step, self.leaves)
+            if at > steps:
+                at, need = steps, need - self.one_way * self.charge_kw * float(step_h[-1]) * (at - steps)
+            if at > max(0, self.arrives):
+                found.append((at, need))
+        return found
+
+
+class Heat(msgspec.Struct, frozen=True, kw_only=True):
+    """A heat pump or boiler with a room or tank: one thermal mass that loses to what is around it.
+
+    capacity x change = cop x power + gain - loss x (state - outside), all in kWh of heat, K and kW.
+    The state shall stay between `low_c` and `high_c`; a K.h outside costs `comfort_price` money.
+    """
+
+    name: str
+    meter: str = ""
+    state_c: float
+    capacity_kwh_per_k: float
+    loss_kw_per_k: float
+    power_kw: float
+    cop: ArrayLike = 1.0
+    outside_c: ArrayLike = 20.0
+    gain_kw: ArrayLike = 0.0  # sun and people; hot water that is drawn is negative
+    low_c: ArrayLike
+    high_c: ArrayLike
+    comfort_price: float = 1.0
+    minimum_kw: float = 0.0
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """A load that runs for `steps` within a window: a washing machine in one go, a pool pump with breaks.
+
+    `profile_kw` is its power step by step; one value holds for all. In one go unless `breaks`; then it stays on or off
+    for at least so many steps. `ran` tells that it runs since so many steps: it stays running. An optional load may be
+    left out for `skip_price`, unless it was left out on `skip_days_max` days before.
+    """
+
+    name: str
+    meter: str = ""
+    profile_kw: tuple[float, ...]
+    steps: int
+    earliest: int = 0
+    latest: int | None = None
+    breaks: bool = False
+    on_min: int = 1
+    off_min: int = 1
+    ran: int = 0
+    optional: bool = False
+    skip_price: float = 0.0
+    skipped_days: int = 0
+    skip_days_max: int | None = None
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """Batch compute: so much energy between release and deadline, at nothing or `minimum_kw` to `power_kw`.
+
+    One that cannot be interrupted is a `Load`. `places` are (name, price, kg per kWh) of sites elsewhere that may
+    take a part of it; what runs there is on no meter of this problem.
+    """
+
+    name: str
+    meter: str = ""
+    energy_kwh: float
+    power_kw: float
+    minimum_kw: float = 0.0
+    release: int = 0
+    deadline: int
+    places: tuple[tuple[str, Numbers, Numbers], ...] = ()
+
+
+class Solar(msgspec.Struct, frozen=True, kw_only=True):
+    """Generation that may be curtailed: up to `power_kw` in each step."""
+
+    name: str
+    meter: str = ""
+    power_kw: Numbers
+    curtailable: bool = True
+
+
+Asset = Battery | Vehicle | Heat | Load | Job | Solar
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """Assets, or whole meters, that together take no more than a limit: a feeder, a transformer, a charging park."""
+
+    name: str
+    members: tuple[str, ...]
+    import_max_kw: ArrayLike = INF
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a plan is made of. `before_kw` is what all meters took just before, from which ramps are counted.
+
+    Without `battery_to_vehicle` batteries serve the meter's own load alone: they neither fill cars nor feed in.
+    """
+
+    step_h: Numbers
+    meters: tuple[Meter, ...]
+    assets: tuple[Asset, ...] = ()
+    groups: tuple[Group, ...] = ()
+    objective: Objective = Objective()
+    multiples: Multiples = Multiples()
+    before_kw: float | None = None
+    battery_to_vehicle: bool = True
+
+    @property
+    def steps(self) -> int:
+        """How many steps the horizon has."""
+        return len(self.step_h)
+
+    def idle(self) -> dict[str, Numbers]:
+        """No power for every asset, and for `job@place` where a job may run elsewhere."""
+        places = [f"{job.name}@{place}" for job in self.assets if isinstance(job, Job) for place, _, _ in job.places]
+        return {name: np.zeros(self.steps) for name in (*(asset.name for asset in self.assets), *places)}
+
+    def price(self, meter: Meter) -> Numbers:
+        """What a kWh imported costs in each step, with the weights of money and CO2."""
+        carbon = np.zeros(self.steps) if meter.carbon is None else meter.carbon
+        return self.objective.cost * meter.import_price + self.objective.carbon * carbon
+
+    @property
+    def dearest(self) -> float:
+        """The most that a kWh can be worth in any step, demand charge, peak and ramp with it: the unit of breaches."""
+        energy = max(
+            float(np.max(np.abs(np.concatenate([self.price(one), self.objective.cost * one.export_price]))))
+            for one in self.meters
+        )
+        power = max(self.objective.cost * one.demand_price for one in self.meters)
+        power += self.objective.peak + 2 * self.objective.ramp
+        wear = max((one.wear_price for one in self.assets if isinstance(one, Battery | Vehicle)), default=0.0)
+        return max(energy + power / float(self.step_h.min()) + wear, 1e-6)
+
+
+def check(problem: Problem) -> None:
+    """Pass a problem of good form.
+
+    Raises:
+        ProblemRefused: it says what does not fit.
+    """
+    steps = problem.steps
+    if not steps or not problem.meters or not bool((problem.step_h > 0).all()):
+        raise ProblemRefused("A plan needs a meter and steps that last.", "Give both.")
+    names = [one.name for one in (*problem.meters, *problem.assets, *problem.groups)]
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise ProblemRefused(f"There are two of {twice!r}.", "Meters, assets and groups need their own names.")
+    meters = {one.name for one in problem.meters}
+    for meter in problem.meters:
+        for name in ("load_kw", "import_price", "export_price", "carbon", "import_max_kw", "export_max_kw"):
+            series(getattr(meter, name), steps, f"{meter.name or 'meter'}.{name}", limit=name.endswith("max_kw"))
+    for asset in problem.assets:
+        if asset.meter not in meters:
+            raise ProblemRefused(f"{asset.name} is behind {asset.meter!r}, which is no meter.", "Name a meter.")
+        _check_asset(asset, steps)
+    for group in problem.groups:
+        series(group.import_max_kw, steps, f"{group.name}.import_max_kw", limit=True)
+        if unknown := set(group.members) - set(names):
+            raise ProblemRefused(f"{group.name} has no member {sorted(unknown)[0]!r}.", "Name assets or meters.")
+
+
+def series(values: ArrayLike | None, steps: int, name: str, *, limit: bool = False) -> Numbers:
+    """Values of each step; one value stands for all. A limit may be infinite. Raises ProblemRefused."""
+    array = np.asarray(0.0 if values is None else values, np.float64)
+    array = np.broadcast_to(array, steps) if array.ndim == 0 else array
+    if array.shape != (steps,) or bool(np.isnan(array).any()) or not (limit or bool(np.isfinite(array).all())):
+        raise ProblemRefused(f"{name} needs a number for each of {steps} steps.", "Fill what is missing first.")
+    return array
+
+
+def _check_asset(asset: Asset, steps: int) -> None:
+    numbers = {
+        name: value
+        for name in asset.__struct_fields__
+        if isinstance(value := getattr(asset, name), int | float) and not isinstance(value, bool)
+    }
+    for name, value in numbers.items():
+        if not np.isfinite(value) and not (name == "high_kwh" and value == INF):
+            raise ProblemRefused(f"{asset.name}.{name} is no finite number.", "Measure it, or leave the asset out.")
+        if value < 0 and name not in _SIGNED:
+            raise ProblemRefused(f"{asset.name}.{name} is negative.", "It is a size.")
+    if isinstance(asset, Battery | Vehicle) and not (asset.capacity_kwh > 0 and 0 < asset.one_way <= 1):
+        raise ProblemRefused(f"{asset.name} needs a capacity, and an efficiency up to 1.", "Correct it.")
+    if isinstance(asset, Heat):
+        for name in ("cop", "outside_c", "gain_kw", "low_c", "high_c"):
+            series(getattr(asset, name), steps, f"{asset.name}.{name}")
+        if not asset.capacity_kwh_per_k > 0:
+            raise ProblemRefused(f"{asset.name} needs a thermal capacity.", "Correct it.")
+    if isinstance(asset, Solar):
+        series(asset.power_kw, steps, f"{asset.name}.power_kw")
+    if isinstance(asset, Load) and (asset.steps < 1 or len(asset.profile_kw) not in (1, asset.steps)):
+        raise ProblemRefused(f"{asset.name} needs a power for each of its steps.", "Give one for all, or one for each.")

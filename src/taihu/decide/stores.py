@@ -1,0 +1,152 @@
+"""What stores: batteries, vehicles and heat, as columns and rows of a model."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from taihu.decide.frame import Frame
+from taihu.decide.problem import Battery, Heat, Numbers, Taper, Vehicle, series
+from taihu.decide.sheet import CONTINUOUS, INTEGER, SEMICONTINUOUS, Index
+
+_END_SHARE = 0.6  # of the mean price: what a kWh left at a plan's end is worth where nobody says
+
+
+def write_battery(frame: Frame, battery: Battery) -> None:
+    """A store that is always there, with a band it shall keep and a worth at the end."""
+    steps = np.arange(frame.problem.steps, dtype=np.int32)
+    content = _store(frame, battery, steps, battery.low_kwh, min(battery.high_kwh, battery.capacity_kwh))
+    price = battery.end_price
+    if price is None:
+        price = end_price(frame.prices[battery.meter], battery.one_way)
+    worth = frame.sheet.columns(1, -np.inf, np.inf, -price * frame.scale)
+    row = frame.sheet.rows(1, 0.0, 0.0)
+    frame.sheet.put(row, worth, -1.0)
+    for columns, sign in content:
+        frame.sheet.put(row, columns[-1:], sign)
+
+
+def end_price(price: Numbers, one_way: float) -> float:
+    """What a kWh that is left in a battery is taken to be worth."""
+    return max(0.0, _END_SHARE * float(price.mean()) * one_way)
+
+
+def write_vehicle(frame: Frame, vehicle: Vehicle) -> None:
+    """A store that comes and goes. Without V2G its content needs no columns: what it needs are sums."""
+    steps = np.arange(max(0, vehicle.arrives), min(vehicle.leaves, frame.problem.steps), dtype=np.int32)
+    if not len(steps):
+        return
+    if vehicle.discharge_kw > 0:
+        content = _store(frame, vehicle, steps, 0.0, vehicle.capacity_kwh)
+        for step, need in vehicle.due(frame.hours):
+            row = frame.sheet.rows(1, need, np.inf)
+            for columns, sign in content:
+                frame.sheet.put(row, columns[step - int(steps[0]) - 1], sign)
+            frame.sheet.put(row, _short(frame), 1.0)
+        return
+    power = power_columns(frame, steps, vehicle.charge_kw, vehicle.minimum_kw, vehicle.wear_price)
+    frame.power(vehicle, steps, power)
+    held = min(max(0.0, vehicle.content_kwh), vehicle.capacity_kwh)
+    moved = vehicle.one_way * frame.hours[steps]
+    frame.sheet.put(frame.sheet.rows(1, -np.inf, vehicle.capacity_kwh - held), power, moved)
+    for step, need in vehicle.due(frame.hours):
+        if need > held:
+            row = frame.sheet.rows(1, need - held, np.inf)
+            frame.sheet.put(row, power[steps < step], moved[steps < step])
+            frame.sheet.put(row, _short(frame), 1.0)
+
+
+def write_heat(frame: Frame, heat: Heat) -> None:
+    """A thermal mass; its state moves exactly as it does under a constant power over each step."""
+    count = frame.problem.steps
+    steps = np.arange(count, dtype=np.int32)
+    power = power_columns(frame, steps, heat.power_kw, heat.minimum_kw)
+    frame.power(heat, steps, power)
+    keep, warm, drift = heat_steps(heat, frame.hours)
+    low, high = series(heat.low_c, count, "low_c"), series(heat.high_c, count, "high_c")
+    state = frame.sheet.columns(count, np.minimum(low, high), high, 0.0)
+    price = heat.comfort_price * frame.scale * frame.hours
+    cold, hot = (frame.sheet.columns(count, 0.0, np.inf, price) for _ in range(2))
+    begin = drift.copy()
+    begin[0] += keep[0] * heat.state_c
+    rows = frame.sheet.rows(count, begin, begin)
+    for columns, sign in ((state, 1.0), (hot, 1.0), (cold, -1.0)):
+        frame.sheet.put(rows, columns, sign)
+        frame.sheet.put(rows[1:], columns[:-1], -sign * keep[1:])
+    frame.sheet.put(rows, power, -warm)
+
+
+def heat_steps(heat: Heat, hours: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """Of each step: the share of the state that stays, K for each kW of power, and K that come by themselves."""
+    count = len(hours)
+    cop, outside = series(heat.cop, count, "cop"), series(heat.outside_c, count, "outside_c")
+    gain = series(heat.gain_kw, count, "gain_kw")
+    rate = heat.loss_kw_per_k * hours / heat.capacity_kwh_per_k
+    keep = np.exp(-rate)
+    each = hours / heat.capacity_kwh_per_k * np.where(rate > 1e-9, -np.expm1(-rate) / np.maximum(rate, 1e-9), 1.0)
+    return keep, each * cop, each * (gain + heat.loss_kw_per_k * outside)
+
+
+def power_columns(frame: Frame, steps: Index, most_kw: float, least_kw: float, wear: float = 0.0) -> Index:
+    """Power from nothing, or from `least_kw`, to `most_kw`."""
+    kind = SEMICONTINUOUS if 0 < least_kw <= most_kw else CONTINUOUS
+    cost = frame.tie(steps) + wear * frame.hours[steps] * frame.scale
+    return frame.sheet.columns(len(steps), least_kw if kind else 0.0, most_kw, cost, kind)
+
+
+def taper_lines(taper: Taper) -> list[tuple[float, float]]:
+    """The lines (share at empty, fall per state of charge) that a concave, falling taper is the least of.
+
+    >>> taper_lines(((0.8, 1.0), (1.0, 0.2)))
+    [(4.2, -4.0)]
+    """
+    lines = []
+    for (one, share), (other, less) in pairwise(taper):
+        fall = (less - share) / (other - one)
+        lines.append((round(share - fall * one, 9), round(fall, 9)))
+    return lines
+
+
+def _store(frame: Frame, store: Battery | Vehicle, steps: Index, low: float, high: float) -> list[tuple[Index, float]]:
+    """Columns that together are its content at the end of each step; its band is soft, empty and full are not."""
+    sheet, count, hours = frame.sheet, len(steps), frame.hours[steps]
+    low, high = min(low, high, store.capacity_kwh), min(high, store.capacity_kwh)
+    held = min(max(0.0, store.content_kwh), store.capacity_kwh)
+    wear = store.wear_price * hours * frame.scale
+    charge = sheet.columns(count, 0.0, store.charge_kw, frame.tie(steps) + wear)
+    discharge = sheet.columns(count, 0.0, store.discharge_kw, frame.tie(steps) + wear)
+    frame.power(store, steps, charge)
+    frame.power(store, steps, discharge, -1.0)
+    content = [(sheet.columns(count, low, high, 0.0), 1.0)]
+    outside = frame.multiples.charge * frame.breach * hours
+    if low > 0:
+        content.append((sheet.columns(count, 0.0, low, outside), -1.0))
+    if high < store.capacity_kwh:
+        content.append((sheet.columns(count, 0.0, store.capacity_kwh - high, outside), 1.0))
+    start = np.where(np.arange(count) == 0, held, 0.0)
+    rows = sheet.rows(count, start, start)
+    for columns, sign in content:
+        sheet.put(rows, columns, sign)
+        sheet.put(rows[1:], columns[:-1], -sign)
+    sheet.put(rows, charge, -store.one_way * hours)
+    sheet.put(rows, discharge, hours / store.one_way)
+    for share, fall in taper_lines(store.taper) if isinstance(store, Battery) else ():
+        slope = store.charge_kw * fall / store.capacity_kwh
+        top = np.full(count, store.charge_kw * share)
+        top[0] = max(0.0, top[0] + slope * held)
+        caps = sheet.rows(count, -np.inf, top)
+        sheet.put(caps, charge, 1.0)
+        for columns, sign in content:
+            sheet.put(caps[1:], columns[:-1], -sign * slope)
+    if store.name in frame.one_way:
+        takes = sheet.columns(count, 0.0, 1.0, 0.0, INTEGER)
+        either = sheet.rows(count, -np.inf, 0.0)
+        sheet.put(either, charge, 1.0)
+        sheet.put(either, takes, -store.charge_kw)
+        either = sheet.rows(count, -np.inf, store.discharge_kw)
+        sheet.put(either, discharge, 1.0)
+        sheet.put(either, takes, store.discharge_kw)
+    return content
+
+
+def _short(frame: Frame) -> Index:
+    return frame.sheet.columns(1, 0.0, np.inf, frame.multiples.departure * frame.breach)

@@ -1,0 +1,261 @@
+"""Plans: one always exists, what it breaches is named and the least possible, and ties go to early and steady (§12)."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from taihu.decide.dynamic import plan_battery
+from taihu.decide.judge import judge
+from taihu.decide.planner import Method, Planner, quantile_scenarios
+from taihu.decide.problem import (
+    Battery,
+    Heat,
+    Job,
+    Kind,
+    Load,
+    Meter,
+    Numbers,
+    Objective,
+    Problem,
+    ProblemRefused,
+    Solar,
+    Vehicle,
+)
+from taihu.decide.rule import by_rule
+
+pytest.importorskip("highspy", reason="the extra `plan` is not installed")
+cases = pytest.importorskip("tests.decide.cases", reason="scipy, which checks the plans, is not installed")
+
+SEEDS = range(120)
+PLANNER = Planner()
+
+
+def meter(price: Any, load: float = 0.5, **more: Any) -> Meter:
+    prices = np.asarray(price, np.float64)
+    return Meter(load_kw=np.full(len(prices), load), import_price=prices, export_price=0.1 * prices, **more)
+
+
+def problem(price: Any, *assets: Any, hours: float = 1.0, load: float = 0.5, **more: Any) -> Problem:
+    limits = {name: more.pop(name) for name in list(more) if name in Meter.__struct_fields__}
+    return Problem(step_h=np.full(len(price), hours), meters=(meter(price, load, **limits),), assets=assets, **more)
+
+
+def battery(**more: Any) -> Battery:
+    given: dict[str, Any] = {
+        "name": "b",
+        "capacity_kwh": 10.0,
+        "content_kwh": 2.0,
+        "charge_kw": 5.0,
+        "discharge_kw": 5.0,
+    }
+    return Battery(**given | more)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_plan_always_exists_and_breaches_the_least(seed: int) -> None:
+    """§12: contradictory charge, grid and departure limits; the long form is `python -m tests.decide.long`."""
+    question = cases.random_problem(seed, whole=bool(seed % 2))
+    plan = PLANNER.plan(question, 30.0)
+    assert plan.method in (Method.BEST, Method.GOOD)
+    assert not judge(question, plan.powers).faults
+    if seed % 2 == 0:
+        least = cases.least_breach(question)
+        assert cases.breach_cost(question, plan.breaches) == pytest.approx(least, rel=2e-3, abs=0.05)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_rule_asks_for_nothing_that_cannot_be(seed: int) -> None:
+    question = cases.random_problem(seed, whole=bool(seed % 2))
+    assert judge(question, by_rule(question)).faults == ()
+
+
+def test_the_rule_takes_over_when_the_solver_is_late() -> None:
+    plan = Planner().plan(problem(np.linspace(0.1, 0.5, 96), battery(), hours=0.25), 0.0)
+    assert plan.method is Method.RULE
+    assert "no answer within 0 s" in plan.notes[0]
+
+
+def test_a_battery_buys_cheap_and_serves_the_dear_hours() -> None:
+    plan = PLANNER.plan(problem([0.1] * 4 + [0.5] * 4, battery(content_kwh=0.0, end_price=0.0)))
+    assert plan.powers["b"][:4].sum() == pytest.approx(2.0 / 0.95**2, rel=1e-3)
+    assert plan.net_kw[""][4:] == pytest.approx(0.0, abs=1e-6)
+    assert plan.money == pytest.approx(0.1 * (2.0 + 2.0 / 0.95**2), rel=1e-3)
+
+
+def test_ties_go_to_early_and_to_nothing() -> None:
+    """§12: among equal prices a vehicle charges in the first hours, in one go; a battery without a gain rests."""
+    car = Vehicle(name="car", capacity_kwh=50, content_kwh=10, charge_kw=10, leaves=8, needs=((8, 38.5),))
+    plan = PLANNER.plan(problem([0.2] * 8, car, battery(end_price=0.0)))
+    assert plan.powers["car"] == pytest.approx([10, 10, 10, 0, 0, 0, 0, 0], abs=1e-6)
+    flat = problem([0.2] * 8, battery(end_price=0.19))
+    assert np.abs(PLANNER.plan(flat).powers["b"]).max() < 1e-6
+
+
+def test_an_hour_later_the_rest_of_the_plan_stands() -> None:
+    """Nothing new is known, so nothing changes: ties do not wander."""
+    price = np.array([0.2, 0.2, 0.1, 0.1, 0.3, 0.3, 0.1, 0.2])
+    car = Vehicle(name="car", capacity_kwh=50, content_kwh=10, charge_kw=10, leaves=8, needs=((8, 30.0),))
+    first = PLANNER.plan(problem(price, car))
+    held = 10 + 0.95 * float(first.powers["car"][0])
+    later = msgspec.structs.replace(car, content_kwh=held, leaves=7, needs=((7, 30.0),))
+    assert PLANNER.plan(problem(price[1:], later)).powers["car"] == pytest.approx(first.powers["car"][1:], abs=1e-6)
+
+
+def test_what_cannot_be_is_breached_and_named() -> None:
+    car = Vehicle(name="car", capacity_kwh=50, content_kwh=10, charge_kw=10, leaves=2, needs=((2, 45.0),))
+    plan = PLANNER.plan(problem([0.2] * 4, car, import_max_kw=5.0))
+    (breach,) = plan.breaches  # a grid limit weighs more than a departure
+    assert (breach.kind, breach.name, breach.last) == (Kind.DEPARTURE, "car", 2)
+    assert breach.amount == pytest.approx(45 - 10 - 2 * 4.5 * 0.95)
+
+
+def test_a_running_load_stays_running_and_a_load_with_breaks_keeps_its_times() -> None:
+    wash = Load(name="wash", profile_kw=(2.0, 0.5, 1.0), steps=3, ran=1)
+    pump = Load(name="pump", profile_kw=(1.0,), steps=4, breaks=True, on_min=2, off_min=2)
+    plan = PLANNER.plan(problem([0.5, 0.5, 0.1, 0.1, 0.5, 0.1, 0.1, 0.5], wash, pump))
+    assert plan.powers["wash"] == pytest.approx([2.0, 0.5, 1.0, 0, 0, 0, 0, 0])
+    runs = "".join("1" if kw > 0.5 else "0" for kw in plan.powers["pump"])
+    assert runs.count("1") == 4
+    assert all(len(run) >= 2 for run in runs.strip("0").replace("1", " ").split())  # off in between
+    assert all(len(run) >= 2 for run in runs.split("0") if run)
+
+
+@pytest.mark.parametrize(("skipped", "runs"), [(0, False), (2, True)])
+def test_an_optional_load_waits_for_a_cheap_day_but_not_for_ever(skipped: int, runs: bool) -> None:
+    pump = Load(
+        name="pump", profile_kw=(1.0,), steps=2, optional=True, skip_price=0.2, skipped_days=skipped, skip_days_max=2
+    )
+    plan = PLANNER.plan(problem([0.5] * 4, pump))
+    assert bool(plan.powers["pump"].any()) == runs
+    assert plan.breaches == ()
+
+
+def test_heat_is_stored_before_the_dear_hours() -> None:
+    room = Heat(
+        name="room", state_c=20, capacity_kwh_per_k=4, loss_kw_per_k=0.2, power_kw=4, cop=3, outside_c=0,
+        low_c=19, high_c=22,
+    )  # fmt: skip
+    plan = PLANNER.plan(problem([0.1] * 6 + [0.6] * 4, room))
+    assert plan.content["room"][5] == pytest.approx(22, abs=0.05)
+    assert plan.breaches == ()
+    assert plan.powers["room"][6:].sum() < plan.powers["room"][:6].sum() / 3
+
+
+def test_a_job_runs_where_and_when_it_is_clean() -> None:
+    job = Job(name="job", energy_kwh=4, power_kw=2, deadline=4, places=(("north", np.full(4, 0.1), np.full(4, 0.02)),))
+    plan = PLANNER.plan(problem([0.3, 0.05, 0.3, 0.3], job))
+    assert plan.powers["job"] == pytest.approx([0, 2, 0, 0], abs=1e-6)
+    assert plan.powers["job@north"].sum() == pytest.approx(2.0)
+
+
+def test_solar_is_curtailed_at_the_feed_in_limit_only() -> None:
+    plan = PLANNER.plan(problem([0.2] * 3, Solar(name="pv", power_kw=np.array([1.0, 5.0, 3.0])), export_max_kw=2.0))
+    assert plan.powers["pv"] == pytest.approx([-1.0, -2.5, -2.5])
+    assert plan.breaches == ()
+
+
+def test_without_battery_to_vehicle_no_battery_fills_a_car() -> None:
+    car = Vehicle(name="car", capacity_kwh=50, content_kwh=10, charge_kw=5, leaves=2, needs=((2, 19.0),))
+    question = problem([0.5, 0.5, 0.01, 0.01], car, battery(content_kwh=10.0), battery_to_vehicle=False)
+    assert PLANNER.plan(question).powers["b"].min() >= -0.5 - 1e-6
+    assert PLANNER.plan(msgspec.structs.replace(question, battery_to_vehicle=True)).powers["b"].min() < -2
+
+
+def test_feeding_in_above_the_price_of_taking_is_no_money_machine() -> None:
+    """A meter does one of the two at a time, so nothing is bought only to be sold."""
+    one = Meter(load_kw=np.ones(3), import_price=np.full(3, 0.2), export_price=np.full(3, 0.5))
+    plan = PLANNER.plan(Problem(step_h=np.ones(3), meters=(one,), assets=(battery(content_kwh=0.0, end_price=0.0),)))
+    assert plan.money == pytest.approx(judge(Problem(step_h=np.ones(3), meters=(one,)), {}).money, abs=2.0)
+    assert plan.method is Method.BEST
+
+
+def test_a_demand_charge_shaves_the_peak() -> None:
+    load = np.array([1.0, 1.0, 8.0, 1.0])
+    one = Meter(load_kw=load, import_price=np.full(4, 0.2), export_price=np.zeros(4), demand_price=10.0)
+    plan = PLANNER.plan(Problem(step_h=np.ones(4), meters=(one,), assets=(battery(),)))
+    assert plan.net_kw[""].max() < 4.0
+
+
+def test_scenarios_share_their_first_step() -> None:
+    """§12: the plan for what is likely hedges against what is not: a first step that suits all quantiles."""
+    loads, weights = quantile_scenarios(np.full(4, 0.2), np.full(4, 1.0), np.full(4, 4.0))
+    scenes = [
+        Problem(
+            step_h=np.ones(4), assets=(battery(content_kwh=0.0, end_price=0.0),),
+            meters=(Meter(load_kw=load, import_price=np.array([0.1, 0.5, 0.5, 0.5]), export_price=np.zeros(4)),),
+        )
+        for load in loads
+    ]  # fmt: skip
+    likely = PLANNER.plan(scenes[0]).powers["b"][0]
+    hedged = PLANNER.plan_scenarios(scenes, weights).powers["b"][0]
+    assert sum(weights) == pytest.approx(1.0)
+    assert hedged == pytest.approx(3.0 / 0.95**2, rel=1e-3) or hedged > likely
+
+
+CURVE = ((0.0, 0.911), (0.3, 0.911), (0.7, 0.949), (0.8, 0.949), (1.0, 0.922))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000))
+def test_dynamic_programming_agrees_with_the_solver_where_both_are_exact(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    one = Meter(
+        load_kw=rng.uniform(-3, 4, 12), import_price=rng.uniform(0.1, 0.5, 12), export_price=rng.uniform(0, 0.1, 12)
+    )
+    flat = battery(content_kwh=float(rng.uniform(0, 10)), curve=((0.0, 0.95), (1.0, 0.95)), end_price=0.1)
+    question = Problem(step_h=np.ones(12), meters=(one,), assets=(flat,))
+    exact = PLANNER.plan(question)
+    assert exact.method is Method.DYNAMIC
+    linear = PLANNER.plan(msgspec.structs.replace(question, assets=(msgspec.structs.replace(flat, curve=()),)))
+    worth = [plan.money - 0.1 * float(plan.content["b"][-1]) for plan in (exact, linear)]
+    assert worth[0] >= worth[1] - 1e-6
+    assert worth[0] == pytest.approx(worth[1], abs=0.04)
+
+
+def test_dynamic_programming_goes_by_the_curve() -> None:
+    """At three tenths of its power this battery loses most: the plan takes another power."""
+    question = problem([0.1] * 4 + [0.5] * 4, battery(content_kwh=0.0, curve=CURVE, end_price=0.3), load=3.6)
+    power, content = plan_battery(question)
+    share = np.abs(power[np.abs(power) > 0.05]) / 5.0
+    assert content.max() <= 10.0
+    assert share.mean() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"capacity_kwh": 0.0}, "capacity"),
+        ({"content_kwh": float("nan")}, "finite"),
+        ({"charge_kw": -1.0}, "negative"),
+        ({"meter": "elsewhere"}, "no meter"),
+    ],
+)
+def test_a_problem_of_no_form_is_refused(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(ProblemRefused, match=says):
+        PLANNER.plan(problem([0.2] * 3, battery(**wrong)))
+
+
+def test_an_absent_forecast_is_refused_rather_than_guessed() -> None:
+    with pytest.raises(ProblemRefused, match="load_kw"):
+        PLANNER.plan(Problem(step_h=np.ones(3), meters=(meter([0.2] * 3, float("nan")),)))
+
+
+def test_the_same_question_with_other_numbers_is_not_built_again() -> None:
+    planner = Planner()
+    answers = [planner.plan(problem(np.roll([0.1, 0.3, 0.5, 0.2], shift), battery())) for shift in range(3)]
+    fresh = [Planner().plan(problem(np.roll([0.1, 0.3, 0.5, 0.2], shift), battery())) for shift in range(3)]
+    for one, other in zip(answers, fresh, strict=True):
+        assert one.money == pytest.approx(other.money, rel=1e-6)
+
+
+def test_unequal_steps_are_hours_of_their_own() -> None:
+    hours: Numbers = np.array([0.25, 0.5, 1.0, 1.0])
+    car = Vehicle(name="car", capacity_kwh=50, content_kwh=0, charge_kw=4, one_way=1.0, leaves=4, needs=((4, 8.0),))
+    question = Problem(step_h=hours, meters=(meter([0.1, 0.2, 0.3, 0.4]),), assets=(car,), objective=Objective())
+    plan = PLANNER.plan(question)
+    assert float(plan.powers["car"] @ hours) == pytest.approx(8.0)
+    assert plan.powers["car"] == pytest.approx([4, 4, 4, 1.0], abs=1e-6)
