@@ -59,7 +59,7 @@ def _timed(name: str, make: Callable[[int], Problem], times: int) -> Row:
 def houses(count: int, steps: int, hours: float, seed: int, objective: Objective | None = None) -> Problem:
     """Houses with a battery and PV each, behind meters of their own."""
     rng = np.random.default_rng(seed)
-    clock: Numbers = np.arange(steps) * hours % 24
+    clock: Numbers = (np.arange(steps) * hours % 24).astype(np.float64)
     price = np.where((clock >= 16) & (clock < 21), 0.54, 0.22)
     meters, assets = [], []
     for index in range(count):
