@@ -26,6 +26,7 @@ NAMES = (
     "sql",
     "forecast",
     "plan",
+    "ev",
 )
 _RESULTS = Path(__file__).parent / "RESULTS.md"
 _HEAD = (
