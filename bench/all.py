@@ -27,6 +27,7 @@ NAMES = (
     "forecast",
     "plan",
     "ev",
+    "sparkplug",
 )
 _RESULTS = Path(__file__).parent / "RESULTS.md"
 _HEAD = (

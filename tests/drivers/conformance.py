@@ -33,6 +33,9 @@ class Collected:
     async def readings(self, rows: Sequence[Reading]) -> None:
         self.rows += rows
 
+    async def durable(self) -> None:
+        await asyncio.sleep(0)
+
     def online(self, thing: str) -> None:
         self.things.add(thing)
 

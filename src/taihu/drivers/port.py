@@ -144,6 +144,10 @@ class Out(Protocol):
         """Pass readings on; waits while the node is slow, so that the driver slows down or samples (§6)."""
         ...
 
+    async def durable(self) -> None:
+        """Return when the node holds durably what was passed on until now: the driver may acknowledge it (§4)."""
+        ...
+
     def online(self, thing: str) -> None:
         """The thing answers: commands can reach it."""
         ...

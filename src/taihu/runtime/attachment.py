@@ -104,6 +104,11 @@ class Attachment:
                 await self._uplink.publish(self._topics[thing], _encode({**time, **values}))
         self.counts["readings"] += len(rows)
 
+    async def durable(self) -> None:
+        """Wait until the node has acknowledged what was passed on."""
+        assert self._uplink is not None
+        await self._uplink.drain()
+
     def online(self, thing: str) -> None:
         """Commands can reach the thing."""
         if self.lost:

@@ -32,6 +32,7 @@ log = logging.getLogger("taihu.field")
 
 _LOOK_S = 1.0
 _CONNECTIONS_MAX = 10_000
+_IN_FLIGHT_MAX = 1_000  # of readings to the node, which says itself how many it takes
 
 
 class Running:
@@ -105,7 +106,7 @@ class Field:
             return
         self._broken.pop(name, None)
         attachment = Attachment(file, driver, self._authority, self._clock, self._random)
-        client = Client(f"field-{name}", version=5, username=token, clean_start=True)
+        client = Client(f"field-{name}", version=5, username=token, clean_start=True, in_flight_max=_IN_FLIGHT_MAX)
         uplink = Uplink(mqtt, mqtt_port, client, self._clock, attachment.message, self._random)
         task = asyncio.create_task(attachment.run(uplink))
         task.add_done_callback(lambda ended: self._ended(name, ended))

@@ -76,20 +76,12 @@ class Client:
         in_flight_max: how many of them may be sent and not acknowledged, less when the server says so. A 3.1.1 server
             cannot say so: mosquitto loses QoS 2 messages beyond 20.
         outbound_bytes_max: above so many bytes of output not taken yet, calls raise QueueFull.
+        acknowledges: False leaves it to `acknowledge` to say that a QoS 1 message has been taken care of.
 
-    Messages of QoS 1 and 2 are acknowledged as `receive` returns them. What the server's CONNACK says of its own
-    limits, but for the receive maximum, is the caller's to respect. Topic aliases are understood and not used.
+    Messages of QoS 1 and 2 are acknowledged as `receive` returns them, unless `acknowledges` is False. What the
+    server's CONNACK says of its own limits, but for the receive maximum, is the caller's to respect. Topic aliases are
+    understood and not used.
     """
-
-    _decoder: Decoder
-    _output: bytearray
-    _error: ProtocolError | None
-    _timer: float | None
-    _keep_alive: int
-    _ping_unanswered: bool
-    _quota: int
-    _aliases: dict[int, str]
-    _requests: set[int]
 
     def __init__(
         self,
@@ -107,6 +99,7 @@ class Client:
         in_flight_max: int = limits.DEFAULT.mqtt_client_in_flight_max,
         outbound_bytes_max: int = limits.DEFAULT.mqtt_outbound_bytes_max,
         connect_timeout_s: float = limits.DEFAULT.mqtt_connect_timeout_s,
+        acknowledges: bool = True,
     ) -> None:
         if not 1 <= pending_max <= 32_000:
             raise LocalError(f"pending_max is {pending_max}.", "Packet identifiers allow 1 to 32,000.")
@@ -118,10 +111,24 @@ class Client:
         self._in_flight_max = in_flight_max
         self._outbound_bytes_max = outbound_bytes_max
         self._connect_timeout_s = connect_timeout_s
+        self._acknowledges = acknowledges
         self._last_packet_id = 0
         self._outbox = Outbox(pending_max, pending_bytes_max)
         self._received: set[int] = set()  # packet identifiers of QoS 2 messages the server has not released
         self._reset()
+
+    def _reset(self) -> None:
+        """Everything that lasts one connection."""
+        given = self._greeting.properties
+        self._decoder = Decoder(self.version, given.get("maximum_packet_size", PACKET_BYTES_MAX))
+        self._output = bytearray()
+        self._error: ProtocolError | None = None
+        self._timer: float | None = None
+        self._keep_alive = self._greeting.keep_alive
+        self._ping_unanswered = False
+        self._quota = self._in_flight_max
+        self._aliases: dict[int, str] = {}
+        self._requests: set[int] = set()
 
     def publish(
         self,
@@ -162,6 +169,11 @@ class Client:
         for entry in filters:
             _check(check_filter, entry)
         return self._request(Unsubscribe(self._free_packet_id(), tuple(filters), properties))
+
+    def acknowledge(self, packet_id: int) -> None:
+        """Say that a QoS 1 message of this connection has been taken care of. Raises NotConnected."""
+        self._need_connection()
+        self._send(Puback(packet_id))
 
     def authenticate(self, reason: int, properties: Properties) -> None:
         """Send an AUTH, to answer the server's or to authenticate again (5.0)."""
@@ -234,19 +246,6 @@ class Client:
         self.state = State.CLOSED
         self._timer = None
 
-    def _reset(self) -> None:
-        """Everything that lasts one connection."""
-        given = self._greeting.properties
-        self._decoder = Decoder(self.version, given.get("maximum_packet_size", PACKET_BYTES_MAX))
-        self._output = bytearray()
-        self._error = None
-        self._timer = None
-        self._keep_alive = self._greeting.keep_alive
-        self._ping_unanswered = False
-        self._quota = self._in_flight_max
-        self._aliases = {}
-        self._requests = set()
-
     def _handle(self, packet: Packet, now: float) -> Packet | None:
         if self.state is State.CONNECTING and isinstance(packet, Connack):
             return self._connack(packet, now)
@@ -276,7 +275,8 @@ class Client:
     def _message(self, packet: Publish) -> Packet | None:
         packet = self._without_alias(packet)
         if packet.qos == 1:
-            self._send(Puback(packet.packet_id))
+            if self._acknowledges:
+                self._send(Puback(packet.packet_id))
         elif packet.qos == 2:
             self._send(Pubrec(packet.packet_id))
             if packet.packet_id in self._received:

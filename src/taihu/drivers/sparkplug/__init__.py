@@ -1,0 +1,1 @@
+"""Sparkplug B edge nodes and devices as things, over any MQTT server."""

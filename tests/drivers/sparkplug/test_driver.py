@@ -1,0 +1,146 @@
+"""The Sparkplug driver against Eclipse Tahu's edge node, through mosquitto."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from tests.drivers.broker import Together
+from tests.drivers.conformance import Collected, Conformance
+
+from taihu.drivers.port import ActionPlan, DeviceLost, DeviceRefused, Plan, Point, Result, ThingPlan
+from taihu.drivers.sparkplug.driver import SparkplugDriver
+from taihu.things.property import DataType, Kind, Property
+
+MODULES = os.environ.get("TAIHU_SPARKPLUG_NPM", "")
+NODE = shutil.which("node") or ""
+pytestmark = pytest.mark.skipif(
+    not NODE or not (Path(MODULES) / "node_modules" / "sparkplug-client").is_dir(),
+    reason="TAIHU_SPARKPLUG_NPM names no folder with sparkplug-client in its node_modules, or there is no node",
+)
+EDGE = Path(__file__).with_name("edge.js")
+
+
+def point(name: str, metric: str, data_type: DataType = DataType.NUMBER, *members: str, device: str = "pump") -> Point:
+    kind = Kind.STATE if data_type is DataType.BOOLEAN else Kind.GAUGE
+    where: dict[str, Any] = {"group": "plant", "node": "line", "metric": metric}
+    where |= ({"device": device} if device else {}) | ({"members": list(members)} if members else {})
+    return Point(definition=Property(name=name, data_type=data_type, kind=kind, writable=True), where=where)
+
+
+class TestSparkplug(Conformance):
+    driver = SparkplugDriver
+    bad_urls: ClassVar = ("sparkplug+mqtt://", "sparkplug+mqtt://host:99999", "sparkplug+mqtt://u:secret@host",
+                          "sparkplug+mqtt://host/a+b")  # fmt: skip
+
+    def peer(self) -> Together:
+        return Together([NODE, str(EDGE)], Path(MODULES))
+
+    def url(self, port: int) -> str:
+        return f"sparkplug+mqtt://127.0.0.1:{port}/plant"
+
+    def options(self) -> dict[str, Any]:
+        return {"keep_alive_s": 1, "discover_s": 1.5, "echo_s": 1.5}
+
+    def plan(self) -> Plan:
+        points = (
+            point("speed", "Line/Speed", DataType.INTEGER),
+            point("setpoint", "setpoint"),
+            point("running", "running", DataType.BOOLEAN),
+            point("bad", "bad"),
+            point("counter", "counter", DataType.INTEGER),
+            point("rpm", "motor", DataType.INTEGER, "rpm"),
+        )
+        load = point("load", "load", device="")
+        return Plan(things=(ThingPlan(name="pump", points=points), ThingPlan(name="line", points=(load,))))
+
+    def expected(self) -> dict[str, dict[str, Any]]:
+        pump = {"speed": -42, "setpoint": 5.5, "running": True, "counter": 1_234_567_890_123, "rpm": -1450}
+        return {"pump": pump, "line": {"load": 0.25}}
+
+    def to_write(self) -> tuple[str, str, Any]:
+        return "pump", "setpoint", 7.25
+
+    def with_peer(self, body: Callable[[SparkplugDriver, Together], Awaitable[None]]) -> None:
+        async def whole(peer: Together) -> None:
+            driver = self.open(peer.port)
+            assert isinstance(driver, SparkplugDriver)
+            try:
+                await body(driver, peer)
+            finally:
+                await driver.close()
+
+        peer = self.peer()
+        try:
+            asyncio.run(whole(peer))
+        finally:
+            peer.stop()
+
+    def test_nodes_and_devices_are_found_with_units(self) -> None:
+        async def body(driver: SparkplugDriver, peer: Together) -> None:
+            finding = asyncio.create_task(driver.discover())
+            await asyncio.sleep(0.5)
+            peer.speaker.tell("more")  # a change alone: it is asked to be born again
+            plan = await finding
+            assert [thing.name for thing in plan.things] == ["line", "line-pump"]
+            found = {one.definition.name: one.definition for one in plan.things[1].points}
+            assert list(found) == ["Line.Speed", "setpoint", "running", "bad", "counter", "motor.rpm"]
+            assert (found["Line.Speed"].unit, found["setpoint"].unit) == ("m/s", "kW.h")
+            assert (found["Line.Speed"].writable, found["setpoint"].writable) == (False, True)
+            assert [one.name for one in plan.things[0].actions] == ["rebirth"]
+
+        self.with_peer(body)
+
+    def test_a_command_is_done_when_it_is_told_back(self) -> None:
+        async def body(driver: SparkplugDriver, peer: Together) -> None:
+            out = Collected()
+            task = await self.running(driver, out)
+            assert out.counts["bad"] > 0
+            setpoint = self.point("pump", "setpoint")
+            assert (await driver.write("pump", setpoint, 6.5)).result is Result.DONE
+            assert (await driver.write("pump", setpoint, 13.0)).result is Result.UNCONFIRMED
+            for name, value in (("setpoint", "much"), ("rpm", 5)):
+                with pytest.raises(DeviceRefused):
+                    await driver.write("pump", self.point("pump", name), value)
+            rebirth = ActionPlan(name="rebirth", where={"group": "plant", "node": "line"})
+            assert (await driver.invoke("line", rebirth, None)).result is Result.DONE
+            with pytest.raises(DeviceRefused):
+                await driver.invoke("line", ActionPlan(name="reboot"), None)
+            task.cancel()
+
+        self.with_peer(body)
+
+    def test_a_device_that_dies_is_offline_and_a_command_to_it_refused(self) -> None:
+        async def body(driver: SparkplugDriver, peer: Together) -> None:
+            out = Collected()
+            task = await self.running(driver, out)
+            peer.speaker.tell("die")
+            await self.until(task, lambda: out.things == {"line"})
+            with pytest.raises(DeviceRefused, match="not there"):
+                await driver.write("pump", self.point("pump", "setpoint"), 1.0)
+            peer.speaker.stop()  # the broker leaves its will
+            await self.until(task, lambda: not out.things)
+            task.cancel()
+
+        self.with_peer(body)
+
+    def test_what_is_held_is_told_again(self) -> None:
+        async def body(driver: SparkplugDriver, peer: Together) -> None:
+            driver._hold_s = 0.2
+            out = Collected()
+            task = await self.running(driver, out)
+            out.rows.clear()
+            await self.until(task, lambda: self.all_there(out))
+            task.cancel()
+
+        self.with_peer(body)
+
+    def test_nothing_is_written_without_a_connection(self) -> None:
+        async def body() -> None:
+            with pytest.raises(DeviceLost):
+                await self.open(1).write("pump", self.point("pump", "setpoint"), 1.0)
+
+        asyncio.run(body())
