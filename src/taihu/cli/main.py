@@ -35,6 +35,7 @@ _COMMANDS = {
     "things": ("look", "List things and how they are."),
     "read": ("look", "Show newest values."),
     "history": ("look", "Show readings of the past, or windows of them."),
+    "calculate": ("calculate", "Declare a property that is calculated of others, or show of which."),
     "query": ("query", "Ask a project's history in SQL."),
     "export": ("export", "Write a project's readings as Parquet or CSV files."),
     "import": ("importing", "Take readings of files into a project."),

@@ -1,6 +1,7 @@
 """The history of every project's readings: written batch by batch from the journal, asked by time."""
 
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taihu.history.aggregate import Aggregate, aggregate
+from taihu.history.calculated import Calculated, Plans
 from taihu.history.calendar import edges, parse_step, parse_zone
 from taihu.history.compaction import compact
 from taihu.history.delta import publish, published
@@ -29,7 +31,8 @@ from taihu.kernel.limits import Limits
 from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT, Batch
 from taihu.things.deletion import TIME_MAX, TIME_MIN, Deletion
 from taihu.things.ports import Reading
-from taihu.things.property import Quality, Swap
+from taihu.things.property import Property, Quality, Swap
+from taihu.things.terms import Fixed, Nature, Plan
 
 Order = Literal["asc", "desc"]
 
@@ -56,6 +59,10 @@ class Series(msgspec.Struct, frozen=True):
         return Series(self.observed[part], self.received[part], self.seq[part], self.flags[part], self.values[part])
 
 
+def _no_plans(_project: str, thing: str, definition: Property) -> Plan:
+    return Plan(Fixed(math.nan), Nature.FIXED, (), (f"{thing}/{definition.name} is not calculated here",))
+
+
 def _no_swaps(_project: str, _thing: str, _property: str) -> Sequence[Swap]:
     return ()
 
@@ -74,10 +81,13 @@ class History:
         limits: Limits,
         definitions: Definitions,
         swaps: Swaps = _no_swaps,
+        plans: Plans = _no_plans,
     ) -> None:
         """Open or create the store; raises ManifestDamaged or ManifestTooNew."""
         self._store = Store(folder, files, clock, limits)
         self._windows = WindowQuery(self._store, clock, limits, definitions, swaps)
+        self._calculated = Calculated(self._windows, plans, swaps, clock, limits)
+        self._definitions = definitions
         self._unmended = published(self._store)  # a crash may have come between a merge and its Delta log
         self._eraser = Eraser(self._store)
         self._clock = clock
@@ -142,8 +152,12 @@ class History:
         return found.state if found else None
 
     def deleted(self, project: str, thing: str, property_name: str) -> list[tuple[int, int]]:
-        """The stretches of time [start, end) of which readings of a property were deleted (§10)."""
-        return self._store.deleted(project, thing, property_name)
+        """The stretches of time [start, end) of which readings of a property, or of its inputs, were deleted (§10)."""
+        definition = self._calculation(project, thing, property_name)
+        if definition is None:
+            return self._store.deleted(project, thing, property_name)
+        inputs = self._calculated.inputs(project, thing, definition)
+        return sorted({span for one in inputs for span in self._store.deleted(*one.key)})
 
     def pass_by(self, position: int) -> None:
         """Note that the records up to `position` hold nothing more for the history."""
@@ -203,10 +217,12 @@ class History:
 
         `revisions` adds superseded ones (§1, §5). LimitError when there are more than query_rows_max and no `limit`.
         """
-        frame = self._rows(project, thing, property_name, start, end, limit=limit, revisions=revisions, order=order)
-        values = frame.cells[property_name].objects(len(frame)) if len(frame) else []
-        quality = [_quality(flags) for flags in frame.flags.tolist()]
-        columns = (frame.observed.tolist(), frame.received.tolist(), values, quality, frame.seq.tolist())
+        rows = self.read_columns(
+            project, thing, property_name, start, end, limit=limit, revisions=revisions, order=order
+        )
+        values = rows.values if isinstance(rows.values, list) else rows.values.tolist()
+        quality = [_quality(flags) for flags in rows.flags.tolist()]
+        columns = (rows.observed.tolist(), rows.received.tolist(), values, quality, rows.seq.tolist())
         return [
             Reading(
                 project=project,
@@ -234,6 +250,11 @@ class History:
         order: Order = "asc",
     ) -> Series:
         """As `read`, by column."""
+        definition = self._calculation(project, thing, property_name)
+        if definition is not None:
+            newest = order == "desc"
+            found = self._calculated.rows(project, thing, definition, start, end, limit, newest=newest)
+            return Series(*found.at(slice(None, None, -1 if newest else 1)))
         frame = self._rows(project, thing, property_name, start, end, limit=limit, revisions=revisions, order=order)
         return _series(frame, property_name)
 
@@ -271,7 +292,16 @@ class History:
         self, project: str, things: Sequence[str], property_name: str, bounds: Ints
     ) -> dict[str, Windows]:
         """As `window_many`, for windows between `bounds`: UTC ns, rising."""
-        return self._windows.windows(project, things, property_name, bounds)
+        calculated = {
+            thing: definition
+            for thing in things
+            if (definition := self._calculation(project, thing, property_name)) is not None
+        }
+        stored = [thing for thing in things if thing not in calculated]
+        found = self._windows.windows(project, stored, property_name, bounds) if stored else {}
+        for thing, definition in calculated.items():
+            found[thing] = self._calculated.windows(project, thing, definition, bounds)
+        return found
 
     def aggregate(
         self,
@@ -300,6 +330,11 @@ class History:
     def stats(self) -> dict[str, int]:
         """What the store holds: files, rows, bytes, head rows, tables, things, checkpoint, applied."""
         return self._store.stats()
+
+    def _calculation(self, project: str, thing: str, property_name: str) -> Property | None:
+        """The definition of a property that is calculated; None for one with readings of its own."""
+        definition = self._definitions(project, thing).get(property_name)
+        return definition if definition is not None and definition.formula else None
 
     def _rows(
         self,

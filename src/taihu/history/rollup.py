@@ -32,7 +32,7 @@ _WHOLE = ("covered", "count")
 
 def rolls(definition: Property) -> bool:
     """Whether windows of this kind are stored: states and events are few, and are rolled when asked for."""
-    return definition.kind in _TYPES
+    return definition.kind in _TYPES and not definition.formula
 
 
 def rule_of(definition: Property, swaps: Sequence[Swap]) -> str:

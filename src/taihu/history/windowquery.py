@@ -118,7 +118,7 @@ class WindowQuery:
         if not things:
             return {}
         try:
-            frame = self._around(project, things, definition, int(bounds[0]), int(bounds[-1]))
+            frame = self.around(project, things, definition, int(bounds[0]), int(bounds[-1]))
         except LimitError:
             if len(things) > 1:
                 half = len(things) // 2
@@ -139,7 +139,7 @@ class WindowQuery:
             result[thing] = roll(definition, bounds, frame.observed[where], cells.take(where), now_ns, swaps)
         return result
 
-    def _around(self, project: str, things: Sequence[str], definition: Property, start: int, end: int) -> Frame:
+    def around(self, project: str, things: Sequence[str], definition: Property, start: int, end: int) -> Frame:
         """The readings of a range and those around it that windows of the kind need."""
         before, after = context_ns(definition)
         ids = self._store.catalog.ids(project)
@@ -156,6 +156,13 @@ class WindowQuery:
         ]
         frame = concat([*priors, frame])
         return frame.take(np.argsort(frame.thing, kind="stable"))
+
+    def edge(self, project: str, thing: str, name: str, low: int, high: int, count: int, *, newest: bool) -> Frame:
+        """The oldest or newest `count` readings of a property in [low, high), in rising order."""
+        number = self._store.catalog.ids(project).get(thing)
+        return fetch_edge(
+            self._store, Scan(project, name, () if number is None else (number,), low, high), count, newest=newest
+        )
 
     def _candidates(self) -> list[tuple[str, Property, str, list[str]]]:
         """Every property that is rolled: project, definition, rule, and the things with that rule."""

@@ -144,7 +144,7 @@ def counter(edges: Ints, observed: Ints, increases: Floats, max_age_ns: int, now
     """
     clipped = _clip(edges, now_ns)
     observed = _check_readings(observed, now_ns, increases, max_age_ns=max_age_ns)
-    begin, end, amounts = _gaps(observed, increases[: len(observed)], max_age_ns)
+    begin, end, amounts = gaps(observed, increases[: len(observed)], max_age_ns)
     spans = _Spans.lay(clipped, begin, end)
     covered = spans.covered()
     increase = spans.integral(_check_finite(amounts), end - begin)
@@ -325,7 +325,7 @@ def _hold(observed: Ints, max_age_ns: int, edges: Ints) -> Ints:
     return observed + np.minimum(np.diff(observed, append=final), max_age_ns)
 
 
-def _gaps(observed: Ints, increases: Floats, max_age_ns: int) -> tuple[Ints, Ints, Floats]:
+def gaps(observed: Ints, increases: Floats, max_age_ns: int) -> tuple[Ints, Ints, Floats]:
     """Begin, end and increase of each span that a counter's readings know; readings of one instant count as one."""
     known = ~np.isnan(increases)
     known[:1] = False

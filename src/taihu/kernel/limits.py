@@ -112,6 +112,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     grants_per_project_max: int = 1_000
     grant_patterns_max: int = 100
     deletions_pending_max: int = 1_000
+    calculation_depth_max: int = 8
+    calculation_inputs_max: int = 1_000
+    calculation_terms_max: int = 10_000
     query_rows_max: int = 1_000_000
     query_timeout_s: float = 30.0
     query_page_rows: int = 20_000

@@ -21,6 +21,7 @@ from taihu.kernel.unit_table import ALIASES, BASES, CUSTOMARY, LOGARITHMIC, METR
 CODE_LENGTH_MAX = 64
 _EXPONENT_MAX = 30
 _CACHE_SIZE = 1024
+_BITS_MAX = 900  # of a factor's numerator and denominator: floats end at 1024
 
 Dimension = tuple[tuple[str, int], ...]  # base symbol and exponent, sorted by symbol
 
@@ -42,6 +43,10 @@ class Unit(msgspec.Struct, frozen=True):
     factor: Fraction
     offset: Fraction = Fraction(0)
     alone: bool = False
+
+    def difference(self) -> "Unit":
+        """The unit of what lies between two values: K for Cel. It has no code."""
+        return Unit("", self.dimension, self.factor)
 
 
 @lru_cache(maxsize=_CACHE_SIZE)
@@ -112,6 +117,21 @@ def alias(text: str) -> str | None:
             except (UnitError, _NoCode):
                 continue
     return None
+
+
+def product(one: Unit, other: Unit, power: int = 1) -> Unit | None:
+    """`one` times `other` to a power, without a code; None where no float holds its factor. Neither is `alone`.
+
+    >>> converter("kW.h", "kJ")[0] == float(product(parse_unit("kW"), parse_unit("h")).factor / parse_unit("kJ").factor)
+    True
+    """
+    powers = dict(one.dimension)
+    for base, exponent in other.dimension:
+        powers[base] = powers.get(base, 0) + exponent * power
+    factor = one.factor * other.factor**power
+    if max(factor.numerator.bit_length(), factor.denominator.bit_length()) > _BITS_MAX:
+        return None
+    return Unit("", tuple(sorted((base, exponent) for base, exponent in powers.items() if exponent)), factor)
 
 
 def _describe(dimension: Dimension) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from taihu.identity.directory import Directory
 from taihu.identity.principal import ALL_SCOPES, CredentialKind, Principal, Project, Scope
-from taihu.runtime import admin_audit, admin_grants, admin_people, admin_things
+from taihu.runtime import admin_audit, admin_grants, admin_people, admin_things, formulas
 from taihu.runtime.actions import Action, ActionRefused, gives, own, own_node
 from taihu.things.definition import check_definition
 from taihu.things.property import Kind, Property, Swap, Thing
@@ -54,7 +54,11 @@ def _property_declare(directory: Directory, principal: Principal, arguments: Map
     project = str(arguments["project"])
     own(directory, principal, project)
     definition = check_definition(msgspec.convert(arguments["property"], Property))
-    directory.declare_property(project, str(arguments["thing"]), definition, principal.who)
+    thing = str(arguments["thing"])
+    if definition.formula:
+        known = directory.definitions(project, thing) or {}
+        formulas.plan_of(directory, project, thing, definition, {**known, definition.name: definition})
+    directory.declare_property(project, thing, definition, principal.who)
     return {"declared": definition.name}
 
 
@@ -130,4 +134,5 @@ ACTIONS: dict[str, Action] = {
     **admin_grants.ACTIONS,
     **admin_things.ACTIONS,
     **admin_people.ACTIONS,
+    **formulas.ACTIONS,
 }

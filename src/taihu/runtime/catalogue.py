@@ -16,6 +16,7 @@ from taihu.identity.principal import Change, CredentialKind, Event
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.limits import Limits
+from taihu.runtime.formulas import check_formulas
 from taihu.runtime.lifecycle import CREATED, DELETED, UPDATED, Lifecycle, Watcher
 from taihu.things.description import build_description, part_of
 from taihu.things.document import DescriptionError, Json, read_document
@@ -261,11 +262,13 @@ class Catalogue:
         thing, document = submission.thing, submission.document | {"id": identifier}
         if own:
             check_kept(document, self._document(project, thing, None, _ANYWHERE))
+            check_formulas(self._directory, caller, project, thing)
             self._directory.register(project, thing, None, caller.who)
             return
         if self._directory.thing(project, thing.name) is not None:
             thing = msgspec.structs.replace(thing, name=another_name(thing.name, identifier))
         thing = msgspec.structs.replace(thing, created_at=0, registered_id=identifier)
+        check_formulas(self._directory, caller, project, thing)
         now = self._clock.now_ns()
         with self._told(project, thing.name, enrich(document, {"created": now, "modified": now})):
             self._directory.register(project, thing, self._registered(submission, document), caller.who)
@@ -280,6 +283,7 @@ class Catalogue:
                 raise DescriptionError("/id", "an identifier does not change.", f"Write {identifier!r}.")
             kept = {"created_at": thing.created_at, "commissioned_at": thing.commissioned_at}
             changed = msgspec.structs.replace(submission.thing, registered_id=thing.registered_id, **kept)
+            check_formulas(self._directory, caller, project, changed)
             if before is None:
                 check_kept(submission.document, self._document(project, changed, None, _ANYWHERE))
                 return changed, None

@@ -33,6 +33,7 @@ from taihu.runtime.deletions import Deletions, shown
 from taihu.runtime.follower import Follower
 from taihu.runtime.intake import Intake
 from taihu.runtime.lifecycle import Lifecycle
+from taihu.runtime.live import Live
 from taihu.runtime.logs import set_logging
 from taihu.runtime.observers import Observers
 from taihu.runtime.paths import Paths
@@ -87,7 +88,8 @@ class Node(View):
         )
         self.twin = Twin()
         self._tail = Tail(site.limits)
-        self._observers = Observers(site.limits, self.directory.definitions, self.twin.newest)
+        self.live = Live(self.directory, self.twin, clock, site.limits)
+        self._observers = Observers(site.limits, self.directory.definitions, self.live.newest, self.live)
         self._quarantine = Quarantine(site.limits)
         self.registry = ThingRegistry(self.directory)
         self.intake = Intake(self.registry, clock, site.limits, self._refused)
@@ -100,8 +102,7 @@ class Node(View):
         self.broker = Broker(self.access, site.limits, new_token)
         self.settle: Callable[[], None] = lambda: None
         self.end_revoked: Callable[[], None] = lambda: None
-        self._wishes: list[_Wish] = []
-        self._committing: list[_Wish] = []
+        self._wishes, self._committing = list[_Wish](), list[_Wish]()
         self.pipeline.add_extra(self._broker_log)
         self.pipeline.add_extra(self._take_wishes)
         self.pipeline.add_listener(self._durable)

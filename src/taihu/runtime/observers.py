@@ -7,7 +7,7 @@ an event is told each one that arrives.
 import asyncio
 from array import array
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ import msgspec
 from taihu.doors.http.wot_ports import Notice
 from taihu.kernel.errors import LimitError
 from taihu.kernel.limits import Limits
+from taihu.runtime.live import Live
 from taihu.runtime.notices import Backlog, Queue
 from taihu.things.batch import ROW_BITS, Batch
 from taihu.things.deletion import Deletion
@@ -113,6 +114,17 @@ class _Topic:
                 for observer in observers:
                     self.hub.missed += observer.put(notice)
 
+    def publish(self, reading: Reading) -> None:
+        """Hand a calculated value to whom it is for, if it is newer."""
+        name, at = reading.property, (reading.observed_at, reading.seq)
+        if at <= self.newest.get(name, _NEVER):
+            return
+        self.newest[name] = at
+        notice = _notice(name, reading.value, *at, event=False)
+        for observer in self.observers:
+            if observer.wants(name, event=False):
+                self.hub.missed += observer.put(notice)
+
     def leave(self, observer: Observer) -> None:
         self.observers.remove(observer)
         self.left_at = self.hub.loop.time()
@@ -128,8 +140,11 @@ class _Topic:
 class Observers:
     """All observers of a node."""
 
-    def __init__(self, limits: Limits, definitions: Definitions, newest: Newest) -> None:
+    def __init__(self, limits: Limits, definitions: Definitions, newest: Newest, live: Live | None = None) -> None:
         self.limits = limits
+        self._live = live
+        if live is not None:
+            live.publish = self.publish
         self.definitions = definitions
         self.newest = newest
         self.loop = asyncio.get_running_loop()
@@ -156,12 +171,16 @@ class Observers:
         topic.observers.append(observer)
         self._ring.append(observer)
         self.count += 1
+        if self._live is not None:
+            self._live.watch(project, thing)
         if self._timer is None:
             self._timer = self.loop.call_later(_TICK_S, self._tick)
         return observer
 
     def tell(self, position: int, batch: Batch) -> None:
         """Notify of a durable batch."""
+        if self._live is not None:
+            self._live.heard(batch)
         topics = self._topics.get(batch.project)
         if not topics:
             return
@@ -177,6 +196,15 @@ class Observers:
             rows[0] = list(range(len(batch)))
         for index, found in rows.items():
             watched[index].tell(position, batch, found)
+
+    def publish(self, project: str, thing: str, readings: Sequence[Reading]) -> bool:
+        """Notify of values of a thing that were calculated; False when nobody observes it."""
+        topic = self._topics.get(project, {}).get(thing)
+        if topic is None or not topic.observers:
+            return False
+        for reading in readings:
+            topic.publish(reading)
+        return True
 
     def remove(self, project: str, thing: str) -> None:
         """A thing is there no more: end its observations."""

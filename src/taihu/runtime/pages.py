@@ -18,7 +18,8 @@ class Ask(msgspec.Struct, frozen=True):
     """A question for one page.
 
     `labels` are the series of `wanted` in their order; the page begins at `place` among them, and `before` others were
-    answered earlier. `alone` says that the whole answer is of one series, whose JSON then names its project.
+    answered earlier. `alone` says that the whole answer is of one series, whose JSON then names its project. `notes`
+    are what the JSON says beside the labels.
     """
 
     wanted: Wanted
@@ -27,6 +28,7 @@ class Ask(msgspec.Struct, frozen=True):
     form: str
     before: int = 0
     alone: bool = False
+    notes: list[dict[str, Any]] = []
 
     @property
     def begins(self) -> bool:
@@ -59,7 +61,8 @@ def _json(ask: Ask, pieces: Iterable[Piece], deleted: Callable[[Label], Sequence
             mark_gone(rows, deleted(ask.labels[piece.series]))
         if piece.begins:
             head = {"project": ask.wanted.project} if ask.alone else {}
-            text = _encode(head | ask.labels[piece.series]._asdict())
+            note = ask.notes[piece.series] if ask.notes else {}
+            text = _encode(head | ask.labels[piece.series]._asdict() | note)
             comma = b"," if ask.before + piece.series else b""
             parts.append(b'%b%b,"%b":[' % (comma, text[:-1], b"windows" if ask.wanted.every else b"readings"))
         elif rows:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from taihu.history.calculated import LevelWindows
 from taihu.history.history import History
 from taihu.history.windows import (
     CounterWindows,
@@ -38,11 +39,13 @@ class Definitions:
             definition = msgspec.convert(given, Property)
             self._newer.setdefault((body["project"], thing), {})[definition.name] = definition
 
-    def refresh(self) -> None:
-        """See what changed in the directory; blocks while it is read."""
+    def refresh(self) -> bool:
+        """See what changed in the directory, and whether anything did; blocks while it is read."""
         newer, self._newer = self._newer, {}
-        if not self._directory.refresh():
+        changed = self._directory.refresh()
+        if not changed:
             self._newer = newer | self._newer
+        return changed
 
     def of(self, project: str, thing: str) -> Mapping[str, Property]:
         """A thing's properties."""
@@ -90,6 +93,8 @@ QUESTIONS: dict[str, Question] = {"asof": asof, "stats": stats}
 
 def _by_kind(windows: Windows) -> dict[str, list[Any]]:
     match windows:
+        case LevelWindows():
+            return {"time_mean": _numbers(windows.level)}
         case GaugeWindows():
             return {
                 "count": windows.count.tolist(),

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from taihu.history.calculated import LevelWindows
 from taihu.history.history import Series
 from taihu.history.windows import (
     CounterWindows,
@@ -81,6 +82,8 @@ def windows_sheet(label: Label, rows: Windows) -> Sheet:
     sheet = {name: blank.get(kind) for name, kind in WINDOWS.items()} | _named(label, count)
     sheet |= {"start": rows.start, "end": rows.end, "coverage": rows.coverage}
     match rows:
+        case LevelWindows():
+            sheet["time_mean"] = rows.level
         case GaugeWindows():
             sheet |= {"count": rows.count, "min": rows.minimum, "max": rows.maximum, "mean": rows.mean}
             sheet |= {"last": rows.last, "time_mean": rows.time_mean}

@@ -19,6 +19,8 @@ from taihu.kernel.sections import Site
 from taihu.kernel.site_checks import addresses_of
 from taihu.protocols.mqtt.broker import Broker
 from taihu.runtime.follower import Follower
+from taihu.runtime.formulas import explain, inputs_seen
+from taihu.runtime.live import Live
 from taihu.runtime.observers import Observers
 from taihu.runtime.pipeline import Pipeline
 from taihu.runtime.quarantine import Quarantine
@@ -56,6 +58,7 @@ class View:
     tally: Tally
     worker: Follower
     steps: Steps
+    live: Live
     _quarantine: Quarantine
     _observers: Observers
 
@@ -197,8 +200,16 @@ class View:
         return self.directory.definitions(project, thing)
 
     def newest(self, project: str, thing: str) -> dict[str, Reading]:
-        """The newest reading of each property of a thing."""
-        return self.twin.newest(project, thing)
+        """The newest reading of each property of a thing, those that are calculated with them."""
+        return self.live.newest(project, thing)
+
+    def explain(self, caller: Caller, project: str, thing: str, name: str) -> dict[str, Any] | None:
+        """What a calculated property is worked out of, as far as the caller may read it; None when it is none."""
+        return explain(self.live, self.directory, caller, project, thing, name, self.clock.now_ns())
+
+    def inputs_seen(self, caller: Caller, project: str, thing: str, name: str) -> dict[str, Any]:
+        """A calculated property's formula and the names of its inputs; nothing for another property."""
+        return inputs_seen(self.live, self.directory, caller, project, thing, name)
 
     def desired(self, project: str, thing: str) -> dict[str, Desired]:
         """What is wanted of a thing."""

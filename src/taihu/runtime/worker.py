@@ -22,6 +22,7 @@ from taihu.kernel.sections import LogConfig, Site
 from taihu.runtime import pages, promql, questions
 from taihu.runtime.aside import Aside
 from taihu.runtime.busy import WorkerBusy
+from taihu.runtime.calculations import Calculations
 from taihu.runtime.carbon import CarbonDesk
 from taihu.runtime.link import Link, socket_path
 from taihu.runtime.logs import set_logging, start_logging
@@ -33,6 +34,8 @@ from taihu.runtime.sql import SqlQuestions
 from taihu.things.batch import KIND_BATCH, KIND_DELETION, decode_batch
 from taihu.things.deletion import decode_deletion
 from taihu.things.ports import Record
+from taihu.things.property import Property
+from taihu.things.terms import Plan
 
 log = logging.getLogger("taihu.worker")
 
@@ -60,8 +63,10 @@ class Worker:
         directory = Directory(self._paths.metadata, clock, site.limits, read_only=True)
         self._definitions = questions.Definitions(directory)
         self._history = History(
-            self._paths.history, self._files, clock, site.limits, self._definitions.of, self._definitions.swaps
-        )
+            self._paths.history, self._files, clock, site.limits, self._definitions.of, self._definitions.swaps,
+            self._plan,
+        )  # fmt: skip
+        self._calculations = Calculations(directory, self._definitions.of, site.limits)
         self._aside = Aside(self._files, self._paths.aside, site.limits)
         self._scrubber = Scrubber(self._files, self._paths.journal, self._history)
         self._carbon = CarbonDesk(site, self._history, directory, self._definitions, clock)
@@ -152,6 +157,12 @@ class Worker:
             return [msgspec.to_builtins(reading) for reading in found if reading is not None]
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, newest)
+
+    def _plan(self, project: str, thing: str, definition: Property) -> Plan:
+        """What a calculated property is worked out of, by the newest definitions and grants."""
+        if self._definitions.refresh():
+            self._calculations.forget()
+        return self._calculations.plan(project, thing, definition)
 
     def _answers(self, question: questions.Question) -> Any:
         def as_json(body: Any, until: float) -> dict[str, bytes]:

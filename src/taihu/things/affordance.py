@@ -11,8 +11,10 @@ from typing import Any
 
 from taihu.kernel.ids import NameRefused, check_name
 from taihu.kernel.units import UnitError, parse_unit
+from taihu.things.definition import formula_fault
 from taihu.things.document import Json, Node
 from taihu.things.forms import OP_WRITE
+from taihu.things.formula import FormulaError, parse_formula
 from taihu.things.property import DataType, Kind, OnBad, Property
 
 TAIHU = "urn:taihu:ns#"
@@ -62,6 +64,7 @@ def read_property(name: str, node: Node) -> Property:
         writable=_writable(node),
         observable=node.optional("observable", Node.flag, True),
         inferred=node.optional("taihu:inferred", Node.flag, False),
+        formula=node.optional("taihu:formula", lambda text: _formula(node, text, kind), ""),
         title=node.optional("title", Node.string, ""),
         description=node.optional("description", Node.string, ""),
     )
@@ -88,6 +91,7 @@ def write_property(definition: Property) -> Json:
         "taihu:ratio": _unless(definition.ratio, 1.0),
         "taihu:onBad": _unless(definition.on_bad.value, OnBad.REFUSE.value),
         "taihu:inferred": definition.inferred or None,
+        "taihu:formula": definition.formula or None,
     }
     return {term: value for term, value in members.items() if value is not None}
 
@@ -184,6 +188,18 @@ def _unit(node: Node) -> str:
         return parse_unit(node.text()).code
     except UnitError as error:
         node.fail(error.message, error.remedy)
+
+
+def _formula(node: Node, text: Node, kind: Kind) -> str:
+    """The formula of a calculated property; what it is built on is looked at where its thing is."""
+    formula = text.text()
+    try:
+        parse_formula(formula)
+    except FormulaError as error:
+        text.fail(error.message, error.remedy)
+    if fault := formula_fault(kind, node.value["type"], node.value.get("unit"), _writable(node)):
+        text.fail(f"{fault[0]}.", fault[1])
+    return formula
 
 
 def _on_bad(node: Node) -> str:

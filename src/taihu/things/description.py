@@ -14,6 +14,7 @@ from taihu.kernel.ids import NameRefused, check_name
 from taihu.kernel.limits import DEFAULT, Limits
 from taihu.kernel.units import alias
 from taihu.things.affordance import TAIHU, read_property, write_event, write_property
+from taihu.things.definition import check_formulas
 from taihu.things.document import DescriptionError, Json, Node, read_document
 from taihu.things.forms import URI_VARIABLES, action_forms, event_forms, property_forms, quoted, thing_forms, thing_id
 from taihu.things.model import definitions, is_reachable, local_name, optional_properties
@@ -57,6 +58,7 @@ def parse_description(
     model = (models or {}).get(_model_link(root))
     lenient = lenient and model is None
     given = _properties(root, lenient=lenient)
+    check_formulas(given)
     return Thing(
         name=name,
         model="" if model is None else model.name,

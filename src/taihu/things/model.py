@@ -10,6 +10,7 @@ import msgspec
 from taihu.kernel.ids import NameRefused, check_name
 from taihu.kernel.limits import DEFAULT, Limits
 from taihu.things.affordance import read_event, read_property
+from taihu.things.definition import check_formulas
 from taihu.things.document import DescriptionError, Json, Node, check_bounds, join, merge_patch, read_document
 from taihu.things.property import Property, Thing, ThingModel
 from taihu.things.structure import MODEL_TYPE, check_structure, is_model
@@ -94,6 +95,7 @@ def _definitions(whole: Json) -> dict[str, Property]:
     for key, node in Node(whole.get("events", {}), "/events").members():
         if key not in found and not is_reachable(node.value):
             found[key] = read_event(key, node)
+    check_formulas(found)
     return found
 
 

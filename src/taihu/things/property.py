@@ -53,7 +53,8 @@ class Property(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     `max_age_s` bounds how long a gauge or state holds. `interval_s` is the length of an interval's [start, end).
     `wrap` is where a counter's register starts again from zero; `ratio` is the transformer ratio already
     applied by `things.counter` when increases are formed; `swaps` are the meters it had before. `period_s` is how
-    often the device means to report.
+    often the device means to report. `formula` makes it a calculated property: nothing is sent of it, and it is worked
+    out of others when asked for (`things.formula`).
     """
 
     name: str
@@ -74,6 +75,7 @@ class Property(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     writable: bool = False
     observable: bool = True
     inferred: bool = False
+    formula: str = ""
     title: str = ""
     description: str = ""
 

@@ -22,6 +22,7 @@ _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _OBJECT_DEPTH_MAX = 32
 _OBJECT_ITEMS_MAX = 10_000  # counted as expanded: CBOR can name one list many times
 _SHOWN_MAX = 40
+_CALCULATED = "it is calculated: nothing is sent of it"
 
 
 class ValueRefused(RefusedError):
@@ -49,6 +50,8 @@ def pack_column(definition: Property, values: list[Any]) -> Packed:
 
     The column's code follows from the data type alone: number 'd', integer 'q', boolean 'b', string and object 'o'.
     """
+    if definition.formula:
+        return Packed(_PACK[definition.data_type]([]), [(row, _CALCULATED) for row in range(len(values))], [])
     column = _pack_good(definition, values)
     if column is not None:
         return Packed(column, [], [])

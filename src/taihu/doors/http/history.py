@@ -41,7 +41,7 @@ async def history(request: Request) -> Response:
             "newest_first": request.query_params.get("order") == "desc",
             "revisions": request.query_params.get("revisions") == "true",
         }
-    question = Question(node, series, wanted, form)
+    question = Question(node, caller, series, wanted, form)
     return await paged(request, question, _FORMS[form])
 
 

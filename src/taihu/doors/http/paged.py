@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from taihu.doors.http.answers import Problem
 from taihu.doors.http.conditions import next_page
-from taihu.doors.http.ports import Node
+from taihu.doors.http.ports import Caller, Node
 from taihu.doors.http.requests import node_of
 from taihu.kernel.errors import TaihuError
 from taihu.things.property import Property
@@ -35,8 +35,9 @@ class Series(NamedTuple):
 class Question:
     """One long question: asks for its pages in their order."""
 
-    def __init__(self, node: Node, series: Sequence[Series], wanted: dict[str, Any], form: str) -> None:
+    def __init__(self, node: Node, caller: Caller, series: Sequence[Series], wanted: dict[str, Any], form: str) -> None:
         self._node = node
+        self._caller = caller
         self._series = series
         self.wanted = wanted
         self._form = form
@@ -70,8 +71,16 @@ class Question:
             "wanted": self.wanted | {"series": names}, "labels": labels, "place": (0, bound, given),
             "form": self._form, "before": before, "alone": self.alone,
         }  # fmt: skip
+        if self._form == "json":
+            ask["notes"] = [self._note(one) for one in part]
         known = [(one.thing, one.definition) for one in part] if self.wanted.get("every") else []
         return {"project": self.wanted["project"], "ask": ask, "definitions": known}
+
+    def _note(self, one: Series) -> dict[str, Any]:
+        """What the answer says of where a series comes from (§10)."""
+        if not one.definition.formula:
+            return {}
+        return self._node.inputs_seen(self._caller, self.wanted["project"], one.thing, one.definition.name)
 
     def _head(self) -> bytes:
         several = self._form == "json" and not self.alone

@@ -225,6 +225,14 @@ class Node(Protocol):
         """The newest reading of each property of a thing."""
         ...
 
+    def explain(self, caller: Caller, project: str, thing: str, name: str) -> dict[str, Any] | None:
+        """What a calculated property is worked out of, as far as the caller may read it; None when it is none."""
+        ...
+
+    def inputs_seen(self, caller: Caller, project: str, thing: str, name: str) -> dict[str, Any]:
+        """A calculated property's formula and the names of its inputs; nothing for another property."""
+        ...
+
     async def ingest(
         self, caller: Caller, thing: str, content_type: str, body: bytes, unit_ns: int = 1
     ) -> IngestReport:

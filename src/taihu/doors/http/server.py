@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from taihu.doors.http import (
     audit,
+    calculation,
     carbon,
     commands,
     deletions,
@@ -50,6 +51,7 @@ ROUTES = [
     *people.ROUTES,
     *est.ROUTES,
     *deletions.ROUTES,
+    *calculation.ROUTES,
 ]
 SOCKETS = websocket.ROUTES
 

@@ -125,12 +125,46 @@ class HistoryReading(TypedDict):
     seq: int
 
 
+class CalculationInput(TypedDict):
+    """An input of a calculated property, as it is now."""
+
+    project: str
+    thing: str
+    property: str
+    kind: str
+    unit: str | None
+    value: Any
+    observed_at: int | None
+    quality: Quality | None
+    stale: bool
+
+
+class Calculation(TypedDict):
+    """What a calculated property is worked out of; its value is null while it is missing, or has one only over time."""
+
+    project: str
+    thing: str
+    property: str
+    kind: str
+    unit: str | None
+    formula: str
+    nature: str
+    value: float | None
+    observed_at: int | None
+    quality: Quality | None
+    inputs: list[CalculationInput]
+    hidden: int
+    lacking: list[str]
+    undeclared: list[str]
+
+
 class HistoryWindow(TypedDict):
     """A window of time; what it says beyond these follows from the kind, and what is missing is null."""
 
     start: int
     end: int
     coverage: NotRequired[float | None]
+    gone: NotRequired[bool]
 
 
 class HistorySeries(TypedDict):
@@ -140,6 +174,9 @@ class HistorySeries(TypedDict):
     property: str
     unit: str | None
     kind: str
+    formula: NotRequired[str]
+    inputs: NotRequired[list[str]]
+    hidden: NotRequired[int]
     readings: NotRequired[list[HistoryReading]]
     windows: NotRequired[list[HistoryWindow]]
 
@@ -153,6 +190,9 @@ class HistoryAnswer(TypedDict):
     property: NotRequired[str]
     unit: NotRequired[str | None]
     kind: NotRequired[str]
+    formula: NotRequired[str]
+    inputs: NotRequired[list[str]]
+    hidden: NotRequired[int]
     readings: NotRequired[list[HistoryReading]]
     windows: NotRequired[list[HistoryWindow]]
 
