@@ -311,6 +311,8 @@ class Accountant:
             raise AccountBroken(f"There is no property {project}/{thing}/{name}.", "Correct the account.")
         if definition.unit is None:
             raise AccountBroken(f"The unit of {project}/{thing}/{name} is undeclared.", "Declare it (§2).")
+        if definition.formula:  # a late reading of an input would not restate what was accounted
+            raise AccountBroken(f"{project}/{thing}/{name} is calculated.", "Name a property that a meter sends.")
         windows = self._history.window(
             project, thing, name, int(edges[0]), int(edges[-1]), account.config.every, account.timezone
         )
