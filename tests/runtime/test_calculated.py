@@ -55,7 +55,12 @@ def start(node: LiveNode) -> int:
 
 
 def history(node: LiveNode, start: int, name: str, **query: Any) -> Any:
-    wanted = {"thing": MAIN, "property": name, "start": start * 1_000_000, "end": (start + 3_600_000) * 1_000_000}
+    wanted: dict[str, Any] = {
+        "thing": MAIN,
+        "property": name,
+        "start": start * 1_000_000,
+        "end": (start + 3_600_000) * 1_000_000,
+    }
     answer = node.get(f"{BASE}/history", **(wanted | query))
     assert answer.status == 200, answer
     return answer.body
@@ -157,7 +162,7 @@ def test_a_thing_reads_no_other_by_a_formula_of_its_own(node: LiveNode) -> None:
     """§11: a thing may describe itself; formulas take who administers."""
     _, token = issue(node, "fan")
     spy = {"type": "number", "unit": "kW", "taihu:kind": "gauge", "readOnly": True, "observable": True}
-    spy |= {"taihu:formula": f"{{{MAIN}/power_kw}}", "forms": [{"href": "x"}]}  # type: ignore[dict-item]
+    spy |= {"taihu:formula": f"{{{MAIN}/power_kw}}", "forms": [{"href": "x"}]}
     patch = msgspec.json.encode({"properties": {"spy": spy}})
     path = f"/api/v1{BASE}/directory/things/" + quote(f"urn:taihu:{PROJECT}:fan", safe="")
     refused = node.ask("PATCH", path, patch, token, Content_Type="application/merge-patch+json")

@@ -139,7 +139,7 @@ def test_what_does_not_go_together_is_refused(formula: str, unit: str, kind: Kin
 
 def test_natures_follow_from_kinds() -> None:
     """§9"""
-    interval = {"kind": Kind.INTERVAL, "interval_s": 900.0}
+    interval: Any = {"kind": Kind.INTERVAL, "interval_s": 900.0}
     assert site().bind("energy - {one/energy}", "MJ", **interval).nature is Nature.AMOUNT
     assert site().bind("integral(power)", "kW.h", **interval).nature is Nature.AMOUNT
     assert site().bind("energy * price", "{EUR}", **interval).nature is Nature.AMOUNT
