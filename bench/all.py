@@ -28,6 +28,7 @@ NAMES = (
     "plan",
     "ev",
     "sparkplug",
+    "opcua",
 )
 _RESULTS = Path(__file__).parent / "RESULTS.md"
 _HEAD = (

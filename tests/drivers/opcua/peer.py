@@ -64,6 +64,7 @@ async def fill(server: Server, index: int) -> Any:
     await variable(boiler, index, "Running", True, ua.VariantType.Boolean)
     await variable(boiler, index, "Maker", "Wuxi Kettles", ua.VariantType.String)
     await variable(boiler, index, "Stages", [1.5, 2.5], ua.VariantType.Double)
+    await variable(boiler, index, "Ticks", 0.0, ua.VariantType.Double)
     await variable(boiler, index, "Locked", 5, ua.VariantType.Int16)
     mode = await boiler.add_variable(ua.NodeId("Mode", index), "Mode", ua.Variant(1, ua.VariantType.UInt32))
     names = [ua.LocalizedText(one) for one in ("off", "heating", "fault")]
@@ -99,12 +100,14 @@ async def build(folder: Path) -> tuple[Server, Any]:
 async def serve(server: Server, boiler: Any, port: int) -> None:
     server.set_endpoint(f"opc.tcp://127.0.0.1:{port}/plant/")
     alarms = await server.get_event_generator(ua.ObjectIds.AlarmConditionType, boiler)
+    ticks = server.get_node(ua.NodeId("Ticks", boiler.nodeid.NamespaceIndex))
     async with server:
         print(f"ready {os.getpid()}", flush=True)
         count = 0
         while True:
             await asyncio.sleep(0.1)
             count += 1
+            await ticks.write_value(float(count))
             alarms.event.Severity = 500
             alarms.event.ConditionName = "HighTemperature"
             await alarms.trigger(message=f"too hot {count}")

@@ -66,6 +66,7 @@ class Line:
 
     def __init__(self, port: int) -> None:
         self.port = 0
+        self.delay_s = 0.0
         self._to = port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -91,13 +92,12 @@ class Line:
         there, back = await asyncio.open_connection("127.0.0.1", self._to)
         self._writers |= {writer, back}
         for source, target in ((reader, back), (there, writer)):
-            task = asyncio.create_task(_copy(source, target))
-            self._tasks.add(task)
+            self._tasks.add(asyncio.create_task(self._copy(source, target)))
 
-
-async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while data := await source.read(65_536):
-            target.write(data)
-            await target.drain()
-    target.close()
+    async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await source.read(65_536):
+                await asyncio.sleep(self.delay_s)
+                target.write(data)
+                await target.drain()
+        target.close()

@@ -1,7 +1,7 @@
 """The OPC UA driver against asyncua's server in a process of its own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -12,7 +12,7 @@ from tests.drivers.conformance import Collected, Conformance
 from tests.drivers.opcua.support import Line, Peer
 
 from taihu.drivers.opcua.driver import OpcuaDriver
-from taihu.drivers.port import DeviceLost, DeviceRefused, Plan, Result
+from taihu.drivers.port import DeviceLost, DeviceRefused, Plan, Reading, Result
 from taihu.things.property import DataType, Kind, OnBad, Property
 
 URI = "nsu=urn:wuxi:plant"
@@ -215,6 +215,68 @@ class TestOpcua(Conformance):
         finally:
             peer.stop()
         assert out.counts["resubscribed"] == 1
+
+    def test_a_server_that_answers_late_is_lost_and_found_again(self) -> None:
+        peer, out = self.peer(), Collected()
+
+        async def body() -> None:
+            async with Line(peer.port) as line:
+                driver = self.open(line.port)
+                task = await self.running(driver, out)
+                line.delay_s = 2.0
+                with pytest.raises(DeviceLost):
+                    async with asyncio.timeout(10):
+                        await task
+                with pytest.raises(DeviceLost):
+                    async with asyncio.timeout(10):
+                        await driver.run(self.plan(), out)
+                line.delay_s = 0.0
+                line.cut()
+                again = await self.running(driver, Collected())
+                again.cancel()
+                await driver.close()
+
+        try:
+            asyncio.run(body())
+        finally:
+            peer.stop()
+
+    def test_a_slow_node_slows_the_server_down_and_keeps_the_session_6(self) -> None:
+        """Nothing piles up: the interval grows, each step is counted, and the newest value still comes."""
+        peer, out = self.peer(), Slow()
+
+        async def body() -> None:
+            driver = self.open(peer.port)
+            task = await self.running(driver, out)
+            out.pause_s = 0.3
+            await self.until(task, lambda: out.counts["slowed"] >= 1 and out.counts["sampled"] >= 2)
+            out.pause_s = 0.0
+            before = ticks(out)[-1]
+            await self.until(task, lambda: ticks(out)[-1] > before)
+            task.cancel()
+            await driver.close()
+
+        try:
+            asyncio.run(body())
+        finally:
+            peer.stop()
+        assert ticks(out) == sorted(ticks(out))
+        assert out.counts["resubscribed"] == out.counts["losses"] == 0
+
+
+class Slow(Collected):
+    """What waits before it takes readings, as the line to a slow node does."""
+
+    pause_s = 0.0
+
+    async def readings(self, rows: Sequence[Reading]) -> None:
+        await asyncio.sleep(self.pause_s)
+        await super().readings(rows)
+
+
+def ticks(out: Collected) -> list[float]:
+    """The numbers that the boiler counts, in the order in which they came."""
+    return [values["Ticks"] for thing, values, _ in out.rows if thing == "Boiler" and "Ticks" in values]
 
 
 def numbers(out: Collected) -> list[int]:

@@ -35,6 +35,7 @@ _SERVER = ua.NodeId(2253)
 _A = ua.AttributeIds
 _READABLE, _WRITABLE = 1, 2
 _ENUMERATION = 29
+_ABSTRACT = (24, 26, 27, 28)  # BaseDataType, Number, Integer, UInteger
 _TYPES: dict[int, Type] = {ua.VariantType[name].value: name for name in get_args(Type)}
 _SUPERTYPES: dict[int, Type] = {24: "Variant", 26: "Double", 27: "Int64", 28: "UInt64", _ENUMERATION: "Int32"}
 _NAMED = ("EngineeringUnits", "EURange", "InstrumentRange", "EnumStrings", "EnumValues", "TrueState", "FalseState",
@@ -49,6 +50,7 @@ class _Facts(NamedTuple):
     attributes: dict[tuple[ua.NodeId, int], Any]
     named: dict[ua.NodeId, dict[str, Any]]
     kinds: dict[ua.NodeId, int]
+    held: dict[ua.NodeId, int]  # what a variable holds whose type leaves it open
 
 
 async def discover(session: Session, name: str, root: str, properties_max: int) -> Plan:
@@ -132,7 +134,7 @@ def _point(session: Session, node: Node, facts: _Facts, left: dict[str, int]) ->
     access = int((read(_A.AccessLevel) if mine is None else mine) or 0)
     rank = read(_A.ValueRank)
     built_in = facts.kinds.get(read(_A.DataType), 0) if isinstance(read(_A.DataType), ua.NodeId) else 0
-    kind = _TYPES.get(built_in) or _SUPERTYPES.get(built_in)
+    kind = _TYPES.get(facts.held.get(node.id, built_in)) or _SUPERTYPES.get(built_in)
     why = "they cannot be read" if not access & _READABLE else ""
     if kind is None:
         why = why or "their type is not known here"
@@ -219,7 +221,13 @@ async def _facts(
     for kind in dict.fromkeys(one for one in types if isinstance(one, ua.NodeId)):
         if await base_type(session, kind, kinds) == _ENUMERATION and kind != ua.NodeId(_ENUMERATION):
             named[kind] = await _enumeration(session, kind)
-    return _Facts(attributes, named, kinds)
+    abstract = [node.id for node in variables if kinds.get(attributes.get((node.id, int(_A.DataType)))) in _ABSTRACT]
+    held = {
+        node: value.Value.VariantType.value
+        for node, value in zip(abstract, await session.read(abstract), strict=True)
+        if value.Value is not None and value.Value.VariantType.value
+    }
+    return _Facts(attributes, named, kinds, held)
 
 
 async def _enumeration(session: Session, kind: ua.NodeId) -> dict[str, Any]:
