@@ -48,6 +48,9 @@ class Sink:
             self.changes += len(values)
             self.names.update(values)
 
+    async def durable(self) -> None:
+        pass
+
     def online(self, thing: str) -> None:
         pass
 
