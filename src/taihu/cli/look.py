@@ -15,7 +15,8 @@ _json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 _PAGE = 1_000
 
 
-def _time_zone(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
+def time_zone(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
+    """Check an option that names a time zone."""
     from zoneinfo import ZoneInfo
 
     try:
@@ -145,7 +146,7 @@ def read(node: NodeClient, address: str, as_json: bool) -> None:
 @click.option("--end", help="Likewise; not included.  [default: now]")
 @click.option("--every", help="Windows of 1m, 15m, 1h, 1d and the like, in place of readings.")
 @click.option(
-    "--tz", "zone", callback=_time_zone, help="IANA time zone in which days begin and times are shown.  [default: UTC]"
+    "--tz", "zone", callback=time_zone, help="IANA time zone in which days begin and times are shown.  [default: UTC]"
 )
 @click.option("--limit", type=click.IntRange(1), help="At most so many readings.  [default: 10000]")
 @_json
@@ -161,7 +162,7 @@ def history(
     as_json: bool,
 ) -> None:
     """Show the readings of project/thing/property ADDRESS, or windows of them."""
-    where = _property(address)
+    where = property_of(address)
     body = node.get(
         "projects",
         where.project,
@@ -212,7 +213,8 @@ def _things(node: NodeClient, project: str) -> Iterator[dict[str, Any]]:
             return
 
 
-def _property(address: str) -> Address:
+def property_of(address: str) -> Address:
+    """The parts of an address that names a property."""
     where = parse_address(address)
     if not where.property:
         raise RefusedError(f"{address} does not name a property:", "write project/thing/property.")

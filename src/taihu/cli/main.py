@@ -54,6 +54,7 @@ _COMMANDS = {
     "command": ("command", "Give commands to things, and see what became of them."),
     "permit": ("command", "Standing permits: let a loop act inside a corridor."),
     "carbon": ("carbon", "What each hour emitted: reports, rows, matching, certificates."),
+    "forecast": ("forecast", "What a property will be, who says so, and how they did."),
     "score": ("score", "Play a battery policy on the CityLearn challenge."),
     "factors": ("carbon", "List emission factors and their sources."),
     "provision": ("provision", "Make the things of a CSV, with a secret for each."),

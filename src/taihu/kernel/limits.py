@@ -126,6 +126,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sql_answer_bytes_max: int = 67_108_864
     sql_running_max: int = 2
     sql_waiting_max: int = 16
+    forecast_series_max: int = 1_000
+    forecast_training_s: float = 120.0
+    forecast_memory_bytes_max: int = 2_147_483_648
+    forecast_retention_s: int = 90 * 86_400
 
 
 DEFAULT = Limits()

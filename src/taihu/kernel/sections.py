@@ -14,6 +14,19 @@ ClientCertificates = Literal["off", "optional", "required"]
 Right = Literal["read", "write", "command"]
 
 
+_SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
+
+
+def seconds_of(text: str) -> int:
+    """A length of time such as `15m`, `24h` or `7d` in seconds; 0 where it is none.
+
+    >>> seconds_of("36h"), seconds_of("a while")
+    (129600, 0)
+    """
+    number = text[:-1]
+    return int(number) * _SECONDS[text[-1]] if number.isdecimal() and text[-1] in _SECONDS else 0
+
+
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of `site.toml`."""
 
@@ -168,6 +181,18 @@ class AccountConfig(Section, frozen=True, kw_only=True):
     since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
+class ForecastConfig(Section, frozen=True, kw_only=True):
+    """`[[project.forecast]]`: properties that are kept forecast (docs/forecasts.md).
+
+    `property` is a pattern such as `meter*/power`; `horizon` up to seven days, such as `36h`.
+    """
+
+    property: str
+    every: Literal["15m", "1h"] = "1h"
+    horizon: str = "24h"
+    regressors: tuple[str, ...] = ()
+
+
 class CommandRuleConfig(Section, frozen=True, kw_only=True):
     """`[[project.command]]`: what a command to the things and affordances it names has to keep (docs/commands.md)."""
 
@@ -206,6 +231,7 @@ class ProjectConfig(Section, frozen=True, kw_only=True):
     things: tuple[ThingConfig, ...] = msgspec.field(default=(), name="thing")
     accounts: tuple[AccountConfig, ...] = msgspec.field(default=(), name="account")
     commands: tuple[CommandRuleConfig, ...] = msgspec.field(default=(), name="command")
+    forecasts: tuple[ForecastConfig, ...] = msgspec.field(default=(), name="forecast")
 
 
 class GrantConfig(Section, frozen=True, kw_only=True):

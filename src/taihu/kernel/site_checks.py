@@ -9,9 +9,11 @@ from zoneinfo import ZoneInfo
 from taihu.kernel.addresses import is_loopback
 from taihu.kernel.ids import NameRefused, check_name, check_project
 from taihu.kernel.limits import Limits
-from taihu.kernel.sections import AccountConfig, GrantConfig, ProjectConfig, Site
+from taihu.kernel.sections import AccountConfig, ForecastConfig, GrantConfig, ProjectConfig, Site, seconds_of
 from taihu.kernel.toml import Fault, nearest
 
+_STEP_S = {"15m": 900, "1h": 3_600}
+_HORIZON_MAX_S = 7 * 86_400
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 
@@ -155,6 +157,20 @@ def _check_project(path: str, project: ProjectConfig, site: Site) -> Iterator[Fa
             yield from _check_known(f"{place}.parent", thing.parent, [name for name in names if name != thing.name])
     for index, account in enumerate(project.accounts):
         yield from _check_account(f"{path}.account[{index}]", account, [one.meter for one in project.accounts[:index]])
+    for index, forecast in enumerate(project.forecasts):
+        yield from _check_forecast(f"{path}.forecast[{index}]", forecast)
+
+
+def _check_forecast(path: str, forecast: ForecastConfig) -> Iterator[Fault]:
+    if forecast.property.count("/") != 1:
+        yield Fault(f"{path}.property", f"{forecast.property!r} is no property.", 'Write one such as "meter*/power".')
+    if not _STEP_S[forecast.every] <= seconds_of(forecast.horizon) <= _HORIZON_MAX_S:
+        yield Fault(f"{path}.horizon", f"{forecast.horizon!r} is no horizon.", f"Write {forecast.every} up to 7d.")
+    for name in forecast.regressors:
+        where, mark, ahead = name.partition("@")
+        if where.count("/") != 1 or (mark and not seconds_of(ahead)):
+            remedy = 'Write "thing/property", or "thing/property@24h" where it is published ahead.'
+            yield Fault(f"{path}.regressors", f"{name!r} is no regressor.", remedy)
 
 
 def _check_account(path: str, account: AccountConfig, before: list[str]) -> Iterator[Fault]:

@@ -305,7 +305,8 @@ class Node(View):
         self.broker.disconnect(lambda identity: self.access.is_revoked(identity.key))
         self.end_revoked()
         set_logging("ingest", site.log)
-        self.worker.tell("settings", {"limits": self.limits, "log": site.log})
+        forecasts = {project.name: project.forecasts for project in site.projects}
+        self.worker.tell("settings", {"limits": self.limits, "log": site.log, "forecasts": forecasts})
 
     async def _wait_for_room(self, request: Request) -> None:
         """Slow a request down as a connection is (§6)."""

@@ -11,6 +11,7 @@ class Paths:
         self.journal = data / "journal"
         self.history = data / "history"
         self.carbon = data / "carbon.sqlite"
+        self.forecasts = data / "forecasts.sqlite"
         self.metadata = data / "metadata.db"
         self.twin = data / "twin.snapshot"
         self.broker = data / "broker.snapshot"

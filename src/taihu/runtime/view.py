@@ -244,6 +244,10 @@ class View:
             status |= {"groups": self.pipeline.groups, **observers, "mqtt": mqtt}
         return status
 
+    async def ask_forecast(self, question: str, arguments: dict[str, Any]) -> Any:
+        """Put a question to the worker's forecasts."""
+        return await self.worker.ask("forecast", {"ask": question} | arguments)
+
     def metrics(self) -> str:
         """The counters of the node for Prometheus; they name no project."""
         status = self.status(Caller("", CredentialKind.ADMIN))

@@ -18,12 +18,14 @@ from taihu.kernel.clock import Clock
 from taihu.kernel.errors import TaihuError
 from taihu.kernel.files import OsFiles
 from taihu.kernel.limits import Limits, renew
-from taihu.kernel.sections import LogConfig, Site
+from taihu.kernel.sections import ForecastConfig, LogConfig, Site
 from taihu.runtime import pages, promql, questions
 from taihu.runtime.aside import Aside
 from taihu.runtime.busy import WorkerBusy
 from taihu.runtime.calculations import Calculations
 from taihu.runtime.carbon import CarbonDesk
+from taihu.runtime.forecastanswers import ForecastAnswers
+from taihu.runtime.forecasts import ForecastDesk
 from taihu.runtime.link import Link, socket_path
 from taihu.runtime.logs import set_logging, start_logging
 from taihu.runtime.paths import Paths
@@ -70,6 +72,7 @@ class Worker:
         self._aside = Aside(self._files, self._paths.aside, site.limits)
         self._scrubber = Scrubber(self._files, self._paths.journal, self._history)
         self._carbon = CarbonDesk(site, self._history, directory, self._definitions, clock)
+        self._forecasts = ForecastDesk(site, self._history, directory, self._definitions, clock)
         self._sql = SqlQuestions(self._history, directory, self._definitions, clock, site.limits)
         self._searcher = Searcher(self._paths.metadata, site.limits)
         self._threads = ThreadPoolExecutor(_QUERY_THREADS, "query")
@@ -91,6 +94,7 @@ class Worker:
         handlers = {
             "durable": self._on_durable,
             "carbon": self._carbon.answer,
+            "forecast": ForecastAnswers(self._forecasts, self._site.limits).answer,
             "settings": self._on_settings,
             "page": self._answers(pages.answer),
             "search": self._searcher.answer,
@@ -107,19 +111,23 @@ class Worker:
         serving = asyncio.create_task(self._link.run())
         consuming = asyncio.create_task(self._consume())
         accounting = asyncio.create_task(self._carbon.run())
+        forecasting = asyncio.create_task(self._forecasts.run())
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({serving, consuming, accounting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (consuming, accounting, stopping):
+        tasks = (consuming, accounting, forecasting, stopping)
+        await asyncio.wait({serving, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
             task.cancel()
-        results = await asyncio.gather(consuming, accounting, stopping, return_exceptions=True)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
         self._sql.close()
         self._searcher.close()
         await self._carbon.stop()
+        await self._forecasts.stop()
         try:
             await asyncio.get_running_loop().run_in_executor(self._store, self._history.close)
         except OSError as error:
             log.error("the history could not be written at the end (%s); the journal keeps what it lacks", error)
         self._carbon.close()
+        self._forecasts.close()
         self._link.note("checkpoint", self._progress())
         self._link.note("leaving", None)
         serving.cancel()
@@ -135,6 +143,7 @@ class Worker:
     async def _on_settings(self, body: Any) -> None:
         renew(self._site.limits, msgspec.convert(body["limits"], Limits))
         set_logging("worker", msgspec.convert(body["log"], LogConfig))
+        self._forecasts.configure(msgspec.convert(body["forecasts"], dict[str, list[ForecastConfig]]))
 
     async def _on_snapshot(self, body: int) -> None:
         self._scrubber.snapshot = body
@@ -263,6 +272,7 @@ class Worker:
                 self._aside.forget(record.position)
                 self._carbon.deleted(deletion)
                 self._history.delete(record.position, deletion)
+                self._forecasts.deleted(deletion)
         except msgspec.DecodeError as error:
             self._aside.put(record, str(error))
         except OSError:  # a full disk is no fault of the record

@@ -97,8 +97,8 @@ def test_another_unit_gives_the_same_forecast(seed: int, factor: float, offset: 
 def test_trees_too_are_of_no_unit() -> None:
     pool = {name: one for name, one in candidates().items() if name in ("week-mean", "boosted")}
     pool["boosted"].days_min = 0.0
-    values = household(40, seed=5)
-    plain, other = made(values, pool=pool), made(values * 4.0, pool=pool)
+    values = household(24, seed=5)
+    plain, other = (made(values * factor, horizon=6, pool=pool) for factor in (1.0, 4.0))
     assert plain.quantiles * 4.0 == pytest.approx(other.quantiles)
 
 

@@ -247,6 +247,10 @@ class Node(Protocol):
         """Put a question to the worker's carbon ledger; the answer is a media type and a body."""
         ...
 
+    async def ask_forecast(self, question: str, arguments: dict[str, Any]) -> Any:
+        """Put a question to the forecasts."""
+        ...
+
     async def ask_sql(self, caller: Caller, project: str, question: str, arguments: dict[str, Any]) -> Any:
         """Put a question in SQL to the worker, of what the caller may read: sql or sql_views."""
         ...

@@ -295,3 +295,85 @@ class PrometheusError(TypedDict):
     status: Literal["error"]
     errorType: str
     error: str
+
+
+class ForecastStep(TypedDict):
+    """One step: what is as likely to be passed as not, and the quantiles of 10, 25, 75 and 90 %."""
+
+    start: int
+    end: int
+    q10: float | None
+    q25: float | None
+    median: float | None
+    q75: float | None
+    q90: float | None
+
+
+class ForecastAnswer(TypedDict):
+    """A forecast; `trained_at` is of the model that there is now, `kept` says whether the series is kept forecast."""
+
+    thing: str
+    property: str
+    unit: str | None
+    issued_at: int
+    step_s: int
+    model: str
+    trained_at: int | None
+    kept: bool
+    values: list[ForecastStep]
+
+
+class ForecastCandidate(TypedDict):
+    """How a candidate did in the back-test; errors are in the property's unit, `ratio` against the day before."""
+
+    mae: float | None
+    ratio: float | None
+    first_mae: float | None
+    persistence_mae: float | None
+    bias: float | None
+    held: float | None
+    count: int
+
+
+class ForecastModel(TypedDict):
+    """A series that is kept forecast; `thorough` says that all candidates have competed."""
+
+    thing: str
+    property: str
+    step_s: int
+    horizon: int
+    regressors: int
+    model: str | None
+    trained_at: int | None
+    known: int | None
+    thorough: bool
+    candidates: dict[str, ForecastCandidate]
+
+
+class ForecastModels(TypedDict):
+    """The series of a project that are kept forecast."""
+
+    models: list[ForecastModel]
+
+
+class ForecastLead(TypedDict):
+    """Errors of all leads up to `lead_s` that the row before has not; in the property's unit."""
+
+    lead_s: int
+    count: int
+    mae: float | None
+    bias: float | None
+    held: float | None
+    persistence_mae: float | None
+    naive_mae: float | None
+
+
+class ForecastErrors(TypedDict):
+    """How forecasts that were issued did."""
+
+    thing: str
+    property: str
+    unit: str | None
+    issued: int
+    step_s: int
+    leads: list[ForecastLead]

@@ -15,17 +15,18 @@ class Blend:
 
     name = "blend"
 
-    def __init__(self, parts: Sequence[Candidate]) -> None:
+    def __init__(self, parts: Sequence[Candidate], known: Sequence[Candidate]) -> None:
+        """`parts` compete together; one that was trained of other parts is followed where all its parts are `known`."""
         self._parts = parts
+        self._known = {one.name: one for one in known}
         self.parts = tuple(part.name for part in parts)
         self.days_min = max(part.days_min for part in parts)
 
     def learn(self, table: Table, until: int, horizon: int) -> Any:
-        return [part.learn(table, until, horizon) for part in self._parts]
+        return {part.name: part.learn(table, until, horizon) for part in self._parts}
 
     def predict(self, learned: Any, table: Table, asked: Asked) -> Numbers:
-        pairs = zip(self._parts, learned, strict=True)
-        return mean_of([part.predict(own, table, asked) for part, own in pairs])
+        return mean_of([self._known[name].predict(own, table, asked) for name, own in learned.items()])
 
 
 def mean_of(found: Sequence[Numbers]) -> Numbers:

@@ -44,6 +44,21 @@ class Trained(msgspec.Struct, frozen=True):
     corrections: tuple[Correction, ...]
     errors: dict[str, Errors]
     known: int
+    regressors: int = 0
+    quick: bool = False
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """Of what was trained, all but what it takes to forecast; `quick` says that not all candidates competed."""
+
+    champion: str
+    step_s: int
+    horizon: int
+    trained_at: int
+    errors: dict[str, Errors]
+    known: int
+    regressors: int = 0
+    quick: bool = False
 
 
 class Forecast(msgspec.Struct, frozen=True):
@@ -62,17 +77,24 @@ class Forecast(msgspec.Struct, frozen=True):
 
 def candidates(extra: Sequence[Candidate] = (), *, quick: bool = False) -> dict[str, Candidate]:
     """All that compete, by name: those that come with Taihu and `extra`; `quick` leaves out what takes long."""
-    found: list[Candidate] = [SeasonalNaive(), WeekMean(), Smoothing(), Regression()]
-    parts: list[Candidate] = [found[1], found[3]]
+    week, regression, trees = WeekMean(), Regression(), Boosted()
+    parts: list[Candidate] = [week, regression]
     if boosted.available() and not quick:
-        found.append(Boosted())
-        parts.append(found[-1])
-    found += [Blend(parts), *extra]
+        parts.append(trees)
+    blend = Blend(parts, (week, regression, trees))
+    found: list[Candidate] = [SeasonalNaive(), week, Smoothing(), *parts[1:], blend, *extra]
     return {one.name: one for one in found}
 
 
-def train(series: Series, horizon: int, pool: dict[str, Candidate], now_ns: int = 0) -> Trained:
+def readers(extra: Sequence[Candidate] = ()) -> dict[str, Candidate]:
+    """All that can forecast from what was learned, by name; trees need LightGBM only to learn."""
+    return candidates(extra) | {Boosted.name: Boosted()}
+
+
+def train(series: Series, horizon: int, pool: dict[str, Candidate], now_ns: int = 0, *, quick: bool = False) -> Trained:
     """Let the candidates compete on the series' past and learn the best one's parameters from all of it.
+
+    `quick` is noted: who asked left candidates out of the pool.
 
     Raises:
         ForecastRefused: no value is known, or the horizon is more than HORIZON_DAYS_MAX.
@@ -94,7 +116,19 @@ def train(series: Series, horizon: int, pool: dict[str, Candidate], now_ns: int 
         errors, corrections = _cold(series, horizon, pool[champion])
     scale = scale_of(series.values)
     learned = pool[champion].learn(Table(series, scale, horizon), count, horizon)
-    return Trained(champion, series.step_s, horizon, now_ns, scale, learned, corrections, errors, known)
+    return Trained(
+        champion=champion,
+        step_s=series.step_s,
+        horizon=horizon,
+        trained_at=now_ns,
+        scale=scale,
+        learned=learned,
+        corrections=corrections,
+        errors=errors,
+        known=known,
+        regressors=len(series.regressors),
+        quick=quick,
+    )
 
 
 def forecast(trained: Trained, series: Series, pool: dict[str, Candidate], horizon: int | None = None) -> Forecast:
@@ -109,6 +143,8 @@ def forecast(trained: Trained, series: Series, pool: dict[str, Candidate], horiz
         raise ForecastRefused(
             f"The model {trained.champion!r} is not installed.", "Install its plug-in, or train again."
         )
+    if len(series.regressors) != trained.regressors:
+        raise ForecastRefused("It was trained with other regressors.", "It is trained anew soon.")
     if not 1 <= steps <= trained.horizon:
         raise ForecastRefused(f"It was trained for {trained.horizon} steps.", "Ask for no more, or raise its horizon.")
     table = Table(series, trained.scale, steps)
