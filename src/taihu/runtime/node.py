@@ -164,11 +164,6 @@ class Node(View):
         place, last = (msgspec.json.decode(found[name]) for name in ("next", "last"))
         return HistoryPage(found["data"], place, last)
 
-    async def ask_carbon(self, question: str, arguments: dict[str, Any]) -> tuple[str, bytes]:
-        """Put a question to the worker's carbon ledger; the answer is a media type and a body."""
-        found = await self.worker.ask("carbon", {"ask": question} | arguments)
-        return found["type"], found["body"]
-
     async def ask_sql(self, caller: Caller, project: str, question: str, arguments: dict[str, Any]) -> Any:
         """Put a question in SQL to the worker; its views hold no thing that the caller may not read (§11)."""
         things = None

@@ -244,6 +244,11 @@ class View:
             status |= {"groups": self.pipeline.groups, **observers, "mqtt": mqtt}
         return status
 
+    async def ask_carbon(self, question: str, arguments: dict[str, Any]) -> tuple[str, bytes]:
+        """Put a question to the worker's carbon ledger; the answer is a media type and a body."""
+        found = await self.worker.ask("carbon", {"ask": question} | arguments)
+        return found["type"], found["body"]
+
     async def ask_forecast(self, question: str, arguments: dict[str, Any]) -> Any:
         """Put a question to the worker's forecasts."""
         return await self.worker.ask("forecast", {"ask": question} | arguments)
