@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 import msgspec
 
+from taihu.drivers.address import endpoint_of, open_stream, where_of
 from taihu.drivers.port import (
     Act,
     ActionPlan,
@@ -29,7 +30,7 @@ from taihu.protocols.dlt645.items import ITEMS, number_of
 from taihu.things.property import Kind, Property
 
 _READ_BYTES = 4_096
-_CONNECT_S = 10.0
+_EXAMPLE = "dlt645+tcp://host:port/123456789012"
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,17 +49,13 @@ class Dlt645Driver:
     schemes: ClassVar[tuple[str, ...]] = ("dlt645+tcp",)
 
     def __init__(self, connection: Connection, clock: Clock) -> None:
-        parts = connection.parts
-        meter = parts.path.strip("/")
-        try:
-            port = parts.port
-        except ValueError:
-            port = None
-        if not parts.hostname or not port or (meter and not (meter.isdecimal() and len(meter) <= 12)):
-            raise DeviceRefused(f"{connection.url} names no line.", "Write dlt645+tcp://host:port/123456789012.")
+        self._endpoint = endpoint_of(connection, None, _EXAMPLE)
+        self._host = self._endpoint.host
+        meter = self._endpoint.path
+        if meter and not (meter.isdecimal() and len(meter) <= 12):
+            raise DeviceRefused(f"{connection.url} names no meter.", f"Write {_EXAMPLE}.")
         self._connection = connection
         self._clock = clock
-        self._host, self._port = parts.hostname, port
         self._meter = meter.rjust(12, "0") if meter else ""
         self._timeout_s = float(connection.option("timeout_s", 1.5))
         self._reader: asyncio.StreamReader | None = None
@@ -100,7 +97,8 @@ class Dlt645Driver:
     async def run(self, plan: Plan, out: Out) -> None:
         """See `Driver.run`."""
         addresses = {
-            thing.name: [(one.definition.name, _address(one)) for one in thing.points] for thing in plan.things
+            thing.name: [(one.definition.name, where_of(one, Address, "docs/dlt645.md")) for one in thing.points]
+            for thing in plan.things
         }
         await self._connect()
         due = self._clock.monotonic()
@@ -185,15 +183,4 @@ class Dlt645Driver:
     async def _connect(self) -> None:
         await self.close()
         self._decoder = Decoder()
-        try:
-            async with asyncio.timeout(_CONNECT_S):
-                self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
-        except (OSError, TimeoutError) as error:
-            raise DeviceLost(f"{self._host}, port {self._port}, cannot be reached: {error}.") from None
-
-
-def _address(point: Point) -> Address:
-    try:
-        return msgspec.convert(point.where, Address)
-    except msgspec.ValidationError as error:
-        raise DeviceRefused(f"{point.definition.name}: {error}.", "docs/dlt645.md has what where holds.") from None
+        self._reader, self._writer = await open_stream(self._endpoint)

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from taihu.drivers.address import endpoint_of, open_stream, where_of
 from taihu.drivers.port import (
     Act,
     ActionPlan,
@@ -46,7 +47,8 @@ from taihu.protocols.iec104.errors import Iec104Error
 from taihu.things.property import DataType, Kind, Property
 
 _READ_BYTES = 65_536
-_CONNECT_S = 10.0
+_EXAMPLE = "iec104://host:2404/1"
+_PAGE = "docs/iec104.md"
 _DISCOVER_S = 30.0
 _CONFIRM_S = 10.0
 _DONE_S = 3.0
@@ -79,15 +81,11 @@ class Iec104Driver:
     schemes: ClassVar[tuple[str, ...]] = ("iec104",)
 
     def __init__(self, connection: Connection, clock: Clock) -> None:
-        parts = connection.parts
-        station = parts.path.strip("/") or "1"
-        if not parts.hostname or not station.isdigit() or not 0 < int(station) < 65_536:
-            raise DeviceRefused(f"{connection.url} names no station.", "Write iec104://host:2404/1.")
-        try:
-            self._port = parts.port or 2404
-        except ValueError:
-            raise DeviceRefused(f"{connection.url} has no port that can be.", "Write one up to 65535.") from None
-        self._host = parts.hostname
+        self._endpoint = endpoint_of(connection, 2404, _EXAMPLE)
+        self._host = self._endpoint.host
+        station = self._endpoint.path or "1"
+        if not station.isdigit() or not 0 < int(station) < 65_536:
+            raise DeviceRefused(f"{connection.url} names no station.", f"Write {_EXAMPLE}.")
         self._station = int(station)
         self._clock = clock
         self._every_s = float(connection.option("interrogate_s", 3_600.0))
@@ -158,7 +156,7 @@ class Iec104Driver:
 
     async def write(self, thing: str, point: Point, value: Any) -> Act:
         """See `Driver.write`: acknowledged by the station's confirmation, done by its termination."""
-        address = _address(point)
+        address = where_of(point, Address, _PAGE)
         kind = _COMMANDS.get(address.type)
         if kind is None:
             raise DeviceRefused(f"A {address.type} cannot be commanded.", f"Types: {', '.join(_COMMANDS)}.")
@@ -246,11 +244,7 @@ class Iec104Driver:
     async def _connect(self) -> asyncio.StreamReader:
         await self.close()
         self._client = Client(self._timers)
-        try:
-            async with asyncio.timeout(_CONNECT_S):
-                reader, self._writer = await asyncio.open_connection(self._host, self._port)
-        except (OSError, TimeoutError) as error:
-            raise DeviceLost(f"{self._host}, port {self._port}, cannot be reached: {error}.") from None
+        reader, self._writer = await open_stream(self._endpoint)
         self._client.start(self._clock.monotonic())
         self._flush()
         return reader
@@ -333,16 +327,8 @@ def _owners(plan: Plan) -> dict[int, list[tuple[str, str]]]:
     owners: dict[int, list[tuple[str, str]]] = {}
     for thing in plan.things:
         for point in thing.points:
-            owners.setdefault(_address(point).address, []).append((thing.name, point.definition.name))
+            owners.setdefault(where_of(point, Address, _PAGE).address, []).append((thing.name, point.definition.name))
     return owners
-
-
-def _address(point: Point) -> Address:
-    try:
-        address = msgspec.convert(point.where, Address)
-    except msgspec.ValidationError as error:
-        raise DeviceRefused(f"{point.definition.name}: {error}.", "docs/iec104.md has what where holds.") from None
-    return address
 
 
 def _point(kind: int, address: int) -> Point:

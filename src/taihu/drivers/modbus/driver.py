@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 from pymodbus import FramerType, ModbusException
 from pymodbus.client import AsyncModbusTcpClient
 
+from taihu.drivers.address import endpoint_of, unreachable
 from taihu.drivers.modbus.points import Address, Block, address_of, blocks, encode, gather, value_of
 from taihu.drivers.modbus.sunspec import find_models, thing_of
 from taihu.drivers.port import (
@@ -36,6 +37,7 @@ logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # what it tells, this 
 _FRAMERS = {"modbus+tcp": FramerType.SOCKET, "modbus+rtu+tcp": FramerType.RTU}
 _GATEWAY = (10, 11)  # exceptions of a gateway: no path, no answer from the unit
 _GAP = 8
+_EXAMPLE = "modbus+tcp://host:502/1"
 
 
 class ModbusDriver:
@@ -44,21 +46,17 @@ class ModbusDriver:
     schemes: ClassVar[tuple[str, ...]] = tuple(_FRAMERS)
 
     def __init__(self, connection: Connection, clock: Clock) -> None:
-        parts = connection.parts
+        self._endpoint = endpoint_of(connection, 502, _EXAMPLE)
+        self._host = self._endpoint.host
         self._connection = connection
         self._clock = clock
-        self._host = parts.hostname or ""
         self._timeout_s = float(connection.option("timeout_s", 3.0))
         self._gap = int(connection.option("gap", _GAP))
-        path = parts.path.strip("/") or "1"
-        if not self._host or not path.isdigit() or int(path) > 255:
-            raise DeviceRefused(f"{connection.url} names no unit.", "Write modbus+tcp://host:502/1.")
+        path = self._endpoint.path or "1"
+        if not path.isdigit() or int(path) > 255:
+            raise DeviceRefused(f"{connection.url} names no unit.", f"Write {_EXAMPLE}.")
         self._unit = int(path)
-        try:
-            self._port = parts.port or 502
-        except ValueError:
-            raise DeviceRefused(f"{connection.url} has no port that can be.", "Write one up to 65535.") from None
-        self._framer = _FRAMERS[parts.scheme]
+        self._framer = _FRAMERS[connection.parts.scheme]
         self._client: AsyncModbusTcpClient | None = None
         self._turn = asyncio.Lock()
 
@@ -164,15 +162,20 @@ class ModbusDriver:
     async def _connect(self) -> None:
         await self.close()
         client = AsyncModbusTcpClient(
-            self._host, port=self._port, framer=self._framer, timeout=self._timeout_s, retries=0, reconnect_delay=0
+            self._host,
+            port=self._endpoint.port,
+            framer=self._framer,
+            timeout=self._timeout_s,
+            retries=0,
+            reconnect_delay=0,
         )
         try:
             connected = await client.connect()
         except (OSError, ModbusException) as error:
-            raise DeviceLost(f"{self._host} cannot be reached: {error}.") from None
+            raise unreachable(self._endpoint, error) from None
         if not connected:
             client.close()
-            raise DeviceLost(f"{self._host}, port {self._port}, cannot be reached.")
+            raise unreachable(self._endpoint, ConnectionError("no answer"))
         self._client = client
 
     async def _holding(self, start: int, count: int) -> Sequence[int] | None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from taihu.drivers.address import where_of
 from taihu.drivers.port import DeviceRefused, Point
 
 REGISTERS_MAX = 125  # Modbus Application Protocol 1.1b3, clause 6.3
@@ -69,10 +70,7 @@ class Block(msgspec.Struct, frozen=True):
 
 def address_of(point: Point) -> Address:
     """The address of a point; DeviceRefused when it is none."""
-    try:
-        address = msgspec.convert(point.where, Address)
-    except msgspec.ValidationError as error:
-        raise DeviceRefused(f"{point.definition.name}: {error}.", "docs/modbus.md has what where holds.") from None
+    address = where_of(point, Address, "docs/modbus.md")
     if address.register + address.words > _ADDRESSES:
         raise DeviceRefused(f"{point.definition.name} goes beyond the last register.", "Correct register or length.")
     if not address.scale:

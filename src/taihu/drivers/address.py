@@ -1,0 +1,61 @@
+"""Where a device is: the host and port of a connection's URL, the stream to them, and a point's own address."""
+
+import asyncio
+import ssl
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from taihu.drivers.port import Connection, DeviceLost, DeviceRefused, Point
+
+_CONNECT_S = 10.0
+Address = TypeVar("Address", bound=msgspec.Struct)
+
+
+class Endpoint(NamedTuple):
+    """A host, its port, and what the URL says after them, without slashes around it."""
+
+    host: str
+    port: int
+    path: str
+
+
+def endpoint_of(connection: Connection, port: int | None, example: str) -> Endpoint:
+    """Where a connection's URL points; `port` is the protocol's own, None when the URL must name one.
+
+    Raises:
+        DeviceRefused: it names no host, or no port that can be; `example` is what to write.
+    """
+    parts = connection.parts
+    try:
+        given = parts.port or port
+    except ValueError:
+        given = None
+    if not parts.hostname or not given:
+        raise DeviceRefused(f"{connection.url} names no host and port that can be.", f"Write {example}.")
+    return Endpoint(parts.hostname, given, parts.path.strip("/"))
+
+
+async def open_stream(
+    endpoint: Endpoint, tls: ssl.SSLContext | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A TCP stream to a device; DeviceLost when there is none within ten seconds."""
+    try:
+        async with asyncio.timeout(_CONNECT_S):
+            return await asyncio.open_connection(endpoint.host, endpoint.port, ssl=tls)
+    except (OSError, TimeoutError) as error:
+        raise unreachable(endpoint, error) from None
+
+
+def unreachable(endpoint: Endpoint, why: Exception) -> DeviceLost:
+    """The error of a device that cannot be connected."""
+    told = str(why) or type(why).__name__
+    return DeviceLost(f"{endpoint.host}, port {endpoint.port}, cannot be reached: {told}.")
+
+
+def where_of(point: Point, kind: type[Address], page: str) -> Address:
+    """A point's address, checked; DeviceRefused names the page that says what it holds."""
+    try:
+        return msgspec.convert(point.where, kind)
+    except msgspec.ValidationError as error:
+        raise DeviceRefused(f"{point.definition.name}: {error}.", f"{page} has what where holds.") from None
