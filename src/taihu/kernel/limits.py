@@ -85,6 +85,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     command_deadline_max_s: float = 7 * 86_400
     standing_permits_per_project_max: int = 1_000
     desired_bytes_per_thing_max: int = 65_536
+    device_answer_bytes_max: int = 4_194_304
     http_body_bytes_max: int = 4_194_304
     http_bodies_bytes_max: int = 134_217_728
     http_answers_bytes_max: int = 134_217_728
