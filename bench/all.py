@@ -24,6 +24,7 @@ NAMES = (
     "http_api",
     "observers",
     "sql",
+    "drivers",
     "forecast",
     "plan",
     "ev",

@@ -1,0 +1,90 @@
+"""Devices for the drivers' benchmark, each a process of its own: `python -m bench.devices KIND PORT`, then `ready`."""
+
+import asyncio
+import struct
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+HTTP_BODY = (
+    b'{"wifi_sta":{"connected":true,"rssi":-61},"relays":[{"ison":true}],"meters":[{"power":42.5,"total":12345}],'
+    b'"temperature":31.2}'
+)
+IEC104_POINTS = 1_000
+_IN_FRAME = 25
+_WINDOW = 12
+
+
+async def http(port: int) -> None:
+    """A device that costs little: the same answer to whatever is asked."""
+    answer = (
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(HTTP_BODY) + HTTP_BODY
+    )
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            try:
+                await reader.readuntil(b"\r\n\r\n")
+            except (asyncio.IncompleteReadError, ConnectionError):
+                writer.close()
+                return
+            writer.write(answer)
+
+    await asyncio.start_server(serve, "127.0.0.1", port)
+
+
+async def modbus(port: int) -> None:
+    """A unit of 100 holding registers, its answers made once: pymodbus's own server would be what is measured."""
+    body = struct.pack(">BBB100H", 1, 3, 200, *range(100))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            try:
+                request = await reader.readexactly(12)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                writer.close()
+                return
+            writer.write(request[:4] + struct.pack(">H", len(body)) + body)
+
+    await asyncio.start_server(serve, "127.0.0.1", port)
+
+
+async def iec104(port: int) -> None:
+    """A station that tells 1,000 measured values without end, as fast as its window lets it."""
+    bodies = []
+    for first in range(1, IEC104_POINTS + 1, _IN_FRAME):
+        places = range(first, first + _IN_FRAME)
+        objects = b"".join(struct.pack("<I", at)[:3] + struct.pack("<fB", at / 4, 0) for at in places)
+        bodies.append(struct.pack("<BBBBH", 13, _IN_FRAME, 3, 0, 1) + objects)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        sent = acked = 0
+        try:
+            await reader.readexactly(6)  # STARTDT
+            writer.write(b"\x68\x04\x0b\x00\x00\x00")
+            while True:
+                while (sent - acked) % 32_768 < _WINDOW:
+                    body = bodies[sent % len(bodies)]
+                    writer.write(struct.pack("<BBHH", 0x68, 4 + len(body), sent % 32_768 << 1, 0) + body)
+                    sent += 1
+                head = await reader.readexactly(2)
+                frame = await reader.readexactly(head[1])
+                if not frame[0] & 1 or frame[0] & 3 == 1:
+                    acked = struct.unpack_from("<H", frame, 2)[0] >> 1
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    await asyncio.start_server(serve, "127.0.0.1", port)
+
+
+DEVICES: dict[str, Callable[[int], Coroutine[Any, Any, None]]] = {"http": http, "modbus": modbus, "iec104": iec104}
+
+
+async def main() -> None:
+    await DEVICES[sys.argv[1]](int(sys.argv[2]))
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
