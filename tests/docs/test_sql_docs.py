@@ -6,6 +6,7 @@ import msgspec
 from tests.docs.support import DOCS, Reader, examples
 from tests.docs.test_http_docs import shape
 
+from taihu.history.sql.deleted import deletions_view
 from taihu.history.sql.metadata import properties_view, things_view
 from taihu.history.sql.rollups import rollups_view
 from taihu.history.sql.sources import Bounds
@@ -31,7 +32,8 @@ def test_the_examples_answer_as_they_say(reader: Reader, first_steps: str) -> No
 
 
 def test_every_column_of_the_fixed_views_is_named() -> None:
-    for view in (readings([], Bounds(), {}), rollups_view([], Bounds()), things_view(""), properties_view("", "")):
+    rows = (readings([], Bounds(), {}), rollups_view([], Bounds()))
+    for view in (*rows, things_view(""), properties_view("", ""), deletions_view("")):
         section = PAGE.split(f"**`{view.name}`**")[1].split("\n**`")[0].split("\nA few lines")[0]
         words = set(re.findall(r"`(\w+)`", section))
         assert words >= {column.name for column in view.columns}, view.name

@@ -34,7 +34,7 @@ from taihu.things.property import Property
 
 _HOUR_NS = 3_600 * NS_PER_S
 _READ_BYTES = 1 << 20
-_FIXED = {"readings", "rollups", "things", "properties"}
+_FIXED = {"readings", "rollups", "things", "properties", "deletions"}
 
 
 @click.command()

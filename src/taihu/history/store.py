@@ -250,6 +250,11 @@ class Store:
         with self._lock:
             return self.tombstones.spans(project, thing, property_name)
 
+    def deletions(self) -> list[Tombstone]:
+        """All deletions that are kept."""
+        with self._lock:
+            return self.tombstones.all()
+
     def observed_span(self, project: str, property_name: str) -> tuple[int, int] | None:
         """The oldest and newest time in the files of tables with a property; None without a file."""
         with self._lock:

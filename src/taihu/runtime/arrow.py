@@ -14,6 +14,7 @@ END = b"\xff\xff\xff\xff\0\0\0\0"
 """The end of a stream."""
 _TYPES = {
     Type.TEXT: na.string(), Type.TIME: na.timestamp("ns", "UTC"), Type.NUMBER: na.float64(), Type.COUNT: na.int64(),
+    Type.FLAG: na.bool_(),
 }  # fmt: skip
 
 
@@ -37,6 +38,11 @@ def _column(kind: Type, parts: Sequence[Any]) -> Any:
         np.cumsum([len(text) for text in encoded], out=ends[1:])
         missing = np.array([text is None for text in texts], np.bool_)
         return _array(kind, missing, [ends, b"".join(encoded)])
+    if kind is Type.FLAG:
+        flags = np.concatenate([np.empty(0, np.bool_), *parts])
+        return na.c_array_from_buffers(
+            _TYPES[kind], len(flags), [None, np.packbits(flags, bitorder="little")], null_count=0
+        )
     values = np.concatenate([np.empty(0, np.float64 if kind is Type.NUMBER else np.int64), *parts])
     missing = np.isnan(values) if kind is Type.NUMBER else values == -1 if kind is Type.COUNT else np.zeros(0, np.bool_)
     return _array(kind, missing, [values])

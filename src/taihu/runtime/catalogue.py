@@ -43,6 +43,11 @@ _KINDS = {
 }
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 T = TypeVar("T")
+Unchanged = Callable[[bytes], None]
+
+
+def _whatever(before: bytes) -> None:
+    """It may be changed whatever it is."""
 
 
 class Catalogue:
@@ -89,13 +94,15 @@ class Catalogue:
                 await asyncio.sleep(0)
         return page, len(ids)
 
-    async def retrieve(self, caller: Caller, project: str, identifier: str, base: str) -> bytes | None:
-        """One description, None when there is none that the caller may see."""
+    async def retrieve(self, caller: Caller, project: str, identifier: str, base: str) -> tuple[bytes, bytes] | None:
+        """One description, and what its entity tag is made of, empty for a part; None when the caller may see none."""
         thing = self._thing(caller, project, identifier)
         if thing is None:
             return None
-        documents = await self._documents(project, [thing])
-        return _encode(self._shown(caller, project, thing, documents.get(thing.name), base))
+        registered = (await self._documents(project, [thing])).get(thing.name)
+        shown = self._shown(caller, project, thing, registered, base)
+        part = self._part(caller, project, thing.name) is not None
+        return _encode(shown), b"" if part else self._lasting(project, thing, registered)
 
     async def create(self, caller: Caller, project: str, document: bytes) -> str:
         """Register a thing by a description without an identifier; returns the one it gets. DescriptionError."""
@@ -111,8 +118,13 @@ class Catalogue:
 
         return await self._in_thread(create)
 
-    async def put(self, caller: Caller, project: str, identifier: str, document: bytes) -> bool:
-        """Register a thing by a description, or replace it; returns whether it is new. DescriptionError."""
+    async def put(
+        self, caller: Caller, project: str, identifier: str, document: bytes, unchanged: Unchanged = _whatever
+    ) -> bool:
+        """Register a thing by a description, or replace it; returns whether it is new. DescriptionError.
+
+        `unchanged` raises when what its entity tag is made of now, empty for none, is not what was to be changed.
+        """
         known = self._thing(caller, project, identifier)
         self._check_may(caller, project, known)
         own = own_name(project, identifier)
@@ -121,8 +133,11 @@ class Catalogue:
 
         def put() -> bool:
             if known is not None:
-                self._revise(caller, project, known.name, lambda thing, before: read_document(document, self._limits))
+                self._revise(
+                    caller, project, known.name, lambda thing, before: read_document(document, self._limits), unchanged
+                )
                 return False
+            unchanged(b"")
             submission = self._read(project, document, own, own=bool(own))
             if submission.document.get("id") != identifier:
                 raise DescriptionError("/id", "it is not the identifier of the address.", f"Write {identifier!r}.")
@@ -131,8 +146,10 @@ class Catalogue:
 
         return await self._in_thread(put)
 
-    async def patch(self, caller: Caller, project: str, identifier: str, patch: bytes) -> None:
-        """Change a part of a description by a merge patch (RFC 7396). Raises Unknown and DescriptionError."""
+    async def patch(
+        self, caller: Caller, project: str, identifier: str, patch: bytes, unchanged: Unchanged = _whatever
+    ) -> None:
+        """Change a part of a description by a merge patch (RFC 7396). Raises Unknown, and as `put` does."""
         known = self._thing(caller, project, identifier)
         if known is None:
             raise Unknown("There is no such thing in this directory.", "Check the identifier.")
@@ -146,7 +163,7 @@ class Catalogue:
                 document = enrich(document, {"expires": before.expires_at})
             return apply_patch(document, patch, self._limits)
 
-        await self._in_thread(lambda: self._revise(caller, project, known.name, change))
+        await self._in_thread(lambda: self._revise(caller, project, known.name, change, unchanged))
 
     async def remove(self, caller: Caller, project: str, identifier: str) -> None:
         """Take a thing out of the directory and revoke its credentials. Raises Unknown."""
@@ -251,6 +268,11 @@ class Catalogue:
             document = part_of(document, lambda name: name in part)
         return enrich(document, registration_of(thing, registered) | {"retrieved": self._clock.now_ns()})
 
+    def _lasting(self, project: str, thing: Thing, registered: Registered | None) -> bytes:
+        """A whole description without what every answer says anew, such as when it was retrieved."""
+        document = self._document(project, thing, registered, _ANYWHERE)
+        return _encode(enrich(document, registration_of(thing, registered)))
+
     def _models(self, project: str) -> dict[str, ThingModel]:
         return {model.name: model for model in self._directory.models(project)}
 
@@ -274,9 +296,15 @@ class Catalogue:
             self._directory.register(project, thing, self._registered(submission, document), caller.who)
 
     def _revise(
-        self, caller: Caller, project: str, name: str, wanted: Callable[[Thing, Registered | None], Json]
+        self,
+        caller: Caller,
+        project: str,
+        name: str,
+        wanted: Callable[[Thing, Registered | None], Json],
+        unchanged: Unchanged,
     ) -> None:
         def change(thing: Thing, before: Registered | None) -> Revision:
+            unchanged(self._lasting(project, thing, before))
             submission = self._read(project, wanted(thing, before), name, own=before is None)
             identifier = thing.registered_id or thing_id(project, name)
             if submission.document.get("id") != identifier:

@@ -155,8 +155,8 @@ class Node(View):
         return {name: msgspec.Raw(text) for name, text in found.items()}
 
     async def ask_promql(self, arguments: dict[str, Any]) -> Any:
-        """The result of a PromQL query, as JSON."""
-        return msgspec.Raw((await self.worker.ask("promql", arguments))["data"])
+        """The result of a PromQL query, and its warnings, as JSON."""
+        return {name: msgspec.Raw(text) for name, text in (await self.worker.ask("promql", arguments)).items()}
 
     async def ask_page(self, arguments: dict[str, Any]) -> HistoryPage:
         """A page of a long answer of the history."""

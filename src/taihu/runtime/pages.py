@@ -8,8 +8,11 @@ import msgspec
 
 from taihu.history.history import History, Series
 from taihu.history.paging import Piece, Place, Wanted, page
-from taihu.runtime.questions import Body, Span, mark_gone, window_rows
-from taihu.runtime.sheets import READINGS, WINDOWS, Label, Sheet, Type, qualities, readings_sheet, windows_sheet
+from taihu.runtime.questions import Body, mark_gone, window_rows
+from taihu.runtime.sheets import READINGS, WINDOWS, Label, Sheet, Span, Type, qualities, readings_sheet, windows_sheet
+
+Deleted = Callable[[Label], Sequence[Span]]
+"""The stretches of time of which readings of a series were deleted."""
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -45,14 +48,15 @@ def answer(history: History, body: Body) -> dict[str, Any]:
     rows, limit = pieces[-1].rows, ask.wanted.limit
     limited = place is None and ask.alone and limit is not None and pieces[-1].given >= limit
     last = int(rows.observed[-1]) if limited and isinstance(rows, Series) else None
-    if ask.form == "json":
-        data = _json(ask, pieces, lambda label: history.deleted(ask.wanted.project, label.thing, label.property))
-    else:
-        data = _TABLES[ask.form](ask, pieces)
+
+    def deleted(label: Label) -> Sequence[Span]:
+        return history.deleted(ask.wanted.project, label.thing, label.property) if ask.wanted.every else ()
+
+    data = _json(ask, pieces, deleted) if ask.form == "json" else _TABLES[ask.form](ask, pieces, deleted)
     return {"data": msgspec.Raw(data), "next": place, "last": last}
 
 
-def _json(ask: Ask, pieces: Iterable[Piece], deleted: Callable[[Label], Sequence[Span]]) -> bytes:
+def _json(ask: Ask, pieces: Iterable[Piece], deleted: Deleted) -> bytes:
     """Objects of series, parted by commas; one that goes on on the next page is left open."""
     parts: list[bytes] = []
     for piece in pieces:
@@ -90,12 +94,12 @@ def _records(rows: Any) -> list[Any]:
     return [_Reading(*row) for row in zip(*columns, strict=True)]
 
 
-def _csv(ask: Ask, pieces: Iterable[Piece]) -> bytes:
+def _csv(ask: Ask, pieces: Iterable[Piece], deleted: Deleted) -> bytes:
     """Lines as RFC 4180 has them, times in ISO 8601; the first page begins with the names of the columns."""
     columns = WINDOWS if ask.wanted.every else {name: kind for name, kind in READINGS.items() if name != "text"}
     parts = [",".join(columns) + "\r\n"] if ask.begins else []
     for piece in pieces:
-        sheet = _sheet(ask, piece)
+        sheet = _sheet(ask, piece, deleted)
         cells = [_CELLS[kind](sheet[name]) for name, kind in columns.items()]
         if isinstance(piece.rows, Series):
             cells[list(columns).index("value")] = [_value_cell(value) for value in _values(piece.rows)]
@@ -103,19 +107,21 @@ def _csv(ask: Ask, pieces: Iterable[Piece]) -> bytes:
     return "".join(parts).encode("utf-8", "replace")
 
 
-def _arrow(ask: Ask, pieces: Iterable[Piece]) -> bytes:
+def _arrow(ask: Ask, pieces: Iterable[Piece], deleted: Deleted) -> bytes:
     from taihu.runtime.arrow import arrow_messages  # only a worker that is asked for Arrow holds its library
 
-    sheets = [_sheet(ask, piece) for piece in pieces]
+    sheets = [_sheet(ask, piece, deleted) for piece in pieces]
     return arrow_messages(WINDOWS if ask.wanted.every else READINGS, sheets, ask.begins)
 
 
-_TABLES: dict[str, Callable[[Ask, Sequence[Piece]], bytes]] = {"csv": _csv, "arrow": _arrow}
+_TABLES: dict[str, Callable[[Ask, Sequence[Piece], Deleted], bytes]] = {"csv": _csv, "arrow": _arrow}
 
 
-def _sheet(ask: Ask, piece: Piece) -> Sheet:
+def _sheet(ask: Ask, piece: Piece, deleted: Deleted) -> Sheet:
     label = ask.labels[piece.series]
-    return readings_sheet(label, piece.rows) if isinstance(piece.rows, Series) else windows_sheet(label, piece.rows)
+    if isinstance(piece.rows, Series):
+        return readings_sheet(label, piece.rows)
+    return windows_sheet(label, piece.rows, deleted(label))
 
 
 def _values(rows: Series) -> list[Any]:
@@ -137,4 +143,5 @@ _CELLS: dict[Type, Callable[[Any], list[str]]] = {
     Type.TIME: lambda column: [f"{text}Z" for text in column.astype("datetime64[ns]").astype(str)],
     Type.NUMBER: lambda column: ["" if isnan(number) else repr(number) for number in column.tolist()],
     Type.COUNT: lambda column: ["" if number < 0 else str(number) for number in column.tolist()],
+    Type.FLAG: lambda column: ["true" if flag else "false" for flag in column.tolist()],
 }

@@ -4,7 +4,7 @@ Selectors see a reading until its property's `max_age`. Counters are rated throu
 a property of another kind is rated as Prometheus rates it. A result that is no number is left out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +27,13 @@ from taihu.protocols.promql import (
     Selector,
     is_scalar,
     parse,
+    selectors,
 )
 from taihu.runtime.questions import Body
 from taihu.things.counter import increases
 from taihu.things.property import Kind, Property
 
+_WARNINGS_MAX = 10
 Labels = dict[str, str]
 
 
@@ -61,17 +63,33 @@ Vector = list[Line]
 
 
 def answer(history: History, body: Body) -> dict[str, Any]:
-    """The result of a query at some times, in Prometheus's own shape."""
+    """The result of a query at some times, in Prometheus's own shape, and what it should be read with."""
     expression = parse(body["query"])
     known = [msgspec.convert(series, list[Known]) for series in body["series"]]
     start, end, step = body["start"], body["end"], body["step"]
     times = np.arange(start, end + 1, step, dtype=np.int64) if step else np.array([end], np.int64)
+    warnings = _gone(history, body["project"], zip(selectors(expression), known, strict=True), int(times[0]), end)
     if isinstance(expression, Selector) and expression.range_ns:
-        return {"data": _raw(history, body["project"], expression, known[0], end)}
+        return {"data": _raw(history, body["project"], expression, known[0], end), "warnings": warnings}
     if len(times) * sum(map(len, known)) > history.limits.query_rows_max:
         raise LimitError("The query has more points than query_rows_max.", "Ask for a longer step or fewer series.")
     found = _Query(history, body["project"], times, known).of(expression)
-    return {"data": _shown(found, times, ranged=bool(step))}
+    return {"data": _shown(found, times, ranged=bool(step)), "warnings": warnings}
+
+
+def _gone(
+    history: History, project: str, known: Iterable[tuple[Selector, Sequence[Known]]], start: int, end: int
+) -> list[str]:
+    """A warning for each series some of whose readings that the query is of were deleted (§10)."""
+    found: dict[str, None] = {}
+    for selector, series in known:
+        for one in series:
+            low = start - selector.offset_ns - max(selector.range_ns, hold_ns(one.definition))
+            spans = history.deleted(project, one.thing, one.definition.name)
+            if any(begin <= end - selector.offset_ns and stop > low for begin, stop in spans):
+                found[f"Readings of {one.thing}/{one.definition.name} in this time were deleted."] = None
+    told = list(found)
+    return [*told[:_WARNINGS_MAX], f"And {len(told) - _WARNINGS_MAX} more."] if len(told) > _WARNINGS_MAX else told
 
 
 class _Query:

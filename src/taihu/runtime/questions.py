@@ -18,12 +18,11 @@ from taihu.history.windows import (
     Windows,
 )
 from taihu.identity.directory import Directory
-from taihu.runtime.sheets import last_states, seconds_held
+from taihu.runtime.sheets import Span, last_states, seconds_held
 from taihu.things.property import Property, Swap
 
 Body = Mapping[str, Any]
 Question = Callable[[History, Body], dict[str, Any]]
-Span = tuple[int, int]  # [start, end), UTC nanoseconds
 
 
 class Definitions:

@@ -1,5 +1,6 @@
 """Readings and windows as tables with the same columns whatever they hold, for CSV and Arrow."""
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ class Type(Enum):
     TIME = "time"  # int64 UTC ns
     NUMBER = "number"  # float64; NaN is missing
     COUNT = "count"  # int64; -1 is missing
+    FLAG = "flag"  # bool
 
 
 class Label(NamedTuple):
@@ -41,6 +43,7 @@ class Label(NamedTuple):
     kind: str
 
 
+Span = tuple[int, int]  # [start, end), UTC nanoseconds
 Sheet = dict[str, Any]
 """Columns by name: each as its Type says."""
 
@@ -52,7 +55,7 @@ WINDOWS = {
     "thing": Type.TEXT, "property": Type.TEXT, "unit": Type.TEXT, "start": Type.TIME, "end": Type.TIME,
     "coverage": Type.NUMBER, "count": Type.COUNT, "min": Type.NUMBER, "max": Type.NUMBER, "mean": Type.NUMBER,
     "last": Type.NUMBER, "time_mean": Type.NUMBER, "increase": Type.NUMBER, "sum": Type.NUMBER, "changes": Type.COUNT,
-    "state": Type.TEXT, "seconds": Type.TEXT,
+    "state": Type.TEXT, "seconds": Type.TEXT, "gone": Type.FLAG,
 }  # fmt: skip
 
 
@@ -73,14 +76,16 @@ def readings_sheet(label: Label, rows: Series) -> Sheet:
     return _named(label, len(rows)) | columns
 
 
-def windows_sheet(label: Label, rows: Windows) -> Sheet:
-    """Windows of any kind; what a kind does not say is missing."""
+def windows_sheet(label: Label, rows: Windows, deleted: Sequence[Span] = ()) -> Sheet:
+    """Windows of any kind; what a kind does not say is missing. `gone` are those that meet a `deleted` span (§10)."""
     count = len(rows)
     blank: dict[Type, Any] = {
         Type.TEXT: [None] * count, Type.NUMBER: np.full(count, np.nan), Type.COUNT: np.full(count, -1),
     }  # fmt: skip
     sheet = {name: blank.get(kind) for name, kind in WINDOWS.items()} | _named(label, count)
     sheet |= {"start": rows.start, "end": rows.end, "coverage": rows.coverage}
+    gone = [(rows.end > low) & (rows.start < high) for low, high in deleted]
+    sheet["gone"] = np.logical_or.reduce(gone) if gone else np.zeros(count, np.bool_)
     match rows:
         case LevelWindows():
             sheet["time_mean"] = rows.level

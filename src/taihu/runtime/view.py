@@ -18,6 +18,7 @@ from taihu.kernel.limits import Limits
 from taihu.kernel.sections import Site
 from taihu.kernel.site_checks import addresses_of
 from taihu.protocols.mqtt.broker import Broker
+from taihu.runtime.batches import Batches
 from taihu.runtime.follower import Follower
 from taihu.runtime.formulas import explain, inputs_seen
 from taihu.runtime.live import Live
@@ -59,6 +60,7 @@ class View:
     worker: Follower
     steps: Steps
     live: Live
+    batches: Batches
     _quarantine: Quarantine
     _observers: Observers
 
@@ -202,6 +204,10 @@ class View:
     def newest(self, project: str, thing: str) -> dict[str, Reading]:
         """The newest reading of each property of a thing, those that are calculated with them."""
         return self.live.newest(project, thing)
+
+    def exported(self, caller: Caller, project: str, form: str) -> None:
+        """Note for the audit that the caller takes readings away in a file; what it asks often is told together."""
+        self.batches.add(caller.who, "exported", f"{project} as {form}", project)
 
     def explain(self, caller: Caller, project: str, thing: str, name: str) -> dict[str, Any] | None:
         """What a calculated property is worked out of, as far as the caller may read it; None when it is none."""

@@ -19,9 +19,12 @@ def tag_of(body: bytes) -> str:
 
 
 def check_unchanged(request: Request, body: bytes) -> None:
-    """Raise Problem (412) when If-Match names another representation than `body`, the one that is to be changed."""
+    """Raise Problem (412) when If-Match names another representation than `body`, the one that is to be changed.
+
+    An empty `body` says that there is none, which no If-Match names.
+    """
     wanted = request.headers.get("if-match")
-    if wanted is not None and not matches(wanted, tag_of(body)):
+    if wanted is not None and not (body and matches(wanted, tag_of(body))):
         raise Problem(412, "changed", "It is not any more what If-Match names.", "Read it again, then change it.")
 
 

@@ -4,6 +4,7 @@ Source: W3C Recommendation "Web of Things (WoT) Discovery", 5 December 2023, sec
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
@@ -13,7 +14,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from taihu.doors.http.answers import bad_request, large_content, not_found
-from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
+from taihu.doors.http.conditions import check_unchanged, tag_of
+from taihu.doors.http.endpoint import IF_MATCH, JSON, Endpoint, Operation, Parameter
 from taihu.doors.http.ports import Caller, Node
 from taihu.doors.http.requests import (
     body_of,
@@ -85,10 +87,12 @@ async def directory_thing(request: Request) -> Response:
     caller, project = readable_project(request)
     catalogue, identifier = node_of(request).catalogue, request.path_params["id"]
     if request.method == "PUT":
-        new = await catalogue.put(caller, project, identifier, await _document(request, *_DOCUMENTS))
+        document, check = await _document(request, *_DOCUMENTS), partial(check_unchanged, request)
+        new = await catalogue.put(caller, project, identifier, document, check)
         return Response(status_code=201 if new else 204)
     if request.method == "PATCH":
-        await catalogue.patch(caller, project, identifier, await _document(request, _PATCH))
+        patch, check = await _document(request, _PATCH), partial(check_unchanged, request)
+        await catalogue.patch(caller, project, identifier, patch, check)
         return Response(status_code=204)
     if request.method == "DELETE":
         await catalogue.remove(caller, project, identifier)
@@ -96,7 +100,8 @@ async def directory_thing(request: Request) -> Response:
     found = await catalogue.retrieve(caller, project, identifier, _base(request, project))
     if found is None:
         raise not_found("such thing")
-    return Response(found, media_type=_TD)
+    document, lasting = found
+    return Response(document, headers={"ETag": tag_of(lasting)} if lasting else None, media_type=_TD)
 
 
 async def directory_search(request: Request) -> Response:
@@ -227,10 +232,21 @@ ROUTES: list[Route] = [
         directory_thing,
         get=Operation(answer=_BODY, summary="One description."),
         put=Operation(
-            body=_BODY, answer={}, status=204, others={201: {}}, summary="Register or replace a description."
+            body=_BODY,
+            headers=(IF_MATCH,),
+            answer={},
+            status=204,
+            others={201: {}},
+            refuses=(412,),
+            summary="Register or replace a description.",
         ),
         patch=Operation(
-            body={_PATCH: dict[str, Any]}, answer={}, status=204, summary="Change a part of a description."
+            body={_PATCH: dict[str, Any]},
+            headers=(IF_MATCH,),
+            answer={},
+            status=204,
+            refuses=(412,),
+            summary="Change a part of a description.",
         ),
         delete=Operation(answer={}, status=204, summary="Take a thing out of the directory."),
     ),

@@ -42,6 +42,8 @@ async def history(request: Request) -> Response:
             "revisions": request.query_params.get("revisions") == "true",
         }
     question = Question(node, caller, series, wanted, form)
+    if form != "json":
+        node.exported(caller, project, form)
     return await paged(request, question, _FORMS[form])
 
 

@@ -225,6 +225,10 @@ class Node(Protocol):
         """The newest reading of each property of a thing."""
         ...
 
+    def exported(self, caller: Caller, project: str, form: str) -> None:
+        """Note for the audit that the caller takes readings away in a file."""
+        ...
+
     def explain(self, caller: Caller, project: str, thing: str, name: str) -> dict[str, Any] | None:
         """What a calculated property is worked out of, as far as the caller may read it; None when it is none."""
         ...
@@ -256,7 +260,7 @@ class Node(Protocol):
         ...
 
     async def ask_promql(self, arguments: dict[str, Any]) -> Any:
-        """The result of a PromQL query, as JSON."""
+        """The result of a PromQL query and its warnings: `data` and `warnings`."""
         ...
 
     def place_of(self, project: str, thing: str) -> dict[str, str]:

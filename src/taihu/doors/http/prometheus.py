@@ -5,7 +5,7 @@ from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -42,6 +42,13 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 Values = ImmutableMultiDict[str, str]
 Found = list[tuple[str, Property, dict[str, str]]]
 Handler = Callable[[Request, Caller, str, Values], Awaitable[Any]]
+
+
+class Told(NamedTuple):
+    """The result of a query and its warnings, as JSON."""
+
+    data: bytes
+    warnings: bytes = b"[]"
 
 
 def metric_of(name: str) -> str:
@@ -120,9 +127,10 @@ async def _ask(request: Request, caller: Caller, project: str, values: Values, s
     text = values.get("query", "")
     wanted = selectors(parse(text))
     known = [await run_in_threadpool(_matching, request, caller, project, [each]) for each in wanted]
-    return await node_of(request).ask_promql(
+    found = await node_of(request).ask_promql(
         {"project": project, "query": text, "start": start, "end": end, "step": step, "series": known}
     )
+    return Told(bytes(found["data"]), bytes(found["warnings"]))
 
 
 async def _series(request: Request, caller: Caller, project: str, values: Values) -> Any:
@@ -171,14 +179,17 @@ async def _answered(request: Request, handler: Handler) -> Response:
             async with body_of(request) as body:
                 form = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100)
             values = ImmutableMultiDict([*values.multi_items(), *form])
-        data = await handler(request, caller, project, values)
+        found = await handler(request, caller, project, values)
+        told = found if isinstance(found, Told) else Told(_encode(found))
     except ValueError:
         return _error(400, "bad_data", "too many parameters")
     except TaihuError as error:
-        told = problem_of(error)
-        status = 422 if told["type"].endswith((":promql-execution", ":limit")) else told["status"]
+        problem = problem_of(error)
+        status = 422 if problem["type"].endswith((":promql-execution", ":limit")) else problem["status"]
         return _error(status, _ERRORS.get(status, "internal"), str(error))
-    return Response(b'{"status":"success","data":%b}' % _encode(data), headers=NEVER_THE_SAME, media_type=JSON)
+    warnings = b',"warnings":%b' % told.warnings if told.warnings != b"[]" else b""
+    body = b'{"status":"success","data":%b%b}' % (told.data, warnings)
+    return Response(body, headers=NEVER_THE_SAME, media_type=JSON)
 
 
 def _error(status: int, kind: str, message: str) -> Response:

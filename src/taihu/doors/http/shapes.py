@@ -287,6 +287,7 @@ class PrometheusAnswer(TypedDict):
 
     status: Literal["success"]
     data: Any
+    warnings: NotRequired[list[str]]
 
 
 class PrometheusError(TypedDict):

@@ -64,6 +64,8 @@ async def sql(request: Request) -> Response:
         raise bad_request('The body has no "sql".', 'Send {"sql": "SELECT 1"}.')
     arguments = {"sql": body["sql"], "start": start, "end": end, "format": form}
     data = await node_of(request).ask_sql(caller, project, "sql", arguments)
+    if form != "json":
+        node_of(request).exported(caller, project, form)
     return large_content(request, data, _MEDIA[form])
 
 

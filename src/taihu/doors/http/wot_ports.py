@@ -69,20 +69,27 @@ class Catalogue(Protocol):
         """The descriptions from `offset` on that the caller may see, by identifier, and how many there are in all."""
         ...
 
-    async def retrieve(self, caller: Caller, project: str, identifier: str, base: str) -> bytes | None:
-        """One description, None when there is none that the caller may see."""
+    async def retrieve(self, caller: Caller, project: str, identifier: str, base: str) -> tuple[bytes, bytes] | None:
+        """One description, and what its entity tag is made of, empty for a part; None when the caller may see none."""
         ...
 
     async def create(self, caller: Caller, project: str, document: bytes) -> str:
         """Register a thing by a description without an identifier; returns the one it gets."""
         ...
 
-    async def put(self, caller: Caller, project: str, identifier: str, document: bytes) -> bool:
-        """Register a thing by a description, or replace it; returns whether it is new."""
+    async def put(
+        self, caller: Caller, project: str, identifier: str, document: bytes, unchanged: Callable[[bytes], None]
+    ) -> bool:
+        """Register a thing by a description, or replace it; returns whether it is new.
+
+        `unchanged` is handed what the entity tag is made of before, empty for none; what it raises changes nothing.
+        """
         ...
 
-    async def patch(self, caller: Caller, project: str, identifier: str, patch: bytes) -> None:
-        """Change a part of a description by a merge patch (RFC 7396)."""
+    async def patch(
+        self, caller: Caller, project: str, identifier: str, patch: bytes, unchanged: Callable[[bytes], None]
+    ) -> None:
+        """Change a part of a description by a merge patch (RFC 7396); `unchanged` is as in `put`."""
         ...
 
     async def remove(self, caller: Caller, project: str, identifier: str) -> None:

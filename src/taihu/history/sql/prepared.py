@@ -14,11 +14,12 @@ from taihu.history.frame import concat
 from taihu.history.layout import SYSTEM_COLUMNS, encode
 from taihu.history.manifest import Rolled, RolledKey
 from taihu.history.sql import views
+from taihu.history.sql.deleted import deletions_sheet, deletions_view
 from taihu.history.sql.metadata import Known, Metadata, Place, properties_view, things_view
 from taihu.history.sql.rollups import reach_table, rolled_now, rollups_of, rollups_view
 from taihu.history.sql.sheets import Sheets
 from taihu.history.sql.sources import Bounds, Group, source_of, sources
-from taihu.history.sql.views import FIXED, PROPERTIES, READINGS, ROLLUPS, THINGS, View
+from taihu.history.sql.views import DELETIONS, FIXED, PROPERTIES, READINGS, ROLLUPS, THINGS, View
 from taihu.history.store import Part, Store
 
 
@@ -39,7 +40,8 @@ def names_of(store: Store, project: str) -> list[str]:
 
 def described(store: Store, project: str) -> list[View]:
     """The views a project has, with their columns."""
-    bounds, fixed = Bounds(), [rollups_view([], Bounds()), things_view(""), properties_view("", "")]
+    bounds = Bounds()
+    fixed = [rollups_view([], bounds), things_view(""), properties_view("", ""), deletions_view("")]
     with store.snapshot(project) as parts:
         names = views.view_names(parts)
         tables = sources(store, project, parts, {}, bounds)
@@ -93,6 +95,8 @@ def _prepare(
         statements.append(metadata.things(sheets).sql)
     if PROPERTIES in used:
         statements.append(metadata.properties(sheets, _places(tables, names)).sql)
+    if DELETIONS in used:
+        statements.append(deletions_view(deletions_sheet(store.deletions(), project, bounds, sheets)).sql)
     paths = [path for source in (*found, *stored) for group in source.groups for path in group.paths]
     return Prepared(tuple(statements), tuple(sheets.descriptors), tuple(paths))
 

@@ -26,8 +26,8 @@ from taihu.history.store import Part
 from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT, ROW_BITS
 from taihu.things.property import Kind, Quality
 
-READINGS, THINGS, PROPERTIES, ROLLUPS = "readings", "things", "properties", "rollups"
-FIXED = (READINGS, ROLLUPS, THINGS, PROPERTIES)
+READINGS, THINGS, PROPERTIES, ROLLUPS, DELETIONS = "readings", "things", "properties", "rollups", "deletions"
+FIXED = (READINGS, ROLLUPS, THINGS, PROPERTIES, DELETIONS)
 _SYSTEM = {
     "thing": "VARCHAR",
     "observed_at": "TIMESTAMP_NS",
