@@ -51,6 +51,7 @@ _COMMANDS = {
     "add": ("connections", "Connect a device by its address, and have it as things."),
     "connections": ("connections", "List connections and how they are."),
     "disconnect": ("connections", "Remove a connection."),
+    "upstream": ("upstream", "Send to a centre, and prove that it has everything."),
     "command": ("command", "Give commands to things, and see what became of them."),
     "permit": ("command", "Standing permits: let a loop act inside a corridor."),
     "carbon": ("carbon", "What each hour emitted: reports, rows, matching, certificates."),

@@ -22,11 +22,12 @@ def duration(text: str) -> float:
 
 @click.command()
 @click.argument("site", type=_FOLDER, default=".")
-def run(site: Path) -> None:
+@click.option("--upstream", metavar="URL", help="Send to this centre, such as mqtts://centre.example:8883.")
+def run(site: Path, upstream: str | None) -> None:
     """Run the site in folder SITE until Ctrl-C."""
     from taihu.runtime.run import main
 
-    main(site)
+    main(site, upstream)
 
 
 @click.command()

@@ -32,6 +32,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     mqtt_client_in_flight_max: int = 20
     commit_window_s: float = 0.005
     commit_pending_bytes_max: int = 33_554_432
+    upstream_backlog_bytes_max: int = 8_589_934_592
     aside_records_max: int = 100
     journal_segment_bytes: int = 67_108_864
     journal_retention_bytes: int = 4_294_967_296
@@ -62,6 +63,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     payload_depth_max: int = 8
     payload_array_items_max: int = 64
     payload_rows_max: int = 10_000
+    bundle_bytes_max: int = 16_777_216
     future_tolerance_s: float = 300.0
     tail_queue_max: int = 1_000
     tail_watchers_per_project_max: int = 20

@@ -118,6 +118,17 @@ class ConsoleConfig(Section, frozen=True, kw_only=True):
         return self.url.rstrip("/") or f"http{'s' if self.certificate else ''}://{host}:{self.port}"
 
 
+class UpstreamConfig(Section, frozen=True, kw_only=True):
+    """`[upstream]`: the centre that an edge node sends to, whose certificates it believes, and how old readings go.
+
+    `share` is of the link's time that readings of before the connection may take.
+    """
+
+    url: str = ""
+    trusted: str = ""
+    share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+
+
 class LogConfig(Section, frozen=True, kw_only=True):
     """`[log]`: how the node writes its log to stderr: as text for people or as JSON for programs."""
 
@@ -262,6 +273,7 @@ class SiteFile(Section, frozen=True, kw_only=True):
     oidc: OidcConfig = OidcConfig()
     carbon: CarbonConfig = CarbonConfig()
     log: LogConfig = LogConfig()
+    upstream: UpstreamConfig = UpstreamConfig()
     limits: Limits = Limits()
     projects: tuple[ProjectConfig, ...] = msgspec.field(default=(), name="project")
     grants: tuple[GrantConfig, ...] = msgspec.field(default=(), name="grant")

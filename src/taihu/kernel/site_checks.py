@@ -36,8 +36,31 @@ def faults_of(site: Site) -> Iterator[Fault]:
     for origin in site.http.cors_origins:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             yield Fault("$.http.cors_origins", f"{origin[:80]!r} is no origin.", 'Write "https://host:port", or "*".')
+    yield from _check_upstream(site)
     if site.mqtt.anonymous:
         yield from _check_known("$.mqtt.anonymous", site.mqtt.anonymous, names)
+
+
+def _check_upstream(site: Site) -> Iterator[Fault]:
+    fault = upstream_fault(site.upstream.url) if site.upstream.url else ""
+    if fault:
+        yield Fault("$.upstream.url", fault, 'Write "mqtts://centre.example:8883".')
+    if site.upstream.trusted:
+        yield from _check_file("$.upstream.trusted", site.upstream.trusted, site)
+
+
+def upstream_fault(url: str) -> str:
+    """What is wrong with the address of a centre; empty when nothing is."""
+    try:
+        address = urlsplit(url)
+        known = address.scheme in ("mqtt", "mqtts") and address.hostname and (address.port or 1)
+    except ValueError:
+        known = False
+    if not known or address.username or address.path.strip("/"):
+        return f"{url[:80]!r} is no address of a centre."
+    if address.scheme == "mqtt" and not is_loopback(address.hostname or ""):
+        return "A token would go to the centre unencrypted."
+    return ""
 
 
 def listeners_of(site: Site) -> list[tuple[str, str, int]]:

@@ -354,7 +354,7 @@ def _reaches(identity: Identity, scope: Scope, topic: str) -> bool:
 
 def _names_things(mapping: Mapping) -> bool:
     """Whether the payload says whose readings it holds."""
-    many = (Format.THINGSBOARD_GATEWAY, Format.LINE_PROTOCOL)
+    many = (Format.THINGSBOARD_GATEWAY, Format.LINE_PROTOCOL, Format.BUNDLE)
     return mapping.format in many or mapping.base_name is BaseName.THING
 
 

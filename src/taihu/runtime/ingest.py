@@ -23,6 +23,7 @@ from taihu.kernel.sections import Site
 from taihu.runtime.access import read_mappings
 from taihu.runtime.apply import apply_site
 from taihu.runtime.certification import believed, read_authorities
+from taihu.runtime.edge.state import read_state, upstream_of
 from taihu.runtime.link import Handler, Link, socket_path
 from taihu.runtime.logs import start_logging
 from taihu.runtime.node import Node
@@ -331,8 +332,17 @@ class Ingest:
         data = zlib.crc32(body).to_bytes(4, "little") + body
         await loop.run_in_executor(None, write_atomic, node.files, node.paths.broker, data)
         keep_from = min(position, node.worker.position) + 1
-        await loop.run_in_executor(None, node.journal.trim, keep_from, node.clock.now_ns())
+        await loop.run_in_executor(None, self._trim, keep_from)
         return position
+
+    def _trim(self, keep_from: int) -> None:
+        """Drop what no reader needs; a centre that was away too long no longer counts as one."""
+        node = self._node
+        if upstream_of(node.site):
+            unsent = read_state(node.paths.upstream).keep_from
+            if node.journal.lag_bytes(unsent) <= node.limits.upstream_backlog_bytes_max:
+                keep_from = min(keep_from, unsent)
+        node.journal.trim(keep_from, node.clock.now_ns())
 
 
 def sealed(body: bytes) -> bytes:

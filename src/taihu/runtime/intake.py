@@ -271,6 +271,7 @@ class Intake:
                 if claim.mapping.kind is not None:
                     kind = claim.mapping.kind
                     inferred = {name: structs.replace(one, kind=kind) for name, one in inferred.items()}
+                inferred = {name: row.definitions.get(name, one) for name, one in inferred.items()}
                 self._registry.infer(claim.project, thing, inferred)
                 definitions = {**definitions, **inferred}
         values = {name: value for name, value in values.items() if value is not None}

@@ -16,6 +16,7 @@ class Paths:
         self.twin = data / "twin.snapshot"
         self.broker = data / "broker.snapshot"
         self.aside = data / "aside"
+        self.upstream = data / "upstream.json"
         self.clock = data / "clock.json"
         self.control = data / "control.snapshot"
         self.control_key = data / "control.key"

@@ -19,9 +19,10 @@ from taihu.kernel.config import load_site, read_text
 from taihu.kernel.errors import RefusedError, TransientError
 from taihu.kernel.files import OsFiles, write_atomic
 from taihu.kernel.sections import Site
-from taihu.kernel.site_checks import listeners_of
+from taihu.kernel.site_checks import listeners_of, upstream_fault
 from taihu.runtime.apply import apply_site
 from taihu.runtime.democlock import SAVE_PERIOD_S, save_clock, start_clock
+from taihu.runtime.edge.state import ENVIRONMENT, upstream_of
 from taihu.runtime.logs import start_logging
 from taihu.runtime.notify import Notifier, keep_alive
 from taihu.runtime.paths import Paths
@@ -82,6 +83,8 @@ class Supervisor:
                 addresses: dict[str, Any] = msgspec.json.decode(self.paths.node.read_bytes())
                 if addresses["worker"]:
                     await self._attend_to_field()
+                    if upstream_of(self.site):
+                        await self._add_process("edge")
                     return addresses
             if self.children[0].restarts > 2:
                 break
@@ -166,9 +169,13 @@ def listen_error(host: str, port: int) -> OSError | None:
         return error
 
 
-def main(folder: Path) -> None:
-    """Run the site until a signal."""
+def main(folder: Path, upstream: str | None = None) -> None:
+    """Run the site until a signal; `upstream` is the centre it sends to, whatever the configuration says."""
     site = load_site(folder)
+    if upstream is not None:
+        if fault := upstream_fault(upstream):
+            raise RefusedError(fault, "Write mqtts://centre.example:8883.")
+        os.environ[ENVIRONMENT] = upstream
     start_logging("taihu", site.log)
     check_ports(site)
 

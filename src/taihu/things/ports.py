@@ -4,6 +4,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from taihu.things.property import Property
+
 
 class Record(msgspec.Struct, frozen=True):
     """One durable journal record. Positions start at 1 and rise by 1."""
@@ -85,13 +87,15 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     """What a payload decoder makes of one message: one thing's values at one time.
 
     `thing` is None for the thing of the connection. `observed_at` is None when the payload has no time.
-    `units` names the units the payload itself declares (as SenML does), by property.
+    `units` names the units the payload itself declares (as SenML does), by property; `definitions` are those that the
+    sender goes by, for properties that are not known here yet.
     """
 
     values: dict[str, Any]
     observed_at: int | None = None
     thing: str | None = None
     units: dict[str, str] = {}
+    definitions: dict[str, Property] = {}
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True):

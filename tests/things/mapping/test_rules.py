@@ -30,7 +30,7 @@ def test_a_file_becomes_mappings_with_units_as_codes() -> None:
 
 def test_built_in_mappings_load() -> None:
     names = [mapping.name for mapping in builtin_mappings()]
-    assert len(names) == len(set(names)) == 9
+    assert len(names) == len(set(names)) == 10
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from functools import partial
 import msgspec
 
 from taihu.kernel.limits import DEFAULT, Limits
+from taihu.things.mapping.bundle import bundle
 from taihu.things.mapping.decoders import flat_json, scalar, thingsboard, thingsboard_gateway
 from taihu.things.mapping.lines import line_protocol
 from taihu.things.mapping.reading import Source
@@ -26,6 +27,7 @@ DECODERS: dict[Format, Callable[[Source, bytes, int], Sequence[Row | Refusal]]] 
     Format.SENML_JSON: senml_json,
     Format.SENML_CBOR: senml_cbor,
     Format.LINE_PROTOCOL: line_protocol,
+    Format.BUNDLE: bundle,
 }
 
 

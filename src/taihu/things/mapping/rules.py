@@ -25,6 +25,7 @@ class Format(StrEnum):
     SENML_JSON = "senml-json"
     SENML_CBOR = "senml-cbor"
     LINE_PROTOCOL = "line-protocol"
+    BUNDLE = "bundle"
 
 
 class Nested(StrEnum):

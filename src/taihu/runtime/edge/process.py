@@ -1,0 +1,154 @@
+"""The edge process: sends what each project stores to the centre, and keeps the ledgers of it.
+
+It reads the journal and the directory beside the processes that write them, and asks the node how far the journal is
+durable: what could still be lost here is not told there (§4).
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from random import Random
+from urllib.parse import urlsplit
+
+import msgspec
+
+from taihu.drivers.files import FOLDER, read_keyring
+from taihu.drivers.line import Line
+from taihu.identity.directory import Directory
+from taihu.journal.reader import JournalReader
+from taihu.kernel.clock import Clock
+from taihu.kernel.errors import ConfigError
+from taihu.kernel.files import OsFiles, write_atomic
+from taihu.kernel.sections import Site
+from taihu.protocols.mqtt.client import Client
+from taihu.runtime.ask import Ask
+from taihu.runtime.edge.cut import Cutter
+from taihu.runtime.edge.ledger import Ledger
+from taihu.runtime.edge.sender import Sender
+from taihu.runtime.edge.state import KEYS, Sent, State, read_state, upstream_of
+from taihu.runtime.logs import start_logging
+from taihu.runtime.paths import Paths
+from taihu.runtime.process import clock_of, run_until_signal
+from taihu.things.property import Property
+
+log = logging.getLogger("taihu.edge")
+
+_LOOK_S = 0.2
+_KEEP_S = 1.0
+
+
+class Edge:
+    """All projects of a site that have a token of the centre."""
+
+    def __init__(self, site: Site, clock: Clock) -> None:
+        self._site = site
+        self._clock = clock
+        self._paths = Paths(site.data)
+        self._files = OsFiles()
+        self._directory = Directory(self._paths.metadata, clock, site.limits, read_only=True)
+        self._senders: dict[str, Sender] = {}
+        self._dirty = False
+        self._kept_at = clock.monotonic()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop`."""
+        self._open()
+        tasks = [asyncio.create_task(sender.run()) for sender in self._senders.values()]
+        try:
+            while not stop.is_set():
+                await self._look()
+                try:
+                    async with asyncio.timeout(_LOOK_S):
+                        await stop.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            self._write()
+        for result in ended:
+            if isinstance(result, Exception):
+                raise result
+
+    def _open(self) -> None:
+        tokens = read_keyring(self._site.folder / FOLDER).get(KEYS, {})
+        if not tokens:
+            log.warning("no project has a token of the centre: give one by `taihu upstream login PROJECT`")
+        kept = read_state(self._paths.upstream).projects
+        for project, token in tokens.items():
+            reader = JournalReader(self._files, self._paths.journal)
+            self._senders[project] = Sender(
+                project,
+                self._connection(project, token),
+                Cutter(reader, self._definitions, project),
+                Ledger(kept.get(project, Sent()).ledger),
+                self._clock,
+                share=self._site.upstream.share,
+                keep=self._changed,
+                put_aside=partial(self._put_aside, project),
+                random=Random(),  # noqa: S311 - jitter of pauses, no secret
+            )
+
+    def _connection(self, project: str, token: str) -> Callable[[], Line]:
+        address = urlsplit(upstream_of(self._site))
+        secure = address.scheme == "mqtts"
+        tls = None
+        if secure:
+            trusted = self._site.upstream.trusted
+            tls = ssl.create_default_context(cafile=str(self._site.path(trusted)) if trusted else None)
+        host, port = address.hostname or "", address.port or (8883 if secure else 1883)
+
+        def connect() -> Line:
+            return Line(host, port, Client("", version=5, username=token, clean_start=True), self._clock, tls)
+
+        return connect
+
+    async def _look(self) -> None:
+        """See how far the journal is, and what is new in the directory."""
+        try:
+            addresses = msgspec.json.decode(self._paths.node.read_bytes())
+            host, port = addresses["http"]
+            ask = Ask(host, port, self._paths.admin_token.read_text())
+        except (OSError, msgspec.DecodeError):
+            return  # the node starts
+        status = await ask.get("/api/v1/node")
+        if status is not None:
+            await asyncio.to_thread(self._directory.refresh)
+            for sender in self._senders.values():
+                sender.durable(status["journal_position"])
+        if self._dirty and self._clock.monotonic() - self._kept_at >= _KEEP_S:
+            await asyncio.to_thread(self._write)
+
+    def _definitions(self, project: str, thing: str) -> Mapping[str, Property]:
+        return self._directory.definitions(project, thing) or {}
+
+    def _changed(self) -> None:
+        self._dirty = True
+
+    def _write(self) -> None:
+        self._dirty, self._kept_at = False, self._clock.monotonic()
+        senders = self._senders.items()
+        projects = {name: Sent(one.ledger.record(), one.connected, one.behind) for name, one in senders}
+        keep_from = min((one.ledger.keep_from() for _, one in senders), default=1)
+        write_atomic(self._files, self._paths.upstream, msgspec.json.encode(State(keep_from, projects)))
+
+    def _put_aside(self, project: str, position: int, messages: Sequence[bytes]) -> None:
+        """Keep what the centre cannot take, for people to look at."""
+        name = f"{position:020d}-{project}.record"
+        log.error("record %d of the journal cannot be sent; it is kept as aside/%s", position, name)
+        self._files.make_folder(self._paths.aside)
+        kept = sum(one.endswith(".record") for one in self._files.names(self._paths.aside))
+        if kept < self._site.limits.aside_records_max:
+            write_atomic(self._files, self._paths.aside / name, b"".join(messages))
+
+
+def main(site: Site) -> None:
+    """Run the edge process until a signal."""
+    start_logging("edge", site.log)
+    if not upstream_of(site):
+        raise ConfigError("There is no centre to send to.", "Set [upstream] url, or: taihu run --upstream URL.")
+    clock = clock_of(site)
+    run_until_signal(lambda stop: Edge(site, clock).run(stop), lambda: None)
