@@ -14,6 +14,8 @@ NO_DATA = {
     "init": "writes a file",
     "systemd": "prints a unit",
     "completion": "prints a script",
+    "upstream login": "keeps a token",
+    "upstream logout": "forgets a token",
 }
 
 

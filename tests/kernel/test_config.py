@@ -162,6 +162,7 @@ def test_the_example_with_all_its_comments_removed_is_valid(tmp_path: Path) -> N
         "meter.tm.json",
         "my-device.toml",
         "oidc.secret",
+        "centre.crt",
     ):
         (tmp_path / name).touch(mode=0o600)
     text = re.sub(r"^# (?=\[\[|[a-z_]+ = )", "", example_text(), flags=re.MULTILINE)
