@@ -30,6 +30,7 @@ NAMES = (
     "ev",
     "sparkplug",
     "opcua",
+    "bridge",
 )
 _RESULTS = Path(__file__).parent / "RESULTS.md"
 _HEAD = (

@@ -25,7 +25,9 @@ class Broker:
         self.port = free_port()
         folder = Path(tempfile.mkdtemp(prefix="mosquitto-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous true", "max_queued_messages 0", *settings]
+        lines = [f"listener {self.port} 127.0.0.1", "max_queued_messages 0", *settings]
+        if not any(line.startswith("allow_anonymous") for line in settings):
+            lines.append("allow_anonymous true")
         if persists:
             lines += ["persistence true", f"persistence_location {folder}/", "autosave_interval 1"]
         path = folder / "mosquitto.conf"
