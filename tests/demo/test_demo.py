@@ -61,6 +61,13 @@ def test_demo_stores_what_it_acknowledges_and_goes_on(tmp_path: Path) -> None:
     covered = [window for window in energy["windows"] if window["coverage"] == 1.0]
     assert len(covered) >= 20
     assert all(window["sum"] is None for window in energy["windows"] if window["coverage"] == 0)
+    now: dict[str, Any] = {}
+    while "meter/demand" not in now:  # it is missing until all devices have said something
+        values = wait_for(tmp_path, "/api/v1/projects/house-01/values")["values"]
+        now = {f"{one['thing']}/{one['property']}": one["value"] for one in values}
+        time.sleep(0.05)
+    demand = now["meter/power"] + now["pv/power"] - now["battery/power"]
+    assert now["meter/demand"] == pytest.approx(demand)
     second, errors = finish(process)
     assert second["now"] > first["now"]
     assert second["journal_position"] > first["journal_position"]
