@@ -21,6 +21,7 @@ NAMES = (
     "scenario_b",
     "history",
     "start_idle",
+    "scale",
     "http_api",
     "observers",
     "sql",

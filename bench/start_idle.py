@@ -17,7 +17,7 @@ from bench.node import PROJECT, Node, gauge
 from bench.peers import free_port
 
 NAME = "start_idle"
-_MODEL = {
+MODEL = {
     name: gauge(unit) for name, unit in (("power", "kW"), ("voltage", "V"), ("current", "A"), ("temperature", "Cel"))
 }
 _THINGS = 100_000
@@ -31,14 +31,14 @@ def run(options: Options) -> Report:
     """An empty node with its console, then one with many things, each with four values."""
     report = Report(NAME, "Start and idle: `taihu run` until ready, PSS and RSS of its processes while idle, in MB")
     idle_s = 0.2 if options.smoke else _IDLE_S
-    with Node([], _MODEL, things=["device-0"]) as node:
+    with Node([], MODEL, things=["device-0"]) as node:
         node.stop()
         starts = [_row("1 thing, 4 properties", node, idle_s) for _ in range(1 if options.smoke else options.runs)]
     empty = sorted(starts, key=lambda row: float(row["ready s"] or 0))[len(starts) // 2]
     report.rows.append(empty)
     things = 2_000 if options.smoke else _THINGS
-    with Node([], _MODEL, things=[f"device-{number:06d}" for number in range(things)]) as node:
-        _fill(node, things)
+    with Node([], MODEL, things=[f"device-{number:06d}" for number in range(things)]) as node:
+        fill(node, things)
         node.stop()
         full = _row(f"{things:,} things, 4 properties", node, idle_s)
     report.rows.append(full)
@@ -122,7 +122,7 @@ def _children(pid: int) -> dict[str, int]:
     return found
 
 
-def _fill(node: Node, things: int) -> None:
+def fill(node: Node, things: int) -> None:
     """One reading of four values for every thing, through the HTTP door."""
     now = node.status()["now"] // 1_000_000
     for first in range(0, things, _BODY_THINGS):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taihu.things.description import build_description, parse_description
+from taihu.things.description import _built, build_description, parse_description
 from taihu.things.document import DescriptionError
 from taihu.things.model import definitions, parse_model
 from taihu.things.property import DataType, Kind, OnBad, Property, Thing, ThingModel
@@ -111,6 +111,20 @@ def test_what_is_built_reads_back_and_meets_the_standard(thing: Thing) -> None:
     document = build_description("house-03", thing, MODELS.get(thing.model), BASE, MQTT)
     assert parse_description(json.dumps(document).encode(), models=MODELS) == thing
     validator().validate(document)
+
+
+@given(names, st.sampled_from([BASE, "https://ü.example/a%20b", 'http://a"b', "/things", "coap://x"]), things())
+def test_what_is_read_from_the_text_of_another_is_what_is_built(name: str, base: str, other: Thing) -> None:
+    """Things that add nothing to their model differ in their address alone, whatever was built before."""
+    build_description("house-03", other, MODELS.get(other.model), base)
+    thing = Thing(name=name, model="Meter", tags=("a",))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("taihu.things.description._of_model", _built)
+        built = build_description("house-03", thing, METER, base)
+    found = build_description("house-03", thing, METER, base)
+    assert json.dumps(found) == json.dumps(built)
+    again = build_description("house-03", thing, METER, base)
+    assert again["properties"]["power"] is not found["properties"]["power"], "a new document"
 
 
 def test_what_clients_rely_on() -> None:

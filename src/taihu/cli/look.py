@@ -118,7 +118,11 @@ def _pair(text: str, option: str) -> tuple[str, str]:
 def read(node: NodeClient, address: str, as_json: bool) -> None:
     """Show the newest values at ADDRESS: project, project/thing or project/thing/property."""
     where = parse_address(address)
-    body = node.get("projects", where.project, "values", thing=where.thing or None, property=where.property or None)
+    only = {"thing": where.thing or None, "property": where.property or None}
+    body = node.get("projects", where.project, "values", **only)
+    while following := body.pop("next", ""):
+        page = node.get("projects", where.project, "values", after=following, **only)
+        body |= page | {"values": body["values"] + page["values"]}
     if where.property and not body["values"]:
         raise RefusedError(f"There is no value of {address} yet.", "Look with: taihu tail " + where.project)
     if as_json:

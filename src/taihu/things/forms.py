@@ -4,6 +4,7 @@ A stream's address has the variable `ticket`, for clients that cannot send a hea
 EventSource; who sends the token in a header leaves it out.
 """
 
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from taihu.things.document import Json
@@ -23,6 +24,7 @@ _SUBSCRIBE = ("subscribeevent", "unsubscribeevent")
 _TICKET = "{?ticket}"
 
 
+@lru_cache(maxsize=1024)  # a description has its thing's name ten times
 def quoted(name: str) -> str:
     """A name as one part of an address."""
     return quote(name, safe="")

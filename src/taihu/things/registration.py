@@ -6,6 +6,7 @@ enriched: with their registration, and with an identifier where they had none.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -26,6 +27,9 @@ _REGISTRATION = "registration"
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+")
 _UNUSABLE = re.compile(r"[/+#\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 _OF_THE_NODE = ("@context", "registration", "links", "forms", "base", "uriVariables", "securityDefinitions", "security")
+
+
+_iso = lru_cache(maxsize=1024)(format_iso)  # a page's descriptions are retrieved at one time, and many made at one
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -75,7 +79,7 @@ def enrich(document: Json, registration: Mapping[str, Any]) -> Json:
     contexts = context if isinstance(context, list) else [context]
     if DISCOVERY not in contexts:
         contexts = [*contexts, DISCOVERY]
-    shown = {term: value if term == "ttl" else format_iso(value) for term, value in registration.items() if value}
+    shown = {term: value if term == "ttl" else _iso(value) for term, value in registration.items() if value}
     return document | {"@context": contexts, _REGISTRATION: shown}
 
 

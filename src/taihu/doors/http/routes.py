@@ -14,7 +14,6 @@ from taihu.doors.http.answers import (
     Problem,
     answer,
     bad_request,
-    large_answer,
     not_found,
     unauthorized,
 )
@@ -36,13 +35,10 @@ from taihu.doors.http.requests import (
     writer,
 )
 from taihu.doors.http.streams import permission, while_permitted
-from taihu.kernel.clock import NS_PER_S
 from taihu.things.description import part_of
-from taihu.things.property import is_stale
 
 _THINGS_PAGE_MAX = 1_000
 _CRITERIA = ("site", "building", "group", "tag", "role")
-_VALUES_MAX = 20_000
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -105,47 +101,6 @@ async def topology(request: Request) -> Response:
     criteria = {name: request.query_params[name] for name in _CRITERIA if name in request.query_params}
     node = node_of(request)
     return answer(node.topology(project, criteria, lambda thing: node.may_see(caller, project, thing)))
-
-
-async def values(request: Request) -> Response:
-    """The newest values: of one property, one thing, named things, or all of a project."""
-    caller, project = readable_project(request)
-    node = node_of(request)
-    given = [name for name in request.query_params.getlist("thing") if name]
-    names = given or [summary.name for summary in node.things(project, "", _VALUES_MAX)]
-    whole_project = node.may_read(caller, project)
-    only = request.query_params.get("property")
-    now = node.clock.now_ns()
-    found: list[dict[str, Any]] = []
-    for name in names:
-        visible = whole_project or node.may_see(caller, project, name)
-        if not visible and not given:
-            continue
-        definitions = node.definitions(project, name)
-        if definitions is None or not visible:
-            raise not_found(f"thing {name!r}")
-        whole_thing = whole_project or node.may_read(caller, project, name)
-        for reading in node.newest(project, name).values():
-            if only and reading.property != only:
-                continue
-            if not whole_thing and not node.may_read(caller, project, name, reading.property):
-                continue
-            definition = definitions.get(reading.property)
-            entry = {
-                "thing": name,
-                "property": reading.property,
-                "value": reading.value,
-                "unit": definition.unit if definition else None,
-                "quality": reading.quality,
-                "observed_at": reading.observed_at,
-                "received_at": reading.received_at,
-                "age_s": (now - reading.observed_at) / NS_PER_S,
-            }
-            if definition is not None:
-                entry["kind"] = definition.kind
-                entry["stale"] = is_stale(definition, entry["age_s"])
-            found.append(entry)
-    return large_answer(request, {"project": project, "now": now, "values": found}, NEVER_THE_SAME)
 
 
 async def desired(request: Request) -> Response:
@@ -282,14 +237,6 @@ ROUTES = [
         get=Operation(
             query=tuple(Parameter(name, f"Only things of this {name}.") for name in _CRITERIA),
             answer={JSON: shapes.TopologyAnswer},
-        ),
-    ),
-    Endpoint(
-        f"{_PROJECT}/values",
-        values,
-        get=Operation(
-            query=(Parameter("thing", "Only of these.", many=True), Parameter("property", "Only of this name.")),
-            answer={JSON: shapes.NewestValues},
         ),
     ),
     Endpoint(

@@ -19,6 +19,7 @@ from taihu.doors.http import (
     forecast,
     history,
     influx,
+    newest,
     people,
     prometheus,
     routes,
@@ -38,6 +39,7 @@ from taihu.kernel.errors import TaihuError
 
 ROUTES = [
     *routes.ROUTES,
+    *newest.ROUTES,
     *history.ROUTES,
     *influx.ROUTES,
     *prometheus.ROUTES,

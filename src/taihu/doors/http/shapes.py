@@ -108,11 +108,12 @@ class NewestValue(TypedDict):
 
 
 class NewestValues(TypedDict):
-    """Newest values, and the node's time."""
+    """Newest values, and the node's time. Where there may be more of a project, `next` is the last thing's name."""
 
     project: str
     now: int
     values: list[NewestValue]
+    next: NotRequired[str]
 
 
 class HistoryReading(TypedDict):
