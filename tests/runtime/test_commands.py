@@ -31,6 +31,9 @@ model = "heater.tm.json"
 [[project.thing]]
 name = "pump"
 model = "heater.tm.json"
+[[project.thing]]
+name = "gate"
+role = "gateway"
 [[project.command]]
 thing = "heater"
 name = "power"
@@ -75,6 +78,7 @@ class Node:
                 "eve": {"project": "neighbour", "kind": "operator"},
                 "heater": {"project": "plant", "kind": "thing", "thing": "heater"},
                 "pump": {"project": "plant", "kind": "thing", "thing": "pump"},
+                "gate": {"project": "plant", "kind": "thing", "thing": "gate"},
             }.items()
         }
 
@@ -353,6 +357,37 @@ def test_a_thingsboard_device_is_called(node: Node) -> None:
     finally:
         device.disconnect()
         device.stop()
+
+
+@pytest.mark.timeout(60)
+def test_a_thing_behind_a_thingsboard_gateway_is_called_through_it(node: Node) -> None:
+    """One that the gateway does not speak for gets nothing; what waited goes out when it does."""
+    module = pytest.importorskip("tb_gateway_mqtt", reason="tb-mqtt-client is not installed")
+    host, port = node.addresses["mqtt"]
+    gateway = module.TBGatewayMqttClient(host, port, node.tokens["gate"])
+    calls = []
+
+    def on_call(client: Any, body: Any) -> None:
+        calls.append((body["device"], body["data"]["method"], body["data"]["params"]))
+        gateway.gw_send_rpc_reply(body["device"], body["data"]["id"], {"moved": body["data"]["params"]})
+
+    gateway.gw_set_server_side_rpc_request_handler(on_call)
+    gateway.connect()
+    ann = node.client("ann")
+    try:
+        ann.post("projects", "plant", "readings", body={"level": 1}, thing="valve")
+        waiting = give(ann, "valve", action="open", input={"percent": 40}, deadline_s=30)
+        assert waiting["state"] == "permitted"
+        gateway.gw_connect_device("valve", "default")
+        done = until(ann, waiting["id"], "done")
+        assert done["steps"][-1]["result"] == {"moved": {"percent": 40}}
+        assert calls == [("valve", "open", {"percent": 40})]
+        gateway.gw_disconnect_device("valve")
+        later = give(ann, "valve", action="open", input={}, deadline_s=1)
+        assert until(ann, later["id"], "expired")["steps"][-1]["detail"] == "the device made no contact"
+    finally:
+        gateway.disconnect()
+        gateway.stop()
 
 
 @pytest.mark.timeout(60)

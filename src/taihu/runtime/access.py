@@ -26,12 +26,16 @@ from taihu.things.mapping.matcher import Match, Matcher
 from taihu.things.mapping.rules import BaseName, Format, Mapping, builtin_mappings, load_mappings
 from taihu.things.mapping.thingsboard import (
     CLAIM,
+    GATEWAY_CONNECT,
+    GATEWAY_DISCONNECT,
+    GATEWAY_RPC,
     PROVISION_REQUEST,
     PROVISION_RESPONSE,
     PROVISION_USER,
     RPC_REQUEST,
     RPC_RESPONSE,
     parse_claim,
+    parse_gateway_connect,
     parse_request_id,
 )
 from taihu.twin.twin import Twin
@@ -44,7 +48,7 @@ CREDENTIALS_REQUEST = "v1/devices/me/credentials/request/"
 CREDENTIALS_RESPONSE = "v1/devices/me/credentials/response/"
 
 _COMMANDS, _ANSWERS = f"/{COMMAND}", f"/{ANSWER}"
-_CALLS = (f"{RPC_REQUEST}+", f"{RPC_REQUEST}#")
+_CALLS = (f"{RPC_REQUEST}+", f"{RPC_REQUEST}#", GATEWAY_RPC, f"{GATEWAYS}#", f"{GATEWAYS}+")
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -90,6 +94,7 @@ class Access:
         self.on_own_token: Callable[[str, str], None] = lambda project, thing: None
         self.on_answer: Callable[[str, str, str, bytes], bool] = lambda project, thing, topic, payload: False
         self.on_listening: Callable[[str, str, str], None] = lambda project, topic_filter, thing: None
+        self.on_speaking: Callable[[str, str, str, bool], None] = lambda project, gateway, thing, up: None
 
     def use(self, site: Site, mappings: dict[str, tuple[Mapping, ...]]) -> None:
         """Go by the site's projects, and by their mapping files as `read_mappings` read them."""
@@ -234,7 +239,8 @@ class Access:
 
     def answer(self, identity: Identity, topic: str, payload: bytes) -> Sequence[tuple[str, bytes]] | None:
         """What is answered on topics that mean something else for each client; None for a topic that is routed."""
-        if topic.endswith(_ANSWERS) or (topic.startswith(RPC_RESPONSE) and identity.thing):
+        gateways = identity.gateway and topic == GATEWAY_RPC
+        if topic.endswith(_ANSWERS) or (topic.startswith(RPC_RESPONSE) and identity.thing) or gateways:
             return self._take_answer(identity, topic, payload)
         if not topic.startswith(PRIVATE):
             return None
@@ -246,7 +252,11 @@ class Access:
                 return ()
             if topic.startswith(CREDENTIALS_REQUEST):
                 return [_credentials(identity, topic)]
-            return self._thingsboard.answer(identity.space, identity.thing, identity.gateway, topic, payload)
+            answers = self._thingsboard.answer(identity.space, identity.thing, identity.gateway, topic, payload)
+            if identity.gateway and topic in (GATEWAY_CONNECT, GATEWAY_DISCONNECT):
+                device = parse_gateway_connect(payload).device
+                self.on_speaking(identity.space, identity.thing, device, topic == GATEWAY_CONNECT)
+            return answers
         except TaihuError as error:
             self.on_refused(identity.space, identity.thing, str(error))
             return ()

@@ -1,7 +1,7 @@
 """The node's commands: the desk among the node's own facts, journal and clock, and the carriers that send them.
 
 Two carriers: a thing, or what speaks for it, that listens on its own `$command` topic (`control.wire`); and a
-ThingsBoard device that listens for calls (`v1/devices/me/rpc/request/+`).
+ThingsBoard device, or its gateway, that listens for calls (`calls`).
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from taihu.kernel.errors import LimitError, TaihuError
 from taihu.kernel.files import Files, write_atomic
 from taihu.kernel.sections import Site
 from taihu.protocols.mqtt.broker import Broker
+from taihu.runtime.calls import Calls
 from taihu.runtime.paths import Paths
 from taihu.runtime.pipeline import Pipeline
 from taihu.runtime.request import Request
@@ -36,7 +37,6 @@ from taihu.things.schema import schema_fault
 from taihu.things.validate import check_wish
 from taihu.twin.twin import Twin
 
-_CALLS_MAX = 100_000
 _FOLLOWERS_MAX = 100
 _QUEUE_MAX = 1_000
 _decode_snapshot = msgspec.msgpack.Decoder(tuple[int, list[bytes]]).decode
@@ -71,8 +71,7 @@ class Commands:
         self.desk.changed = self._changed
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._calls: dict[int, str] = {}
-        self._call = 0
+        self._calls = Calls(broker)
         self._waiting: dict[str, list[asyncio.Future[Command]]] = {}
         self._followers: dict[asyncio.Queue[Command | None], str] = {}
         pipeline.add_extra(self._take)
@@ -153,11 +152,11 @@ class Commands:
             AnswerUnreadable: it is meant as an answer and is none.
         """
         now = self._clock.now_ns()
-        if topic.startswith(tb.RPC_RESPONSE):
-            number = self._calls.pop(tb.parse_request_id(topic, tb.RPC_RESPONSE), "")
-            command = self.desk.book.get(number)
-            if command is not None and (command.project, command.thing) == (space, thing):
-                self.desk.told(number, Answer.DONE, now, "", tb.parse_rpc_response(payload))
+        if topic.startswith(tb.RPC_RESPONSE) or topic == tb.GATEWAY_RPC:
+            answered = self._calls.answered(space, thing, topic, payload)
+            command = self.desk.book.get(answered.number) if answered else None
+            if answered and command and (command.project, command.thing) == (space, answered.thing):
+                self.desk.told(command.id, Answer.DONE, now, "", answered.result)
         elif topic == f"taihu/{space}/{thing}/{ANSWER}":
             message = decode_answer(payload)
             command = self.desk.book.get(message.id)
@@ -172,7 +171,14 @@ class Commands:
         """Somebody is about to listen for commands: what waits goes out when he does."""
         if topic_filter.startswith(f"taihu/{space}/"):
             thing = topic_filter.split("/")[2]
-        if thing:
+        for one in (thing, *(self._calls.behind(space, thing) if topic_filter.startswith("v1/gateway/") else ())):
+            if one:
+                self._loop.call_soon(self._contact, space, one)
+
+    def speaks(self, space: str, gateway: str, thing: str, up: bool) -> None:
+        """A ThingsBoard gateway says that it speaks for a thing, or no more."""
+        self._calls.speaks(space, gateway, thing, up)
+        if up:
             self._loop.call_soon(self._contact, space, thing)
 
     # What the desk asks (control.request.Facts)
@@ -210,7 +216,7 @@ class Commands:
 
     def reachable(self, project: str, thing: str) -> bool:
         """Whether somebody listens for the thing's commands now."""
-        return self._listens(project, thing) or self._called(project, thing)
+        return self._listens(project, thing) or self._calls.reachable(project, thing)
 
     # Start and stop
 
@@ -250,11 +256,6 @@ class Commands:
         """Whether somebody listens on the thing's own topic; who follows everything does not speak for it."""
         topic = f"taihu/{project}/{thing}/{COMMAND}"
         return self._broker.subscribed(project, topic, lambda who: True, lambda one: one.endswith(f"/{COMMAND}"))
-
-    def _called(self, project: str, thing: str) -> bool:
-        return self._broker.subscribed(
-            project, f"{tb.RPC_REQUEST}0", lambda who: who.thing == thing, lambda one: one.startswith(tb.RPC_REQUEST)
-        )
 
     def _contact(self, project: str, thing: str) -> None:
         self.desk.contact(project, thing, self._clock.now_ns())
@@ -323,23 +324,10 @@ class Commands:
         topic = f"taihu/{command.project}/{command.thing}/{COMMAND}"
         if self._listens(command.project, command.thing):
             self._broker.publish(command.project, topic, encode_command(command, permit), qos=1)
-        elif self._called(command.project, command.thing):
-            self._call_device(command)
+        elif self._calls.reachable(command.project, command.thing):
+            self._calls.send(command)
         else:
             self.desk.told(command.id, Answer.LOST, now, "the device left before it was sent")
-
-    def _call_device(self, command: Command) -> None:
-        """A call of a ThingsBoard device: an action is its method, writing a property the method `setValue`."""
-        while len(self._calls) >= _CALLS_MAX:
-            self._calls.pop(next(iter(self._calls)))
-        self._call += 1
-        self._calls[self._call] = command.id
-        if command.affordance is Affordance.ACTION:
-            payload = tb.format_rpc_request(command.name, command.input)
-        else:
-            payload = tb.format_rpc_request("setValue", {command.name: command.input})
-        topic = f"{tb.RPC_REQUEST}{self._call}"
-        self._broker.tell(command.project, lambda who: who.thing == command.thing, topic, payload)
 
     def _changed(self, command: Command) -> None:
         if command.state in ENDED:

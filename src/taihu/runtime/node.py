@@ -115,6 +115,7 @@ class Node(View):
         )
         self.access.on_answer = self.commands.heard
         self.access.on_listening = self.commands.listens
+        self.access.on_speaking = self.commands.speaks
         self._lifecycle = Lifecycle(site.limits, clock)
         self.catalogue = Catalogue(self.directory, clock, site.limits, self._lifecycle, self.worker.ask)
         self.take_snapshot: Callable[[], Awaitable[int]]  # set by the process that writes them
