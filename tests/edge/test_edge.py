@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.edge.proxy import Link
 from tests.faults.support import CLOCK, PROJECT, LiveNode, wait_until
+from tests.link import Link
 
 from taihu.cli.main import EXIT_REFUSED, run
 from taihu.drivers.files import FOLDER, write_keyring

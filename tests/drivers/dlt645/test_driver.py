@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from tests.drivers.conformance import Conformance, Peer
+from tests.drivers.conformance import Collected, Conformance, Peer
+from tests.link import Link
 
 from taihu.drivers.dlt645.driver import Dlt645Driver
-from taihu.drivers.port import Connection, DeviceRefused, Plan, Point, ThingPlan
+from taihu.drivers.port import Connection, DeviceLost, DeviceRefused, Plan, Point, ThingPlan
 from taihu.kernel.clock import SystemClock
 from taihu.kernel.limits import DEFAULT
 from taihu.things.property import Kind, Property
@@ -22,6 +23,15 @@ def point(name: str, item: str, size: int, decimals: int, signed: bool = False) 
     return Point(
         definition=Property(name=name), where={"item": item, "size": size, "decimals": decimals, "signed": signed}
     )
+
+
+def another_meter(data: bytes) -> bytes:
+    """The same frame from the meter whose address is one more."""
+    begin = data.index(0x68)
+    frame = bytearray(data)
+    frame[begin + 1] = (frame[begin + 1] + 1) % 256
+    frame[-2] = (frame[-2] + 1) % 256
+    return bytes(frame)
 
 
 class TestDlt645(Conformance):
@@ -61,6 +71,27 @@ class TestDlt645(Conformance):
             "frequency": 49.98,
         }
         return {"meter": values}
+
+    def test_an_answer_that_is_not_its_own_is_not_taken(self) -> None:
+        """The meter that answers is another one: its address, and so the check sum, differ."""
+        peer = self.peer()
+        link = Link(peer.port, another_meter)
+
+        async def body() -> None:
+            driver, out = self.open(link.port), Collected()
+            try:
+                with pytest.raises((DeviceLost, TimeoutError)):
+                    async with asyncio.timeout(3):
+                        await driver.run(self.plan(), out)
+            finally:
+                await driver.close()
+            assert not out.rows
+
+        try:
+            asyncio.run(body())
+        finally:
+            link.close()
+            peer.stop()
 
     def test_a_meter_tells_its_address_and_what_it_has(self) -> None:
         peer = self.peer()

@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 
 import pytest
 from tests.drivers.conformance import Collected, Conformance, Peer
+from tests.link import Link
 
 from taihu.drivers.iec104.driver import Iec104Driver
-from taihu.drivers.port import DeviceRefused, Plan, Point, Result, ThingPlan
+from taihu.drivers.port import DeviceLost, DeviceRefused, Plan, Point, Result, ThingPlan
 from taihu.things.property import DataType, Kind, Property
 
 pytest.importorskip("c104", reason="c104 is not installed (it is GPL, and used here as a peer alone)")
@@ -21,6 +22,17 @@ def point(name: str, address: int, kind: str, command: int | None = None) -> Poi
                           writable=command is not None)  # fmt: skip
     where: dict[str, Any] = {"address": address, "type": kind} | ({} if command is None else {"command": command})
     return Point(definition=definition, where=where)
+
+
+def out_of_sequence(data: bytes) -> bytes:
+    """Information frames as if fifty had gone before each."""
+    found, place = bytearray(data), 0
+    while place + 6 <= len(found):
+        if not found[place + 2] & 1:
+            number = int.from_bytes(found[place + 2 : place + 4], "little") + 100
+            found[place + 2 : place + 4] = number.to_bytes(2, "little")
+        place += 2 + found[place + 1]
+    return bytes(found)
 
 
 class TestIec104(Conformance):
@@ -73,6 +85,27 @@ class TestIec104(Conformance):
         try:
             asyncio.run(body())
         finally:
+            peer.stop()
+
+    def test_an_answer_that_is_not_its_own_is_not_taken(self) -> None:
+        """It counts frames that were never sent: the sequence numbers are wrong."""
+        peer = self.peer()
+        link = Link(peer.port, out_of_sequence)
+
+        async def body() -> None:
+            driver, out = self.open(link.port), Collected()
+            try:
+                with pytest.raises((DeviceLost, TimeoutError)):
+                    async with asyncio.timeout(3):
+                        await driver.run(self.plan(), out)
+            finally:
+                await driver.close()
+            assert not out.rows
+
+        try:
+            asyncio.run(body())
+        finally:
+            link.close()
             peer.stop()
 
     def test_an_interrogation_finds_what_there_is(self) -> None:

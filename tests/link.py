@@ -1,18 +1,20 @@
-"""A link that can be cut: a TCP proxy in a thread."""
+"""A link that can be cut, or that changes what it carries: a TCP proxy in threads."""
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 from tests.ports import free_port
 
 
 class Link:
-    """Carries connections to a port of this machine, until it is cut."""
+    """Carries connections to a port of this machine, until it is cut; what comes back goes through `change`."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, change: Callable[[bytes], bytes] = lambda data: data) -> None:
         self.port = free_port()
         self._target = target
+        self._change = change
         self._whole = threading.Event()
         self._whole.set()
         self._open: set[socket.socket] = set()
@@ -46,13 +48,13 @@ class Link:
                 continue
             there = socket.create_connection(("127.0.0.1", self._target))
             self._open |= {here, there}
-            for source, sink in ((here, there), (there, here)):
-                threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
+            for source, sink, change in ((here, there, bytes), (there, here, self._change)):
+                threading.Thread(target=self._carry, args=(source, sink, change), daemon=True).start()
 
-    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+    def _carry(self, source: socket.socket, sink: socket.socket, change: Callable[[bytes], bytes]) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):
-                sink.sendall(data)
+                sink.sendall(change(data))
         for one in (source, sink):
             self._open.discard(one)
             with suppress(OSError):
