@@ -207,8 +207,8 @@ def test_deleted_inputs_are_told_of(opened: Opener) -> None:
     deletion = Deletion(id="1", project="p", thing="m", property="b", start=START, end=START + 20 * MINUTE)
     history.delete(position, deletion)
     assert values(rolled(history, "sum")) == [None, 3.0, 3.0, 3.0]
-    assert history.deleted("p", "m", "sum") == [(START, START + 20 * MINUTE)]
-    assert history.deleted("p", "m", "energy") == []
+    assert history.lost("p", "m", "sum") == [(START, START + 20 * MINUTE)]
+    assert history.lost("p", "m", "energy") == []
 
 
 def test_many_readings_are_taken_in_parts(opened: Opener) -> None:

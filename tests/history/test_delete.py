@@ -189,7 +189,7 @@ def test_windows_are_of_what_is_left_at_once_and_when_rolled_again(rolled: Histo
     assert means(rolled) == left
     upkeep(rolled)
     assert means(rolled) == left
-    assert rolled.deleted("p", "a", "power") == [(start, end)]
+    assert rolled.lost("p", "a", "power") == [(start, end)]
     assert not any(entry.late for entry in rolled._store.catalog.rolled.values())
 
 

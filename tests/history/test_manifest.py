@@ -38,7 +38,7 @@ def test_a_store_of_version_2_opens(tmp_path: Path, open_history: Any) -> None:
     assert [r.value for r in history.read("house-01", "meter", "energy")] == [101, 102]
     assert [r.value for r in history.read("house-01", "box", "状态")] == [True, "on", 3, 0.1]
     assert history.read("house-01", "gone", "power") == []
-    assert history.deleted("house-01", "meter", "energy") == [(T0, T0 + S)]
+    assert history.lost("house-01", "meter", "energy") == [(T0, T0 + S)]
     while history.maintain():
         pass
     assert [r.value for r in history.read("house-01", "meter", "energy")] == [101, 102]

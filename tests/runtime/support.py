@@ -8,6 +8,7 @@ import msgspec
 
 from taihu.kernel.clock import NS_PER_S, SimClock
 from taihu.kernel.limits import DEFAULT, Limits
+from taihu.kernel.retention import ages_of
 from taihu.runtime.intake import Claim, Intake
 from taihu.runtime.quarantine import Refused
 from taihu.things.batch import Batch
@@ -36,6 +37,9 @@ class Things:
 
     def commissioned_at(self, project: str, thing: str) -> int:
         return self.commissioned.get(thing, 0)
+
+    def raw_age(self, project: str, definition: Property) -> int:
+        return ages_of(definition.retention)[0]
 
     def infer(self, project: str, thing: str, properties: Definitions[str, Property]) -> None:
         self.things[thing] = {**self.things[thing], **properties}

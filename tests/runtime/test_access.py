@@ -23,6 +23,7 @@ from taihu.runtime.access import Access, Identity
 from taihu.runtime.apply import apply_site
 from taihu.runtime.intake import Intake
 from taihu.runtime.registry import ThingRegistry
+from taihu.runtime.retention import SiteRules
 from taihu.things.batch import Batch
 from taihu.things.property import Thing
 from taihu.twin.twin import Twin
@@ -87,7 +88,8 @@ class Stage:
         self.world = world
         self.access = Access(world.site, world.directory, Twin(), world.clock, DEFAULT)
         self.broker = Broker(self.access, DEFAULT, lambda: "id")
-        self.intake = Intake(ThingRegistry(world.directory), world.clock, DEFAULT, lambda refused: None)
+        registry = ThingRegistry(world.directory, SiteRules(world.site))
+        self.intake = Intake(registry, world.clock, DEFAULT, lambda refused: None)
         self.connections: list[Connection] = []
         self.decoders: list[Decoder] = []
         for number, actor in enumerate(world.actors):

@@ -11,6 +11,7 @@ from tests.runtime.support import NOW_NS, Bench, Cell, Things, cells, claim_of, 
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.ids import check_name
 from taihu.kernel.limits import Limits
+from taihu.kernel.retention import Retention
 from taihu.runtime import shape
 from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT
 from taihu.things.property import DataType, Kind, OnBad, Property
@@ -151,6 +152,22 @@ def test_a_time_before_the_device_existed_is_refused() -> None:
     assert bench.cells((claim, b'{"ts": %d, "a": 1}' % (MS - 9_000)))
     assert not bench.cells((claim, b'{"ts": %d, "a": 1}' % (MS - 11_000)))
     assert "existed" in bench.refused[0].reason
+
+
+def test_what_is_older_than_it_would_be_kept_is_refused() -> None:
+    """§5: value by value, in one form of payload and in the other; nothing that has expired comes back."""
+    short = property_of("short", retention=Retention(raw="1h"))
+    bench = Bench(Things(pump=properties_of(short, property_of("long", retention=Retention(raw="2d")))))
+    claim = claim_of()
+    for hours in (0, 2, 0, 2, 50):
+        ms = (NOW_NS - hours * 3_600 * NS_PER_S) // 10**6
+        payload = msgspec.json.encode({"ts": ms, "values": {"short": 1.5, "long": 2.5}})
+        found = {cell.name for cell in bench.cells((claim, payload))}
+        assert found == {0: {"short", "long"}, 2: {"long"}, 50: set()}[hours]
+    told = [(one.property, one.reason) for one in bench.refused]
+    assert [name for name, _ in told] == ["short", "short", "short", "long"]
+    assert told[0][1] == "observed before what is kept: readings of 1h"
+    assert claim.accepted == 4
 
 
 def test_null_is_missing_and_not_a_value() -> None:

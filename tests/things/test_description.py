@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taihu.kernel.retention import Retention
 from taihu.things.description import _built, build_description, parse_description
 from taihu.things.document import DescriptionError
 from taihu.things.model import definitions, parse_model
@@ -57,7 +58,10 @@ def properties(draw: st.DrawFn, name: str) -> Property:
     numeric = data_type in (DataType.NUMBER, DataType.INTEGER)
     kind = draw(st.sampled_from(Kind if numeric else [Kind.STATE, Kind.EVENT]))
     bounds = sorted(draw(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)))) if numeric else [None, None]
+    ages = st.sampled_from(["", "90d", "2y", "forever"])
+    retention = draw(st.none() | st.builds(Retention, raw=ages, minutes=ages, hours=ages, days=ages))
     return Property(
+        retention=None if retention == Retention() else retention,
         name=name,
         kind=kind,
         data_type=data_type,
@@ -270,6 +274,9 @@ REMOVED = object()
         ("/actions/reset/forms", REMOVED, "/actions/reset", "'forms' is missing", "href"),
         ("/version", {"model": "1"}, "/version", "'instance' is missing", "instance"),
         ("/@type", "tm:ThingModel", "", "a Thing Model", "model"),
+        ("/properties/spare/taihu:retention", {"raw": "soon"}, "/properties/spare/taihu:retention", "no age", "90d"),
+        ("/properties/spare/taihu:retention", {"2h": "1d"}, "/properties/spare/taihu:retention", "2h", "raw, 1m"),
+        ("/properties/spare/taihu:retention", "1d", "/properties/spare/taihu:retention", "", ""),
         ("/taihu:tags", [1], "/taihu:tags/0", "a number", "a string"),
     ],
 )

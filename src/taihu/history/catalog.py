@@ -1,7 +1,7 @@
 """What the history knows by name: things, tables and their columns; in memory, with what is not yet in the manifest."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import numpy as np
@@ -37,6 +37,7 @@ class Catalog:
         self._newest: dict[str, Ints] = {}
         for table in manifest.tables():
             self._adopt(table)
+        self.stands: Callable[[Rolled, int | None], int] = lambda _rolled, _thing: _NEVER  # up to when windows stay
         self.rolled = {
             (rolled.project, rolled.property, rolled.rule, rolled.step): rolled for rolled in manifest.rolled()
         }
@@ -122,7 +123,9 @@ class Catalog:
                 oldest = np.minimum.reduceat(frame.observed[early], starts) - rolled.reach_ns
                 late = dict(changed.get(key, rolled).late)
                 for thing, until in zip(things.tolist(), oldest.tolist(), strict=True):
-                    late[thing] = min(until, late.get(thing, rolled.until))
+                    until = max(until, self.stands(rolled, thing))
+                    if until < rolled.until:
+                        late[thing] = min(until, late.get(thing, rolled.until))
                 changed[key] = msgspec.structs.replace(rolled, late=late)
         return list(changed.values())
 
@@ -134,10 +137,15 @@ class Catalog:
             if rolled.project != deletion.project or deletion.property not in ("", rolled.property):
                 continue
             since = max(deletion.start, _NEVER + rolled.reach_ns) - rolled.reach_ns
+            stands = self.stands(rolled, thing)
+            since = max(since, stands)
             if since >= rolled.until:
                 continue
-            if not deletion.thing:
+            if not deletion.thing and stands == _NEVER:
                 dropped.append(key)
+            elif not deletion.thing:
+                late = {number: until for number, until in rolled.late.items() if until < since}
+                changed.append(msgspec.structs.replace(rolled, until=since, late=late))
             elif thing is not None:
                 late = rolled.late | {thing: min(since, rolled.late.get(thing, rolled.until))}
                 changed.append(msgspec.structs.replace(rolled, late=late))

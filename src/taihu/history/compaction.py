@@ -80,7 +80,7 @@ def _fitting(files: Sequence[DataFile]) -> tuple[DataFile, ...]:
 def merged(store: Store, table: Table, group: Sequence[DataFile]) -> tuple[DataFile, ...]:
     """One file with the rows of a group, or none when all of them are gone."""
     paths = [str(store.folder / file.path) for file in group]
-    gone, forms_of = store.gone_of(table), forms_by_property(table, group)
+    gone, forms_of = store.gone_of(table, group), forms_by_property(table, group)
     file_id, path = store.new_path(table)
     _, passing = store.new_path(table)
     cursor = store.cursor()

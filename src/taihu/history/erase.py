@@ -34,7 +34,7 @@ class Eraser:
     def _rewrite_one(self, project: str, pending: Sequence[Tombstone], now_ns: int) -> bool:
         store, newest, mark = self._store, pending[-1].position, max(one.mark for one in pending)
         for table in store.catalog.tables(project):
-            gone = store.gone_of(table)
+            gone = store.deleted_of(table)
             for file in table.files:
                 if file.id >= mark or self._clean.get(file.id, -1) >= newest:
                     continue

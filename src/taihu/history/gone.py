@@ -5,17 +5,19 @@ columns. Rows in the head are taken out of it instead, so that no flush can writ
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from taihu.history.frame import Frame, Mask
 from taihu.history.layout import SYSTEM_COLUMNS, check_column, present_expression
-from taihu.things.batch import FLAG_LATE, ROW_BITS
+from taihu.things.batch import ROW_BITS
 from taihu.things.deletion import TIME_MAX, TIME_MIN
 
 EVERY_THING = -1
 EVERY_RECORD = TIME_MAX
+
+Ranges = tuple[tuple[int, int], ...]  # of things, both ends in
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +25,8 @@ class Gone:
     """Rows observed in [start, end) of one project's readings, or of its windows of one `step`.
 
     An empty `property` says all, else only that property of the rows is gone; EVERY_THING says all things. Rows of
-    records after `record` stay; a window's record is the file it was first written to. With `spares_late`, rows that
-    came late stay until they were received as long ago.
+    records after `record` stay; a window's record is the file it was first written to. With `ranges` it is only of the
+    things in them, or with `outside` only of the others.
     """
 
     step: str = ""
@@ -33,23 +35,46 @@ class Gone:
     start: int = TIME_MIN
     end: int = TIME_MAX
     record: int = EVERY_RECORD
-    spares_late: bool = False
+    ranges: Ranges = ()
+    outside: bool = False
 
     def reaches(self, low: int, high: int, thing_min: int, thing_max: int) -> bool:
         """Whether it can be of rows observed from `low` to `high` of these things."""
-        return self.start <= high and self.end > low and (self.thing < 0 or thing_min <= self.thing <= thing_max)
+        if self.start > high or self.end <= low or (self.thing >= 0 and not thing_min <= self.thing <= thing_max):
+            return False
+        if self.outside:
+            return not any(first <= thing_min and thing_max <= last for first, last in self.ranges)
+        return not self.ranges or any(first <= thing_max and last >= thing_min for first, last in self.ranges)
+
+    def covers(self, low: int, high: int) -> bool:
+        """Whether it is of every row observed from `low` to `high`, whatever its thing and record."""
+        every = self.thing < 0 and self.record == EVERY_RECORD and not self.ranges
+        return every and self.start <= low and self.end > high
+
+    def of_one(self, thing: int) -> "Gone | None":
+        """The same for one thing alone, in fewer words; None when it is not of it."""
+        if not self.ranges:
+            return self
+        inside = any(first <= thing <= last for first, last in self.ranges)
+        return None if inside == self.outside else replace(self, ranges=(), outside=False)
+
+    def of_things(self) -> str:
+        """SQL that holds for rows of the things it is of."""
+        if self.ranges:
+            within = " OR ".join(f"thing BETWEEN {first} AND {last}" for first, last in self.ranges)
+            return f"NOT ({within})" if self.outside else f"({within})"
+        return "true" if self.thing < 0 else f"thing = {self.thing}"
 
     def condition(self) -> str:
         """SQL over a file's system columns; it holds for the rows that are gone."""
-        terms = [] if self.thing < 0 else [f"thing = {self.thing}"]
+        things = self.of_things()
+        terms = [] if things == "true" else [things]
         if self.start > TIME_MIN:
             terms.append(f"observed_at >= {self.start}")
         if self.end < TIME_MAX:
             terms.append(f"observed_at < {self.end}")
         if self.record < EVERY_RECORD:
             terms.append(f"record <= {self.record}")
-        if self.spares_late:
-            terms.append(f"(flags & {FLAG_LATE} = 0 OR received_at < {self.end})")
         return "(" + (" AND ".join(terms) or "true") + ")"
 
     def rows(self, frame: Frame) -> Mask:
@@ -57,8 +82,11 @@ class Gone:
         found = (frame.observed >= self.start) & (frame.observed < self.end) & (frame.seq >> ROW_BITS <= self.record)
         if self.thing >= 0:
             found &= frame.thing == self.thing
-        if self.spares_late:
-            found &= (frame.flags & FLAG_LATE == 0) | (frame.received < self.end)
+        if self.ranges:
+            within = np.zeros(len(frame), np.bool_)
+            for first, last in self.ranges:
+                within |= (frame.thing >= first) & (frame.thing <= last)
+            found &= ~within if self.outside else within
         return np.asarray(found)
 
 

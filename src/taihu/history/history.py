@@ -18,12 +18,15 @@ from taihu.history.calendar import edges, parse_step, parse_zone
 from taihu.history.compaction import compact
 from taihu.history.delta import publish, published
 from taihu.history.erase import Eraser
+from taihu.history.expire import Expirer
+from taihu.history.floors import Definitions, NoRules, Rules
 from taihu.history.frame import Frame, Ints
 from taihu.history.manifest import Erasure, Tombstone
 from taihu.history.scan import Scan, fetch, fetch_edge
+from taihu.history.sizes import stats
 from taihu.history.store import Store
 from taihu.history.windowing import by_thing
-from taihu.history.windowquery import Definitions, Swaps, WindowQuery
+from taihu.history.windowquery import Swaps, WindowQuery
 from taihu.history.windows import Windows
 from taihu.kernel.clock import Clock
 from taihu.kernel.files import Files
@@ -82,14 +85,16 @@ class History:
         definitions: Definitions,
         swaps: Swaps = _no_swaps,
         plans: Plans = _no_plans,
+        rules: Rules | None = None,
     ) -> None:
         """Open or create the store; raises ManifestDamaged or ManifestTooNew."""
-        self._store = Store(folder, files, clock, limits)
+        self._store = Store(folder, files, clock, limits, definitions, rules or NoRules())
         self._windows = WindowQuery(self._store, clock, limits, definitions, swaps)
         self._calculated = Calculated(self._windows, plans, swaps, clock, limits)
         self._definitions = definitions
         self._unmended = published(self._store)  # a crash may have come between a merge and its Delta log
         self._eraser = Eraser(self._store)
+        self._expirer = Expirer(self._store)
         self._clock = clock
         self._rest_until = clock.monotonic()
         self._limits = limits
@@ -146,18 +151,22 @@ class History:
         """Whether a file still holds something that was deleted."""
         return bool(self._store.tombstones.pending())
 
+    def waits(self) -> bool:
+        """Whether `maintain` should be called soon, although there is always more to apply."""
+        return self.erasing() or self._expirer.due(self._clock.now_ns())
+
     def erasure(self, number: str) -> Erasure | None:
         """How far a deletion has come here; None when it was not taken over."""
         found = self._store.tombstones.get(number)
         return found.state if found else None
 
-    def deleted(self, project: str, thing: str, property_name: str) -> list[tuple[int, int]]:
-        """The stretches of time [start, end) of which readings of a property, or of its inputs, were deleted (§10)."""
+    def lost(self, project: str, thing: str, property_name: str) -> list[tuple[int, int]]:
+        """The stretches of time [start, end) of which readings of a property, or of its inputs, are gone (§10)."""
         definition = self._calculation(project, thing, property_name)
         if definition is None:
-            return self._store.deleted(project, thing, property_name)
+            return self._store.lost(project, thing, property_name)
         inputs = self._calculated.inputs(project, thing, definition)
-        return sorted({span for one in inputs for span in self._store.deleted(*one.key)})
+        return sorted({span for one in inputs for span in self._store.lost(*one.key)})
 
     def pass_by(self, position: int) -> None:
         """Note that the records up to `position` hold nothing more for the history."""
@@ -185,7 +194,12 @@ class History:
             return True
         try:
             now_ns = self._clock.now_ns()
-            return self._eraser.step(now_ns) or compact(self._store, now_ns) or self._windows.roll_step()
+            return (
+                self._eraser.step(now_ns)
+                or self._expirer.step(now_ns)
+                or compact(self._store, now_ns)
+                or self._windows.roll_step()
+            )
         except duckdb.OutOfMemoryException as error:
             log.warning("files are not merged for %d s: %s", _REST_S, str(error).partition("\n")[0])
             self._rest_until = self._clock.monotonic() + _REST_S
@@ -329,7 +343,7 @@ class History:
 
     def stats(self) -> dict[str, int]:
         """What the store holds: files, rows, bytes, head rows, tables, things, checkpoint, applied."""
-        return self._store.stats()
+        return stats(self._store)
 
     def _calculation(self, project: str, thing: str, property_name: str) -> Property | None:
         """The definition of a property that is calculated; None for one with readings of its own."""

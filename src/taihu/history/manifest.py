@@ -133,12 +133,14 @@ class Erasure(IntEnum):
 class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
     """A deletion as the history keeps it: of the journal's records up to `position`.
 
-    Only files with an id below `mark` may still hold what it is of.
+    Only files with an id below `mark` may still hold what it is of. Readings from before `floor` had expired by then:
+    the windows of those that are left stand, for they cannot be rolled up again.
     """
 
     deletion: Deletion
     position: int
     mark: int
+    floor: int | None = None
     state: Erasure = Erasure.HIDDEN
 
 
@@ -217,9 +219,11 @@ class Manifest:
     def tombstones(self) -> list[Tombstone]:
         """Every deletion, in the order of the journal."""
         return [
-            Tombstone(deletion=decode_deletion(document), position=position, mark=mark, state=Erasure(state))
-            for position, mark, state, document in self._db.execute(
-                "SELECT position, mark, state, document FROM deletions ORDER BY position, id"
+            Tombstone(
+                deletion=decode_deletion(document), position=position, mark=mark, floor=floor, state=Erasure(state)
+            )
+            for position, mark, floor, state, document in self._db.execute(
+                "SELECT position, mark, floor, state, document FROM deletions ORDER BY position, id"
             )
         ]
 
@@ -282,9 +286,9 @@ class Manifest:
             rows = [(*key, rolled.reach_ns, *entry) for entry in ((ALL_THINGS, rolled.until), *rolled.late.items())]
             db.executemany("INSERT INTO rolled VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         db.executemany(
-            "INSERT OR REPLACE INTO deletions (id, position, mark, state, document) VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO deletions VALUES (?, ?, ?, ?, ?, ?)",
             [
-                (one.deletion.id, one.position, one.mark, one.state, encode_deletion(one.deletion))
+                (one.deletion.id, one.position, one.mark, one.state, encode_deletion(one.deletion), one.floor)
                 for one in change.tombstones
             ],
         )

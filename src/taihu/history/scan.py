@@ -23,13 +23,17 @@ _LISTED_MAX = 256
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What is asked for: rows with `start` <= observed_at < `end`. `things` are ids, rising; None says all."""
+    """What is asked for: rows with `start` <= observed_at < `end`. `things` are ids, rising; None says all.
+
+    `expired` asks for readings that no query sees any more and that are still to be rolled up, too.
+    """
 
     project: str
     property: str
     things: tuple[int, ...] | None = None
     start: int = TIME_MIN
     end: int = TIME_MAX
+    expired: bool = False
 
     def wants(self, file: DataFile, column: str) -> bool:
         """Whether the file may hold a row of the answer."""
@@ -59,7 +63,7 @@ def fetch(store: Store, scan: Scan, rows_max: int, *, revisions: bool = False) -
     """All readings of the answer by thing, observed_at and seq; LimitError when there are more than `rows_max`."""
     if scan.things == ():
         return empty_frame()
-    with store.snapshot(scan.project, scan.property) as parts:
+    with store.snapshot(scan.project, scan.property, expired=scan.expired) as parts:
         frames = _fetch_parts(store, scan, parts, rows_max, whole=True)
     return resolve(concat(frames).only(scan.property), scan.property, revisions=revisions)
 
@@ -68,7 +72,7 @@ def fetch_values(store: Store, scan: Scan, rows_max: int) -> Frame:
     """As `fetch`, but `received`, `seq` and `flags` are not to be relied on: for what needs times and values only."""
     if scan.things == ():
         return empty_frame()
-    with store.snapshot(scan.project, scan.property) as parts:
+    with store.snapshot(scan.project, scan.property, expired=scan.expired) as parts:
         frames = _fetch_parts(store, scan, parts, rows_max, whole=False)
         light = concat(frames).only(scan.property)
         resolved = resolve(light, scan.property)
@@ -86,7 +90,7 @@ def fetch_rows(store: Store, scan: Scan, model: str, names: Sequence[str], rows_
     if scan.things == ():
         return empty_frame()
     frames = []
-    with store.snapshot(scan.project, scan.property) as parts:
+    with store.snapshot(scan.project, scan.property, expired=scan.expired) as parts:
         cursor = store.cursor()
         try:
             for part in parts:
@@ -111,7 +115,7 @@ def fetch_rows(store: Store, scan: Scan, model: str, names: Sequence[str], rows_
 def things_between(store: Store, scan: Scan) -> dict[int, int]:
     """How many rows in files each thing has; superseded ones included."""
     counts: dict[int, int] = {}
-    with store.snapshot(scan.project, scan.property) as parts:
+    with store.snapshot(scan.project, scan.property, expired=scan.expired) as parts:
         chosen = [
             (part, file) for part in parts for file in part.files if scan.wants(file, part.table.columns[scan.property])
         ]
@@ -135,7 +139,7 @@ def fetch_edge(store: Store, scan: Scan, count: int, *, newest: bool, revisions:
     """
     if scan.things == ():
         return empty_frame()
-    with store.snapshot(scan.project, scan.property) as parts:
+    with store.snapshot(scan.project, scan.property, expired=scan.expired) as parts:
         files = [
             (part, file) for part in parts for file in part.files if scan.wants(file, part.table.columns[scan.property])
         ]
@@ -218,6 +222,8 @@ def where_clause(scan: Scan, forms: Sequence[str], gone: Sequence[Gone]) -> tupl
     """The condition of a scan, which lets nothing through that is gone, and its parameters."""
     low, high = (0, TIME_MAX) if scan.things is None else (scan.things[0], scan.things[-1])
     hidden = [one for one in of_property(gone, scan.property) if one.reaches(scan.start, scan.end, low, high)]
+    if low == high:
+        hidden = [own for one in hidden if (own := one.of_one(low)) is not None]
     clause = f"{present_expression(forms)} AND observed_at >= ? AND observed_at < ?{still_there(hidden)}"
     values: list[Any] = [scan.start, scan.end]
     if scan.things is not None and len(scan.things) == 1:

@@ -6,18 +6,19 @@ what the checkpoint does not cover is replayed, and files that no manifest names
 
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from taihu.history.catalog import ROLLUP, Catalog
+from taihu.history.catalog import Catalog
 from taihu.history.draft import Draft, make_drafts
 from taihu.history.engine import Engine
+from taihu.history.floors import Definitions, Floors, Holds, Rules, step_of
 from taihu.history.frame import Frame, Mask
-from taihu.history.gone import Gone
+from taihu.history.gone import Gone, without
 from taihu.history.head import Head
 from taihu.history.layout import SYSTEM_COLUMNS, encode
 from taihu.history.leases import Leases
@@ -28,7 +29,7 @@ from taihu.kernel.clock import Clock
 from taihu.kernel.files import Files, checksum
 from taihu.kernel.limits import Limits
 from taihu.things.batch import ROW_BITS, Batch
-from taihu.things.deletion import Deletion
+from taihu.things.deletion import TIME_MIN, Deletion
 
 _FLUSH_ZSTD = 1
 _HEAD_FLUSHES_MAX = 4  # the head may grow to so many flushes before `apply` waits for one
@@ -47,7 +48,9 @@ class Part:
 class Store:
     """Files, head and manifest of one folder. One process opens it; calls may come from any thread."""
 
-    def __init__(self, folder: Path, files: Files, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self, folder: Path, files: Files, clock: Clock, limits: Limits, definitions: Definitions, rules: Rules
+    ) -> None:
         """Open or create; raises ManifestDamaged or ManifestTooNew."""
         self.folder = folder
         self.files = files
@@ -58,6 +61,9 @@ class Store:
         files.sync(folder / "manifest.sqlite")
         self.catalog = Catalog(self.manifest)
         self.tombstones = Tombstones(self.manifest, self.catalog)
+        self.floors = Floors(self.catalog, definitions, rules)
+        self.catalog.stands = lambda rolled, thing: self.floors.stands(rolled, thing, clock.now_ns())
+        self.holds: Callable[[str], Holds] = lambda project: {}
         self.checkpoint = self.applied = self.manifest.checkpoint()
         self._next_file_id = self.manifest.next_file_id()
         self._head = Head()
@@ -135,7 +141,7 @@ class Store:
         with self._writing:
             with self._lock:
                 known = self.tombstones.get(deletion.id)
-                tombstone = known or Tombstone(deletion=deletion, position=position, mark=self._next_file_id)
+                tombstone = known or self._tombstone(deletion, position)
                 rolled, dropped = ([], []) if known else self.catalog.voided(deletion)
             if not known:
                 self.manifest.commit(Change(tombstones=(tombstone,), rolled=tuple(rolled), unrolled=tuple(dropped)))
@@ -222,33 +228,46 @@ class Store:
 
     @contextmanager
     def snapshot(
-        self, project: str, property_name: str | None = None, *, rollups: bool = False
+        self, project: str, property_name: str | None = None, *, rollups: bool = False, expired: bool = False
     ) -> Iterator[list[Part]]:
         """A project's tables (those with one property, when named) as of now; the files stay while it is open.
 
-        Rollups are among them when they are asked for, or the name is that of a rollup's column.
+        Rollups are among them when they are asked for, or the name is that of a rollup's column. What has expired is in
+        no part of them, unless it is asked for and still there.
         """
+        now_ns = self._clock.now_ns()
+        self.floors.kept(project)  # worked out before the lock is taken
         with self._lock:
             ticket = self.leases.begin()
-            parts = [
-                Part(table, table.files, tuple(self._frames(table.id)), self.gone_of(table))
-                for table in self.catalog.tables(project, rollups=rollups or property_name is not None)
-                if property_name is None or property_name in table.columns
-            ]
+            parts = []
+            for table in self.catalog.tables(project, rollups=rollups or property_name is not None):
+                if property_name is None or property_name in table.columns:
+                    old = () if expired else self.floors.gone(table, now_ns)
+                    frames = tuple(_younger(frame, old) for frame in self._frames(table.id))
+                    parts.append(Part(table, table.files, frames, self.deleted_of(table) + old))
         try:
             yield parts
         finally:
             self.leases.end(ticket)
 
-    def gone_of(self, table: Table) -> tuple[Gone, ...]:
-        """What of the rows of a table's files no query may see."""
-        step = table.model.removeprefix(ROLLUP) if table.model.startswith(ROLLUP) else ""
-        return self.tombstones.gone(table.project, step)
+    def deleted_of(self, table: Table) -> tuple[Gone, ...]:
+        """What of the rows of a table's files was deleted."""
+        return self.tombstones.gone(table.project, step_of(table))
 
-    def deleted(self, project: str, thing: str, property_name: str) -> list[tuple[int, int]]:
-        """The stretches of time of which readings of a property were deleted."""
+    def gone_of(self, table: Table, files: Sequence[DataFile]) -> tuple[Gone, ...]:
+        """What of the rows of some of a table's files need not be written again: deleted, or expired and rolled up."""
+        old = self.floors.gone(table, self._clock.now_ns(), self.holds(table.project))
+        low, high = min(file.observed_min for file in files), max(file.observed_max for file in files)
+        things = min(file.thing_min for file in files), max(file.thing_max for file in files)
+        return tuple(one for one in (*self.deleted_of(table), *old) if one.reaches(low, high, *things))
+
+    def lost(self, project: str, thing: str, property_name: str) -> list[tuple[int, int]]:
+        """The stretches of time of which readings of a property were deleted or have expired."""
+        number, now_ns = self.catalog.ids(project).get(thing, -1), self._clock.now_ns()
+        floor = self.floors.raw_floor(project, property_name, number, now_ns)
         with self._lock:
-            return self.tombstones.spans(project, thing, property_name)
+            spans = self.tombstones.spans(project, thing, property_name)
+        return spans if floor == TIME_MIN else [*spans, (TIME_MIN, floor)]
 
     def deletions(self) -> list[Tombstone]:
         """All deletions that are kept."""
@@ -265,20 +284,6 @@ class Store:
             return None
         return min(file.observed_min for file in files), max(file.observed_max for file in files)
 
-    def head_before(self, project: str, property_name: str, before: int) -> dict[int, int]:
-        """The things of which the head has a reading of a property from before a time, and the oldest one's time."""
-        with self.snapshot(project, property_name) as parts:
-            frames = [frame.only(property_name) for part in parts for frame in part.frames]
-        oldest: dict[int, int] = {}
-        for frame in frames:
-            early = frame.take(frame.observed < before)
-            things, index = np.unique(early.thing, return_inverse=True)
-            first = np.full(len(things), before, np.int64)
-            np.minimum.at(first, index, early.observed)
-            for thing, observed in zip(things.tolist(), first.tolist(), strict=True):
-                oldest[thing] = min(observed, oldest.get(thing, observed))
-        return oldest
-
     def late(self, project: str, frame: Frame) -> Mask:
         """Which rows of the head may meet a row in a file that has the same key."""
         with self._lock:
@@ -292,25 +297,16 @@ class Store:
         self.files.make_folder(self.folder / table.folder)
         return file_id, f"{table.folder}/{file_id:08d}.parquet"
 
-    def stats(self) -> dict[str, int]:
-        """Counts of what the store holds."""
+    @property
+    def head_rows(self) -> int:
+        """How many rows are in no file yet."""
+        return self._head.rows + (self._sealed.rows if self._sealed else 0)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep head, catalog and files as they are, for a moment."""
         with self._lock:
-            tables = self.catalog.tables(rollups=False)
-            live = [file for table in tables for file in table.files]
-            own = {table.id for table in tables}
-            rollups = [file for table in self.catalog.tables() if table.id not in own for file in table.files]
-            return {
-                "tables": len(tables),
-                "things": sum(len(self.catalog.names(project)) for project in {table.project for table in tables}),
-                "files": len(live),
-                "rows": sum(file.rows for file in live),
-                "bytes": sum(file.bytes for file in live),
-                "rollup_rows": sum(file.rows for file in rollups),
-                "rollup_bytes": sum(file.bytes for file in rollups),
-                "head_rows": self._head.rows + (self._sealed.rows if self._sealed else 0),
-                "checkpoint": self.checkpoint,
-                "applied": self.applied,
-            }
+            yield
 
     def close(self) -> None:
         """Flush and close."""
@@ -326,6 +322,16 @@ class Store:
     def _frames(self, table_id: int) -> list[Frame]:
         sealed = self._sealed.frames(table_id, self.catalog) if self._sealed else []
         return sealed + self._head.frames(table_id, self.catalog)
+
+    def _tombstone(self, deletion: Deletion, position: int) -> Tombstone:
+        thing = self.catalog.ids(deletion.project).get(deletion.thing) if deletion.thing else None
+        floor = self.floors.raw_floor(deletion.project, deletion.property, thing, self._clock.now_ns())
+        return Tombstone(
+            deletion=deletion,
+            position=position,
+            mark=self._next_file_id,
+            floor=None if floor == TIME_MIN else floor,
+        )
 
     def _take_out(self, head: Head, tombstones: Sequence[Tombstone]) -> None:
         for one in tombstones:
@@ -382,3 +388,10 @@ class Store:
         for folder in self.folder.glob("*/"):  # of projects that were deleted
             if folder.name not in (*projects, "tmp"):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _younger(frame: Frame, expired: Sequence[Gone]) -> Frame:
+    """A frame of the head without what has expired."""
+    if not len(frame) or not expired or int(frame.observed.min()) >= max(one.end for one in expired):
+        return frame
+    return without(frame, expired)

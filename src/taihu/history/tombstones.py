@@ -11,6 +11,11 @@ from taihu.things.deletion import TIME_MAX, TIME_MIN
 Span = tuple[int, int]  # [start, end)
 
 
+def stands_until(floor: int | None, reach_ns: int, length_ns: int) -> int:
+    """The end of the windows of which some readings have expired, so that they cannot be rolled up again; TIME_MIN."""
+    return TIME_MIN if floor is None else -(-(floor + reach_ns) // length_ns) * length_ns
+
+
 class Tombstones:
     """By deletion. Not locked: `Store` calls it under its own lock."""
 
@@ -82,7 +87,12 @@ class Tombstones:
             default=0,
         )
         for step, length in STEPS_NS.items():
-            # Windows from here on are rolled again from what is left.
             start = max(deletion.start, TIME_MIN + reach + length) - reach - length
+            end = min(deletion.end, TIME_MAX - reach) + reach
+            again = stands_until(tombstone.floor, reach, length)
+            if start < again and end < again:
+                found.append(Gone(step, thing, deletion.property, start, end, tombstone.mark - 1))
+                start = again
+            # Windows from here on are rolled again from what is left.
             found.append(Gone(step, thing, deletion.property, start, TIME_MAX, tombstone.mark - 1))
         return found

@@ -8,6 +8,7 @@ import msgspec
 
 from taihu.kernel.clock import from_datetime
 from taihu.kernel.limits import Limits
+from taihu.kernel.retention import Retention
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 ClientCertificates = Literal["off", "optional", "required"]
@@ -239,6 +240,7 @@ class ProjectConfig(Section, frozen=True, kw_only=True):
     deny_subscribe: tuple[str, ...] = ()
     mappings: tuple[str, ...] = ()
     device_claims: bool = False
+    retention: Retention = Retention()
     things: tuple[ThingConfig, ...] = msgspec.field(default=(), name="thing")
     accounts: tuple[AccountConfig, ...] = msgspec.field(default=(), name="account")
     commands: tuple[CommandRuleConfig, ...] = msgspec.field(default=(), name="command")
@@ -274,6 +276,7 @@ class SiteFile(Section, frozen=True, kw_only=True):
     carbon: CarbonConfig = CarbonConfig()
     log: LogConfig = LogConfig()
     upstream: UpstreamConfig = UpstreamConfig()
+    retention: Retention = Retention()
     limits: Limits = Limits()
     projects: tuple[ProjectConfig, ...] = msgspec.field(default=(), name="project")
     grants: tuple[GrantConfig, ...] = msgspec.field(default=(), name="grant")

@@ -6,9 +6,12 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from msgspec import structs
+
 from taihu.kernel.addresses import is_loopback
 from taihu.kernel.ids import NameRefused, check_name, check_project
 from taihu.kernel.limits import Limits
+from taihu.kernel.retention import Retention, RetentionRefused, parse_age
 from taihu.kernel.sections import AccountConfig, ForecastConfig, GrantConfig, ProjectConfig, Site, seconds_of
 from taihu.kernel.toml import Fault, nearest
 
@@ -24,6 +27,7 @@ def faults_of(site: Site) -> Iterator[Fault]:
     for name in Limits.__struct_fields__:
         if getattr(site.limits, name) < 0:
             yield Fault(f"$.limits.{name}", f"{name} is negative.", "Write 0 or more.")
+    yield from _check_retention("$.retention", site.retention)
     names = [project.name for project in site.projects]
     for index, project in enumerate(site.projects):
         path = f"$.project[{index}]"
@@ -165,6 +169,7 @@ def _check_oidc(site: Site) -> Iterator[Fault]:
 def _check_project(path: str, project: ProjectConfig, site: Site) -> Iterator[Fault]:
     if project.timezone:
         yield from _check_zone(f"{path}.timezone", project.timezone)
+    yield from _check_retention(f"{path}.retention", project.retention)
     for name in ("free_topics", "deny_subscribe"):
         for topic in getattr(project, name):
             yield from _check_filter(f"{path}.{name}", topic)
@@ -194,6 +199,15 @@ def _check_forecast(path: str, forecast: ForecastConfig) -> Iterator[Fault]:
         if where.count("/") != 1 or (mark and not seconds_of(ahead)):
             remedy = 'Write "thing/property", or "thing/property@24h" where it is published ahead.'
             yield Fault(f"{path}.regressors", f"{name!r} is no regressor.", remedy)
+
+
+def _check_retention(path: str, rule: Retention) -> Iterator[Fault]:
+    for field in structs.fields(rule):
+        try:
+            if age := getattr(rule, field.name):
+                parse_age(age)
+        except RetentionRefused as error:
+            yield Fault(f"{path}.{field.encode_name}", error.message, error.remedy)
 
 
 def _check_account(path: str, account: AccountConfig, before: list[str]) -> Iterator[Fault]:

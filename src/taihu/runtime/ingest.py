@@ -39,6 +39,7 @@ log = logging.getLogger("taihu.ingest")
 
 _REPLAY_BYTES = 4_194_304
 _DRAIN_S = 5.0
+_AT_ONCE = 500  # things looked at before others have their turn
 _GC_THRESHOLD = 50_000  # the hot path makes no circles: looking for them each 700 objects costs 2 %
 
 
@@ -271,6 +272,9 @@ class Ingest:
         while True:
             await asyncio.sleep(self._node.limits.snapshot_s)
             self._node.end_expired()
+            for count, _ in enumerate(self._node.twin.drop_expired()):
+                if count % _AT_ONCE == _AT_ONCE - 1:
+                    await asyncio.sleep(0)
             try:
                 await self._snapshot()
             except OSError as error:

@@ -103,6 +103,10 @@ class Registry(Protocol):
         """The first moment the thing can have observed anything (UTC ns)."""
         ...
 
+    def raw_age(self, project: str, definition: Property) -> int:
+        """How old a reading of the property may be to be taken (ns), or FOREVER."""
+        ...
+
     def infer(self, project: str, thing: str, properties: Definitions[str, Property]) -> None:
         """Add inferred properties to a thing."""
         ...
@@ -335,7 +339,9 @@ class Intake:
         key = (claim.project, model, claim.label, time_index, earliest, definitions)
         shape = self._shapes.get(key)
         if shape is None:
-            shape = self._shapes[key] = Shape(claim.project, model, claim.label, definitions, time_index, earliest)
+            ages = tuple([self._registry.raw_age(claim.project, definition) for definition in definitions])
+            shape = Shape(claim.project, model, claim.label, definitions, time_index, earliest, ages)
+            self._shapes[key] = shape
         return shape
 
     def _refuse_message(self, claim: Claim, thing: str, reason: str, payload: bytes, now: int) -> None:

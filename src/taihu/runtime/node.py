@@ -40,7 +40,9 @@ from taihu.runtime.paths import Paths
 from taihu.runtime.pipeline import Pipeline
 from taihu.runtime.quarantine import Quarantine, Refused
 from taihu.runtime.registry import ThingRegistry
+from taihu.runtime.reload import settings_of_worker
 from taihu.runtime.request import Request
+from taihu.runtime.retention import Newest, SiteRules, settings_of
 from taihu.runtime.signin import SignIn
 from taihu.runtime.tail import Tail
 from taihu.runtime.tally import Tally
@@ -69,8 +71,7 @@ class Node(View):
     """What the doors see, and what the ingest process runs."""
 
     def __init__(self, site: Site, clock: Clock) -> None:
-        self.site = site
-        self.clock = clock
+        self.site, self.clock = site, clock
         self.limits: Limits = site.limits
         self.paths = Paths(site.data)
         self.files = OsFiles()
@@ -91,7 +92,8 @@ class Node(View):
         self.live = Live(self.directory, self.twin, clock, site.limits)
         self._observers = Observers(site.limits, self.directory.definitions, self.live.newest, self.live)
         self._quarantine = Quarantine(site.limits)
-        self.registry = ThingRegistry(self.directory)
+        self.registry = ThingRegistry(self.directory, SiteRules(site))
+        self.twin.expired = Newest(self.registry.rules, self.directory.definitions, clock)
         self.intake = Intake(self.registry, clock, site.limits, self._refused)
         self.pipeline = Pipeline(self.journal, self.intake, site.limits, self.directory.flush)
         self.access = Access(site, self.directory, self.twin, clock, site.limits)
@@ -107,8 +109,7 @@ class Node(View):
         self.pipeline.add_extra(self._take_wishes)
         self.pipeline.add_listener(self._durable)
         self.directory.on_change(self._changed)
-        self.tally = Tally()
-        self.steps = Steps()
+        self.tally, self.steps = Tally(), Steps()
         self.worker = Follower(self.journal, self.pipeline, self.tally, site.limits)
         self.commands = Commands(
             site, self.directory, self.twin, self.broker, self.pipeline, clock, self.files, lambda: self.settle()
@@ -246,15 +247,14 @@ class Node(View):
 
     async def administer(self, caller: Caller, action: str, arguments: dict[str, Any]) -> Any:
         """Create projects, things, tokens and grants; what acts on the node itself is for its owner alone."""
-        loop = asyncio.get_running_loop()
         if action in self.actions:
             own_node(self.directory, caller)
-            await loop.run_in_executor(None, self.directory.record, caller.who, action, "the node")
+            await self._loop.run_in_executor(None, self.directory.record, caller.who, action, "the node")
             return await self.actions[action]()
         if action in ("thing-delete", "project-delete"):
             return shown(await self.deletions.act(caller, action, arguments))
         more = self.certification.actions()
-        return await loop.run_in_executor(None, administer, self.directory, caller, action, arguments, more)
+        return await self._loop.run_in_executor(None, administer, self.directory, caller, action, arguments, more)
 
     async def delete(self, caller: Caller, project: str, wanted: dict[str, Any]) -> dict[str, Any]:
         """Delete readings, a thing or a project; when this returns no query answers them. Gives the receipt."""
@@ -295,14 +295,14 @@ class Node(View):
         self.site = msgspec.structs.replace(site, limits=self.limits)
         self.access.use(site, mappings)
         self.commands.use(site)
+        self.registry.rules.use(settings_of(site))
         self.intake.forget_plans()
         for project in site.projects:
             self.broker.invalidate(project.name)
         self.broker.disconnect(lambda identity: self.access.is_revoked(identity.key))
         self.end_revoked()
         set_logging("ingest", site.log)
-        forecasts = {project.name: project.forecasts for project in site.projects}
-        self.worker.tell("settings", {"limits": self.limits, "log": site.log, "forecasts": forecasts})
+        self.worker.tell("settings", settings_of_worker(site, self.limits))
 
     async def _wait_for_room(self, request: Request) -> None:
         """Slow a request down as a connection is (§6)."""

@@ -50,7 +50,7 @@ def answer(history: History, body: Body) -> dict[str, Any]:
     last = int(rows.observed[-1]) if limited and isinstance(rows, Series) else None
 
     def deleted(label: Label) -> Sequence[Span]:
-        return history.deleted(ask.wanted.project, label.thing, label.property) if ask.wanted.every else ()
+        return history.lost(ask.wanted.project, label.thing, label.property) if ask.wanted.every else ()
 
     data = _json(ask, pieces, deleted) if ask.form == "json" else _TABLES[ask.form](ask, pieces, deleted)
     return {"data": msgspec.Raw(data), "next": place, "last": last}

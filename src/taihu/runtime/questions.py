@@ -31,6 +31,7 @@ class Definitions:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._newer: dict[tuple[str, str], dict[str, Property]] = {}
+        self.version = 0  # another after each change that was seen
 
     def learn(self, body: Body) -> None:
         """Take the definitions that a question carries; the directory may have them only a moment later."""
@@ -42,7 +43,9 @@ class Definitions:
         """See what changed in the directory, and whether anything did; blocks while it is read."""
         newer, self._newer = self._newer, {}
         changed = self._directory.refresh()
-        if not changed:
+        if changed:
+            self.version += 1
+        else:
             self._newer = newer | self._newer
         return changed
 

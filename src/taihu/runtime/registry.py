@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from taihu.identity.directory import Directory
 from taihu.kernel.clock import parse_iso
+from taihu.runtime.retention import SiteRules
 from taihu.things.property import Property
 
 _EARLIEST_NS = parse_iso("2000-01-02T00:00:00Z")  # a device that lost its clock says 1970 or 2000-01-01
@@ -12,8 +13,13 @@ _EARLIEST_NS = parse_iso("2000-01-02T00:00:00Z")  # a device that lost its clock
 class ThingRegistry:
     """Implements `intake.Registry` over the directory."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, rules: SiteRules) -> None:
         self._directory = directory
+        self.rules = rules
+
+    def raw_age(self, project: str, definition: Property) -> int:
+        """How old a reading of the property may be to be taken (ns)."""
+        return self.rules.raw_age(project, definition)
 
     def definitions(self, project: str, thing: str) -> Mapping[str, Property] | None:
         """The thing's properties, or None when there is no such thing."""

@@ -4,8 +4,9 @@ from typing import Any
 
 import msgspec
 
-from taihu.kernel.limits import AT_START
+from taihu.kernel.limits import AT_START, Limits
 from taihu.kernel.sections import Site, SiteFile
+from taihu.runtime.retention import settings_of
 
 _LIVE = {
     "site.name",
@@ -24,6 +25,10 @@ _LIVE = {
     "ca.passphrase_file",
     "ca.days",
     "log.level",
+    "retention.raw",
+    "retention.1m",
+    "retention.1h",
+    "retention.1d",
     "project",
     "grant",
 }
@@ -52,6 +57,12 @@ def merge(old: Site, new: Site) -> tuple[Site, Report]:
         elif before != after and _note(section.encode_name, report):
             tables[section.name] = after
     return msgspec.structs.replace(old, **tables), report
+
+
+def settings_of_worker(site: Site, limits: Limits) -> dict[str, Any]:
+    """What the worker takes over of a changed site."""
+    forecasts = {project.name: project.forecasts for project in site.projects}
+    return {"limits": limits, "log": site.log, "forecasts": forecasts, "retention": settings_of(site)}
 
 
 def _merge_table(section: str, before: msgspec.Struct, after: msgspec.Struct, report: Report) -> msgspec.Struct:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from taihu.kernel.limits import Limits
+from taihu.kernel.retention import FOREVER, age_text
 from taihu.runtime.quarantine import Refused
 from taihu.runtime.rows import columns_of, row_maker
 from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT, ROWS_MAX, Batch, Column
@@ -41,13 +42,16 @@ Refuse = Callable[[Refused], None]
 
 
 class Shape:
-    """Rows of things that share a project, model, mapping and definitions.
+    """Rows of things that share a project, model, mapping and definitions; `ages` is how old each value may be (ns).
 
     `time_index` says where a row has its time as the device wrote it; None that it has none; -1 that it comes last, in
     nanoseconds or None. Rows of the last kind are tuples, others are what `row` makes of a payload's values.
     """
 
-    __slots__ = ("definitions", "earliest", "mapping", "model", "names", "of", "project", "row", "rows", "time_index")
+    __slots__ = (
+        "age_min", "ages", "definitions", "earliest", "mapping", "model", "names", "of", "project", "row", "rows",
+        "time_index",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class Shape:
         definitions: tuple[Property, ...],
         time_index: int | None,
         earliest: int,
+        ages: tuple[int, ...],
     ) -> None:
         self.project = project
         self.model = model
@@ -66,6 +71,8 @@ class Shape:
         self.time_index = time_index
         self.row = row_maker(self.width)
         self.earliest = earliest
+        self.ages = ages
+        self.age_min = min(ages, default=FOREVER)
         self.rows: list[Any] = []
         self.of: list[Origin] = []
 
@@ -116,7 +123,17 @@ class _Part:
             observed = array("q", [observed[row] for row in keep])
             of = [of[row] for row in keep]
             flags = bytes(flags[row] for row in keep) if flags else b""
+        if self.shape.age_min < FOREVER and of and min(observed) < self.now - self.shape.age_min:
+            self._refuse_expired(columns, observed, of)
         return self._pack(columns, observed, flags, of) if of else []
+
+    def _refuse_expired(self, columns: list[list[Any]], observed: "array[int]", of: list[Origin]) -> None:
+        """Take out values that are older than they would be kept; a late reading brings nothing back (§5)."""
+        for definition, column, age in zip(self.shape.definitions, columns, self.shape.ages, strict=True):
+            for row, moment in enumerate(observed):
+                if moment < self.now - age and column[row] is not None:
+                    self.tell(of[row], definition.name, f"observed before what is kept: readings of {age_text(age)}")
+                    column[row] = None
 
     def _times(
         self, columns: list[list[Any]], count: int, stamp: Stamp

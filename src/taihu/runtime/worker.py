@@ -30,6 +30,7 @@ from taihu.runtime.link import Link, socket_path
 from taihu.runtime.logs import set_logging, start_logging
 from taihu.runtime.paths import Paths
 from taihu.runtime.process import clock_of, run_until_signal
+from taihu.runtime.retention import SiteRules
 from taihu.runtime.scrub import Scrubber
 from taihu.runtime.searcher import Searcher
 from taihu.runtime.sql import SqlQuestions
@@ -64,9 +65,10 @@ class Worker:
         self._reader = JournalReader(self._files, self._paths.journal)
         directory = Directory(self._paths.metadata, clock, site.limits, read_only=True)
         self._definitions = questions.Definitions(directory)
+        self._rules = SiteRules(site, lambda: self._definitions.version)
         self._history = History(
             self._paths.history, self._files, clock, site.limits, self._definitions.of, self._definitions.swaps,
-            self._plan,
+            self._plan, self._rules,
         )  # fmt: skip
         self._calculations = Calculations(directory, self._definitions.of, site.limits)
         self._aside = Aside(self._files, self._paths.aside, site.limits)
@@ -144,6 +146,7 @@ class Worker:
         renew(self._site.limits, msgspec.convert(body["limits"], Limits))
         set_logging("worker", msgspec.convert(body["log"], LogConfig))
         self._forecasts.configure(msgspec.convert(body["forecasts"], dict[str, list[ForecastConfig]]))
+        self._rules.use(body["retention"])
 
     async def _on_snapshot(self, body: int) -> None:
         self._scrubber.snapshot = body
@@ -251,7 +254,7 @@ class Worker:
         self._history.pass_by(position - 1)
         if self._history.due():
             self._history.flush()
-        if position > until or self._erasure_waits():
+        if position > until or self._upkeep_waits():
             self._see_definitions()
             self._history.maintain()
             self._kept_up_at = self._clock.monotonic()
@@ -281,9 +284,9 @@ class Worker:
             self._aside.failed(record)
             raise
 
-    def _erasure_waits(self) -> bool:
-        """Whether what was deleted must go now, although there is always more to read."""
-        return self._history.erasing() and self._clock.monotonic() - self._kept_up_at > _ERASE_S
+    def _upkeep_waits(self) -> bool:
+        """Whether what was deleted or has expired must go now, although there is always more to read."""
+        return self._clock.monotonic() - self._kept_up_at > _ERASE_S and self._history.waits()
 
     def _see_definitions(self) -> None:
         """Once a second, not once a turn: when things register by the thousand, each look reads them all."""

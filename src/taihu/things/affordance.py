@@ -10,6 +10,7 @@ for strings.
 from typing import Any
 
 from taihu.kernel.ids import NameRefused, check_name
+from taihu.kernel.retention import STEPS, Retention, RetentionRefused, check_retention
 from taihu.kernel.units import UnitError, parse_unit
 from taihu.things.definition import formula_fault
 from taihu.things.document import Json, Node
@@ -31,6 +32,7 @@ _DEFAULT_KINDS = {
 _DEFAULT_AGE_S = Property(name="").max_age_s
 _SCHEMA_TERMS = ("type", "unit", "minimum", "maximum", "enum")
 # Terms that only one kind has, so that a misplaced one is an error and not ignored.
+_AGES = dict(zip(("raw", *STEPS[1:]), Retention.__struct_fields__, strict=True))
 _KIND_TERMS = {"taihu:wrap": Kind.COUNTER, "taihu:ratio": Kind.COUNTER, "taihu:interval": Kind.INTERVAL}
 
 
@@ -65,6 +67,7 @@ def read_property(name: str, node: Node) -> Property:
         observable=node.optional("observable", Node.flag, True),
         inferred=node.optional("taihu:inferred", Node.flag, False),
         formula=node.optional("taihu:formula", lambda text: _formula(node, text, kind), ""),
+        retention=node.optional("taihu:retention", _retention, None),
         title=node.optional("title", Node.string, ""),
         description=node.optional("description", Node.string, ""),
     )
@@ -92,6 +95,7 @@ def write_property(definition: Property) -> Json:
         "taihu:onBad": _unless(definition.on_bad.value, OnBad.REFUSE.value),
         "taihu:inferred": definition.inferred or None,
         "taihu:formula": definition.formula or None,
+        "taihu:retention": _ages(definition.retention),
     }
     return {term: value for term, value in members.items() if value is not None}
 
@@ -200,6 +204,24 @@ def _formula(node: Node, text: Node, kind: Kind) -> str:
     if fault := formula_fault(kind, node.value["type"], node.value.get("unit"), _writable(node)):
         text.fail(f"{fault[0]}.", fault[1])
     return formula
+
+
+def _retention(node: Node) -> Retention:
+    """The ages of an object such as {"raw": "30d", "1h": "5y"}."""
+    members = {name: node.object().need(name, "").text() for name in node.object().value}
+    for name in members:
+        if name not in _AGES:
+            node.fail(f"{name} is not kept.", f"Name some of {', '.join(_AGES)}.")
+    try:
+        return check_retention(Retention(**{_AGES[name]: age for name, age in members.items()}))
+    except RetentionRefused as error:
+        node.fail(error.message, error.remedy)
+
+
+def _ages(retention: Retention | None) -> Json | None:
+    if retention is None:
+        return None
+    return {name: getattr(retention, field) for name, field in _AGES.items() if getattr(retention, field)}
 
 
 def _on_bad(node: Node) -> str:

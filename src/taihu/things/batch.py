@@ -70,7 +70,6 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
 
 FLAG_STAMPED = 1  # observed_at is the receiver's (§1); such rows never collide: each has its own nanosecond
 FLAG_SUSPECT = 2  # a value breaks its property's definition and the definition says to store it all the same
-FLAG_LATE = 4  # it came when the readings around it had expired: what was derived from them stands (§5)
 
 _WIDTHS = {"d": 8, "q": 8, "b": 1}
 

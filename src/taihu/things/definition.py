@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.ids import check_name
 from taihu.kernel.limits import DEFAULT
+from taihu.kernel.retention import check_retention
 from taihu.kernel.units import parse_unit
 from taihu.things.calculation import bind
 from taihu.things.document import DescriptionError, join
@@ -26,12 +27,15 @@ def check_definition(definition: Property) -> Property:
     Raises:
         NameRefused: its name cannot name a property.
         UnitError: its unit is not UCUM (§2).
+        RetentionRefused: how long it is kept is no age.
         DefinitionRefused: its kind, type and bounds do not go together.
         FormulaError: its formula cannot be read.
     """
     check_name(definition.name)
     if definition.unit is not None:
         parse_unit(definition.unit)
+    if definition.retention is not None:
+        check_retention(definition.retention)
     for wrong, remedy in _contradictions(definition).items():
         raise DefinitionRefused(f"{definition.name}: {wrong}.", remedy)
     if definition.formula:

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from taihu.kernel.retention import Retention
+
 Value = float | int | bool | str | list[Any] | dict[str, Any]
 
 
@@ -54,7 +56,8 @@ class Property(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     `wrap` is where a counter's register starts again from zero; `ratio` is the transformer ratio already
     applied by `things.counter` when increases are formed; `swaps` are the meters it had before. `period_s` is how
     often the device means to report. `formula` makes it a calculated property: nothing is sent of it, and it is worked
-    out of others when asked for (`things.formula`).
+    out of others when asked for (`things.formula`). `retention` says how long its readings are kept, where that is
+    said of it.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Property(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     observable: bool = True
     inferred: bool = False
     formula: str = ""
+    retention: Retention | None = None
     title: str = ""
     description: str = ""
 

@@ -6,7 +6,7 @@ cells are worked out when somebody asks. 100,000 things of four properties take 
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -21,6 +21,10 @@ _ROWS_BEHIND_MAX = 8_192
 _BYTES_BEHIND_MAX = 4_194_304
 _NEVER = -(2**63)
 _FLAGS = {"suspect": FLAG_SUSPECT, "stamped": FLAG_STAMPED}
+
+
+Expired = Callable[[str, str], Callable[[str, int], bool] | None]
+"""For a project and thing: whether a property's reading of a time has expired; None where none ever does."""
 
 
 class NewestRow(msgspec.Struct, array_like=True, gc=False):
@@ -92,6 +96,7 @@ class Twin:
     """
 
     def __init__(self) -> None:
+        self.expired: Expired = lambda project, thing: None
         self._projects: dict[str, dict[str, ThingTwin]] = {}
         self._behind: list[tuple[int, Batch]] = []
         self._rows_behind = 0
@@ -161,10 +166,13 @@ class Twin:
         if twin is None:
             return {}
         found: dict[str, Reading] = {}
+        expired = self.expired(project, thing)
         for properties, row in twin.rows.items():
             for name, value in zip(properties, row.values, strict=True):
                 if value is None or value != value:
                     continue  # it was deleted from a record before that was replayed
+                if expired is not None and expired(name, row.observed_at):
+                    continue
                 kept = found.get(name)
                 if kept is None or (kept.observed_at, kept.seq) < (row.observed_at, row.seq):
                     found[name] = _reading(project, thing, name, row, value)
@@ -181,7 +189,8 @@ class Twin:
                 value = row.values[properties.index(name)]
                 if value is not None and value == value:
                     best = _reading(project, thing, name, row, value)
-        return best
+        expired = self.expired(project, thing) if best is not None else None
+        return None if best is None or (expired is not None and expired(name, best.observed_at)) else best
 
     def want(self, project: str, thing: str, values: Mapping[str, Any], at: int, by: str) -> None:
         """Note desired values, in the order of their records; None takes a wish back."""
@@ -233,6 +242,21 @@ class Twin:
                 if deletion.removes:
                     del things[name]
                 yield name, lost
+
+    def drop_expired(self) -> Iterator[None]:
+        """Let go of values that no answer holds any more, thing by thing."""
+        for project, name, twin in self.entries():
+            expired = self.expired(project, name)
+            if expired is None:
+                yield
+                continue
+            for properties, row in list(twin.rows.items()):
+                left = [None if expired(each, row.observed_at) else row.values[n] for n, each in enumerate(properties)]
+                if all(value is None for value in left):
+                    del twin.rows[properties]
+                elif None in left:
+                    twin.rows[properties] = msgspec.structs.replace(row, values=tuple(left))
+            yield
 
     def forget(self, project: str, thing: str) -> None:
         """Drop a thing's twin."""
