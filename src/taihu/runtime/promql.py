@@ -85,7 +85,7 @@ def _gone(
     for selector, series in known:
         for one in series:
             low = start - selector.offset_ns - max(selector.range_ns, hold_ns(one.definition))
-            spans = history.deleted(project, one.thing, one.definition.name)
+            spans = history.lost(project, one.thing, one.definition.name)
             if any(begin <= end - selector.offset_ns and stop > low for begin, stop in spans):
                 found[f"Readings of {one.thing}/{one.definition.name} in this time were deleted."] = None
     told = list(found)
