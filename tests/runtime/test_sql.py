@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 from tests.faults.support import CLOCK, PROJECT, LiveNode
 
@@ -81,7 +82,27 @@ def test_formats(live: LiveNode) -> None:
     sql = "SELECT thing, power FROM untyped WHERE thing = 'fan' AND power < 0.5 ORDER BY observed_at"
     assert ask(live, sql, query="?format=csv").body == b"thing,power\nfan,0.0\nfan,0.25\n"
     assert ask(live, sql, query="?format=parquet").body[:4] == b"PAR1"
-    assert ask(live, sql, query="?format=arrow").status == 400
+    assert pl.read_ipc_stream(ask(live, sql, query="?format=arrow").body).rows() == [("fan", 0.0), ("fan", 0.25)]
+    assert ask(live, sql, query="?format=xml").status == 400
+
+
+def test_arrow_has_the_values_and_types_of_sql(live: LiveNode) -> None:
+    sql = (
+        "SELECT i AS n, i - 1 AS n, i / 2 AS half, CASE WHEN i > 0 THEN i % 2 = 0 END AS even, "
+        "CASE WHEN i > 0 THEN 'π' || i END AS name, make_timestamp_ns(1_700_000_000_123_456_789 + i) AS at, "
+        "CAST(i AS DECIMAL(9, 2)) AS d, CAST(i AS HUGEINT) AS h, CAST('2026-01-02' AS DATE) AS day, [i, NULL] AS many, "
+        "TIMESTAMP 'infinity' AS never FROM range(3) t(i)"
+    )
+    frame = pl.read_ipc_stream(ask(live, sql, query="?format=arrow").body)
+    assert frame.columns == ["n", "n_2", "half", "even", "name", "at", "d", "h", "day", "many", "never"]
+    assert frame.select("n", "n_2", "half", "even", "name", "d", "h", "day", "many", "never").rows() == [
+        (0, -1, 0.0, None, None, 0.0, 0.0, "2026-01-02", "[0,null]", None),
+        (1, 0, 0.5, False, "π1", 1.0, 1.0, "2026-01-02", "[1,null]", None),
+        (2, 1, 1.0, True, "π2", 2.0, 2.0, "2026-01-02", "[2,null]", None),
+    ]
+    assert frame["at"].to_physical().to_list() == [1_700_000_000_123_456_789 + i for i in range(3)]
+    empty = pl.read_ipc_stream(ask(live, "SELECT 1 AS one WHERE false", query="?format=arrow").body)
+    assert (empty.columns, len(empty)) == (["one"], 0)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +125,7 @@ def test_problems(live: LiveNode, sql: Any, status: int, code: str) -> None:
 
 def test_views_are_those_of_the_project(live: LiveNode) -> None:
     views = live.get(f"/projects/{PROJECT}/sql/views").body["views"]
-    assert [view["name"] for view in views] == ["untyped", "readings", "rollups", "things", "properties"]
+    assert [view["name"] for view in views] == ["untyped", "readings", "rollups", "things", "properties", "deletions"]
     assert {"name": "power", "type": "DOUBLE", "property": "power"} in views[0]["columns"]
     assert live.get("/projects/stranger/sql/views", live.strangers["stranger"]).body["views"][0]["name"] == "readings"
 

@@ -22,7 +22,7 @@ _ROWS_SHOWN = 1_000  # on a terminal: a person reads no more, and rich lays out 
 @click.argument("sql", required=False)
 @click.option("--start", help="Readings from this time on: ISO 8601 with an offset, or back from now such as -7d.")
 @click.option("--end", help="Likewise; not included.")
-@click.option("--format", "form", type=click.Choice(["csv", "parquet"]), help="As a file.  [default: a table]")
+@click.option("--format", "form", type=click.Choice(["csv", "parquet", "arrow"]), help="As a file.  [default: a table]")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the answer to a file.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @node_options
@@ -40,8 +40,8 @@ def query(
     if sql is None:
         _show_views(node, project, as_json)
         return
-    if form == "parquet" and out is None and on_terminal():
-        raise RefusedError("Parquet is nothing to look at:", "name a file with --out.")
+    if form in ("parquet", "arrow") and out is None and on_terminal():
+        raise RefusedError(f"{form.capitalize()} is nothing to look at:", "name a file with --out.")
     body = {"sql": sys.stdin.read() if sql == "-" else sql}
     if form is None and out is None and not as_json:
         _show_rows(node.post("projects", project, "sql", body=body, start=start, end=end))

@@ -11,9 +11,14 @@ from taihu.doors.http.ports import Caller
 from taihu.doors.http.requests import moment, node_of, object_of, readable_project
 
 _TIME_MIN, _TIME_MAX = -(1 << 63), (1 << 63) - 1
-_MEDIA = {"json": JSON, "csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
+_MEDIA = {
+    "json": JSON,
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+    "arrow": "application/vnd.apache.arrow.stream",
+}
 
-SqlFormat = Literal["json", "csv", "parquet"]
+SqlFormat = Literal["json", "csv", "parquet", "arrow"]
 
 
 class SqlColumn(TypedDict):
@@ -91,10 +96,10 @@ ROUTES = [
             query=(
                 Parameter("start", "The views hold readings from this time on; all."),
                 Parameter("end", "The time after the last."),
-                Parameter("format", "json, csv or parquet; json.", SqlFormat),
+                Parameter("format", "json, csv, parquet or arrow; json.", SqlFormat),
             ),
             body={JSON: SqlBody},
-            answer={JSON: SqlAnswer, "text/csv": bytes, "application/vnd.apache.parquet": bytes},
+            answer={JSON: SqlAnswer, **{_MEDIA[form]: bytes for form in ("csv", "parquet", "arrow")}},
         ),
     ),
     Endpoint("/api/v1/projects/{project}/sql/views", sql_views, get=Operation(answer={JSON: SqlViews})),

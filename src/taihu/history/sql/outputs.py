@@ -32,13 +32,13 @@ def answer_statement(sql: str, columns: Sequence[tuple[str, str]], form: Format,
             cells = ", ".join(_json(f"c{index}", kind) for index, (_, kind) in enumerate(columns))
             return f"COPY (SELECT json_array({cells}) FROM ({rows})) TO '{target}' ({_LINES})"  # noqa: S608
         case "csv":
-            names = _unique([name for name, _ in columns])
+            names = unique_names([name for name, _ in columns])
             cells = ", ".join(
                 f"{_text(f'c{i}', kind)} AS {quote_name(names[i])}" for i, (_, kind) in enumerate(columns)
             )
             return f"COPY (SELECT {cells} FROM ({rows})) TO '{target}' ({_CSV})"  # noqa: S608
         case "parquet":
-            names = _unique([name for name, _ in columns])
+            names = unique_names([name for name, _ in columns])
             cells = ", ".join(f"c{index} AS {quote_name(name)}" for index, name in enumerate(names))
             return f"COPY (SELECT {cells} FROM ({rows})) TO '{target}' ({_PARQUET})"  # noqa: S608
 
@@ -56,7 +56,7 @@ def _text(cell: str, kind: str) -> str:
     return f"replace(CAST({cell} AS VARCHAR), ' ', 'T')" if kind.startswith("TIMESTAMP") and "[" not in kind else cell
 
 
-def _unique(names: Sequence[str]) -> list[str]:
+def unique_names(names: Sequence[str]) -> list[str]:
     """The names, with a number where one is there already: a file has no two columns of one name."""
     found: list[str] = []
     taken: set[str] = set()
