@@ -213,15 +213,15 @@ def test_dynamic_programming_agrees_with_the_solver_where_both_are_exact(seed: i
     linear = PLANNER.plan(msgspec.structs.replace(question, assets=(msgspec.structs.replace(flat, curve=()),)))
     worth = [plan.money - 0.1 * float(plan.content["b"][-1]) for plan in (exact, linear)]
     assert worth[0] >= worth[1] - 1e-6
-    assert worth[0] == pytest.approx(worth[1], abs=0.04)
+    assert worth[0] == pytest.approx(worth[1], abs=0.05)
 
 
 def test_dynamic_programming_goes_by_the_curve() -> None:
     """At three tenths of its power this battery loses most: the plan takes another power."""
     question = problem([0.1] * 4 + [0.5] * 4, battery(content_kwh=0.0, curve=CURVE, end_price=0.3), load=3.6)
-    power, content = plan_battery(question)
-    share = np.abs(power[np.abs(power) > 0.05]) / 5.0
-    assert content.max() <= 10.0
+    path = plan_battery([question])
+    share = np.abs(path.power_kw[np.abs(path.power_kw) > 0.05]) / 5.0
+    assert path.content_kwh.max() <= 10.0
     assert share.mean() > 0.5
 
 

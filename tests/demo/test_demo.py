@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 HOUSES = 17
-THINGS = HOUSES * 3 + 1
+THINGS = HOUSES * 4 + 1
 
 
 def start(folder: Path, *options: str) -> subprocess.Popen[str]:

@@ -54,9 +54,9 @@ class Planner:
         """A plan within about so many seconds; raises ProblemRefused for what is no problem, and nothing else."""
         check(problem)
         if can_plan(problem):
-            power, content = plan_battery(problem)
-            name = problem.assets[0].name
-            return _plan(Method.DYNAMIC, {name: power}, judge(problem, {name: power}), content={name: content})
+            path, name = plan_battery([problem]), problem.assets[0].name
+            powers = {name: path.power_kw}
+            return _plan(Method.DYNAMIC, powers, judge(problem, powers), content={name: path.content_kwh})
         return self._solved([problem], (1.0,), seconds)
 
     def plan_scenarios(self, problems: Sequence[Problem], weights: Sequence[float], seconds: float = 1.0) -> Plan:

@@ -85,6 +85,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     commands_kept_per_project_max: int = 1_000
     command_input_bytes_max: int = 65_536
     command_deadline_max_s: float = 7 * 86_400
+    decisions_per_controller_max: int = 2_000
     standing_permits_per_project_max: int = 1_000
     desired_bytes_per_thing_max: int = 65_536
     device_answer_bytes_max: int = 4_194_304
@@ -138,6 +139,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 DEFAULT = Limits()
 AT_START = frozenset(
     {
+        "decisions_per_controller_max",
         "http_head_bytes_max",
         "http_request_timeout_s",
         "http_socket_message_bytes_max",

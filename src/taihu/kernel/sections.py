@@ -223,6 +223,38 @@ class CommandRuleConfig(Section, frozen=True, kw_only=True):
     tolerance: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
+class ControllerConfig(Section, frozen=True, kw_only=True):
+    """`[[project.controller]]`: a battery that is planned, and driven once that has been winning (docs/plan.md).
+
+    Properties are `thing/property` of this project, or `project/thing/property` of one that grants it.
+    """
+
+    name: str
+    battery: str
+    setpoint: str = "setpoint"
+    charge: str = "state_of_charge"
+    power: str = "power"
+    net: str
+    load: str
+    generation: str = ""
+    intensity: str
+    price: str = ""
+    energy: str = ""
+    shadow: str = ""
+    capacity_kwh: Annotated[float, msgspec.Meta(gt=0)]
+    power_kw: Annotated[float, msgspec.Meta(gt=0)]
+    one_way: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.95
+    low: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    cost_weight: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    carbon_weight: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    export_price: float = 0.0
+    every: Literal["5m", "10m", "15m", "30m"] = "15m"
+    reflex_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 1.0
+    mode: Literal["auto", "advise"] = "auto"
+    meter_error: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
+    factor_error: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
+
+
 class CarbonConfig(Section, frozen=True, kw_only=True):
     """`[carbon]`: a file of the site's own emission factors, and how long late readings are waited for."""
 
@@ -245,6 +277,7 @@ class ProjectConfig(Section, frozen=True, kw_only=True):
     accounts: tuple[AccountConfig, ...] = msgspec.field(default=(), name="account")
     commands: tuple[CommandRuleConfig, ...] = msgspec.field(default=(), name="command")
     forecasts: tuple[ForecastConfig, ...] = msgspec.field(default=(), name="forecast")
+    controllers: tuple[ControllerConfig, ...] = msgspec.field(default=(), name="controller")
 
 
 class GrantConfig(Section, frozen=True, kw_only=True):

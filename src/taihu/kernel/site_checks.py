@@ -12,7 +12,15 @@ from taihu.kernel.addresses import is_loopback
 from taihu.kernel.ids import NameRefused, check_name, check_project
 from taihu.kernel.limits import Limits
 from taihu.kernel.retention import Retention, RetentionRefused, parse_age
-from taihu.kernel.sections import AccountConfig, ForecastConfig, GrantConfig, ProjectConfig, Site, seconds_of
+from taihu.kernel.sections import (
+    AccountConfig,
+    ControllerConfig,
+    ForecastConfig,
+    GrantConfig,
+    ProjectConfig,
+    Site,
+    seconds_of,
+)
 from taihu.kernel.toml import Fault, nearest
 
 _STEP_S = {"15m": 900, "1h": 3_600}
@@ -187,6 +195,9 @@ def _check_project(path: str, project: ProjectConfig, site: Site) -> Iterator[Fa
         yield from _check_account(f"{path}.account[{index}]", account, [one.meter for one in project.accounts[:index]])
     for index, forecast in enumerate(project.forecasts):
         yield from _check_forecast(f"{path}.forecast[{index}]", forecast)
+    for index, controller in enumerate(project.controllers):
+        before = [one.name for one in project.controllers[:index]]
+        yield from _check_controller(f"{path}.controller[{index}]", controller, before)
 
 
 def _check_forecast(path: str, forecast: ForecastConfig) -> Iterator[Fault]:
@@ -223,6 +234,19 @@ def _check_account(path: str, account: AccountConfig, before: list[str]) -> Iter
         yield Fault(f"{path}.fuel", "A fuel has an import alone.", "Leave the rest out.")
     if account.intensity and account.intensity.count("/") != 2:
         yield Fault(f"{path}.intensity", f"{account.intensity!r} is no property.", 'Write "project/thing/property".')
+
+
+def _check_controller(path: str, config: ControllerConfig, before: list[str]) -> Iterator[Fault]:
+    if config.name in before:
+        yield Fault(f"{path}.name", f"There are two controllers {config.name!r}.", "Give each its own name.")
+    for name in ("net", "load", "generation", "intensity", "price", "energy", "shadow"):
+        value = getattr(config, name)
+        if value and value.count("/") != 1 and (name == "net" or value.count("/") != 2):
+            yield Fault(f"{path}.{name}", f"{value!r} is no property.", 'Write "thing/property".')
+    if not config.cost_weight and not config.carbon_weight:
+        yield Fault(f"{path}.cost_weight", "Nothing is to be made small.", "Give cost_weight or carbon_weight.")
+    if config.cost_weight and not config.price:
+        yield Fault(f"{path}.price", "Costs have a weight, and there is no price.", "Name price, or cost_weight = 0.")
 
 
 def _check_grant(path: str, grant: GrantConfig, names: list[str]) -> Iterator[Fault]:

@@ -1,7 +1,7 @@
 """The processes of a node, which the supervisor starts.
 
-`python -m taihu.runtime ingest|worker|field|edge SITE [RUNNING]`, where RUNNING is the `site.toml` that the node runs
-with: one broken meanwhile must not keep a process from coming back. `python -m taihu.runtime console SITE TOKEN`.
+`python -m taihu.runtime ingest|worker|field|edge|pilot SITE [RUNNING]`, where RUNNING is the `site.toml` that the node
+runs with: one broken meanwhile must not keep a process from coming back. `python -m taihu.runtime console SITE TOKEN`.
 """
 
 import errno
@@ -44,6 +44,10 @@ def _run(process: str, folder: Path) -> None:
         from taihu.runtime.edge import process as edge
 
         edge.main(site)
+    elif process == "pilot":
+        from taihu.runtime import pilot
+
+        pilot.main(site)
     elif process == "console":
         from taihu.console.app import main as console
         from taihu.runtime.webconsole import console_options
@@ -59,7 +63,8 @@ def _site(process: str, folder: Path) -> Site:
     try:
         return load_site(folder)
     except ConfigError as error:
-        running = Path(sys.argv[3]) if process in ("ingest", "worker", "field", "edge") and len(sys.argv) > 3 else None
+        kept = process in ("ingest", "worker", "field", "edge", "pilot") and len(sys.argv) > 3
+        running = Path(sys.argv[3]) if kept else None
         if running is None or not running.exists():
             raise
         sys.stderr.write(f"taihu {process}: {error} It goes on with the file as it was.\n")

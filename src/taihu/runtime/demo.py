@@ -122,6 +122,7 @@ async def _start_devices(
         "anchor_ns": clock.anchor_ns,
         "speed": clock.speed,
         "first_start": first_start,
+        "state": str(supervisor.site.data / "houses.json"),
         "tokens": secrets.tokens,
     }
     path = supervisor.site.data / "devices.json"

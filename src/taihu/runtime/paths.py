@@ -12,6 +12,8 @@ class Paths:
         self.history = data / "history"
         self.carbon = data / "carbon.sqlite"
         self.forecasts = data / "forecasts.sqlite"
+        self.decisions = data / "decisions.sqlite"
+        self.pilot_tokens = data / "pilot-tokens.json"
         self.metadata = data / "metadata.db"
         self.twin = data / "twin.snapshot"
         self.broker = data / "broker.snapshot"

@@ -85,6 +85,7 @@ class Supervisor:
                     await self._attend_to_field()
                     if upstream_of(self.site):
                         await self._add_process("edge")
+                    await self._attend_to_controllers()
                     return addresses
             if self.children[0].restarts > 2:
                 break
@@ -131,6 +132,11 @@ class Supervisor:
         running = any(child.name == "field" for child in self.children)
         if not running and any((self.site.folder / FOLDER).glob("*.toml")):
             await self._add_process("field")
+
+    async def _attend_to_controllers(self) -> None:
+        """Start the pilot when a project has a controller."""
+        if any(project.controllers for project in self.site.projects):
+            await self._add_process("pilot")
 
     def _save_clock(self, *, clean: bool) -> None:
         if isinstance(self.clock, ScaledClock):

@@ -29,6 +29,7 @@ from taihu.runtime.forecasts import ForecastDesk
 from taihu.runtime.link import Link, socket_path
 from taihu.runtime.logs import set_logging, start_logging
 from taihu.runtime.paths import Paths
+from taihu.runtime.plans import PlanDesk
 from taihu.runtime.process import clock_of, run_until_signal
 from taihu.runtime.retention import SiteRules
 from taihu.runtime.scrub import Scrubber
@@ -75,6 +76,7 @@ class Worker:
         self._scrubber = Scrubber(self._files, self._paths.journal, self._history)
         self._carbon = CarbonDesk(site, self._history, directory, self._definitions, clock)
         self._forecasts = ForecastDesk(site, self._history, directory, self._definitions, clock)
+        self._plans = PlanDesk(site, clock)
         self._sql = SqlQuestions(self._history, directory, self._definitions, clock, site.limits)
         self._searcher = Searcher(self._paths.metadata, site.limits)
         self._threads = ThreadPoolExecutor(_QUERY_THREADS, "query")
@@ -97,6 +99,7 @@ class Worker:
             "durable": self._on_durable,
             "carbon": self._carbon.answer,
             "forecast": ForecastAnswers(self._forecasts, self._site.limits).answer,
+            "plans": self._plans.answer,
             "settings": self._on_settings,
             "page": self._answers(pages.answer),
             "search": self._searcher.answer,
@@ -130,6 +133,7 @@ class Worker:
             log.error("the history could not be written at the end (%s); the journal keeps what it lacks", error)
         self._carbon.close()
         self._forecasts.close()
+        self._plans.close()
         self._link.note("checkpoint", self._progress())
         self._link.note("leaving", None)
         serving.cancel()
@@ -274,6 +278,7 @@ class Worker:
                 deletion = decode_deletion(record.payload)
                 self._aside.forget(record.position)
                 self._carbon.deleted(deletion)
+                self._plans.deleted(deletion)
                 self._history.delete(record.position, deletion)
                 self._forecasts.deleted(deletion)
         except msgspec.DecodeError as error:

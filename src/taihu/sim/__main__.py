@@ -1,4 +1,4 @@
-"""Runs the demo district's 52 devices: `python -m taihu.sim PLAN`, where PLAN is a JSON file the demo writes."""
+"""Runs the demo district's 69 devices: `python -m taihu.sim PLAN`, where PLAN is a JSON file the demo writes."""
 
 import asyncio
 import logging
@@ -8,13 +8,16 @@ from pathlib import Path
 
 import msgspec
 
-from taihu.kernel.clock import ScaledClock
-from taihu.sim.devices import connect, speak, speakers
+from taihu.kernel.clock import NS_PER_S, ScaledClock
+from taihu.sim.devices import REPORT_NS, connect, speak, speakers
 from taihu.sim.district import District
+from taihu.sim.live import LiveHouse, State, live_houses
+
+_KEEP_S_MIN = 0.2
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Where the server is, how the demo clock runs, and each device's token by `project/thing`."""
+    """Where the server is, how the demo clock runs, where the houses' state is kept, and tokens by `project/thing`."""
 
     host: str
     port: int
@@ -22,6 +25,7 @@ class Plan(msgspec.Struct, frozen=True):
     anchor_ns: int
     speed: float
     first_start: bool
+    state: str
     tokens: dict[str, str]
 
 
@@ -33,13 +37,34 @@ async def run(plan: Plan) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with asyncio.TaskGroup() as group:
         tasks = []
-        for project, thing, now, hour in speakers(District()):
-            device = connect(plan.host, plan.port, project, thing, plan.tokens[f"{project}/{thing}"], clock)
+        district, path = District(), Path(plan.state)
+        houses = live_houses(district.houses, _kept(path), clock.now_ns())
+        tasks.append(group.create_task(_keep(houses, path, clock)))
+        for project, thing, now, hour in speakers(district, houses):
+            token = plan.tokens[f"{project}/{thing}"]
+            device = connect(plan.host, plan.port, project, thing, token, clock, houses)
             tasks.append(group.create_task(device.run()))
             tasks.append(group.create_task(speak(device, clock, now, hour, plan.first_start)))
         await stop.wait()
         for task in tasks:
             task.cancel()
+
+
+def _kept(path: Path) -> dict[str, State]:
+    """What was kept of the houses; nothing at the first start."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, State])
+    except FileNotFoundError:
+        return {}
+
+
+async def _keep(houses: dict[str, LiveHouse], path: Path, clock: ScaledClock) -> None:
+    """Keep the houses' state as they go on, until cancelled."""
+    beside = path.with_suffix(".new")
+    while True:
+        await asyncio.sleep(max(REPORT_NS / NS_PER_S / clock.speed, _KEEP_S_MIN))
+        beside.write_bytes(msgspec.json.encode({name: live.state for name, live in houses.items()}))
+        beside.replace(path)
 
 
 if __name__ == "__main__":

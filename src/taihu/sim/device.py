@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from taihu.drivers.line import Line
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import TaihuError
 from taihu.protocols.mqtt.client import Client
-from taihu.protocols.mqtt.packets import Connack, Packet
+from taihu.protocols.mqtt.packets import Connack, Packet, Publish, Subscription
+
+Heard = Callable[[str, bytes], tuple[str, bytes] | None]
 
 log = logging.getLogger("taihu.sim")
 
@@ -17,9 +19,16 @@ _RETRY_S = 1.0
 
 
 class Device:
-    """One MQTT client that stays connected. What is published while it is away waits in the client, bounded."""
+    """One MQTT client that stays connected. What is published while it is away waits in the client, bounded.
 
-    def __init__(self, host: str, port: int, client: Client, clock: Clock) -> None:
+    `heard` is called with what comes on the topics of `listens`; what it returns is published.
+    """
+
+    def __init__(
+        self, host: str, port: int, client: Client, clock: Clock, listens: str = "", heard: Heard | None = None
+    ) -> None:
+        self._listens = listens
+        self._heard = heard
         self._line = Line(host, port, client, clock)
         self._lost = False
 
@@ -44,3 +53,11 @@ class Device:
         if self._lost and any(isinstance(packet, Connack) and not packet.reason for packet in packets):
             log.info("connected again")
             self._lost = False
+        for packet in packets:
+            match packet:
+                case Connack(reason=0) if self._listens:
+                    self._line.client.subscribe([Subscription(self._listens, 1)])
+                case Publish() if self._heard is not None:
+                    answer = self._heard(packet.topic, packet.payload)
+                    if answer is not None:
+                        self._line.client.publish(*answer, qos=1)

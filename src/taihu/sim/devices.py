@@ -1,7 +1,8 @@
 """What each device of the demo's district says, and when: meters, inverters, batteries and the grid's signal.
 
-Every device reports each ten minutes of demo time, and each hour the hour's energy. On its first connection a meter
-also sends its last day, as real meters with a load profile do, and so does the grid.
+Every device reports each five minutes of demo time, and each hour the hour's energy. On its first connection a meter
+also sends the days before, as meters with a load profile do, and so does the grid: the controllers learn from them.
+The shadow meter is that of the same house with its battery at rest, which only a simulation has.
 """
 
 import asyncio
@@ -14,40 +15,51 @@ import msgspec
 from taihu.kernel.clock import NS_PER_S, Clock
 from taihu.protocols.mqtt.client import Client, QueueFull
 from taihu.sim.device import Device
-from taihu.sim.district import BATTERY_KWH, HOUR_NS, START_NS, District, House, hour_of
+from taihu.sim.district import HOUR_NS, START_NS, District, House, hour_of
+from taihu.sim.live import LiveHouse
 
 log = logging.getLogger("taihu.sim")
 
 TOPIC = "v1/devices/me/telemetry"
-REPORT_NS = 600 * NS_PER_S
-_PROFILE_HOURS = 24
+REPORT_NS = 300 * NS_PER_S
+PROFILE_HOURS = 15 * 24 + 2
+_RPC = "v1/devices/me/rpc"
 _IDLE_KW = 0.01
 
 Values = dict[str, Any]
 Say = Callable[[int], Values]
 
 
-def meter_now(house: House) -> Say:
+def meter_now(live: LiveHouse) -> Say:
     """The meter's live values at an instant."""
 
     def say(at: int) -> Values:
+        live.advance(at)
         return {
-            "power": round(house.power(house.net, at), 3),
-            "import_register": round(house.register(0, at), 3),
-            "export_register": round(house.register(1, at), 3),
+            "power": round(live.net_kw, 3),
+            "import_register": round(live.state.imported, 3),
+            "export_register": round(live.state.exported, 3),
         }
 
     return say
 
 
-def meter_hour(house: House) -> Say:
-    """The meter's energies of the hour that begins at an instant."""
+def meter_hour(live: LiveHouse) -> Say:
+    """The meter's energies of the hour that begins at an instant; before it was live, with the battery's own rule."""
+    house = live.house
 
     def say(start: int) -> Values:
+        live.advance(start + HOUR_NS)
         hour = hour_of(start)
-        return {"energy": float(house.net[hour]), "load": float(house.load[hour])}
+        energy = live.state.energy.get(start, float(house.net[hour]))
+        return {"energy": energy, "load": float(house.load[hour])}
 
     return say
+
+
+def shadow_hour(house: House) -> Say:
+    """The meter's energy of the hour that begins at an instant, had the battery been at rest."""
+    return lambda start: {"energy": float(house.load[hour_of(start)] - house.solar[hour_of(start)])}
 
 
 def pv_now(house: House) -> Say:
@@ -60,17 +72,32 @@ def pv_hour(house: House) -> Say:
     return lambda start: {"energy": float(house.solar[hour_of(start)])}
 
 
-def battery_now(house: House) -> Say:
-    """The battery's power, charge and mode at an instant."""
+def battery_now(live: LiveHouse) -> Say:
+    """The battery's power, charge and mode at an instant, and the setpoint it goes by."""
 
     def say(at: int) -> Values:
-        flow, content = house.battery
-        power = house.power(flow, at)
+        live.advance(at)
+        power = live.battery_kw
         mode = "charging" if power > _IDLE_KW else "discharging" if power < -_IDLE_KW else "idle"
-        charge = 100 * min(1.0, max(0.0, house.power(content, at) / BATTERY_KWH))
-        return {"power": round(power, 3), "state_of_charge": round(charge, 1), "mode": mode}
+        values = {"power": round(power, 3), "state_of_charge": round(live.charge_percent, 1), "mode": mode}
+        return values if live.setpoint is None else values | {"setpoint": round(live.setpoint, 2)}
 
     return say
+
+
+def obey(live: LiveHouse, clock: Clock) -> Callable[[str, bytes], tuple[str, bytes] | None]:
+    """What a battery does with a call: `setValue` of its setpoint, which it answers."""
+
+    def heard(topic: str, payload: bytes) -> tuple[str, bytes] | None:
+        try:
+            call = msgspec.json.decode(payload)
+            setpoint = float(call["params"]["setpoint"])
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+            return None
+        live.tell(setpoint, clock.now_ns())
+        return topic.replace("/request/", "/response/"), msgspec.json.encode({"setpoint": setpoint})
+
+    return heard
 
 
 def grid_now(district: District) -> Say:
@@ -87,34 +114,41 @@ def grid_now(district: District) -> Say:
     return say
 
 
-def speakers(district: District) -> Iterator[tuple[str, str, Say, Say | None]]:
+def speakers(district: District, houses: dict[str, LiveHouse]) -> Iterator[tuple[str, str, Say | None, Say | None]]:
     """Project, thing, what it says live and what of an hour, for all devices of the district."""
-    for house in district.houses:
-        yield house.name, "meter", meter_now(house), meter_hour(house)
+    for live in houses.values():
+        house = live.house
+        yield house.name, "meter", meter_now(live), meter_hour(live)
         yield house.name, "pv", pv_now(house), pv_hour(house)
-        yield house.name, "battery", battery_now(house), None
+        yield house.name, "battery", battery_now(live), None
+        yield house.name, "shadow", None, shadow_hour(house)
     yield "district", "grid", grid_now(district), grid_now(district)
 
 
-async def speak(device: Device, clock: Clock, now: Say, hour: Say | None, backfill: bool) -> None:
+async def speak(device: Device, clock: Clock, now: Say | None, hour: Say | None, backfill: bool) -> None:
     """Report until cancelled; a report that finds the queue full is left out, as a device without storage would."""
     this_hour = clock.now_ns() // HOUR_NS * HOUR_NS
     if hour and backfill:
-        first = max(START_NS, this_hour - _PROFILE_HOURS * HOUR_NS)
+        first = max(START_NS, this_hour - PROFILE_HOURS * HOUR_NS)
         _send(device, [_stamped(start, hour(start)) for start in range(first, this_hour, HOUR_NS)])
     while True:
         at = (clock.now_ns() // REPORT_NS + 1) * REPORT_NS
         await asyncio.sleep((at - clock.now_ns()) / NS_PER_S / clock.speed)
-        _send(device, [_stamped(at, now(at))])
+        if now is not None:
+            _send(device, [_stamped(at, now(at))])
         while hour and this_hour + HOUR_NS <= at:
             _send(device, [_stamped(this_hour, hour(this_hour))])
             this_hour += HOUR_NS
 
 
-def connect(host: str, port: int, project: str, thing: str, token: str, clock: Clock) -> Device:
-    """A device of the district with its own credentials."""
+def connect(
+    host: str, port: int, project: str, thing: str, token: str, clock: Clock, houses: dict[str, LiveHouse]
+) -> Device:
+    """A device of the district with its own credentials; a battery listens for calls."""
     client = Client(f"{project}-{thing}", username=token, clean_start=False, keep_alive=60)
-    return Device(host, port, client, clock)
+    if thing != "battery":
+        return Device(host, port, client, clock)
+    return Device(host, port, client, clock, f"{_RPC}/request/+", obey(houses[project], clock))
 
 
 def _stamped(at: int, values: Values) -> Values:

@@ -21,7 +21,7 @@ HOUSES = 17
 
 BATTERY_KWH = 6.4
 BATTERY_KW = 5.0
-_ONE_WAY_EFFICIENCY = 0.9**0.5
+ONE_WAY_EFFICIENCY = 0.9**0.5
 
 Hours = NDArray[np.float64]
 
@@ -44,11 +44,11 @@ class House:
         stored = 0.5 * BATTERY_KWH
         for hour, surplus in enumerate(self.solar - self.load):
             if surplus > 0:
-                flow[hour] = min(surplus, BATTERY_KW, (BATTERY_KWH - stored) / _ONE_WAY_EFFICIENCY)
-                stored += flow[hour] * _ONE_WAY_EFFICIENCY
+                flow[hour] = min(surplus, BATTERY_KW, (BATTERY_KWH - stored) / ONE_WAY_EFFICIENCY)
+                stored += flow[hour] * ONE_WAY_EFFICIENCY
             else:
-                flow[hour] = -min(-surplus, BATTERY_KW, stored * _ONE_WAY_EFFICIENCY)
-                stored += flow[hour] / _ONE_WAY_EFFICIENCY
+                flow[hour] = -min(-surplus, BATTERY_KW, stored * ONE_WAY_EFFICIENCY)
+                stored += flow[hour] / ONE_WAY_EFFICIENCY
             content[hour] = stored
         return flow, content
 

@@ -1,18 +1,22 @@
-"""The demo's site: 17 houses with a meter, an inverter and a battery each, and the district that may read them."""
+"""The demo's site: 17 houses with a meter, an inverter and a battery each, and the district that may read them.
+
+Each house's battery has a controller. The demo begins with 15 days of measured hours, so its guard can judge at once.
+"""
 
 import shutil
 from pathlib import Path
 
 from taihu.kernel.clock import format_iso
-from taihu.sim.district import HOUR_NS, HOUSES, START_NS, TIME_ZONE
+from taihu.sim.district import BATTERY_KW, BATTERY_KWH, HOUR_NS, HOUSES, ONE_WAY_EFFICIENCY, START_NS, TIME_ZONE
 
 DISTRICT = "district"
 _MODELS = Path(__file__).parent / "models"
-_FIRST_HOUR = 36 * HOUR_NS  # the demo begins at noon of 1 August, with a day of measured hours behind it
+_FIRST_HOUR = (15 * 24 + 12) * HOUR_NS  # the demo begins at noon of 15 August, with two weeks of hours behind it
 _THINGS = (
     ("meter", "Main meter", "main_meter"),
     ("pv", "PV inverter", "generator"),
     ("battery", "Home battery", "storage"),
+    ("shadow", "Shadow meter: the same house, its battery at rest", "shadow"),
 )
 # The meter's net energy and what the inverter made are in the carbon ledger, hour by hour.
 _ACCOUNTS = f"""[[project.account]]
@@ -24,6 +28,26 @@ intensity = "{DISTRICT}/grid/carbon_intensity"
 [[project.account]]
 meter = "pv"
 generation = "energy"
+"""
+
+_CONTROLLER = f"""[[project.controller]]
+name = "battery"
+battery = "battery"
+net = "meter/power"
+load = "meter/load"
+generation = "pv/energy"
+intensity = "{DISTRICT}/grid/carbon_intensity"
+price = "{DISTRICT}/grid/price"
+energy = "meter/energy"
+shadow = "shadow/energy"
+capacity_kwh = {BATTERY_KWH}
+power_kw = {BATTERY_KW}
+one_way = {ONE_WAY_EFFICIENCY:.4f}
+cost_weight = 0.0
+carbon_weight = 1.0
+reflex_s = 300
+meter_error = 0.01
+factor_error = 0.1
 """
 
 HOUSE_NAMES = tuple(f"house-{number:02d}" for number in range(1, HOUSES + 1))
@@ -66,6 +90,7 @@ port = {ports["console"]}
     for number, house in enumerate(HOUSE_NAMES, 1):
         parts.append(_project(house, f"House {number}", _THINGS))
         parts.append(_ACCOUNTS)
+        parts.append(_CONTROLLER)
         parts.append(f'[[grant]]\nfrom = "{DISTRICT}"\nto = "{house}"\nrights = ["read"]\n')
         parts.append(f'[[grant]]\nfrom = "{house}"\nto = "{DISTRICT}"\nrights = ["read"]\n')
     return "\n".join(parts)

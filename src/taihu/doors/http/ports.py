@@ -132,6 +132,14 @@ class SignIn(Protocol):
         ...
 
 
+class Worker(Protocol):
+    """The process that answers what takes long."""
+
+    async def ask(self, question: str, arguments: dict[str, Any], timeout_s: float | None = None) -> Any:
+        """Its answer; raises TransientError when it is away or late."""
+        ...
+
+
 class Node(Protocol):
     """The node, as its HTTP door sees it."""
 
@@ -245,6 +253,11 @@ class Node(Protocol):
 
     async def ask_history(self, question: str, arguments: dict[str, Any]) -> Any:
         """Put a question to the worker: asof or stats."""
+        ...
+
+    @property
+    def worker(self) -> "Worker":
+        """Who answers what takes long."""
         ...
 
     async def ask_carbon(self, question: str, arguments: dict[str, Any]) -> tuple[str, bytes]:

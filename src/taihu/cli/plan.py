@@ -1,0 +1,81 @@
+"""Plans: what the controllers of a project decided, why, and what they have saved."""
+
+from typing import Any
+
+import click
+
+from taihu.cli.client import NodeClient, node_options
+from taihu.cli.output import number_text, printable, show, show_json, time_text
+
+_HEADS = ("from", "corridor kW", "plan kW", "holds kWh", "net kW", "price", "kg/kWh")
+
+
+@click.group()
+def plan() -> None:
+    """What controllers decide, and what it saves."""
+
+
+@plan.command("show")
+@click.argument("project")
+@click.option("--controller", help="Of this controller alone.")
+@click.option("--why", is_flag=True, help="Also the steps ahead, the reason, and what no control would emit.")
+@click.option("--limit", type=click.IntRange(1, 1_000), help="So many decisions, the newest first.  [default: 1]")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@node_options
+def show_(node: NodeClient, project: str, controller: str | None, why: bool, limit: int | None, as_json: bool) -> None:
+    """Show the last plan of each controller of PROJECT."""
+    body = node.get("projects", project, "plans", controller=controller, limit=limit)
+    if as_json:
+        show_json(body)
+        return
+    rows = [
+        (
+            printable(one["controller"]),
+            time_text(decision["at"]),
+            decision["mode"],
+            _corridor(decision["stages"][0]),
+            saved_text(one["saved"]),
+            printable(decision["why"]),
+        )
+        for one in body["plans"]
+        for decision in one["decisions"]
+    ]
+    show(("controller", "planned", "mode", "corridor kW", "saved", "why"), rows)
+    for one in body["plans"] if why else ():
+        for decision in one["decisions"]:
+            _explain(one["controller"], decision)
+
+
+def saved_text(saved: dict[str, Any]) -> str:
+    """What was saved, with its interval, and how it is known.
+
+    >>> saved_text({"hours": 5, "kg": 1.25, "error_kg": 0.2, "estimated": True})
+    '1.25 ± 0.20 kg in 5 h, estimated'
+    >>> saved_text({"hours": 0, "kg": 0.0, "error_kg": 0.0, "estimated": False})
+    'nothing yet'
+    """
+    if not saved["hours"]:
+        return "nothing yet"
+    how = ", estimated" if saved["estimated"] else ""
+    return f"{saved['kg']:.2f} ± {saved['error_kg']:.2f} kg in {saved['hours']} h{how}"
+
+
+def _explain(name: str, decision: dict[str, Any]) -> None:
+    click.echo()
+    click.echo(printable(f"{name}: {decision['reason']}"))
+    click.echo(printable(f"{decision['why']} What binds: {decision['binding']}."))
+    with_kg, without = decision["with_kg"], decision["without_kg"]
+    click.echo(f"The day ahead: {with_kg:.2f} kg with this plan, {without:.2f} kg without control.")
+    for note in decision["notes"]:
+        click.echo(printable(f"Note: {note}."))
+    click.echo(printable("From: " + ", ".join(f"{key} = {value}" for key, value in decision["inputs"].items()) + "."))
+    names = ("power_kw", "content_kwh", "net_kw", "price", "intensity")
+    rows = [
+        (time_text(one["start"]), _corridor(one), *(number_text(round(one[key], 3)) for key in names))
+        for one in decision["stages"]
+    ]
+    show(_HEADS, rows, _HEADS[2:])
+
+
+def _corridor(stage: dict[str, Any]) -> str:
+    return f"{stage['low_kw']:.2f} to {stage['high_kw']:.2f}"

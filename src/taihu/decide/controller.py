@@ -1,0 +1,235 @@
+"""A controller of one battery: learns from hours as they end, plans a day ahead, is replayed against doing nothing.
+
+The plan is a corridor for each step: the powers between which a fast loop may follow the meter. Dynamic programming
+finds it over three quantiles of the forecast. Every hour that ends is also replayed: what the corridor made before it
+would have come to, walk-forward, with the load and generation that came. The guard reads that and nothing else.
+"""
+
+from collections import deque
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+
+from taihu.decide.dynamic import Path, plan_battery
+from taihu.decide.guard import DAYS, Verdict, verdict
+from taihu.decide.problem import Battery, Meter, Numbers, Objective, Problem
+from taihu.insight.day import HORIZON, HouseForecast, Outlook, SignalForecast
+from taihu.kernel.clock import to_datetime
+
+HOUR_NS = 3_600_000_000_000
+_QUANTILE = (
+    1.6  # of the mean absolute error: where the 10 and 90 % quantiles are, for a normal law as for a Laplace one
+)
+_WEIGHTS = (0.4, 0.3, 0.3)  # Swanson's rule
+_LEVELS = 33
+_NEAR_KW = 0.02
+_OLD_HOURS = 3
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """What does not change: the battery, the weights, and what a kWh fed in earns."""
+
+    battery: Battery
+    objective: Objective
+    export_price: float = 0.0
+    zone: str = "UTC"
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """An hour that has ended: kWh of load and generation, the price and the intensity (kg per kWh) of it."""
+
+    start: int
+    load_kwh: float
+    generation_kwh: float
+    price: float
+    intensity: float
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """A step of a plan: when, its corridor, what is expected. `content_kwh` is at its end, `net_kw` without battery."""
+
+    start: int
+    end: int
+    low_kw: float
+    high_kw: float
+    power_kw: float
+    content_kwh: float
+    net_kw: float
+    price: float
+    intensity: float
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan with its reason. `with_kg` and `without_kg` are expected over the horizon, with control and without."""
+
+    at: int
+    content_kwh: float
+    stages: tuple[Stage, ...]
+    binding: str
+    why: str
+    with_money: float
+    without_money: float
+    with_kg: float
+    without_kg: float
+    notes: tuple[str, ...] = ()
+
+
+class Controller:
+    """Give it each hour once, in order, and ask it whenever a plan is wanted."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._zone = ZoneInfo(setup.zone)
+        self._forecast = HouseForecast(1)
+        self._price, self._intensity = SignalForecast(), SignalForecast()
+        self._outlook: Outlook | None = None
+        self._prices = self._intensities = np.zeros(HORIZON)
+        self._last = 0
+        self._held = setup.battery.capacity_kwh / 2  # of the battery that is replayed
+        self._held_before = self._held
+        self._stage: Stage | None = None
+        self._savings: deque[float] = deque(maxlen=DAYS)
+        self._day: list[float] = []
+
+    @property
+    def learned_until(self) -> int:
+        """The end of the last hour that was learned; 0 before any."""
+        return self._last + HOUR_NS if self._last else 0
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the guard says."""
+        return verdict(tuple(self._savings))
+
+    def learn(self, seen: Seen) -> None:
+        """Take over an hour: replay it, learn from it, and plan the next one for the replay."""
+        if seen.start <= self._last:
+            return
+        if self._stage is not None and self._stage.start == seen.start:
+            self._replay(seen, self._stage)
+        self._last = seen.start
+        hour = self._local(seen.start).hour
+        self._outlook = self._forecast.update(hour, np.array([seen.load_kwh]), np.array([seen.generation_kwh]))
+        self._prices = self._price.update(hour, seen.price)
+        self._intensities = self._intensity.update(hour, seen.intensity)
+        self._stage = self._plan(seen.start + HOUR_NS, self._held)[0][0]
+
+    def decide(self, now: int, content_kwh: float) -> Decision | None:
+        """The plan from now on, with what the battery holds; None before anything was learned."""
+        if self._outlook is None:
+            return None
+        battery = self._setup.battery
+        stages, path, notes = self._plan(now, min(max(0.0, content_kwh), battery.capacity_kwh))
+        hours = np.array([(one.end - one.start) / HOUR_NS for one in stages])
+        net = np.array([one.net_kw for one in stages])
+        both = [self._bill(stages, hours, net + power) for power in (path.power_kw, np.zeros(len(net)))]
+        binding, why = explain(stages[0], content_kwh, float(path.worth[0]), self._setup)
+        return Decision(
+            at=now, content_kwh=content_kwh, stages=tuple(stages), binding=binding, why=why, with_money=both[0][0],
+            without_money=both[1][0], with_kg=both[0][1], without_kg=both[1][1], notes=notes,
+        )  # fmt: skip
+
+    def _plan(self, now: int, held: float) -> tuple[list[Stage], Path, tuple[str, ...]]:
+        assert self._outlook is not None
+        behind = (now - self.learned_until) // HOUR_NS
+        ahead = (max(0, behind) + np.arange(HORIZON)) % HORIZON
+        first = now // HOUR_NS * HOUR_NS
+        edges = np.concatenate([[now], first + HOUR_NS * np.arange(1, HORIZON + 1)])
+        step_h = np.diff(edges) / HOUR_NS
+        net, spread = self._outlook.net_kwh[0][ahead], _QUANTILE * self._outlook.spread_kwh[0][ahead]
+        price, intensity = self._prices[ahead], self._intensities[ahead]
+        battery = msgspec.structs.replace(self._setup.battery, content_kwh=held)
+        problems = [
+            Problem(
+                step_h=step_h,
+                meters=(
+                    Meter(
+                        load_kw=net + shift * spread, import_price=price, carbon=intensity,
+                        export_price=np.full(HORIZON, self._setup.export_price),
+                    ),
+                ),
+                assets=(battery,),
+                objective=self._setup.objective,
+            )
+            for shift in (0.0, -1.0, 1.0)
+        ]  # fmt: skip
+        path = plan_battery(problems, _WEIGHTS, _LEVELS)
+        low, high = corridor(problems[0], path, self._setup)
+        columns = (edges[:-1], edges[1:], low, high, path.power_kw, path.content_kwh, net, price, intensity)
+        stages = [
+            Stage(int(one[0]), int(one[1]), *(float(value) for value in one[2:])) for one in zip(*columns, strict=True)
+        ]
+        notes = (f"nothing was measured in the last {behind} hours",) if behind >= _OLD_HOURS else ()
+        return stages, path, notes
+
+    def _replay(self, seen: Seen, stage: Stage) -> None:
+        """What following the corridor through this hour would have come to, against a battery at rest."""
+        battery, objective = self._setup.battery, self._setup.objective
+        net = seen.load_kwh - seen.generation_kwh
+        power = min(max(-net, stage.low_kw), stage.high_kw)
+        room = (battery.capacity_kwh - self._held) / battery.one_way
+        power = min(max(power, -self._held * battery.one_way, -battery.discharge_kw), room, battery.charge_kw)
+        self._held += power * battery.one_way if power > 0 else power / battery.one_way
+        unit = objective.cost * seen.price + objective.carbon * seen.intensity
+        paid = objective.cost * self._setup.export_price
+        cost = [unit * max(one, 0.0) - paid * max(-one, 0.0) for one in (net, net + power)]
+        self._day.append(cost[0] - cost[1] - battery.wear_price * abs(power))
+        if len(self._day) == 24:
+            worth = self._mean_price() * battery.one_way * (self._held - self._held_before)
+            self._savings.append(sum(self._day) + min(worth, 0.0))  # what is left over is no saving yet
+            self._day, self._held_before = [], self._held
+
+    def _mean_price(self) -> float:
+        objective = self._setup.objective
+        return float((objective.cost * self._prices + objective.carbon * self._intensities).mean())
+
+    def _bill(self, stages: list[Stage], hours: Numbers, net: Numbers) -> tuple[float, float]:
+        taken, given = np.maximum(net, 0) * hours, np.maximum(-net, 0) * hours
+        price, intensity = (np.array([getattr(one, name) for one in stages]) for name in ("price", "intensity"))
+        return float(price @ taken - self._setup.export_price * given.sum()), float(intensity @ taken)
+
+    def _local(self, at: int) -> datetime:
+        return to_datetime(at).astimezone(self._zone)
+
+
+def corridor(problem: Problem, path: Path, setup: Setup) -> tuple[Numbers, Numbers]:
+    """Between which powers the meter may be followed in each step, by what a kWh in the battery is worth after it.
+
+    Surplus is stored where that is worth more than feeding in, the load served where it is worth less than buying; from
+    the grid, or into it, goes what the plan says and no less.
+    """
+    battery = setup.battery
+    stored, given = path.worth * battery.one_way, path.worth / battery.one_way
+    buys = problem.price(problem.meters[0])
+    sells = problem.objective.cost * problem.meters[0].export_price
+    high = np.where(stored > sells, battery.charge_kw, 0.0)
+    low = np.where(given < buys, -battery.discharge_kw, 0.0)
+    from_grid = (stored > buys) & (path.power_kw > _NEAR_KW)
+    into_grid = (given < sells) & (path.power_kw < -_NEAR_KW)
+    low = np.where(from_grid, path.power_kw, np.where(stored > buys, 0.0, low))
+    high = np.where(into_grid, path.power_kw, np.where(given < sells, 0.0, high))
+    return np.minimum(low, high), high
+
+
+def explain(stage: Stage, content_kwh: float, worth: float, setup: Setup) -> tuple[str, str]:
+    """What binds in a step, in a word, and the reason in a sentence."""
+    battery, objective = setup.battery, setup.objective
+    now = objective.cost * stage.price + objective.carbon * stage.intensity
+    money = f"a kWh now costs {now:.3f}, one in the battery will save {worth:.3f}"
+    if stage.low_kw > _NEAR_KW:
+        return "price", f"It charges from the grid: {money}."
+    if stage.high_kw < -_NEAR_KW:
+        return "price", f"It feeds in from the battery: {money}."
+    if content_kwh >= battery.capacity_kwh - _NEAR_KW * battery.capacity_kwh and stage.net_kw < 0:
+        return "full", "It is full: surplus goes to the grid."
+    if content_kwh <= max(battery.low_kwh, _NEAR_KW * battery.capacity_kwh) and stage.net_kw > 0:
+        return "empty", "It is empty: the load is served by the grid."
+    if stage.net_kw > 0 and stage.low_kw >= -_NEAR_KW:
+        return "worth", f"It keeps what it holds for later: {money}."
+    if stage.net_kw < 0 and stage.high_kw <= _NEAR_KW:
+        return "worth", f"It leaves room for later: {money}."
+    if abs(stage.power_kw) >= 0.99 * (battery.charge_kw if stage.power_kw > 0 else battery.discharge_kw):
+        return "power", "It runs at full power."
+    return "meter", "It follows the meter: " + ("surplus is stored." if stage.net_kw < 0 else f"{money}.")

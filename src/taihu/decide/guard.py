@@ -1,0 +1,51 @@
+"""Whether a controller may drive: only one that has been winning, and for no longer than it does.
+
+Source: B. Efron, Bootstrap methods: another look at the jackknife, Annals of Statistics 7(1), 1979.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+DAYS = 14
+_RESAMPLES = 2_000
+_LOWER = 0.05  # the lower end of a 90 % interval
+_SEED = 14
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What the last days say: a day's mean saving against doing nothing, and the lower end of its 90 % interval."""
+
+    days: int
+    mean: float
+    lower: float
+
+    @property
+    def drives(self) -> bool:
+        """Whether it may drive."""
+        return self.days >= DAYS and self.lower > 0
+
+    @property
+    def text(self) -> str:
+        """The verdict in a sentence."""
+        if self.days < DAYS:
+            return f"advises: {self.days} of {DAYS} days are replayed"
+        word = "drives" if self.drives else "advises"
+        return f"{word}: {self.mean:.3g} a day saved over {self.days} days, at least {self.lower:.3g} (90 %)"
+
+
+def verdict(savings: Sequence[float]) -> Verdict:
+    """What the savings of days, the newest last, come to.
+
+    >>> verdict([1.0] * 14).drives
+    True
+    >>> verdict([1.0] * 13).drives
+    False
+    """
+    last = np.asarray(savings[-DAYS:], np.float64)
+    if not len(last):
+        return Verdict(0, 0.0, 0.0)
+    drawn = np.random.default_rng(_SEED).integers(0, len(last), (_RESAMPLES, len(last)))
+    means = last[drawn].mean(axis=1)
+    return Verdict(len(last), float(last.mean()), float(np.quantile(means, _LOWER)))

@@ -1,0 +1,105 @@
+"""What controllers decided and what came of it: one SQLite file, written by the pilot and read by the worker."""
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS decision (
+  project TEXT NOT NULL, controller TEXT NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY (project, controller, at)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS hour (
+  project TEXT NOT NULL, controller TEXT NOT NULL, start INTEGER NOT NULL, real_kg REAL NOT NULL,
+  without_kg REAL NOT NULL, estimated INTEGER NOT NULL, PRIMARY KEY (project, controller, start)) WITHOUT ROWID;
+"""
+_VERSION = 1
+
+
+class Errors(msgspec.Struct, frozen=True):
+    """The stated errors, as shares: of a meter, and of the intensity factor."""
+
+    meter: float
+    factor: float
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """kg saved in the hours that a controller drove, and what the stated errors make of it.
+
+    Meters err on their own, each by a share of all it counted; the factor errs for both alike.
+    """
+
+    hours: int
+    kg: float
+    meter_kg: float
+    factor_kg: float
+    estimated: bool
+    since: int
+
+    @property
+    def error_kg(self) -> float:
+        """Half the width of the interval."""
+        return float((self.meter_kg**2 + self.factor_kg**2) ** 0.5)
+
+
+class Decisions:
+    """The store. `keep` is how many decisions of a controller stay; hours stay all."""
+
+    def __init__(self, path: Path, keep: int = 1_000) -> None:
+        self._keep = keep
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.executescript(_SCHEMA)
+        self._db.execute(f"PRAGMA user_version={_VERSION}")
+
+    def add(self, project: str, controller: str, at: int, body: Mapping[str, Any]) -> None:
+        """Keep a decision; the oldest beyond `keep` go."""
+        row = (project, controller, at, msgspec.json.encode(body))
+        self._db.execute("INSERT OR REPLACE INTO decision VALUES (?, ?, ?, ?)", row)
+        self._db.execute(
+            "DELETE FROM decision WHERE project = ? AND controller = ? AND at < (SELECT at FROM decision WHERE "
+            "project = ? AND controller = ? ORDER BY at DESC LIMIT 1 OFFSET ?)",
+            (project, controller, project, controller, self._keep - 1),
+        )
+
+    def account(
+        self, project: str, controller: str, start: int, real_kg: float, without_kg: float, *, estimated: bool
+    ) -> None:
+        """Keep what an hour emitted with control and would have without; again for the same hour replaces it."""
+        row = (project, controller, start, real_kg, without_kg, estimated)
+        self._db.execute("INSERT OR REPLACE INTO hour VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def last(self, project: str, controller: str, count: int = 1) -> list[dict[str, Any]]:
+        """The last decisions, the newest first."""
+        found = self._db.execute(
+            "SELECT body FROM decision WHERE project = ? AND controller = ? ORDER BY at DESC LIMIT ?",
+            (project, controller, count),
+        )
+        return [msgspec.json.decode(body) for (body,) in found]
+
+    def controllers(self, project: str) -> list[str]:
+        """The controllers of a project that ever decided."""
+        found = self._db.execute("SELECT DISTINCT controller FROM decision WHERE project = ? ORDER BY 1", (project,))
+        return [name for (name,) in found]
+
+    def saved(self, project: str, controller: str, errors: Errors) -> Saved:
+        """What was saved so far."""
+        hours, real, without, estimated, since = self._db.execute(
+            "SELECT count(*), total(real_kg), total(without_kg), coalesce(max(estimated), 0), coalesce(min(start), 0) "
+            "FROM hour WHERE project = ? AND controller = ?",
+            (project, controller),
+        ).fetchone()
+        meter = errors.meter * float((real**2 + without**2) ** 0.5)
+        return Saved(hours, without - real, meter, errors.factor * abs(without - real), bool(estimated), since)
+
+    def forget(self, project: str) -> None:
+        """What is known of a project goes with it."""
+        for table in ("decision", "hour"):
+            self._db.execute(f"DELETE FROM {table} WHERE project = ?", (project,))  # noqa: S608 - our own names
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()

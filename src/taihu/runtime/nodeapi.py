@@ -1,0 +1,87 @@
+"""The node's public API as the pilot uses it: one connection pool, a token for each project."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import msgspec
+
+from taihu.kernel.errors import RefusedError, TransientError
+
+_TIMEOUT_S = 10.0
+_FRESH_S = 0.2
+
+
+class NodeApi:
+    """Reads values and hours, and posts. `tokens` are operators' by project."""
+
+    def __init__(self, url: str, tokens: dict[str, str], transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._http = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT_S, trust_env=False, transport=transport)
+        self._tokens = tokens
+        self._values: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}
+
+    async def hours(self, project: str, path: str, start: int, end: int) -> dict[int, float]:
+        """A property's hours by their beginning: sums of intervals, increases of counters, means of gauges.
+
+        An hour that is not covered whole is missing (§3).
+        """
+        owner, thing, name = _where(project, path)
+        parameters = {"thing": thing, "property": name, "start": start, "end": end, "every": "1h"}
+        body = await self._get(project, f"/api/v1/projects/{owner}/history", parameters)
+        found = {}
+        for window in body["windows"]:
+            value = next((window[key] for key in ("sum", "increase", "time_mean") if window.get(key) is not None), None)
+            if value is not None and window["coverage"] > 0.99:
+                found[window["start"]] = float(value)
+        return found
+
+    async def value(self, project: str, thing: str, name: str) -> float | None:
+        """The number that a property holds; None when it is missing or stale. A thing is asked for once in a moment."""
+        now = asyncio.get_running_loop().time()
+        asked, known = self._values.get((project, thing), (0.0, {}))
+        if now - asked > _FRESH_S:
+            body = await self._get(project, f"/api/v1/projects/{project}/values", {"thing": thing})
+            known = {one["property"]: one for one in body["values"]}
+            self._values[project, thing] = (now, known)
+        one = known.get(name)
+        value = None if one is None or one.get("stale") else one.get("value")
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    async def post(self, project: str, what: str, body: dict[str, Any]) -> Any:
+        """The answer to a POST.
+
+        Raises:
+            RefusedError: the node says no; TransientError: it does not answer now.
+        """
+        return await self._send("POST", project, f"/api/v1/projects/{project}/{what}", {}, msgspec.json.encode(body))
+
+    async def breathe(self) -> None:
+        """Let the other controllers have a turn."""
+        await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def _get(self, project: str, path: str, parameters: dict[str, Any]) -> Any:
+        return await self._send("GET", project, path, parameters, None)
+
+    async def _send(
+        self, method: str, project: str, path: str, parameters: dict[str, Any], content: bytes | None
+    ) -> Any:
+        headers = {"Authorization": f"Bearer {self._tokens[project]}", "Content-Type": "application/json"}
+        try:
+            answer = await self._http.request(method, path, params=parameters, content=content, headers=headers)
+        except httpx.HTTPError as error:
+            raise TransientError(f"The node does not answer: {error!r}.", "It is tried again.") from None
+        if answer.status_code == 429 or answer.status_code >= 500:
+            raise TransientError(f"The node answered {answer.status_code} to {path}.", "It is tried again.")
+        if answer.status_code >= 400:
+            raise RefusedError(f"The node refuses {path}: {answer.text[:200]}", "See docs/plan.md.")
+        return msgspec.json.decode(answer.content)
+
+
+def _where(project: str, path: str) -> tuple[str, str, str]:
+    parts = path.split("/")
+    owner, thing, name = parts if len(parts) == 3 else (project, *parts)
+    return owner, thing, name

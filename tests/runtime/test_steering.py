@@ -1,0 +1,158 @@
+"""A controller's loop against a node in memory: it learns, plans, drives under a permit, and knows when not to."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+import msgspec
+import numpy as np
+import pytest
+
+from taihu.decide.controller import HOUR_NS
+from taihu.kernel.clock import NS_PER_S, SimClock
+from taihu.kernel.errors import RefusedError, TransientError
+from taihu.kernel.sections import ControllerConfig
+from taihu.runtime.decisions import Decisions, Errors
+from taihu.runtime.nodeapi import NodeApi
+from taihu.runtime.steering import Loop
+
+NOW = 480_000 * HOUR_NS + 12 * HOUR_NS + 300 * NS_PER_S
+
+
+class House:
+    """A node with one house: a meter, a battery that does as it is told, or does not."""
+
+    def __init__(self, days: int, *, obeys: bool = True) -> None:
+        self.clock = SimClock(NOW)
+        self.first = NOW // HOUR_NS - 24 * days
+        self.obeys = obeys
+        self.stale = False
+        self.power, self.charge = 0.0, 50.0
+        self.base = -1.5
+        self.commands: list[dict[str, Any]] = []
+        self.permits: list[dict[str, Any]] = []
+
+    def hours(self, name: str, start: int, end: int) -> list[dict[str, Any]]:
+        found = []
+        for start_ns in range(max(start, self.first * HOUR_NS), end, HOUR_NS):
+            hour = start_ns // HOUR_NS
+            clock, luck = hour % 24, np.random.default_rng(hour).uniform(0.6, 1.4)
+            load = 0.5 + 0.8 * np.exp(-(((clock - 19) / 3) ** 2)) * luck
+            made = 3.0 * max(0.0, np.sin((clock - 6) / 12 * np.pi)) * luck
+            value = {"load": load, "made": made, "kg": 0.2, "energy": load - made, "shadow": load - made + 0.3}[name]
+            found.append({"start": start_ns, "end": start_ns + HOUR_NS, "coverage": 1.0, "sum": float(value)})
+        return found
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        query = {key: one[0] for key, one in parse_qs(request.url.query.decode()).items()}
+        path = request.url.path
+        if path.endswith("/history"):
+            windows = self.hours(query["property"], int(query["start"]), int(query["end"]))
+            return httpx.Response(200, json={"windows": windows})
+        if path.endswith("/values"):
+            values = {"net": self.base + self.power, "power": self.power, "state_of_charge": self.charge}
+            shown = [{"property": name, "value": one, "stale": self.stale} for name, one in values.items()]
+            return httpx.Response(200, json={"values": shown})
+        body = msgspec.json.decode(request.content)
+        if path.endswith("/standing"):
+            self.permits.append(body)
+            return httpx.Response(201, json={"id": "p-1", "expires_at": self.clock.now_ns() + 24 * HOUR_NS})
+        assert path.endswith("/commands")
+        self.commands.append(body)
+        if self.obeys:
+            self.power = body["input"]
+        return httpx.Response(201, json={})
+
+
+CONFIG = ControllerConfig(
+    name="b", battery="battery", net="meter/net", load="meter/load", generation="pv/made", intensity="grid/meter/kg",
+    energy="meter/energy", shadow="shadow/shadow", capacity_kwh=6.4, power_kw=5.0, cost_weight=0.0, carbon_weight=1.0,
+    reflex_s=60,
+)  # fmt: skip
+
+
+def play(house: House, folder: Path, seconds: int, config: ControllerConfig = CONFIG, step: int = 60) -> Decisions:
+    """So many seconds of the loop; returns its store."""
+
+    async def run() -> Decisions:
+        store = Decisions(folder / "decisions.sqlite")
+        api = NodeApi("http://node", {"home": "token"}, httpx.MockTransport(house.handle))
+        loop = Loop("home", "UTC", config, api, store, house.clock)
+        for _ in range(seconds // step):
+            await loop.turn(house.clock.now_ns())
+            house.clock.advance(step)
+            api._values.clear()  # time of the node goes on, that of the machine hardly does
+        await api.close()
+        return store
+
+    return asyncio.run(run())
+
+
+def test_it_drives_when_the_replayed_days_say_that_it_wins(tmp_path: Path) -> None:
+    """§7: setpoints go out under a standing permit, and bring the meter to zero inside the corridor."""
+    house = House(15)
+    store = play(house, tmp_path, 1_200)
+    assert house.permits[0] | {"low": -5.0, "high": 5.0} == house.permits[0]
+    assert house.commands[0]["standing"] == "p-1"
+    assert house.commands[0]["input"] == pytest.approx(1.5)
+    assert len(house.commands) <= 3  # it has not moved, so it is not sent again before ten minutes
+    (last,) = store.last("home", "b")
+    assert (last["mode"], last["guard"]["days"]) == ("drives", 14)
+    assert last["with_kg"] <= last["without_kg"]
+    assert last["stages"][0]["low_kw"] <= 1.5 <= last["stages"][0]["high_kw"]
+    store.close()
+
+
+@pytest.mark.parametrize(("days", "mode"), [(5, "auto"), (15, "advise")])
+def test_it_advises_until_it_may_drive(tmp_path: Path, days: int, mode: Any) -> None:
+    house = House(days)
+    store = play(house, tmp_path, 600, msgspec.structs.replace(CONFIG, mode=mode))
+    assert house.commands == []
+    assert store.last("home", "b")[0]["mode"] == "advises"
+    store.close()
+
+
+def test_what_it_cannot_see_it_does_not_act_on(tmp_path: Path) -> None:
+    """§3: stale is not zero."""
+    house = House(15)
+    house.stale = True
+    store = play(house, tmp_path, 600)
+    assert house.commands == []
+    assert store.last("home", "b") == []
+    store.close()
+
+
+def test_a_battery_that_does_not_obey_is_left_alone_for_an_hour(tmp_path: Path) -> None:
+    house = House(15, obeys=False)
+    store = play(house, tmp_path, 3_000)
+    sent = len(house.commands)
+    last = store.last("home", "b")[0]
+    assert sent < 12
+    assert (last["mode"], "does not do what it is told" in last["reason"]) == ("advises", True)
+    store.close()
+
+
+def test_the_hours_it_drove_are_counted_against_the_shadow(tmp_path: Path) -> None:
+    house = House(15)
+    store = play(house, tmp_path, 3 * 3_600, step=300)
+    saved = store.saved("home", "b", Errors(0.0, 0.0))
+    assert saved.hours >= 1
+    assert not saved.estimated
+    assert saved.kg >= 0
+    store.close()
+    estimated = play(House(15), tmp_path, 3 * 3_600, msgspec.structs.replace(CONFIG, name="c", shadow=""), step=300)
+    assert estimated.saved("home", "c", Errors(0.0, 0.0)).estimated
+    estimated.close()
+
+
+@pytest.mark.parametrize(("status", "error"), [(503, TransientError), (429, TransientError), (403, RefusedError)])
+def test_what_the_node_answers_is_an_error_of_its_kind(status: int, error: type[Exception]) -> None:
+    async def run() -> None:
+        api = NodeApi("http://node", {"home": "t"}, httpx.MockTransport(lambda _: httpx.Response(status)))
+        with pytest.raises(error):
+            await api.value("home", "meter", "net")
+        await api.close()
+
+    asyncio.run(run())
