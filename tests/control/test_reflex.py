@@ -20,14 +20,12 @@ def test_a_wide_corridor_brings_the_meter_to_zero(net: float, battery: float) ->
 
 
 def test_a_battery_that_does_not_obey_is_found_and_forgiven() -> None:
-    watch = Obedience(0.2)
-    for _ in range(5):
+    watch, found = Obedience(0.2), []
+    for _ in range(7):
         watch.see(2.0, 0.0, 0.5)
-    assert watch.obeys
-    watch.see(2.0, 0.0, 0.5)
-    assert not watch.obeys
+        found.append(watch.obeys)
     watch.forgive()
-    assert watch.obeys
+    assert [*found, watch.obeys] == [True] * 5 + [False] * 2 + [True]
 
 
 def test_a_full_battery_is_excused() -> None:

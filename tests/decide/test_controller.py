@@ -15,20 +15,20 @@ BATTERY = Battery(
 SETUP = Setup(battery=BATTERY, objective=Objective(cost=0.0, carbon=1.0))
 
 
-def hours(count: int, seed: int = 1, *, sun: float = 3.0) -> list[Seen]:
+def hours(count: int, seed: int = 1) -> list[Seen]:
     rng = np.random.default_rng(seed)
     found = []
     for index in range(count):
         clock = index % 24
         load = 0.4 + 0.8 * np.exp(-(((clock - 19) / 3) ** 2)) * rng.uniform(0.6, 1.4)
-        made = sun * max(0.0, np.sin((clock - 6) / 12 * np.pi)) * rng.uniform(0.5, 1.0)
+        made = 3.0 * max(0.0, np.sin((clock - 6) / 12 * np.pi)) * rng.uniform(0.5, 1.0)
         found.append(Seen(BEGIN + index * HOUR_NS, float(load), float(made), 0.3, 0.15 + 0.05 * np.cos(clock / 4)))
     return found
 
 
-def taught(count: int, **more: float) -> Controller:
+def taught(count: int) -> Controller:
     controller = Controller(SETUP)
-    for seen in hours(count, **more):
+    for seen in hours(count):
         controller.learn(seen)
     return controller
 
