@@ -57,6 +57,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     provision_things_max: int = 1_000
     join_things_max: int = 1_000
     join_things_per_minute_max: int = 60
+    sparkplug_nodes_max: int = 20_000
+    sparkplug_metrics_max: int = 2_000_000
+    bridge_topics_max: int = 100_000
+    bridge_heard_bytes_max: int = 67_108_864
     quarantine_entries_per_thing_max: int = 20
     quarantine_entries_max: int = 2_000
     quarantine_payload_bytes_max: int = 512

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -178,7 +178,15 @@ class Attachment:
             self._uplink.unlisten(f"{self._topics[thing]}/{COMMAND}")
 
 
-def state_of(attachment: Attachment) -> dict[str, Any]:
+class Work(Protocol):
+    """A connection at work, of either direction."""
+
+    file: ConnectionFile
+    counts: Counter[str]
+    lost: str
+
+
+def state_of(attachment: Work) -> dict[str, Any]:
     """What a person wants to know of a connection; no secrets."""
     file = attachment.file
     return {

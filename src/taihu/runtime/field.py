@@ -6,7 +6,7 @@ one, that crashes takes nothing else with it. Connection files that appear, chan
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,6 +15,7 @@ import msgspec
 
 from taihu.control.permit import Authority
 from taihu.drivers.files import FOLDER, KEYRING, ConnectionFile, read_connection, read_keyring
+from taihu.drivers.telling import Teller
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import ConfigError, RefusedError, TaihuError
 from taihu.kernel.files import OsFiles, write_atomic
@@ -26,6 +27,7 @@ from taihu.runtime.drivers import load_driver
 from taihu.runtime.logs import start_logging
 from taihu.runtime.paths import Paths
 from taihu.runtime.process import clock_of, run_until_signal
+from taihu.runtime.telling import NodeView, Telling
 from taihu.runtime.uplink import Uplink
 
 log = logging.getLogger("taihu.field")
@@ -38,7 +40,7 @@ _IN_FLIGHT_MAX = 1_000  # of readings to the node, which says itself how many it
 class Running:
     """A connection at work, and the file it is from."""
 
-    def __init__(self, stamp: tuple[int, int], attachment: Attachment, task: asyncio.Task[None]) -> None:
+    def __init__(self, stamp: tuple[int, int], attachment: Attachment | Telling, task: asyncio.Task[None]) -> None:
         self.stamp = stamp
         self.attachment = attachment
         self.task = task
@@ -91,7 +93,7 @@ class Field:
             secrets = read_keyring(self._folder).get(name, {})
             connection = msgspec.structs.replace(file.connection, secrets=secrets, folder=self._folder)
             file = msgspec.structs.replace(file, connection=connection)
-            driver = load_driver(file.driver).open(connection, self._clock, self._site.limits)
+            driver: Any = load_driver(file.driver).open(connection, self._clock, self._site.limits)
             addresses = msgspec.json.decode(self._paths.node.read_bytes())
             (http, http_port), (mqtt, mqtt_port) = addresses["http"], addresses["mqtt"]
             ask = Ask(http, http_port, self._paths.admin_token.read_text())
@@ -105,12 +107,22 @@ class Field:
             log.warning("the connection %s is tried again: %s", name, error)
             return
         self._broken.pop(name, None)
+        if isinstance(driver, Teller):
+            view = NodeView(Ask(http, http_port, token), file, self._paths.data / f"teller-{name}.json")
+            telling = Telling(file, driver, view, self._clock, self._random)
+            self._run(name, stamp, telling, telling.run())
+            return
         attachment = Attachment(file, driver, self._authority, self._clock, self._random)
         client = Client(f"field-{name}", version=5, username=token, clean_start=True, in_flight_max=_IN_FLIGHT_MAX)
         uplink = Uplink(mqtt, mqtt_port, client, self._clock, attachment.message, self._random)
-        task = asyncio.create_task(attachment.run(uplink))
+        self._run(name, stamp, attachment, attachment.run(uplink))
+
+    def _run(
+        self, name: str, stamp: tuple[int, int], work: Attachment | Telling, running: Coroutine[Any, Any, None]
+    ) -> None:
+        task = asyncio.create_task(running)
         task.add_done_callback(lambda ended: self._ended(name, ended))
-        self._running[name] = Running(stamp, attachment, task)
+        self._running[name] = Running(stamp, work, task)
 
     def _ended(self, name: str, task: asyncio.Task[None]) -> None:
         """A driver met a defect: it is told once, and started again when its file is touched."""

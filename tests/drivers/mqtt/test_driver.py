@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from tests.drivers.broker import Broker, Speaker, Together
 from tests.drivers.conformance import Collected, Conformance
 
 from taihu.drivers.mqtt.driver import MqttDriver
-from taihu.drivers.port import ActionPlan, Connection, DeviceLost, DeviceRefused, Plan, Point, Result, ThingPlan
+from taihu.drivers.port import ActionPlan, Connection, DeviceRefused, Plan, Point, Result, ThingPlan
 from taihu.kernel.clock import SystemClock
 from taihu.kernel.limits import DEFAULT
 from taihu.things.property import DataType, Kind, Property
@@ -135,6 +134,22 @@ def test_devices_of_every_convention_are_found_and_obey() -> None:
     with_devices(body)
 
 
+def test_garbage_from_a_device_is_left_out_and_the_next_is_heard_13() -> None:
+    async def body(driver: MqttDriver, peer: Together) -> None:
+        out = Collected()
+        lamp = {"topic": "zigbee2mqtt/lamp", "path": ["power"]}
+        plan = Plan(things=(ThingPlan(name="lamp", points=(point("power", lamp),)),))
+        task = asyncio.create_task(driver.run(plan, out))
+        await until(task, lambda: out.newest() == {"lamp": {"power": 7.5}})
+        for text in ("{", "[1]", '{"power": {"power": 1}}', '{"power": "much"}', "\\u0000", '{"power": 9}'):
+            await asyncio.to_thread(say, peer.speaker, f"zigbee2mqtt/lamp {text}")
+        await until(task, lambda: out.newest() == {"lamp": {"power": 9}})
+        assert [row.values["power"] for row in out.rows] == [7.5, 9]
+        task.cancel()
+
+    with_devices(body)
+
+
 def test_an_action_is_published_and_nothing_answers() -> None:
     async def body(driver: MqttDriver, peer: Together) -> None:
         out = Collected()
@@ -211,47 +226,6 @@ def test_nothing_is_acknowledged_before_it_is_durable_and_nothing_is_missing_aft
 def say(speaker: Speaker, line: str) -> None:
     speaker.tell(line)
     assert speaker.line() == "said"
-
-
-def test_passwords_and_certificates(tmp_path: Path) -> None:
-    """A broker that asks for both: from the keyring, and from the option `ca`; and what is said without them."""
-    key, certificate, passwords = (tmp_path / name for name in ("key.pem", "cert.pem", "passwords"))
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    made = [
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-keyout",
-        str(key),
-        "-out",
-        str(certificate),
-    ]
-    subprocess.run(["openssl", *made, *subject], check=True, capture_output=True)
-    subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "me", "secret"], check=True, capture_output=True)
-    for path in (tmp_path, key, passwords):
-        path.chmod(0o755)
-    broker = Broker("allow_anonymous false", f"password_file {passwords}", f"certfile {certificate}", f"keyfile {key}")
-    url = f"mqtts://me@localhost:{broker.port}"
-
-    async def body(password: str, ca: str, version: int = 5) -> Plan:
-        options = {"discover_s": 0.5, "ca": ca, "version": version}
-        connection = Connection(name="tls", url=url, options=options, secrets={"password": password})
-        driver = MqttDriver.open(connection, SystemClock(), DEFAULT)
-        return await driver.discover()
-
-    try:
-        for version in (4, 5):
-            assert asyncio.run(body("secret", str(certificate), version)).things == ()
-            with pytest.raises(DeviceRefused, match="username and password"):
-                asyncio.run(body("wrong", str(certificate), version))
-        with pytest.raises(DeviceLost, match="certificate"):
-            asyncio.run(body("secret", ""))
-    finally:
-        broker.stop()
 
 
 @pytest.mark.parametrize("options", [{"version": 3}, {"conventions": ["nothing.toml"]}, {"keep_alive_s": 0}])

@@ -14,6 +14,7 @@ const metrics = () => [
   { name: "bad", alias: 14, type: "Double", value: 1.5, timestamp: now(),
     properties: { Quality: { type: "Int32", value: 0 } } },
   { name: "counter", alias: 15, type: "UInt64", value: 1234567890123, timestamp: now() },
+  { name: "nothing", alias: 16, type: "Double", value: null, timestamp: now() },
   motor,
 ]
 const client = require("sparkplug-client").newClient({
@@ -40,6 +41,9 @@ client.on("dcmd", (device, payload) => {
   }
 })
 require("readline").createInterface({ input: process.stdin }).on("line", line => {
+  if (line === "burst") for (let value = 1; value <= 200; value++)
+    client.publishDeviceData("pump", { timestamp: now(), metrics: [
+      { name: "Line/Speed", alias: 11, type: "Int32", value, timestamp: 1700000000000 + value }] })
   if (line === "die") client.publishDeviceDeath("pump", { timestamp: now(), metrics: [] })
   if (line === "more") client.publishDeviceData("pump", { timestamp: now(), metrics: [
     { name: "Line/Speed", alias: 11, type: "Int32", value: -43, timestamp: now() }] })

@@ -21,8 +21,6 @@ from taihu.kernel.ids import new_id
 from taihu.kernel.limits import Limits
 from taihu.protocols.mqtt.packets import Connack, Packet, Publish, Suback, Subscription
 
-_HEARD_MAX = 100_000
-_HEARD_BYTES_MAX = 67_108_864
 _FILTERS_A_PACKET = 100
 _WAITING_MAX = 1_000
 _ONLY_NEW = 1  # retained messages with a new subscription alone
@@ -33,9 +31,10 @@ class MqttDriver:
 
     schemes: ClassVar[tuple[str, ...]] = ("mqtt", "mqtts")
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
+    def __init__(self, connection: Connection, clock: Clock, limits: Limits) -> None:
         self._server = Server(connection)
         self._clock = clock
+        self._limits = limits
         self._conventions = load(connection.option("conventions", []))
         self._discover_s = connection.option("discover_s", 8.0)
         self._confirm_s = connection.option("confirm_s", 10.0)
@@ -48,7 +47,7 @@ class MqttDriver:
     @classmethod
     def open(cls, connection: Connection, clock: Clock, limits: Limits) -> Self:
         """See `Driver.open`."""
-        return cls(connection, clock)
+        return cls(connection, clock, limits)
 
     async def discover(self) -> Plan:
         """What the messages of some seconds, the retained ones with them, say by the conventions."""
@@ -66,7 +65,9 @@ class MqttDriver:
                         line.client.subscribe([Subscription(one, 0) for one in filters])
                 elif isinstance(packet, Publish):
                     grown = size + len(packet.payload) - len(heard.get(packet.topic, b""))
-                    if grown <= _HEARD_BYTES_MAX and (packet.topic in heard or len(heard) < _HEARD_MAX):
+                    if grown <= self._limits.bridge_heard_bytes_max and (
+                        packet.topic in heard or len(heard) < self._limits.bridge_topics_max
+                    ):
                         heard[packet.topic], size = packet.payload, grown
 
         with suppress(TimeoutError):

@@ -49,9 +49,10 @@ class SparkplugDriver:
 
     schemes: ClassVar[tuple[str, ...]] = ("sparkplug+mqtt", "sparkplug+mqtts")
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
+    def __init__(self, connection: Connection, clock: Clock, limits: Limits) -> None:
         self._server = Server(connection)
         self._clock = clock
+        self._limits = limits
         group = connection.parts.path.strip("/")
         try:
             self._groups = (check_id(group),) if group else ()
@@ -71,7 +72,7 @@ class SparkplugDriver:
     @classmethod
     def open(cls, connection: Connection, clock: Clock, limits: Limits) -> Self:
         """See `Driver.open`."""
-        return cls(connection, clock)
+        return cls(connection, clock, limits)
 
     async def discover(self) -> Plan:
         """All that is born while it listens; nodes that only tell changes are asked to be born again."""
@@ -266,7 +267,8 @@ class SparkplugDriver:
         line.flush()
 
     def _new_host(self) -> Host:
-        return Host(self._host_id, self._reorder_s, self._groups, self._announces)
+        nodes, metrics = self._limits.sparkplug_nodes_max, self._limits.sparkplug_metrics_max
+        return Host(self._host_id, self._reorder_s, self._groups, self._announces, nodes, metrics)
 
     def _now_ms(self) -> int:
         return self._clock.now_ns() // _NS_PER_MS

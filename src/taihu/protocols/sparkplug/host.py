@@ -7,6 +7,7 @@ Times ending in `_ms` are UTC milliseconds, all others monotonic seconds.
 
 from typing import NamedTuple
 
+from taihu.kernel.limits import DEFAULT
 from taihu.protocols.sparkplug.births import Births
 from taihu.protocols.sparkplug.decode import decode
 from taihu.protocols.sparkplug.encode import encode
@@ -26,8 +27,6 @@ from taihu.protocols.sparkplug.topics import NAMESPACE, Source, Topic, Verb, par
 
 REORDER_S = 5.0
 REBIRTH_S = 5.0  # between two requests for the same node's rebirth
-NODES_MAX = 20_000
-METRICS_MAX = 2_000_000
 
 
 class Born(NamedTuple):
@@ -86,10 +85,17 @@ class Host:
             at once.
         groups: the groups to hear; none for all.
         announces: whether it tells its STATE; a plain listener does not.
+        nodes_max, metrics_max: how many edge nodes, and metrics of all together, it keeps in mind.
     """
 
     def __init__(
-        self, host_id: str, reorder_s: float = REORDER_S, groups: tuple[str, ...] = (), announces: bool = True
+        self,
+        host_id: str,
+        reorder_s: float = REORDER_S,
+        groups: tuple[str, ...] = (),
+        announces: bool = True,
+        nodes_max: int = DEFAULT.sparkplug_nodes_max,
+        metrics_max: int = DEFAULT.sparkplug_metrics_max,
     ) -> None:
         self.dropped = 0
         """Messages that said nothing that could be understood: before a birth, or after a gap."""
@@ -98,6 +104,8 @@ class Host:
         self._reorder_s = reorder_s
         self._groups = groups
         self._announces = announces
+        self._nodes_max = nodes_max
+        self._metrics_max = metrics_max
         self._nodes: dict[Source, _Node] = {}
         self._waiting: set[Source] = set()
         self._known = 0
@@ -150,8 +158,8 @@ class Host:
         content = decode(payload)
         node = self._nodes.get(place)
         if node is None:
-            if len(self._nodes) >= NODES_MAX:
-                raise SparkplugError(f"There are more than {NODES_MAX} edge nodes.")
+            if len(self._nodes) >= self._nodes_max:
+                raise SparkplugError(f"There are more than {self._nodes_max} edge nodes.")
             node = self._nodes[place] = _Node()
         if parsed.verb is Verb.NBIRTH:
             return self._node_birth(place, node, content, now_ms)
@@ -161,6 +169,7 @@ class Host:
 
     def ask_rebirth(self, node: Source, now: float, now_ms: int) -> None:
         """Ask an edge node to tell all that it has; not again within REBIRTH_S."""
+        node = Source(node.group, node.node)
         known = self._nodes.setdefault(node, _Node())
         if known.asked is not None and now - known.asked < REBIRTH_S:
             return
@@ -309,8 +318,8 @@ class Host:
             node.births.pop(device, None)
         else:
             known += len(births.names)
-            if known > METRICS_MAX:
-                raise SparkplugError(f"There are more than {METRICS_MAX} metrics.")
+            if known > self._metrics_max:
+                raise SparkplugError(f"There are more than {self._metrics_max} metrics.")
             node.births[device] = births
             node.online.add(device)
         self._known = known

@@ -1,0 +1,1 @@
+"""Our things as a Sparkplug B edge node, over any MQTT server."""
