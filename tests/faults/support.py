@@ -65,6 +65,7 @@ class LiveNode:
         self.folder = folder
         self.mqtt_port, self.http_port = free_port(), free_port()
         folder.mkdir(parents=True, exist_ok=True)
+        mqtt = mqtt.replace("$PORT", str(self.mqtt_port))
         lines = [f"{name} = {value}" for name, value in (limits or {}).items()]
         things += "".join(f'[[project.thing]]\nname = "{name}"\n' for name in names)
         text = (

@@ -168,7 +168,7 @@ def states(command: dict[str, Any]) -> list[str]:
 
 
 def until(who: NodeClient, number: str, state: str) -> dict[str, Any]:
-    for _ in range(200):
+    for _ in range(600):
         found: dict[str, Any] = who.get("projects", "plant", "commands", number)
         if found["state"] == state:
             return found
@@ -287,6 +287,62 @@ def test_nobody_else_commands_or_answers(node: Node) -> None:
         assert node.client("ann").get("projects", "plant", "commands", sent["id"])["state"] == "sent"
         until(node.client("ann"), sent["id"], "expired")  # a thing gets one command at a time
     finally:
+        heater.close()
+
+
+@pytest.mark.timeout(60)
+def test_operations_come_and_go_by_mqtt(node: Node) -> None:
+    """The same life cycle by two topics of the thing; whoever may not command it is refused (§7)."""
+    pump, heater = Thing(node, "pump"), Thing(node, "heater")
+    ann = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    steps: list[dict[str, Any]] = []
+    refused, ready = threading.Event(), threading.Event()
+    ann.username_pw_set(node.tokens["ann"])
+    ann.on_message = lambda client, data, message: steps.append(json.loads(message.payload))
+    ann.on_subscribe = lambda *_: ready.set()
+    try:
+        pump.say(flow=1.0)
+        ann.connect(*node.addresses["mqtt"])
+        ann.subscribe("taihu/plant/heater/$steps", 1)
+        ann.loop_start()
+        assert ready.wait(5)
+        ann.publish("taihu/plant/heater/$set/power", "2.25", 1)
+        ann.publish("taihu/plant/heater/$do/blink", '{"times": 2}', 1)
+        ann.publish("taihu/plant/heater/$do/explode", "", 1)
+        ann.publish("taihu/plant/heater/$set/power", "{no json", 1)
+        seconds = 0
+        while sum(step["state"] in ("done", "refused") for step in steps) < 4 and seconds < 200:
+            time.sleep(0.05)
+            seconds += 1
+        told = {(one["name"], one["state"]) for one in steps}
+        states = ("queued", "permitted", "sent", "acknowledged", "done")
+        assert {(name, state) for name in ("power", "blink") for state in states[1:]} <= told
+        assert {("explode", "refused"), ("power", "refused")} <= told
+        assert [one["input"] for one in heater.got] == [2.25, {"times": 2}]
+        given = node.client("ann").get("projects", "plant", "commands", thing="heater")["commands"]
+        assert [one["name"] for one in given[:2]] == ["blink", "power"]
+
+        def published(client: Any, data: Any, mid: int, reason: Any, properties: Any) -> None:
+            if reason.is_failure:
+                refused.set()
+
+        for name in ("heater", "viewer", "eve"):
+            other = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+            other.username_pw_set(node.tokens[name])
+            other.on_publish = published
+            other.connect(*node.addresses["mqtt"])
+            other.loop_start()
+            for topic in ("taihu/plant/heater/$set/power", "taihu/plant/heater/$steps", "taihu/plant/heater/$event/x"):
+                refused.clear()
+                other.publish(topic, "1", 1)
+                assert refused.wait(5), (name, topic)
+            other.disconnect()
+            other.loop_stop()
+        assert len(heater.got) == 2
+    finally:
+        ann.disconnect()
+        ann.loop_stop()
+        pump.close()
         heater.close()
 
 

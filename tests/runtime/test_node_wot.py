@@ -27,15 +27,15 @@ pytestmark = pytest.mark.skipif(
 class Consumer:
     """One node-wot process."""
 
-    def __init__(self, address: str, thing_id: str, token: str) -> None:
+    def __init__(self, address: str, thing_id: str, token: str, script: Path = PEER, modules: str = MODULES) -> None:
         self.told: deque[dict[str, Any]] = deque()
         self.process = subprocess.Popen(
-            ["node", str(PEER), address, thing_id, token],
+            ["node", str(script), address, thing_id, token],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # hundreds of lines on schema formats its validator does not know
             text=True,
-            env=os.environ | {"NODE_PATH": str(Path(MODULES) / "node_modules")},
+            env=os.environ | {"NODE_PATH": str(Path(modules) / "node_modules")},
         )
 
     def ask(self, command: str, argument: Any = None) -> Any:

@@ -150,15 +150,18 @@ def test_what_clients_rely_on() -> None:
         {"href": f"{address}/properties/power", "op": ["readproperty"]} | json_type,
         {"href": f"{address}/properties/power/observe{{?ticket}}", "op": observe, "subprotocol": "sse"} | json_type,
         {"href": socket, "op": ["readproperty", *observe], "subprotocol": "webthingprotocol"} | json_type,
-        {
-            "href": "mqtt://localhost:1883/taihu/house-03/main%20meter/power",
-            "op": observe,
-            "mqv:filter": "taihu/house-03/main meter/power",
-        }
-        | json_type,
     ]
+    assert document["properties"]["limit"]["forms"][-1] == {
+        "href": "mqtt://localhost:1883/taihu/house-03/main%20meter/$set/limit",
+        "op": ["writeproperty"],
+        "contentType": "application/json",
+        "security": ["mqtt"],
+        "mqv:controlPacket": "publish",
+        "mqv:topic": "taihu/house-03/main meter/$set/limit",
+        "mqv:qos": "1",
+    }
     assert document["properties"]["limit"]["forms"][0]["op"] == ["readproperty", "writeproperty"]
-    assert [form["op"] for form in document["properties"]["pin"]["forms"]] == [["writeproperty"], ["writeproperty"]]
+    assert [form["op"] for form in document["properties"]["pin"]["forms"]] == [["writeproperty"]] * 3
     read, write = ["readallproperties", "readmultipleproperties"], "writemultipleproperties"
     observe_all = ["observeallproperties", "unobserveallproperties"]
     subscribe_all = ["subscribeallevents", "unsubscribeallevents"]
@@ -168,7 +171,8 @@ def test_what_clients_rely_on() -> None:
     assert document["properties"]["harmonics"]["items"] == {"type": "number"}
     for name in ("reset", "dose"):
         form = {"href": f"{address}/actions/{name}", "op": ["invokeaction"]} | json_type
-        assert document["actions"][name]["forms"] == [form]
+        assert document["actions"][name]["forms"][0] == form
+        assert document["actions"][name]["forms"][1]["mqv:topic"] == f"taihu/house-03/main meter/$do/{name}"
     trip = document["events"]["trip"]
     assert trip["data"] == {"type": "object"}
     assert trip["forms"][0] == {

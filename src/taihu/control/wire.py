@@ -5,9 +5,11 @@
 
 A state is acknowledged, done, failed, unconfirmed (it left, and there will be no answer) or lost (no answer came). Only
 the node publishes commands, and only the thing or what speaks for it answers.
+
+Whoever may command a thing asks for it on `.../$set/PROPERTY` and `.../$do/ACTION`, and hears on `.../$steps`.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -16,12 +18,39 @@ from taihu.control.permit import Permit
 from taihu.kernel.errors import RemoteError
 
 COMMAND, ANSWER = "$command", "$answer"
+SET, DO, STEPS, EVENT = "$set", "$do", "$steps", "$event"
+_OPERATIONS = {SET: Affordance.PROPERTY, DO: Affordance.ACTION}
 
 
 class AnswerUnreadable(RemoteError):
     """What came on a command's topics is none of its messages."""
 
     code = "command-message"
+
+
+class Operation(NamedTuple):
+    """What a topic asks of a thing."""
+
+    project: str
+    thing: str
+    affordance: Affordance
+    name: str
+
+
+def operation_of(topic: str) -> Operation | None:
+    """The operation of a topic, if it is one's."""
+    if "/$" not in topic:
+        return None
+    levels = topic.split("/")
+    if len(levels) != 5 or levels[0] != "taihu" or levels[3] not in _OPERATIONS:
+        return None
+    return Operation(levels[1], levels[2], _OPERATIONS[levels[3]], levels[4])
+
+
+def is_told(topic: str) -> bool:
+    """Whether only the node publishes on a topic."""
+    levels = topic.split("/")
+    return len(levels) > 3 and levels[0] == "taihu" and levels[3] in (STEPS, EVENT)
 
 
 class CommandMessage(msgspec.Struct, frozen=True, kw_only=True):

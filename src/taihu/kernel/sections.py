@@ -76,12 +76,16 @@ class Listener(Section, frozen=True, kw_only=True):
 
 
 class MqttConfig(Listener, frozen=True, kw_only=True):
-    """`[mqtt]`: the endpoint devices connect to. A port of 0 takes any free one; one that is absent is not opened."""
+    """`[mqtt]`: the endpoint devices connect to. A port of 0 takes any free one; one that is absent is not opened.
+
+    `public` is where clients find it, for Thing Descriptions; without it they have no forms for MQTT.
+    """
 
     port: Port = 1883
     websocket_port: Port | None = None
     websocket_tls_port: Port | None = None
     anonymous: str = ""
+    public: str = ""
 
 
 class HttpConfig(Listener, frozen=True, kw_only=True):

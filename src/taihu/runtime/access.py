@@ -7,7 +7,7 @@ from itertools import count
 
 import msgspec
 
-from taihu.control.wire import ANSWER, COMMAND
+from taihu.control.wire import ANSWER, COMMAND, Operation, is_told, operation_of
 from taihu.doors.http.connection import Told
 from taihu.identity.directory import Directory
 from taihu.identity.join import Joined
@@ -21,9 +21,17 @@ from taihu.protocols.mqtt.packets import Connect
 from taihu.protocols.mqtt.reasons import Reason
 from taihu.protocols.mqtt.topics import filter_covers
 from taihu.runtime.intake import Claim
-from taihu.runtime.thingsboard import DEVICE, GATEWAYS, PRIVATE, PROVISION_SPACE, ThingsBoardApi
+from taihu.runtime.thingsboard import (
+    CREDENTIALS_REQUEST,
+    DEVICE,
+    GATEWAYS,
+    PRIVATE,
+    PROVISION_SPACE,
+    ThingsBoardApi,
+    own_token,
+)
 from taihu.things.mapping.matcher import Match, Matcher
-from taihu.things.mapping.rules import BaseName, Format, Mapping, builtin_mappings, load_mappings
+from taihu.things.mapping.rules import Format, Mapping, builtin_mappings, load_mappings
 from taihu.things.mapping.thingsboard import (
     CLAIM,
     GATEWAY_CONNECT,
@@ -36,7 +44,6 @@ from taihu.things.mapping.thingsboard import (
     RPC_RESPONSE,
     parse_claim,
     parse_gateway_connect,
-    parse_request_id,
 )
 from taihu.twin.twin import Twin
 
@@ -44,8 +51,7 @@ log = logging.getLogger("taihu.access")
 
 _COMES_IN = (CredentialKind.THING, CredentialKind.OPERATOR, CredentialKind.VIEWER)
 GATEWAY = "gateway"
-CREDENTIALS_REQUEST = "v1/devices/me/credentials/request/"
-CREDENTIALS_RESPONSE = "v1/devices/me/credentials/response/"
+ANONYMOUS = "anonymous"
 
 _COMMANDS, _ANSWERS = f"/{COMMAND}", f"/{ANSWER}"
 _CALLS = (f"{RPC_REQUEST}+", f"{RPC_REQUEST}#", GATEWAY_RPC, f"{GATEWAYS}#", f"{GATEWAYS}+")
@@ -94,6 +100,8 @@ class Access:
         self.on_own_token: Callable[[str, str], None] = lambda project, thing: None
         self.on_answer: Callable[[str, str, str, bytes], bool] = lambda project, thing, topic, payload: False
         self.on_listening: Callable[[str, str, str], None] = lambda project, topic_filter, thing: None
+        self.on_filter: Callable[[str, str], None] = lambda project, topic_filter: None
+        self.on_operation: Callable[[Operation, str, bytes], str] = lambda operation, who, payload: ""
         self.on_speaking: Callable[[str, str, str, bool], None] = lambda project, gateway, thing, up: None
 
     def use(self, site: Site, mappings: dict[str, tuple[Mapping, ...]]) -> None:
@@ -111,7 +119,7 @@ class Access:
         if certificate is not None:
             return self._by_certificate(certificate)
         if connect.username is None and connect.password is None and self._anonymous:
-            return Identity(self._anonymous, "anonymous", CredentialKind.OPERATOR)
+            return Identity(self._anonymous, ANONYMOUS, CredentialKind.OPERATOR)
         if connect.username == PROVISION_USER and not connect.password:
             # A key of its own each time: what one newcomer's session holds is never another's.
             return Identity(PROVISION_SPACE, f"{PROVISION_USER}-{next(self._newcomers)}", CredentialKind.JOIN)
@@ -182,6 +190,8 @@ class Access:
             return Reason.SUCCESS if topic == PROVISION_REQUEST else Reason.NOT_AUTHORIZED
         if topic.startswith("$") or topic.endswith(_COMMANDS) or identity.kind is CredentialKind.VIEWER:
             return Reason.NOT_AUTHORIZED
+        if operation_of(topic) is not None or is_told(topic):
+            return Reason.SUCCESS if self._operates(identity, topic) else Reason.NOT_AUTHORIZED
         if identity.reach is not None and not _reaches(identity, Scope.INGEST, topic):
             self.on_refused(identity.space, "", f"the token is not for publishing on {topic[:200]}")
             return Reason.NOT_AUTHORIZED
@@ -210,6 +220,8 @@ class Access:
         if identity.reach is not None and not _reaches(identity, Scope.READ, topic_filter):
             return Reason.NOT_AUTHORIZED
         reason = self._may_read(identity, topic_filter)
+        if reason == Reason.SUCCESS:
+            self.on_filter(identity.space, topic_filter)
         if reason == Reason.SUCCESS and topic_filter.endswith((_COMMANDS, *_CALLS)):
             if identity.kind is CredentialKind.VIEWER:
                 return Reason.NOT_AUTHORIZED  # who listens there speaks for the thing
@@ -233,12 +245,16 @@ class Access:
         match = self.matcher(identity.space).match(topic)
         if match is None:
             return None
-        if match.thing is None and not identity.thing and not _names_things(match.mapping):
+        if match.thing is None and not identity.thing and not match.mapping.names_things():
             return None
         return self.claim_of(identity.space, match, match.thing or identity.thing or None, self._creates(identity))
 
     def answer(self, identity: Identity, topic: str, payload: bytes) -> Sequence[tuple[str, bytes]] | None:
         """What is answered on topics that mean something else for each client; None for a topic that is routed."""
+        if (operation := operation_of(topic)) is not None:
+            if refused := self.on_operation(operation, identity.key, payload):
+                self.on_refused(identity.space, operation.thing, refused)
+            return ()
         gateways = identity.gateway and topic == GATEWAY_RPC
         if topic.endswith(_ANSWERS) or (topic.startswith(RPC_RESPONSE) and identity.thing) or gateways:
             return self._take_answer(identity, topic, payload)
@@ -251,7 +267,7 @@ class Access:
                 self._open_claim(identity, payload)
                 return ()
             if topic.startswith(CREDENTIALS_REQUEST):
-                return [_credentials(identity, topic)]
+                return [own_token(identity.token, topic)]
             answers = self._thingsboard.answer(identity.space, identity.thing, identity.gateway, topic, payload)
             if identity.gateway and topic in (GATEWAY_CONNECT, GATEWAY_DISCONNECT):
                 device = parse_gateway_connect(payload).device
@@ -323,6 +339,13 @@ class Access:
     def _creates(self, identity: Identity) -> bool:
         return identity.gateway or identity.kind is CredentialKind.OPERATOR
 
+    def _operates(self, identity: Identity, topic: str) -> bool:
+        """Whether a client may give the command that a topic stands for: in its own project alone (§7, §11)."""
+        operation = operation_of(topic)
+        if operation is None or operation.project != identity.space or identity.key == ANONYMOUS:
+            return False
+        return identity.kind is CredentialKind.OPERATOR and _reaches(identity, Scope.COMMAND, topic)
+
     def _own(self, identity: Identity, topic: str) -> bool:
         """Whether a topic or filter lies wholly among those of the client's own thing."""
         if topic.startswith(DEVICE):
@@ -343,7 +366,7 @@ class Access:
             return own or self._free(identity, topic)
         if match.thing not in (None, identity.thing):
             return own and identity.gateway
-        return own or identity.gateway or not _names_things(match.mapping)
+        return own or identity.gateway or not match.mapping.names_things()
 
     def _free(self, identity: Identity, topic: str) -> bool:
         config = self._configs.get(identity.space)
@@ -360,20 +383,6 @@ def _reaches(identity: Identity, scope: Scope, topic: str) -> bool:
     root, _, rest = topic.partition(f"/{identity.space}/")
     thing = rest.partition("/")[0]
     return root in ("taihu", "senml") and thing not in ("", "+", "#") and matches(thing, reach.things)
-
-
-def _names_things(mapping: Mapping) -> bool:
-    """Whether the payload says whose readings it holds."""
-    many = (Format.THINGSBOARD_GATEWAY, Format.LINE_PROTOCOL, Format.BUNDLE)
-    return mapping.format in many or mapping.base_name is BaseName.THING
-
-
-def _credentials(identity: Identity, topic: str) -> tuple[str, bytes]:
-    """The token of a thing that connected with a join token, for it alone."""
-    number = parse_request_id(topic, CREDENTIALS_REQUEST)
-    if not identity.token:
-        raise RefusedError("Only a connection with a join token is told its thing's token.", "Use the token you have.")
-    return f"{CREDENTIALS_RESPONSE}{number}", msgspec.json.encode({"token": identity.token})
 
 
 def read_mappings(site: Site) -> dict[str, tuple[Mapping, ...]]:

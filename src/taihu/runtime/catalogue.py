@@ -53,7 +53,7 @@ def _whatever(before: bytes) -> None:
 class Catalogue:
     """One node's directories. `base` is the address of the project's things in the HTTP API.
 
-    `ask` puts a question to the worker.
+    `ask` puts a question to the worker; `mqtt` is where the forms for MQTT lead, empty for none.
     """
 
     def __init__(
@@ -63,8 +63,10 @@ class Catalogue:
         limits: Limits,
         lifecycle: Lifecycle,
         ask: Callable[[str, dict[str, Any]], Awaitable[Any]],
+        mqtt: str,
     ) -> None:
         self._ask = ask
+        self._mqtt = mqtt
         self._directory = directory
         self._clock = clock
         self._limits = limits
@@ -180,7 +182,13 @@ class Catalogue:
     async def search(self, caller: Caller, project: str, query: str, base: str) -> bytes:
         """What a JSONPath query finds in the array of all descriptions that the caller may see, as a JSON array."""
         visible = await self.visible(caller, project)
-        question = {"project": project, "query": query, "base": base, "now_ns": self._clock.now_ns()}
+        question = {
+            "project": project,
+            "query": query,
+            "base": base,
+            "mqtt": self._mqtt,
+            "now_ns": self._clock.now_ns(),
+        }
         found: bytes = await self._ask("search", question | {"visible": visible})
         return found
 
@@ -259,7 +267,7 @@ class Catalogue:
             document: Json = msgspec.json.decode(registered.document)
             return document
         model = self._directory.model(project, thing.model) if thing.model else None
-        return build_description(project, thing, model, base)
+        return build_description(project, thing, model, base, self._mqtt)
 
     def _shown(self, caller: Caller, project: str, thing: Thing, registered: Registered | None, base: str) -> Json:
         document = self._document(project, thing, registered, base)

@@ -26,6 +26,7 @@ from taihu.kernel.errors import LimitError, TaihuError
 from taihu.kernel.files import Files, write_atomic
 from taihu.kernel.sections import Site
 from taihu.protocols.mqtt.broker import Broker
+from taihu.runtime.access import Access
 from taihu.runtime.calls import Calls
 from taihu.runtime.paths import Paths
 from taihu.runtime.pipeline import Pipeline
@@ -69,6 +70,7 @@ class Commands:
         self._authority = Authority(secret)
         self.desk = Desk(site.limits, self, self._authority, lambda: secrets.token_hex(8))
         self.desk.changed = self._changed
+        self.stepped: Callable[[Command], None] = lambda command: None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._calls = Calls(broker)
@@ -80,6 +82,12 @@ class Commands:
     def use(self, site: Site) -> None:
         """Go by the rules of `site` from now on."""
         self._rules = {project.name: [read_rule(rule) for rule in project.commands] for project in site.projects}
+
+    def attach(self, access: Access) -> None:
+        """Hear from the broker's policy."""
+        access.on_answer = self.heard
+        access.on_listening = self.listens
+        access.on_speaking = self.speaks
 
     # What doors ask
 
@@ -99,6 +107,12 @@ class Commands:
         if wait_s > 0:
             command = await self._ended(command.id, wait_s)
         return self.desk.book.get(command.id) or command
+
+    def give(self, wanted: Wanted, who: Who) -> Command:
+        """Take a command over without waiting until it is durable; raises as `submit`."""
+        command = self.desk.submit(wanted, who, self._clock.now_ns())
+        self._stir()
+        return command
 
     async def approve(self, number: str, who: Who) -> Command:
         """A second person agrees; raises CommandRefused."""
@@ -330,6 +344,7 @@ class Commands:
             self.desk.told(command.id, Answer.LOST, now, "the device left before it was sent")
 
     def _changed(self, command: Command) -> None:
+        self.stepped(command)
         if command.state in ENDED:
             for future in self._waiting.pop(command.id, ()):
                 if not future.done():

@@ -36,6 +36,7 @@ from taihu.runtime.lifecycle import Lifecycle
 from taihu.runtime.live import Live
 from taihu.runtime.logs import set_logging
 from taihu.runtime.observers import Observers
+from taihu.runtime.operations import Operations
 from taihu.runtime.paths import Paths
 from taihu.runtime.pipeline import Pipeline
 from taihu.runtime.quarantine import Quarantine, Refused
@@ -114,11 +115,13 @@ class Node(View):
         self.commands = Commands(
             site, self.directory, self.twin, self.broker, self.pipeline, clock, self.files, lambda: self.settle()
         )
-        self.access.on_answer = self.commands.heard
-        self.access.on_listening = self.commands.listens
-        self.access.on_speaking = self.commands.speaks
+        self.commands.attach(self.access)
+        operations = Operations(self.broker, self.commands.give, self.directory.definitions, lambda: self.settle())
+        operations.attach(self.access, self.commands, self.pipeline)
         self._lifecycle = Lifecycle(site.limits, clock)
-        self.catalogue = Catalogue(self.directory, clock, site.limits, self._lifecycle, self.worker.ask)
+        self.catalogue = Catalogue(
+            self.directory, clock, site.limits, self._lifecycle, self.worker.ask, site.mqtt.public
+        )
         self.take_snapshot: Callable[[], Awaitable[int]]  # set by the process that writes them
         self.deletions = Deletions(self)
         self._loop = asyncio.get_running_loop()

@@ -58,6 +58,7 @@ class Search(msgspec.Struct):
     project: str
     query: str
     base: str
+    mqtt: str
     now_ns: int
     answer_bytes_max: int
     visible: dict[str, list[str] | None] | None = None
@@ -214,7 +215,7 @@ def _document(directory: Directory, search: Search, thing: Thing, registered: Re
         document: Json = msgspec.json.decode(registered.document)
     else:
         model = directory.model(search.project, thing.model) if thing.model else None
-        document = build_description(search.project, thing, model, search.base)
+        document = build_description(search.project, thing, model, search.base, search.mqtt)
     part = search.visible.get(thing.name) if search.visible is not None else None
     if part is not None:
         document = part_of(document, lambda name: name in part)

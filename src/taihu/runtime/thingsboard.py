@@ -6,9 +6,11 @@ A device's claiming is `access`'s; a gateway's is heard and acknowledged, and ch
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from taihu.identity.directory import Directory
 from taihu.identity.join import Joined
-from taihu.kernel.errors import TaihuError
+from taihu.kernel.errors import RefusedError, TaihuError
 from taihu.kernel.limits import Limits
 from taihu.things.mapping import thingsboard as api
 from taihu.twin.twin import Twin
@@ -20,6 +22,8 @@ Join = Callable[[str, str], Joined]
 DEVICE, GATEWAYS = "v1/devices/me/", "v1/gateway/"
 PRIVATE = (DEVICE, GATEWAYS, "/provision/")
 PROVISION_SPACE = "$provision"
+CREDENTIALS_REQUEST = "v1/devices/me/credentials/request/"
+CREDENTIALS_RESPONSE = "v1/devices/me/credentials/response/"
 
 
 class ThingsBoardApi:
@@ -83,3 +87,11 @@ class ThingsBoardApi:
         except TaihuError as error:
             return api.format_provision_failure(str(error))
         return api.format_provision_success(joined.token)
+
+
+def own_token(token: str, topic: str) -> tuple[str, bytes]:
+    """The token of a thing that connected with a join token, for it alone; empty for any other connection."""
+    number = api.parse_request_id(topic, CREDENTIALS_REQUEST)
+    if not token:
+        raise RefusedError("Only a connection with a join token is told its thing's token.", "Use the token you have.")
+    return f"{CREDENTIALS_RESPONSE}{number}", msgspec.json.encode({"token": token})

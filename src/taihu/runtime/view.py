@@ -195,7 +195,7 @@ class View:
         if known is None:
             return None
         model = self.directory.model(project, known.model) if known.model else None
-        return build_description(project, known, model, base)
+        return build_description(project, known, model, base, self.site.mqtt.public)
 
     def definitions(self, project: str, thing: str) -> Mapping[str, Property] | None:
         """The thing's properties; None when there is no such thing."""

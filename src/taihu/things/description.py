@@ -5,7 +5,6 @@ A thing is kept as its model's name and a small delta. Nothing of a description 
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from urllib.parse import quote
 
 import msgspec
 
@@ -16,7 +15,19 @@ from taihu.kernel.units import alias
 from taihu.things.affordance import TAIHU, read_property, write_event, write_property
 from taihu.things.definition import check_formulas
 from taihu.things.document import DescriptionError, Json, Node, read_document
-from taihu.things.forms import URI_VARIABLES, action_forms, event_forms, property_forms, quoted, thing_forms, thing_id
+from taihu.things.forms import (
+    MQTT_SECURITY,
+    URI_VARIABLES,
+    action_forms,
+    event_forms,
+    mqtt_action_form,
+    mqtt_event_form,
+    mqtt_property_forms,
+    property_forms,
+    quoted,
+    thing_forms,
+    thing_id,
+)
 from taihu.things.model import definitions, is_reachable, local_name, optional_properties
 from taihu.things.property import Kind, Property, Thing, ThingModel
 from taihu.things.structure import CONTEXT, check_structure, is_model
@@ -104,6 +115,8 @@ def build_description(
         "securityDefinitions": {"bearer": {"scheme": "bearer", "in": "header", "format": "opaque"}},
         "security": "bearer",
     }
+    if mqtt_href:
+        document["securityDefinitions"][MQTT_SECURITY] = {"scheme": "basic", "description": "The token as user name."}
     document |= given
     document |= {f"taihu:{term}": getattr(thing, term) for term in _PLACES if getattr(thing, term)}
     document |= {f"taihu:{term}": list(getattr(thing, term)) for term in ("tags", "groups") if getattr(thing, term)}
@@ -163,12 +176,17 @@ def _affordances(project: str, thing: Thing, model: ThingModel | None, raw: Json
         if affordance.get("writeOnly", False):
             hidden.add(name)
         affordance["forms"] = property_forms(address, definition, write_only=name in hidden)
-        if mqtt_href and definition.observable and name not in hidden:
-            affordance["forms"].append(_mqtt_form(mqtt_href, f"taihu/{project}/{thing.name}/{name}"))
+        if mqtt_href:
+            topic = f"taihu/{project}/{thing.name}"
+            affordance["forms"] += mqtt_property_forms(mqtt_href, topic, definition)
         properties[name] = affordance
         if definition.kind is Kind.EVENT and name not in hidden and name not in events:
             events[name] = _event(definition, raw.get("events", {}).get(name, {}), address)
+            if mqtt_href:
+                events[name]["forms"].append(mqtt_event_form(mqtt_href, f"taihu/{project}/{thing.name}", name))
     actions = {name: _action(name, item, address) for name, item in raw.get("actions", {}).items()}
+    for name, action in actions.items() if mqtt_href else ():
+        action["forms"].append(mqtt_action_form(mqtt_href, f"taihu/{project}/{thing.name}", name))
     forms = thing_forms(address, list(known.values()), hidden)
     found = {"properties": properties, "actions": actions, "events": events, "forms": forms}
     found |= {"uriVariables": URI_VARIABLES} if forms else {}
@@ -244,8 +262,3 @@ def _event(definition: Property, raw: Json, address: str) -> Json:
     """An event affordance for a property of kind event; its data is what the property holds."""
     kept = {term: value for term, value in raw.items() if term not in _MODEL_ONLY}
     return kept | write_event(definition, raw.get("data", {})) | {"forms": event_forms(address, definition.name)}
-
-
-def _mqtt_form(href: str, topic: str) -> Json:
-    observe = ["observeproperty", "unobserveproperty"]
-    return {"href": f"{href}/{quote(topic)}", "mqv:filter": topic, "op": observe, "contentType": _CONTENT_TYPE}

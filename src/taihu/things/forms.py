@@ -12,6 +12,7 @@ from taihu.things.property import Kind, Property
 
 OP_READ, OP_WRITE = "readproperty", "writeproperty"
 SSE, WEB_THING = "sse", "webthingprotocol"
+MQTT_SECURITY = "mqtt"
 
 URI_VARIABLES: Json = {
     "ticket": {"type": "string", "description": "A ticket from POST /api/v1/tickets, in place of a header."},
@@ -68,6 +69,21 @@ def event_forms(address: str, name: str) -> list[Json]:
     return [_stream(f"{address}/events/{quoted(name)}", list(_SUBSCRIBE)), _socket(address, list(_SUBSCRIBE))]
 
 
+def mqtt_property_forms(href: str, topic: str, definition: Property) -> list[Json]:
+    """How to write a property over MQTT; `topic` is the thing's own at the broker `href`."""
+    return [_mqtt(href, f"{topic}/$set/{definition.name}", [OP_WRITE], "publish")] if definition.writable else []
+
+
+def mqtt_action_form(href: str, topic: str, name: str) -> Json:
+    """How to invoke an action over MQTT; its steps are told on the thing's `$steps`."""
+    return _mqtt(href, f"{topic}/$do/{name}", ["invokeaction"], "publish")
+
+
+def mqtt_event_form(href: str, topic: str, name: str) -> Json:
+    """How to subscribe to an event over MQTT."""
+    return _mqtt(href, f"{topic}/$event/{name}", list(_SUBSCRIBE), "subscribe")
+
+
 def thing_forms(address: str, definitions: list[Property], write_only: set[str]) -> list[Json]:
     """How to read, write, observe and subscribe to many at once; none for a thing without properties."""
     read = [one for one in definitions if one.name not in write_only]
@@ -99,6 +115,13 @@ def _form(href: str, ops: list[str]) -> Json:
 
 def _stream(href: str, ops: list[str]) -> Json:
     return _form(href + _TICKET, ops) | {"subprotocol": SSE}
+
+
+def _mqtt(href: str, topic: str, ops: list[str], packet: str) -> Json:
+    """A form of the MQTT binding; a broker takes the token as user name."""
+    place = {"mqv:filter": topic} if packet == "subscribe" else {"mqv:topic": topic}
+    form = _form(f"{href}/{quote(topic, safe='/$')}", ops) | {"security": [MQTT_SECURITY], "mqv:controlPacket": packet}
+    return form | place | {"mqv:qos": "1"}
 
 
 def _socket(address: str, ops: list[str]) -> Json:

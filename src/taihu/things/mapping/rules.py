@@ -72,6 +72,11 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     thing_tags: tuple[str, ...] = ()
     ignore_tags: tuple[str, ...] = ()
 
+    def names_things(self) -> bool:
+        """Whether the payload says whose readings it holds."""
+        many = (Format.THINGSBOARD_GATEWAY, Format.LINE_PROTOCOL, Format.BUNDLE)
+        return self.format in many or self.base_name is BaseName.THING
+
     def label(self) -> str:
         """Name and version, as a Batch carries them."""
         return f"{self.name}@{self.version}"
