@@ -11,6 +11,7 @@ HTTP_BODY = (
     b'"temperature":31.2}'
 )
 IEC104_POINTS = 1_000
+OFFERED = 3_000
 _IN_FRAME = 25
 _WINDOW = 12
 
@@ -77,7 +78,38 @@ async def iec104(port: int) -> None:
     await asyncio.start_server(serve, "127.0.0.1", port)
 
 
-DEVICES: dict[str, Callable[[int], Coroutine[Any, Any, None]]] = {"http": http, "modbus": modbus, "iec104": iec104}
+class _Bacnet(asyncio.DatagramProtocol):
+    """Takes any subscription, and tells of its object's changes at the rate offered."""
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._told: list[tuple[bytes, Any]] = []
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        if len(data) > 20 and data[9] == 5:  # SubscribeCOV: its object is after the process identifier
+            self._transport.sendto(bytes([0x81, 0x0A, 0, 9, 1, 0, 0x20, data[8], 5]), address)
+            head = bytes.fromhex("1002 0901 1c02000257 2c") + data[13:17] + bytes.fromhex("393c 4e 0955 2e44")
+            apdu = head + struct.pack(">f", 21.5) + bytes.fromhex("2f 096f 2e 820400 2f 4f")
+            self._told.append((struct.pack(">BBHBB", 0x81, 0x0A, 6 + len(apdu), 1, 0) + apdu, address))
+
+    async def tell(self) -> None:
+        while True:
+            await asyncio.sleep(0.005)
+            for at in range(OFFERED * 5 // 1000 if self._told else 0):
+                self._transport.sendto(*self._told[at % len(self._told)])
+
+
+async def bacnet(port: int) -> None:
+    """A device of analog values that change all the time."""
+    loop = asyncio.get_running_loop()
+    _, device = await loop.create_datagram_endpoint(_Bacnet, ("127.0.0.1", port))
+    _tasks.append(asyncio.create_task(device.tell()))
+
+
+_tasks: list[asyncio.Task[None]] = []
+DEVICES: dict[str, Callable[[int], Coroutine[Any, Any, None]]] = {
+    "http": http, "modbus": modbus, "iec104": iec104, "bacnet": bacnet,
+}  # fmt: skip
 
 
 async def main() -> None:

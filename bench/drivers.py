@@ -6,12 +6,13 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import httpx
 from pymodbus.client import AsyncModbusTcpClient
 
-from bench.devices import IEC104_POINTS
+from bench.devices import IEC104_POINTS, OFFERED
 from bench.harness import ROOT, Options, Report, Row, side_by_side
 from bench.peers import free_port
 from taihu.drivers.http.driver import HttpDriver
@@ -24,6 +25,7 @@ from taihu.protocols.iec104.client import Client
 from taihu.things.property import Property
 
 NAME = "drivers"
+_EXTRAS = ("bacpypes3", "aiocoap")
 _NO_PAUSE_S = 1e-6  # what is polled is polled again at once
 Loop = Callable[[int, float], Awaitable[int]]
 """Runs against a port for some seconds; how many of its unit it got."""
@@ -61,6 +63,9 @@ def run(options: Options) -> Report:
     """Every driver in turn with its library."""
     report = Report(NAME, "Drivers: what each brings a second, beside a bare loop on the same library")
     for case in CASES:
+        if case.library in _EXTRAS and find_spec(case.library) is None:
+            report.note(f"{case.driver} is left out: {case.library} is not installed.")
+            continue
         contenders: dict[str, Callable[[], Row]] = {
             f"{case.driver}: Taihu": lambda case=case: _row(case, True, options),  # type: ignore[misc]
             f"{case.driver}: {case.library}": lambda case=case: _row(case, False, options),  # type: ignore[misc]
@@ -115,8 +120,8 @@ async def drive(driver: Driver, plan: Plan, seconds: float, *, values: bool = Fa
     return out.got
 
 
-def opened(kind: type[Driver], url: str, **options: Any) -> Driver:
-    connection = Connection(name="bench", url=url, period_s=_NO_PAUSE_S, options=options)
+def opened(kind: type[Driver], url: str, period_s: float = _NO_PAUSE_S) -> Driver:
+    connection = Connection(name="bench", url=url, period_s=period_s)
     return kind.open(connection, SystemClock(), DEFAULT)
 
 
@@ -178,8 +183,44 @@ async def iec104_bare(port: int, seconds: float) -> int:
     return got
 
 
+async def bacnet_taihu(port: int, seconds: float) -> int:
+    """Changes of ten analog values."""
+    from taihu.drivers.bacnet.driver import BacnetDriver
+
+    plan = thing(*((f"av{at}", {"object": f"analog-value,{at}"}) for at in range(10)))
+    return await drive(opened(BacnetDriver, f"bacnet://127.0.0.1:{port}/599", 60.0), plan, seconds)
+
+
+async def bacnet_bare(port: int, seconds: float) -> int:
+    from bacpypes3.apdu import SubscribeCOVRequest
+    from bacpypes3.ipv4.app import NormalApplication
+    from bacpypes3.local.device import DeviceObject
+    from bacpypes3.pdu import Address, IPv4Address
+    from bacpypes3.primitivedata import Real
+
+    got = 0
+
+    class Counting(NormalApplication):  # type: ignore[misc]
+        async def do_UnconfirmedCOVNotificationRequest(self, apdu: Any) -> None:
+            nonlocal got
+            got += apdu.listOfValues[0].value.cast_out(Real) == 21.5
+
+    device = DeviceObject(objectIdentifier=("device", 1), objectName="bench", vendorIdentifier=999)
+    app = Counting(device, IPv4Address("127.0.0.1:0"))
+    for at in range(10):
+        request = SubscribeCOVRequest(
+            subscriberProcessIdentifier=1, monitoredObjectIdentifier=("analog-value", at), lifetime=60,
+            issueConfirmedNotifications=False, destination=Address(f"127.0.0.1:{port}"),
+        )  # fmt: skip
+        await app.request(request)
+    await asyncio.sleep(seconds)
+    app.close()
+    return got
+
+
 CASES = (
     Case("http", "polls", 2_000, http_taihu, http_bare, "httpx"),
     Case("modbus", "polls of 100 registers", 1_000, modbus_taihu, modbus_bare, "pymodbus"),
+    Case("bacnet", f"changes of {OFFERED} offered", 1_000, bacnet_taihu, bacnet_bare, "bacpypes3"),
     Case("iec104", "points", 50_000, iec104_taihu, iec104_bare, "codec alone"),
 )

@@ -81,6 +81,19 @@ class Peer:
             self._process = None
 
 
+class Babbler(asyncio.DatagramProtocol):
+    """Answers every datagram with the same bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        self._transport.sendto(self._data, address)
+
+
 free_port = ports.free_port
 
 
@@ -90,6 +103,7 @@ class Conformance(ABC):
     driver: ClassVar[type[Driver]]
     garbage: ClassVar[Sequence[bytes]] = (b"", b"\0" * 300, bytes(range(256)) * 4, b"HTTP/1.1 200 OK\r\n\r\n")
     bad_urls: ClassVar[Sequence[str]] = ()
+    datagrams: ClassVar[bool] = False
 
     @abstractmethod
     def peer(self) -> Any:
@@ -219,8 +233,14 @@ class Conformance(ABC):
                     await writer.drain()
                 writer.close()
 
-            server = await asyncio.start_server(serve, "127.0.0.1", 0)
-            driver = self.open(server.sockets[0].getsockname()[1])
+            server: asyncio.AbstractServer | asyncio.DatagramTransport
+            if self.datagrams:
+                loop = asyncio.get_running_loop()
+                server, _ = await loop.create_datagram_endpoint(lambda: Babbler(data), ("127.0.0.1", 0))
+                driver = self.open(server.get_extra_info("sockname")[1])
+            else:
+                server = await asyncio.start_server(serve, "127.0.0.1", 0)
+                driver = self.open(server.sockets[0].getsockname()[1])
             try:
                 for doing in (driver.discover(), driver.run(self.plan(), Collected())):
                     with pytest.raises((DeviceLost, DeviceRefused)):
