@@ -10,7 +10,8 @@ from tests.drivers.conformance import Collected, Conformance, Peer
 
 pytest.importorskip("bacpypes3", reason="bacpypes3 is not installed (the extra bacnet)")
 
-from bacpypes3.basetypes import StatusFlags
+from bacpypes3.apdu import UnconfirmedCOVNotificationRequest
+from bacpypes3.basetypes import PropertyValue, StatusFlags
 from bacpypes3.constructeddata import Any as Any_
 from bacpypes3.primitivedata import CharacterString, Real
 
@@ -202,6 +203,37 @@ def test_a_value_that_its_flags_call_faulty_is_missing_3() -> None:
         await driver._pass_on([(address.identifier, {85: Any_(CharacterString("no number"))})])
         assert len(out.rows) == 2
         assert out.counts == {"invalid": 2}
+
+    asyncio.run(body())
+
+
+def test_changes_beyond_what_may_wait_are_counted_6() -> None:
+    """While the node takes nothing, a thousand changes wait; those beyond are left out, and counted."""
+
+    async def body() -> None:
+        class Slow(Collected):
+            async def readings(self, rows: Any) -> None:
+                await gate.wait()
+                await super().readings(rows)
+
+        gate, out = asyncio.Event(), Slow()
+        driver = BacnetDriver(Connection(name="x", url="bacnet://127.0.0.1/1"), SystemClock(), DEFAULT)
+        driver._out = out
+        address = Address(object="analog-input,1")
+        driver._owners = {address.identifier: [("ahu", "supply", address)]}
+        change = UnconfirmedCOVNotificationRequest(
+            subscriberProcessIdentifier=1,
+            initiatingDeviceIdentifier=("device", 1),
+            monitoredObjectIdentifier=address.identifier,
+            timeRemaining=60,
+            listOfValues=[PropertyValue(propertyIdentifier="present-value", value=Any_(Real(5.0)))],
+        )
+        tasks = [asyncio.create_task(driver._notified(change)) for _ in range(1_100)]
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(*tasks)
+        assert len(out.rows) == 1_000
+        assert out.counts == {"sampled": 100}
 
     asyncio.run(body())
 
