@@ -12,6 +12,7 @@ HTTP_BODY = (
 )
 IEC104_POINTS = 1_000
 OFFERED = 3_000
+SUBSCRIBED = 10
 _IN_FRAME = 25
 _WINDOW = 12
 
@@ -95,7 +96,7 @@ class _Bacnet(asyncio.DatagramProtocol):
     async def tell(self) -> None:
         while True:
             await asyncio.sleep(0.005)
-            for at in range(OFFERED * 5 // 1000 if self._told else 0):
+            for at in range(OFFERED * 5 // 1000 if len(self._told) >= SUBSCRIBED else 0):
                 self._transport.sendto(*self._told[at % len(self._told)])
 
 
@@ -106,9 +107,46 @@ async def bacnet(port: int) -> None:
     _tasks.append(asyncio.create_task(device.tell()))
 
 
+class _Coap(asyncio.DatagramProtocol):
+    """Takes any observation, and tells of its resource's changes at the rate offered, non-confirmable."""
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._told: dict[bytes, Any] = {}
+        self._number = 0
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        token = data[4 : 4 + (data[0] & 0x0F)]
+        if data[0] & 0x30 == 0 and data[1] == 1:  # a confirmable GET
+            self._transport.sendto(self._answer(0x60, data[2:4], token), address)
+            self._told[token] = address
+
+    async def tell(self) -> None:
+        while True:
+            await asyncio.sleep(0.005)
+            tokens = list(self._told.items())
+            for at in range(OFFERED * 5 // 1000 if len(tokens) >= SUBSCRIBED else 0):
+                token, address = tokens[at % len(tokens)]
+                number = struct.pack(">H", self._number & 0xFFFF)
+                self._transport.sendto(self._answer(0x50, number, token), address)
+
+    def _answer(self, kind: int, number: bytes, token: bytes) -> bytes:
+        """2.05 with the next number of the observation, and plain text."""
+        self._number += 1
+        head = bytes([kind | len(token), 0x45]) + number + token
+        return head + b"\x63" + (self._number & 0xFFFFFF).to_bytes(3, "big") + b"\x60\xff21.5"
+
+
+async def coap(port: int) -> None:
+    """A device of resources that change all the time."""
+    loop = asyncio.get_running_loop()
+    _, device = await loop.create_datagram_endpoint(_Coap, ("127.0.0.1", port))
+    _tasks.append(asyncio.create_task(device.tell()))
+
+
 _tasks: list[asyncio.Task[None]] = []
 DEVICES: dict[str, Callable[[int], Coroutine[Any, Any, None]]] = {
-    "http": http, "modbus": modbus, "iec104": iec104, "bacnet": bacnet,
+    "http": http, "modbus": modbus, "iec104": iec104, "bacnet": bacnet, "coap": coap,
 }  # fmt: skip
 
 

@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import httpx
 from pymodbus.client import AsyncModbusTcpClient
 
-from bench.devices import IEC104_POINTS, OFFERED
+from bench.devices import IEC104_POINTS, OFFERED, SUBSCRIBED
 from bench.harness import ROOT, Options, Report, Row, side_by_side
 from bench.peers import free_port
 from taihu.drivers.http.driver import HttpDriver
@@ -78,6 +79,7 @@ def run(options: Options) -> Report:
 
 
 def _row(case: Case, ours: bool, options: Options) -> Row:
+    import_module(f"taihu.drivers.{case.driver}.driver")  # before the clock runs
     with device(case.driver) as port:
         loop = case.taihu if ours else case.bare
         began, cpu = time.perf_counter(), time.process_time()
@@ -186,7 +188,7 @@ async def bacnet_taihu(port: int, seconds: float) -> int:
     """Changes of ten analog values."""
     from taihu.drivers.bacnet.driver import BacnetDriver
 
-    plan = thing(*((f"av{at}", {"object": f"analog-value,{at}"}) for at in range(10)))
+    plan = thing(*((f"av{at}", {"object": f"analog-value,{at}"}) for at in range(SUBSCRIBED)))
     return await drive(opened(BacnetDriver, f"bacnet://127.0.0.1:{port}/599", 60.0), plan, seconds)
 
 
@@ -206,7 +208,7 @@ async def bacnet_bare(port: int, seconds: float) -> int:
 
     device = DeviceObject(objectIdentifier=("device", 1), objectName="bench", vendorIdentifier=999)
     app = Counting(device, IPv4Address("127.0.0.1:0"))
-    for at in range(10):
+    for at in range(SUBSCRIBED):
         request = SubscribeCOVRequest(
             subscriberProcessIdentifier=1, monitoredObjectIdentifier=("analog-value", at), lifetime=60,
             issueConfirmedNotifications=False, destination=Address(f"127.0.0.1:{port}"),
@@ -217,9 +219,40 @@ async def bacnet_bare(port: int, seconds: float) -> int:
     return got
 
 
+async def coap_taihu(port: int, seconds: float) -> int:
+    """Changes of ten resources."""
+    from taihu.drivers.coap.driver import CoapDriver
+
+    plan = thing(*((f"t{at}", {"observe": f"/t{at}"}) for at in range(SUBSCRIBED)))
+    return await drive(opened(CoapDriver, f"coap://127.0.0.1:{port}", 60.0), plan, seconds)
+
+
+async def coap_bare(port: int, seconds: float) -> int:
+    from aiocoap import GET, Context, Message
+
+    got = 0
+    context = await Context.create_client_context(transports=["udp6"])
+
+    async def follow(at: int) -> None:
+        nonlocal got
+        request = context.request(Message(code=GET, uri=f"coap://127.0.0.1:{port}/t{at}", observe=0))
+        await request.response
+        async for answer in request.observation:
+            got += float(answer.payload) == 21.5
+
+    tasks = [asyncio.create_task(follow(at)) for at in range(SUBSCRIBED)]
+    await asyncio.sleep(seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await context.shutdown()
+    return got
+
+
 CASES = (
     Case("http", "polls", 2_000, http_taihu, http_bare, "httpx"),
     Case("modbus", "polls of 100 registers", 1_000, modbus_taihu, modbus_bare, "pymodbus"),
     Case("bacnet", f"changes of {OFFERED} offered", 1_000, bacnet_taihu, bacnet_bare, "bacpypes3"),
+    Case("coap", f"changes of {OFFERED} offered", 2_000, coap_taihu, coap_bare, "aiocoap"),
     Case("iec104", "points", 50_000, iec104_taihu, iec104_bare, "codec alone"),
 )

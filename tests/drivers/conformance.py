@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import uvloop
 from tests import ports
 
 from taihu.drivers.port import Act, Connection, DeviceLost, DeviceRefused, Driver, Plan, Point, Reading, Result
@@ -166,7 +167,8 @@ class Conformance(ABC):
                 await driver.close()
 
         try:
-            asyncio.run(body())
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the loop of the field process
+                runner.run(body())
         finally:
             peer.stop()
 

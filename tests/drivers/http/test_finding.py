@@ -11,8 +11,8 @@ import pytest
 from tests.drivers.conformance import Collected, Peer, free_port
 from tests.drivers.http.test_driver import PEER, driver_at, following, found
 
+from taihu.drivers.described import plan_of
 from taihu.drivers.http import inferred, openapi
-from taihu.drivers.http.described import plan_of
 from taihu.drivers.port import DeviceRefused, Plan, Result
 from taihu.kernel.limits import DEFAULT
 from taihu.things.definition import check_definition

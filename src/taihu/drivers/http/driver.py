@@ -12,7 +12,10 @@ from taihu.drivers.address import where_of
 from taihu.drivers.http.client import SCHEMES, HttpClient
 from taihu.drivers.http.finding import find
 from taihu.drivers.http.line import Response
-from taihu.drivers.http.points import (
+from taihu.drivers.http.resource import Resource, Values
+from taihu.drivers.http.sse import EventParser
+from taihu.drivers.port import Act, ActionPlan, Connection, DeviceLost, DeviceRefused, Out, Plan, Point, Reading, Result
+from taihu.drivers.resources import (
     PAGE,
     Address,
     Place,
@@ -24,9 +27,6 @@ from taihu.drivers.http.points import (
     request_of,
     word_of,
 )
-from taihu.drivers.http.resource import Resource, Values
-from taihu.drivers.http.sse import EventParser
-from taihu.drivers.port import Act, ActionPlan, Connection, DeviceLost, DeviceRefused, Out, Plan, Point, Reading, Result
 from taihu.kernel.clock import Clock
 from taihu.kernel.limits import Limits
 

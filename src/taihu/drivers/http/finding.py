@@ -4,11 +4,12 @@ import re
 from contextlib import suppress
 from typing import Any
 
-from taihu.drivers.http import described, inferred, openapi
+from taihu.drivers import described
+from taihu.drivers.http import inferred, openapi
 from taihu.drivers.http.client import HttpClient
 from taihu.drivers.http.line import Response
-from taihu.drivers.http.points import document_of
 from taihu.drivers.port import Connection, DeviceLost, DeviceRefused, Plan
+from taihu.drivers.resources import leaves
 from taihu.kernel.limits import Limits
 
 _THINGS_MAX = 100
@@ -52,7 +53,7 @@ class _Finding:
             if found is not None:
                 return found
         document = self._json(answer) if answer.status == 200 else None
-        if document is None or not any(True for _ in inferred.leaves(document)):
+        if document is None or not any(True for _ in leaves(document)):
             raise DeviceRefused(
                 f"{home} answers {answer.status} {answer.media_type}".rstrip() + ".",
                 "Give the address of a Thing Description, of an OpenAPI document, or of JSON.",
@@ -126,7 +127,7 @@ class _Finding:
     @staticmethod
     def _json(answer: Response) -> Any:
         with suppress(DeviceLost):
-            return document_of(answer) if not answer.media_type.startswith("text/plain") else None
+            return answer.document if not answer.media_type.startswith("text/plain") else None
         return None
 
 

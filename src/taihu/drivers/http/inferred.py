@@ -4,20 +4,16 @@ Sources: Shelly API, Gen1 and Gen2+ component documentation; Tasmota, JSON statu
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 
-from taihu.drivers.http.points import pointer_of
 from taihu.drivers.port import Plan, Point, ThingPlan
+from taihu.drivers.resources import leaves, pointer_of
 from taihu.kernel.ids import NameRefused
 from taihu.kernel.limits import Limits
 from taihu.things.infer import infer_property
 from taihu.things.property import DataType, Kind, Property
-
-_DEPTH_MAX = 8
-_ITEMS_MAX = 32
 
 
 class Known(NamedTuple):
@@ -163,18 +159,6 @@ def thing_of(
             where: dict[str, Any] = {"href": href} | ({"pointer": pointer_of(path)} if path else {})
             points[label] = _informed(definition, where, profile, _temperature(documents, profile))
     return _thing(name, title, points), notes
-
-
-def leaves(document: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The values of a document that are no objects, and their paths; of long lists and deep objects, the beginning."""
-    if isinstance(document, dict) and len(path) < _DEPTH_MAX:
-        for name, one in document.items():
-            yield from leaves(one, (*path, name))
-    elif isinstance(document, list) and len(path) < _DEPTH_MAX:
-        for number, one in enumerate(document[:_ITEMS_MAX]):
-            yield from leaves(one, (*path, str(number)))
-    elif not isinstance(document, dict | list):
-        yield path, document
 
 
 def plan_of(name: str, title: str, profile: Profile, documents: dict[str, Any], limits: Limits) -> Plan:

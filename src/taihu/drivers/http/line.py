@@ -6,11 +6,12 @@ answer. An answer without a length ends with the connection, as RFC 9112, 6.3 sa
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import httptools
 
 from taihu.drivers.port import DeviceLost
+from taihu.drivers.resources import json_of, word_of
 
 _HEAD_BYTES_MAX = 65_536
 _STREAM_BYTES_MAX = 262_144
@@ -22,6 +23,13 @@ class Response(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
+
+    @property
+    def document(self) -> Any:
+        """What it says: JSON, or one word of plain text; DeviceLost when it is neither."""
+        if self.headers.get("content-encoding", "identity") != "identity":
+            raise DeviceLost("It compresses its answers, unasked.")
+        return word_of(self.body) if self.media_type.startswith("text/plain") else json_of(self.body)
 
     @property
     def media_type(self) -> str:
@@ -120,8 +128,7 @@ class Line(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; what nobody asked for ends the connection."""

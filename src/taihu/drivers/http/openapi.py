@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from taihu.drivers.http.points import VALUE, pointer_of
 from taihu.drivers.port import Plan, Point, ThingPlan
+from taihu.drivers.resources import VALUE, pointer_of
 from taihu.kernel.errors import TaihuError
 from taihu.kernel.limits import Limits
 from taihu.kernel.units import alias

@@ -9,8 +9,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from taihu.drivers.http.line import Response
-from taihu.drivers.http.points import Place, document_of, pick
 from taihu.drivers.port import DeviceRefused
+from taihu.drivers.resources import Place, pick
 from taihu.kernel.clock import NS_PER_S, from_datetime
 
 _PAUSE_S_MAX = 3_600.0
@@ -70,7 +70,7 @@ class Resource:
             return self._values
         if answer.status == 200:
             self._pause_s = self._period_s
-            self._values = pick(self._places, document_of(answer))
+            self._values = pick(self._places, answer.document)
             self._tags = {name: tag for name, given in _TAGS.items() if (tag := answer.headers.get(given))}
             return self._values
         self._tags = {}

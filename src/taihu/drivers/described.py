@@ -1,4 +1,4 @@
-"""Things from their Thing Descriptions: W3C WoT 1.1 forms of HTTP, as far as they lead to the device itself."""
+"""Things from their Thing Descriptions: W3C WoT 1.1 forms of HTTP and CoAP, as far as they lead to the device."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -17,6 +17,7 @@ Target = Callable[[str, str], str | None]
 """A form's address and its base -> what to ask the device for; None when it leads elsewhere."""
 
 _METHODS = {"readproperty": "GET", "writeproperty": "PUT", "invokeaction": "POST"}
+_SUBPROTOCOLS = ("sse", "cov:observe")
 _STREAMS = ("observeproperty", "subscribeevent")
 _OPTIONAL = re.compile(r"\{[?&][^}]*\}")
 _DEFAULT_OPS = {"properties": ("readproperty", "writeproperty"), "actions": ("invokeaction",)}
@@ -45,7 +46,7 @@ def plan_of(document: Json, home: str, target: Target, limits: Limits) -> Plan:
     for name, definition in thing.properties.items():
         where = finder.where("properties", name)
         if where is None:
-            notes.append(f"{name} has no form that leads to this device by HTTP.")
+            notes.append(f"{name} has no form that leads to this device.")
         else:
             points.append(Point(definition=definition, where=where))
     for name, affordance in document.get("events", {}).items():
@@ -95,7 +96,7 @@ class _Finder:
         """The driver's address of a property or event."""
         found: dict[str, Any] = {}
         for ops, target, form in self.forms(group, name):
-            streams = form.get("subprotocol") == "sse"
+            streams = form.get("subprotocol") in _SUBPROTOCOLS
             if streams and any(op in ops for op in _STREAMS):
                 found.setdefault("observe", target)
             elif form.get("subprotocol"):
@@ -116,7 +117,7 @@ class _Finder:
                 notes.append(str(error))
                 continue
             if not found:
-                notes.append(f"The action {name} has no form that leads to this device by HTTP.")
+                notes.append(f"The action {name} has no form that leads to this device.")
                 continue
             target, form = found[0]
             schema = affordance.get("input", {})
@@ -126,7 +127,7 @@ class _Finder:
 
 
 def _method(form: Json, op: str) -> str:
-    return str(form.get("htv:methodName", _METHODS[op])).upper()
+    return str(form.get("htv:methodName", form.get("cov:method", _METHODS[op]))).upper()
 
 
 def _call(form: Json, target: str, op: str) -> dict[str, Any]:

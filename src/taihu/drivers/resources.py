@@ -1,18 +1,19 @@
-"""Where an HTTP device has a property, how a value is taken from an answer, and how one is written."""
+"""Resources of devices on the web, by HTTP or CoAP: where a property is, how it is taken, and how it is written."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
 
 from taihu.drivers.address import where_of
-from taihu.drivers.http.line import Response
 from taihu.drivers.port import ActionPlan, DeviceLost, DeviceRefused, Point
 
 PAGE = "docs/http-devices.md"
 VALUE = "$value"
+_DEPTH_MAX = 8
+_ITEMS_MAX = 32
 _IN_HREF = "{value}"
 
 
@@ -87,17 +88,20 @@ def pointer_of(steps: Iterable[str]) -> str:
     return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
 
 
-def document_of(response: Response) -> Any:
-    """What an answer says: JSON, or one word of plain text; DeviceLost when it is neither."""
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise DeviceLost("It compresses its answers, unasked.")
-    if response.media_type.startswith("text/plain"):
-        return word_of(response.body)
-    return json_of(response.body)
+def leaves(document: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The values of a document that are no objects, and their paths; of long lists and deep objects, the beginning."""
+    if isinstance(document, dict) and len(path) < _DEPTH_MAX:
+        for name, one in document.items():
+            yield from leaves(one, (*path, str(name)))
+    elif isinstance(document, list) and len(path) < _DEPTH_MAX:
+        for number, one in enumerate(document[:_ITEMS_MAX]):
+            yield from leaves(one, (*path, str(number)))
+    elif not isinstance(document, dict | list):
+        yield path, document
 
 
 def json_of(body: bytes | str) -> Any:
-    """JSON of bounded depth; DeviceLost when it is none."""
+    """JSON; DeviceLost when it is none."""
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
