@@ -32,7 +32,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a point is: the resource that is polled, the stream that tells of it, or both; and the way into JSON."""
+    """Where a point is: what is polled, the stream that tells of it, the path of its pushes; and the way into JSON."""
 
     href: str = ""
     pointer: Annotated[str, msgspec.Meta(pattern="^(/.*)?$")] = ""
@@ -41,6 +41,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     offset: float = 0.0
     observe: str = ""
     event: str = ""
+    push: str = ""
     write: Call | None = None
 
 
@@ -74,8 +75,8 @@ class Place(msgspec.Struct, frozen=True):
 def place_of(thing: str, point: Point) -> Place:
     """A point, ready to be taken; DeviceRefused when its address is none."""
     address = where_of(point, Address, PAGE)
-    if not address.href and not address.observe:
-        raise DeviceRefused(f"{point.definition.name} has neither href nor observe.", "Say where it is read.")
+    if not address.href and not address.observe and not address.push:
+        raise DeviceRefused(f"{point.definition.name} has no href, observe or push.", "Say where it is read.")
     if not math.isfinite(address.scale) or not math.isfinite(address.offset) or not address.scale:
         raise DeviceRefused(f"{point.definition.name} has a scale that cannot be.", "Leave it out, or give one.")
     path = tuple(step.replace("~1", "/").replace("~0", "~") for step in address.pointer.split("/")[1:])

@@ -14,6 +14,7 @@ from taihu.drivers.http.finding import find
 from taihu.drivers.http.line import Response
 from taihu.drivers.http.resource import Resource, Values
 from taihu.drivers.http.sse import EventParser
+from taihu.drivers.http.webhook import Signatures, Webhook
 from taihu.drivers.port import Act, ActionPlan, Connection, DeviceLost, DeviceRefused, Out, Plan, Point, Reading, Result
 from taihu.drivers.resources import (
     PAGE,
@@ -49,6 +50,11 @@ class HttpDriver:
         self._idle_s = float(connection.option("idle_s", 60.0))
         self._last_ids: dict[str, str] = {}
         self._runs = False
+        self._pushed: dict[str, list[Place]] = {}
+        listen = str(connection.option("listen", ""))
+        signatures = Signatures(connection.secrets.get("webhook_secret", ""), clock) if listen else None
+        self._hook = Webhook(listen, signatures, limits, self._take_push) if signatures else None
+        self._out: Out | None = None
 
     @classmethod
     def open(cls, connection: Connection, clock: Clock, limits: Limits) -> Self:
@@ -61,6 +67,7 @@ class HttpDriver:
 
     async def run(self, plan: Plan, out: Out) -> None:
         """See `Driver.run`."""
+        self._pushed.clear()
         polled: dict[str, list[Place]] = {}
         observed: dict[str, list[Place]] = {}
         for thing in plan.things:
@@ -68,6 +75,8 @@ class HttpDriver:
                 place = place_of(thing.name, point)
                 if place.address.href:
                     polled.setdefault(self._target(place.address.href), []).append(place)
+                if place.address.push:
+                    self._pushed.setdefault(place.address.push, []).append(place)
                 if place.address.observe:
                     observed.setdefault(self._target(place.address.observe), []).append(place)
         if len(observed) > _STREAMS_MAX:
@@ -78,6 +87,11 @@ class HttpDriver:
             Resource(href, places, self._connection.period_s, self._slow_s, all(one.address.observe for one in places))
             for href, places in polled.items()
         ]
+        if self._hook is not None:
+            await self._hook.start()
+        elif self._pushed:
+            raise DeviceRefused("Points are pushed, and nothing listens.", f"Set the option listen ({PAGE}).")
+        self._out = out
         doing = [self._poll_all(resources, plan, out), *(self._observe(*one, out) for one in observed.items())]
         tasks = [asyncio.create_task(one) for one in doing]
         self._runs = True
@@ -89,7 +103,7 @@ class HttpDriver:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._client.close()
+            await self.close()
 
     async def write(self, thing: str, point: Point, value: Any) -> Act:
         """See `Driver.write`: 200 and 204 say that it was done, 202 that the device has it."""
@@ -105,6 +119,8 @@ class HttpDriver:
 
     async def close(self) -> None:
         """See `Driver.close`."""
+        if self._hook is not None:
+            self._hook.stop()
         self._client.close()
         await asyncio.sleep(0)  # for the connections to be gone
 
@@ -163,6 +179,14 @@ class HttpDriver:
         if values:
             now = self._clock.now_ns()
             await out.readings([Reading(thing, found, now) for thing, found in values.items()])
+
+    async def _take_push(self, path: str, body: bytes) -> None:
+        assert self._out is not None
+        values = pick(self._pushed[path], json_of(body))
+        for thing in values:
+            self._out.online(thing)
+        await self._pass_on(values, self._out)
+        await self._out.durable()
 
     async def _observe(self, href: str, places: list[Place], out: Out) -> None:
         """Follow a stream; where it ends, go on after the last event (Last-Event-ID)."""
