@@ -26,6 +26,7 @@ _SHOWN_MAX = 40
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the driver's own.")
 @click.option("--secret", "secrets", multiple=True, metavar="NAME", help="A secret, such as password: it is asked for.")
 @click.option("--dry-run", is_flag=True, help="Show what is found, and write nothing.")
+@click.option("--scan", "scans", is_flag=True, help="List the devices at URL's gateway or network, and write nothing.")
 @_site
 @_json
 def add(
@@ -37,6 +38,7 @@ def add(
     options: tuple[str, ...],
     secrets: tuple[str, ...],
     dry_run: bool,
+    scans: bool,
     site: Path,
     as_json: bool,
 ) -> None:
@@ -55,6 +57,9 @@ def add(
         options=dict(map(_option, options)),
         secrets=kept,
     )
+    if scans:
+        _scan(asked, site, as_json)
+        return
     file = discover(asked, site)
     path = None if dry_run else keep(site, file)
     if as_json:
@@ -123,6 +128,17 @@ def disconnect(name: str, site: Path, as_json: bool) -> None:
         show_json({"removed": name})
     else:
         click.echo(f"{name} is removed")
+
+
+def _scan(asked: Any, site: Path, as_json: bool) -> None:
+    from taihu.runtime.discovery import scan
+
+    found = scan(asked, site)
+    if as_json:
+        show_json({"found": [one._asdict() for one in found]})
+        return
+    show(("address", "device"), [(printable(one.url), printable(one.title)) for one in found])
+    click.echo(f"{len(found)} found; add one by its address.", err=True)
 
 
 def _name_of(url: str) -> str:

@@ -8,7 +8,7 @@ the duties said here; docs/writing-a-driver.md walks through an example.
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -137,6 +137,13 @@ class Act(NamedTuple):
     value: Any = None
 
 
+class Found(NamedTuple):
+    """A device that a scan found: the address to add it by, and what it says that it is."""
+
+    url: str
+    title: str = ""
+
+
 class Out(Protocol):
     """Where a driver's readings go."""
 
@@ -197,4 +204,13 @@ class Driver(Protocol):
 
     async def close(self) -> None:
         """Let go of the device."""
+        ...
+
+
+@runtime_checkable
+class Scanner(Protocol):
+    """A driver whose protocol can be searched: behind a gateway's address, or on a network."""
+
+    async def scan(self) -> list[Found]:
+        """The devices there; bounded in time. Nothing but questions is sent."""
         ...

@@ -1,13 +1,14 @@
 """`taihu add` and `taihu connections`: finds out what is at an address, and keeps it as a connection's file."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from taihu.drivers.files import FOLDER, ConnectionFile, read_connection, write_connection, write_keyring
-from taihu.drivers.port import Connection, DeviceLost
+from taihu.drivers.port import Connection, DeviceLost, DeviceRefused, Driver, Found, Scanner
 from taihu.kernel.clock import SystemClock
 from taihu.kernel.errors import ConfigError, RefusedError
 from taihu.kernel.ids import check_name, check_project
@@ -17,6 +18,7 @@ from taihu.runtime.drivers import driver_for, load_driver
 from taihu.runtime.paths import Paths
 
 _DISCOVER_S = 60.0
+T = TypeVar("T")
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,31 +39,18 @@ def discover(asked: Asked, site: Path) -> ConnectionFile:
     Raises:
         NoDriver: nothing speaks the URL's scheme. DeviceLost, DeviceRefused: as the driver finds it.
     """
-    check_project(asked.project)
-    check_name(asked.name)
-    name, kind = (asked.driver, load_driver(asked.driver)) if asked.driver else driver_for(asked.url)
-    connection = Connection(
-        name=asked.name,
-        url=asked.url,
-        period_s=asked.period_s,
-        options=asked.options,
-        secrets=asked.secrets,
-        folder=site / FOLDER,
-    )
-    driver = kind.open(connection, SystemClock(), DEFAULT)
+    name, connection, driver = _opened(asked, site)
+    plan = asyncio.run(_within_time(driver, driver.discover))
+    kept = msgspec.structs.replace(connection, options={**plan.options, **connection.options})
+    return ConnectionFile(project=asked.project, driver=name, connection=kept, plan=plan)
 
-    async def find() -> ConnectionFile:
-        try:
-            async with asyncio.timeout(_DISCOVER_S):
-                plan = await driver.discover()
-        except TimeoutError:
-            raise DeviceLost(f"Nothing came of it within {_DISCOVER_S:g} s.", "Look at the device.") from None
-        finally:
-            await driver.close()
-        kept = msgspec.structs.replace(connection, options={**plan.options, **connection.options})
-        return ConnectionFile(project=asked.project, driver=name, connection=kept, plan=plan)
 
-    return asyncio.run(find())
+def scan(asked: Asked, site: Path) -> list[Found]:
+    """The devices behind a gateway's address, or on its network; raises as `discover` does."""
+    name, _, driver = _opened(asked, site)
+    if not isinstance(driver, Scanner):
+        raise DeviceRefused(f"The driver {name} cannot search.", "Give the address of the device itself.")
+    return asyncio.run(_within_time(driver, driver.scan))
 
 
 def keep(site: Path, file: ConnectionFile) -> Path:
@@ -115,3 +104,30 @@ def states(site: Site) -> list[dict[str, Any]]:
             state = "lost" if running["lost"] else "running"
             found.append(entry | {"state": state, "counts": running["counts"], "why": running["lost"]})
     return found
+
+
+def _opened(asked: Asked, site: Path) -> tuple[str, Connection, Driver]:
+    """The driver's name, the connection, and a driver for it."""
+    check_project(asked.project)
+    check_name(asked.name)
+    name, kind = (asked.driver, load_driver(asked.driver)) if asked.driver else driver_for(asked.url)
+    connection = Connection(
+        name=asked.name,
+        url=asked.url,
+        period_s=asked.period_s,
+        options=asked.options,
+        secrets=asked.secrets,
+        folder=site / FOLDER,
+    )
+    return name, connection, kind.open(connection, SystemClock(), DEFAULT)
+
+
+async def _within_time(driver: Driver, find: Callable[[], Awaitable[T]]) -> T:
+    """What a driver finds, bounded in time; it is let go."""
+    try:
+        async with asyncio.timeout(_DISCOVER_S):
+            return await find()
+    except TimeoutError:
+        raise DeviceLost(f"Nothing came of it within {_DISCOVER_S:g} s.", "Look at the device.") from None
+    finally:
+        await driver.close()

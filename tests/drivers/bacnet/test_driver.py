@@ -18,7 +18,7 @@ from bacpypes3.primitivedata import CharacterString, Real
 from taihu.drivers.bacnet.driver import BacnetDriver
 from taihu.drivers.bacnet.objects import TYPES, Address, coded, plain
 from taihu.drivers.bacnet.units import UNITS
-from taihu.drivers.port import Connection, DeviceLost, DeviceRefused, Plan, Point, Result, ThingPlan
+from taihu.drivers.port import Connection, DeviceLost, DeviceRefused, Plan, Point, Result, Scanner, ThingPlan
 from taihu.kernel.clock import SystemClock
 from taihu.kernel.limits import DEFAULT
 from taihu.kernel.units import parse_unit
@@ -108,6 +108,22 @@ class TestBacnet(Conformance):
         assert mode and mode.definition.enum == ("off", "heat", "cool")
         assert [check_definition(one.definition) for one in thing.points]
         assert [action.name for action in thing.actions] == ["relinquish"]
+
+    def test_a_scan_finds_who_is_there(self) -> None:
+        peer = self.peer()
+
+        async def body() -> None:
+            driver = self.open(peer.port)
+            assert isinstance(driver, Scanner)
+            try:
+                assert await driver.scan() == [(f"bacnet://127.0.0.1:{peer.port}/599", "device 599 of vendor 999")]
+            finally:
+                await driver.close()
+
+        try:
+            asyncio.run(body())
+        finally:
+            peer.stop()
 
     def test_a_command_has_a_priority_and_is_given_up(self) -> None:
         """A value that is commanded at 8 stands until it is relinquished; then that of 12 counts again."""

@@ -10,7 +10,7 @@ from tests.drivers.conformance import Collected, Conformance, Peer
 from tests.link import Link
 
 from taihu.drivers.modbus.driver import ModbusDriver
-from taihu.drivers.port import Connection, DeviceLost, Plan, Point, ThingPlan
+from taihu.drivers.port import Connection, DeviceLost, Found, Plan, Point, ThingPlan
 from taihu.kernel.clock import SystemClock
 from taihu.kernel.limits import DEFAULT
 from taihu.things.property import DataType, Kind, Property
@@ -132,3 +132,21 @@ class TestSunSpec(TestModbus):
 
     def to_write(self) -> tuple[str, str, Any]:
         return "inverter", "WChaMax", 2500.0
+
+
+def test_a_scan_lists_the_units_that_answer() -> None:
+    """The simulator has unit 1 alone; of the others it says what a gateway says."""
+    peer = Peer(PEER, "0")
+
+    async def body() -> list[Found]:
+        connection = Connection(name="line", url=f"modbus+tcp://127.0.0.1:{peer.port}")
+        driver = ModbusDriver.open(connection, SystemClock(), DEFAULT)
+        try:
+            return await driver.scan()
+        finally:
+            await driver.close()
+
+    try:
+        assert asyncio.run(body()) == [(f"modbus+tcp://127.0.0.1:{peer.port}/1", "unit 1")]
+    finally:
+        peer.stop()

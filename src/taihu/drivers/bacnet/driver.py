@@ -21,7 +21,19 @@ from taihu.drivers.address import endpoint_of, where_of
 from taihu.drivers.bacnet.finding import find
 from taihu.drivers.bacnet.objects import PAGE, Address, coded, is_fault, plain
 from taihu.drivers.bacnet.stack import Station, local_address, read_several, told_of
-from taihu.drivers.port import Act, ActionPlan, Connection, DeviceLost, DeviceRefused, Out, Plan, Point, Reading, Result
+from taihu.drivers.port import (
+    Act,
+    ActionPlan,
+    Connection,
+    DeviceLost,
+    DeviceRefused,
+    Found,
+    Out,
+    Plan,
+    Point,
+    Reading,
+    Result,
+)
 from taihu.kernel.clock import Clock
 from taihu.kernel.limits import Limits
 
@@ -30,6 +42,7 @@ _PROCESS = 1
 _PRESENT_VALUE, _STATUS_FLAGS = 85, 111
 _AT_ONCE = 8
 _PENDING_MAX = 1_000
+_SCAN_S = 2
 
 Told = tuple[AnyValue, dict[int, AnyValue]]
 """An object's identifier, and values of its properties by their numbers, as they are encoded."""
@@ -71,6 +84,21 @@ class BacnetDriver:
         """The device's objects, as one thing."""
         station = await self._connect()
         return await find(station, self._place, self._instance, self._connection.name, self._limits)
+
+    async def scan(self) -> list[Found]:
+        """Who answers who-is: at the address, or with the option bind and its mask on the whole network."""
+        station = await self._connect()
+        everybody = "/" in self._bind
+        answers = await station.ask(
+            station.who_is(timeout=_SCAN_S) if everybody else station.who_is(address=self._place, timeout=_SCAN_S)
+        )
+        found = []
+        for answer in answers:
+            instance = int(answer.iAmDeviceIdentifier[1])
+            found.append(
+                Found(f"bacnet://{answer.pduSource}/{instance}", f"device {instance} of vendor {answer.vendorID}")
+            )
+        return found
 
     async def run(self, plan: Plan, out: Out) -> None:
         """See `Driver.run`."""

@@ -22,6 +22,7 @@ from taihu.drivers.port import (
     Connection,
     DeviceLost,
     DeviceRefused,
+    Found,
     Out,
     Plan,
     Point,
@@ -36,7 +37,10 @@ logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # what it tells, this 
 
 _FRAMERS = {"modbus+tcp": FramerType.SOCKET, "modbus+rtu+tcp": FramerType.RTU}
 _GATEWAY = (10, 11)  # exceptions of a gateway: no path, no answer from the unit
+_NO_SUCH = (1, 2, 3)  # function, address, value
 _GAP = 8
+_SCAN_S = 0.2
+_UNITS = range(1, 248)
 _EXAMPLE = "modbus+tcp://host:502/1"
 
 
@@ -76,6 +80,23 @@ class ModbusDriver:
         common = await self._holding(models[0].start, min(models[0].length, 66)) or ()
         thing, notes = thing_of(name, models, list(common))
         return Plan(things=(thing,), notes=tuple(notes))
+
+    async def scan(self) -> list[Found]:
+        """The units behind the address: those that give a register, or say that they have none there."""
+        self._timeout_s = min(self._timeout_s, _SCAN_S)
+        parts = self._connection.parts
+        await self._connect()
+        found = []
+        for unit in _UNITS:
+            try:
+                if self._client is None or not self._client.connected:
+                    await self._connect()
+                words, fault = await self._read(Block(unit, "holding", 0, 1))
+            except DeviceLost:
+                continue
+            if words is not None or fault in _NO_SUCH:
+                found.append(Found(f"{parts.scheme}://{parts.netloc}/{unit}", f"unit {unit}"))
+        return found
 
     async def run(self, plan: Plan, out: Out) -> None:
         """See `Driver.run`."""
