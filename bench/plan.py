@@ -17,12 +17,13 @@ TAPER = ((0.8, 1.0), (1.0, 0.2))
 def run(options: Options) -> Report:
     """Each question again and again with other numbers, as a site that plans every quarter asks it."""
     report = Report(NAME, "Plans: time to answer, cold once and then with other numbers")
+    many = 8 if options.smoke else 100
     questions: dict[str, tuple[Callable[[int], Problem], int]] = {
         "5 houses, 24 h": (lambda seed: houses(5, 24, 1.0, seed), 200),
         "5 houses, 24 h, peak and ramp": (lambda seed: houses(5, 24, 1.0, seed, Objective(peak=0.2, ramp=0.02)), 100),
         "17 houses, 24 h": (lambda seed: houses(17, 24, 1.0, seed), 50),
-        "100 assets, 96 steps": (lambda seed: site(100, seed, linked=False), 5),
-        "100 assets, 96 steps, demand, peak and ramp": (lambda seed: site(100, seed, linked=True), 5),
+        f"{many} assets, 96 steps": (lambda seed: site(many, seed, linked=False), 5),
+        f"{many} assets, 96 steps, demand, peak and ramp": (lambda seed: site(many, seed, linked=True), 5),
         "home with whole numbers, 96 steps": (home, 10),
         "one battery by its curve, 96 steps": (curve, 20),
     }

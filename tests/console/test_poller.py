@@ -2,7 +2,7 @@
 
 import asyncio
 
-from taihu.console.answers import Newest, NodeStatus, Project, Series, Thing, Window
+from taihu.console.answers import Newest, NodeStatus, PlansAnswer, Project, Series, Thing, Window
 from taihu.console.client import NodeAway, TokenRefused
 from taihu.console.poller import BACKOFF_S_MAX, PAGES_MAX, THINGS_PER_PAGE, Link, Poller, Snapshot
 from taihu.kernel.clock import NS_PER_S, SimClock
@@ -14,6 +14,7 @@ class FakeSource:
     def __init__(self) -> None:
         self.error: NodeAway | TokenRefused | None = None
         self.asked: list[str] = []
+        self.planned: list[tuple[str, ...]] = []
         self.more = False
         self.now = NOW
 
@@ -34,6 +35,10 @@ class FakeSource:
     async def values(self, project: str, things: tuple[str, ...] = ()) -> tuple[Newest, ...]:
         self.asked.append(f"values {project} {','.join(things)}".strip())
         return ()
+
+    async def plans(self, projects: tuple[str, ...]) -> PlansAnswer:
+        self.planned.append(projects)
+        return PlansAnswer()
 
     async def hours(self, series: Series, hours: int, tz: str) -> tuple[Window, ...]:
         self.asked.append(f"hours {series.project}/{series.thing}/{series.property}")
@@ -161,3 +166,14 @@ def test_pages_are_bounded() -> None:
         poller.watch(("house-01", f"after-{number}"))
     tick(poller)
     assert len(told[-1].views) == PAGES_MAX + 2
+
+
+def test_the_controllers_of_the_houses_are_asked_for_every_few_seconds() -> None:
+    poller, source, clock, told = make()
+    poller.watch()
+    tick(poller, 3)
+    assert source.planned == [("house-01",)]
+    assert told[-1].plans == PlansAnswer()
+    clock.advance(3.5)
+    tick(poller)
+    assert len(source.planned) == 2

@@ -41,7 +41,7 @@ def site(tmp_path: Path) -> Site:
 
 def decision(at: int) -> dict[str, Any]:
     keys = ("controller", "mode", "reason", "guard", "binding", "why", "content_kwh", "notes")
-    return {**dict.fromkeys(keys, ""), "at": at}
+    return {**dict.fromkeys(keys, ""), "at": at, "stages": [{"start": at}, {"start": at + 1}]}
 
 
 def test_only_the_newest_decisions_stay(tmp_path: Path) -> None:
@@ -89,6 +89,7 @@ async def answers(site: Site) -> list[Any]:
 def test_the_worker_tells_what_was_decided_and_forgets_a_removed_project(site: Site) -> None:
     brief, whole, elsewhere, gone = asyncio.run(answers(site))
     assert brief["plans"][0]["decisions"][0]["at"] == 5
+    assert len(brief["plans"][0]["decisions"][0]["stages"]) == 1
     assert brief["saved"]["kg"] == pytest.approx(2.0)
     assert brief["saved"]["estimated"] is True
     assert whole["plans"][0]["decisions"][0]["inputs"]["net"] == "meter/power"

@@ -8,6 +8,7 @@ import msgspec
 from taihu.console.answers import (
     Newest,
     NodeStatus,
+    PlansAnswer,
     Project,
     ProjectsAnswer,
     Series,
@@ -88,6 +89,10 @@ class NodeClient:
         }
         found = await self._get(f"{_path(series.project)}/history", WindowsAnswer, **parameters)
         return windows_of(found, series.unit) if found else ()
+
+    async def plans(self, projects: tuple[str, ...]) -> PlansAnswer:
+        """The controllers of projects, and what they have saved together."""
+        return await self._get("/api/v1/plans", PlansAnswer, project=projects) or PlansAnswer()
 
     async def close(self) -> None:
         """Close the connections."""

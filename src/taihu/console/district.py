@@ -2,6 +2,7 @@
 
 from nicegui import ui
 
+from taihu.console.answers import PlansAnswer
 from taihu.console.chart import chart_option
 from taihu.console.hours import Hour
 from taihu.console.house import Tile
@@ -26,6 +27,7 @@ class DistrictBody:
                 self._figures(page.demo)
             with box("card day", tag="section"):
                 self._day(page.demo)
+        self._saved = SavedCard(language, page.demo)
         self._strip = Strip(language)
         with box("houses", tag="section"):
             with box("section-head"):
@@ -47,6 +49,8 @@ class DistrictBody:
         self._strip.show(page)
         for house in page.district.houses:
             self._tiles[house.name].show(house)
+        if snapshot.plans is not None:
+            self._show_plans(snapshot.plans)
         if snapshot.hours is not None and snapshot.hours != self._hours:
             self._show_hours(snapshot.hours, page.timezone)
 
@@ -111,6 +115,12 @@ class DistrictBody:
         self._price.show(number(district.price, 2), unit=unit(district.price_unit))
         self._outdoor.show(number(district.outdoor_c, 1))
 
+    def _show_plans(self, plans: PlansAnswer) -> None:
+        self._saved.show(plans)
+        for plan in plans.plans:
+            if plan.project in self._tiles:
+                self._tiles[plan.project].show_plan(plan)
+
     def _show_hours(self, hours: tuple[Hour, ...], timezone: str) -> None:
         self._hours = hours
         known = any(hour.energy_kwh is not None or hour.intensity is not None for hour in hours)
@@ -124,6 +134,37 @@ class DistrictBody:
         else:
             self._chart.options.update(option)
             self._chart.update()
+
+
+class SavedCard:
+    """What control has saved, and how many are driven; nothing on a site without controllers."""
+
+    def __init__(self, language: Language, demo: bool) -> None:
+        self._language = language
+        with box("card saved saved-none", tag="section") as self._box:
+            with box("saved-figure"):
+                with box("figure-label"):
+                    Words(text(language, "saved"), "section-title", tag="h2")
+                    if demo:
+                        provenance_mark("modelled")
+                with box("figure-value"):
+                    self._value = Words("", "figure-number")
+                    Words("kg CO₂", "figure-unit")
+            with box("saved-notes"):
+                self._note = Words("", "figure-note", tag="div")
+                self._drive = Words("", "figure-note", tag="div")
+
+    def show(self, plans: PlansAnswer) -> None:
+        """Put in what is known now."""
+        language, saved = self._language, plans.saved
+        self._box.classes(replace="card saved" if plans.plans else "card saved saved-none")
+        self._value.text = signed(saved.kg if saved.hours else None, 1)
+        note = text(language, "saved_note", error=number(saved.error_kg, 1), hours=number(saved.hours, 0))
+        if saved.estimated:
+            note = f"{note}; {text(language, 'saved_estimated')}"
+        self._note.text = note if saved.hours else text(language, "saved_waiting")
+        drive = sum(plan.last is not None and plan.last.mode == "drives" for plan in plans.plans)
+        self._drive.text = text(language, "controllers", drive=drive, of=len(plans.plans))
 
 
 class Strip:

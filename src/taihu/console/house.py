@@ -2,6 +2,7 @@
 
 import re
 
+from taihu.console.answers import Plan
 from taihu.console.model import House, way_of
 from taihu.console.numbers import age, number, signed
 from taihu.console.texts import Language, text, word
@@ -34,6 +35,12 @@ class Tile:
                 with box("bar"):
                     self._bar = box("bar-fill")
                 self._mode = Words("", "tile-mode")
+            with box("tile-plan"):
+                self._driven = Words("", "tile-driven")
+                self._why = Words("", "tile-why")
+                with box("tile-saved"):
+                    self._corridor = Words("")
+                    self._saved = Words("")
             with box("tile-devices"):
                 self._devices = [StateMark(language, word(language, thing)) for thing, _ in house.devices]
 
@@ -56,6 +63,22 @@ class Tile:
         self._bar.style(replace=f"width: {house.charge_percent or 0:.0f}%")
         for mark, (_, state) in zip(self._devices, house.devices, strict=True):
             mark.show(state)
+
+    def show_plan(self, plan: Plan) -> None:
+        """Put in what its controller does, why, and what that has saved."""
+        language, last = self._language, plan.last
+        if last is None or not last.stages:
+            self._why.text = text(language, "plan_none")
+            return
+        stage = last.stages[0]
+        corridor = text(language, "plan_corridor", low=signed(stage.low_kw, 1), high=signed(stage.high_kw, 1))
+        self._driven.text = text(language, "drives" if last.mode == "drives" else "advises")
+        self._driven.classes(replace=f"tile-driven plan-{last.mode}")
+        self._why.text = text(language, f"plan_{last.binding}")
+        self._corridor.text = corridor
+        saved = plan.saved
+        known = {"kg": signed(saved.kg, 2), "error": number(saved.error_kg, 2)}
+        self._saved.text = text(language, "saved_house", **known) if saved.hours else ""
 
     def _fact(self, key: str) -> Words:
         with box("fact"):

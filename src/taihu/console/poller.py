@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from taihu.console.answers import Newest, NodeStatus, Project, Series, Thing, Window
+from taihu.console.answers import Newest, NodeStatus, PlansAnswer, Project, Series, Thing, Window
 from taihu.console.client import CONNECTIONS_MAX, NodeAway, TokenRefused
 from taihu.console.hours import HOURS_SHOWN, Hour, merge_hours
 from taihu.console.model import DISTRICT, ENERGY_UNIT, GRID, INTENSITY_UNIT, METER, Page, View, house_views, page_of
@@ -25,6 +25,7 @@ THINGS_PER_PAGE = 200
 PAGES_MAX = 64
 _HOURS_EVERY_S = 5.0
 _HOURS_LATEST_S = 60.0
+_PLANS_EVERY_S = 3.0
 _HOURS_MOVED_NS = 360 * NS_PER_S
 
 Place = tuple[str, str]  # a project, and the thing after which its page begins
@@ -43,6 +44,8 @@ class Source(Protocol):
 
     async def hours(self, series: Series, hours: int, tz: str) -> tuple[Window, ...]: ...
 
+    async def plans(self, projects: tuple[str, ...]) -> PlansAnswer: ...
+
 
 class Link(StrEnum):
     """How the console stands with the node."""
@@ -56,7 +59,8 @@ class Link(StrEnum):
 class Snapshot(msgspec.Struct, frozen=True):
     """What is known at one moment. While the node is away the rest stays as it was; `away_s` says for how long.
 
-    `hours` is None until the history has answered once. `views` holds the pages of things that are read.
+    `hours` is None until the history has answered once, and `plans` until the controllers have. `views` holds the pages
+    of things that are read.
     """
 
     link: Link = Link.STARTING
@@ -65,6 +69,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     page: Page | None = None
     views: dict[Place, View] = {}
     hours: tuple[Hour, ...] | None = None
+    plans: PlansAnswer | None = None
 
 
 class Poller:
@@ -83,6 +88,7 @@ class Poller:
         self._due_s = 0.0
         self._hours_s = -_HOURS_LATEST_S
         self._hours_ns = 0
+        self._plans_s = -_HOURS_LATEST_S
         self.snapshot = Snapshot()
 
     def watch(self, place: Place | None = None) -> Callable[[], None]:
@@ -93,7 +99,7 @@ class Poller:
         if not self._watchers:  # what was known then is not known now
             self.snapshot = Snapshot()
             self._heard_s = self._clock.monotonic()
-            self._hours_s = self._heard_s - _HOURS_LATEST_S
+            self._hours_s = self._plans_s = self._heard_s - _HOURS_LATEST_S
         self._watchers += 1
         self._wake.set()
         if place is not None:
@@ -128,6 +134,7 @@ class Poller:
             self._heard_s = self._clock.monotonic()
             self._tell(msgspec.structs.replace(self.snapshot, link=Link.CONNECTED, away_s=0.0, page=page, views=views))
             hours = await self._read_hours(page, views)
+            plans = await self._read_plans(page, views)
         except (NodeAway, TokenRefused) as error:
             self._failed(error)
             return
@@ -136,6 +143,8 @@ class Poller:
         self._failures = 0
         if hours is not None:
             self._tell(msgspec.structs.replace(self.snapshot, hours=hours))
+        if plans is not None:
+            self._tell(msgspec.structs.replace(self.snapshot, plans=plans))
 
     def _failed(self, error: NodeAway | TokenRefused) -> None:
         if not self._failures:
@@ -183,6 +192,13 @@ class Poller:
         wanted.append(Series(DISTRICT, GRID, "carbon_intensity", INTENSITY_UNIT))
         found = await asyncio.gather(*(self._windows(series, page.timezone) for series in wanted))
         return merge_hours(found[:-1], found[-1], page.now_ns)
+
+    async def _read_plans(self, page: Page, views: dict[Place, View]) -> PlansAnswer | None:
+        """What the houses' controllers do, when it is time to read it again."""
+        if page.district is None or self._clock.monotonic() - self._plans_s < _PLANS_EVERY_S:
+            return None
+        self._plans_s = self._clock.monotonic()
+        return await self._source.plans(tuple(view.project.name for view in house_views(views.values())))
 
     async def _windows(self, series: Series, timezone: str) -> tuple[Window, ...]:
         async with self._slots:

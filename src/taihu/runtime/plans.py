@@ -14,6 +14,7 @@ from taihu.runtime.paths import Paths
 from taihu.things.deletion import Deletion
 
 _BRIEF = ("controller", "mode", "reason", "guard", "at", "binding", "why", "content_kwh", "notes")
+_STAGES_BRIEF = 1
 
 
 class PlanDesk:
@@ -62,7 +63,10 @@ class PlanDesk:
             saved = self._store.saved(project, name, Errors(config.meter_error, config.factor_error))
             plans = self._store.last(project, name, limit)
             if brief:
-                plans = [{key: plan[key] for key in _BRIEF} for plan in plans[:1]]
+                plans = [
+                    {key: plan[key] for key in _BRIEF} | {"stages": plan["stages"][:_STAGES_BRIEF]}
+                    for plan in plans[:1]
+                ]
             else:
                 plans = [plan | {"battery": config.battery, "inputs": _inputs(config)} for plan in plans]
             found.append({"project": project, "controller": name, "decisions": plans, "saved": _shown(saved)})
