@@ -77,6 +77,7 @@ def test_a_convention_that_cannot_be_is_refused(tmp_path: Path, text: str) -> No
     ("data_type", "payload", "value"),
     [
         (DataType.NUMBER, "21.5", 21.5), (DataType.NUMBER, "-3", -3), (DataType.NUMBER, "nan", None),
+        (DataType.NUMBER, "9" * 400, None), (DataType.INTEGER, "1e400", None),
         (DataType.NUMBER, "high", None), (DataType.NUMBER, "true", None), (DataType.INTEGER, "4.0", 4),
         (DataType.INTEGER, "4.5", None), (DataType.BOOLEAN, "ON", True), (DataType.BOOLEAN, "false", False),
         (DataType.BOOLEAN, "7", None), (DataType.STRING, "x", "x"), (DataType.OBJECT, "x", None),
@@ -85,6 +86,27 @@ def test_a_convention_that_cannot_be_is_refused(tmp_path: Path, text: str) -> No
 def test_what_a_text_means(data_type: DataType, payload: str, value: Any) -> None:
     rows = one({"topic": "a", "form": "text"}, data_type).rows("a", payload.encode())
     assert rows == ([] if value is None else [Reading("t", {"p": value}, None)])
+
+
+@pytest.mark.parametrize("held", [0, -5, True, "now", 5e10, 1e13, 2**70, None])
+def test_a_time_that_is_none_leaves_the_time_of_arrival(held: Any) -> None:
+    payload = msgspec.json.encode({"x": 1, "t": held})
+    assert one({"topic": "a", "path": ["x"], "time": ["t"]}).rows("a", payload) == [Reading("t", {"p": 1}, None)]
+
+
+def test_one_place_is_one_property_by_whichever_convention() -> None:
+    config = {
+        "stat_t": "zigbee2mqtt/lamp",
+        "val_tpl": "{{ value_json.power }}",
+        "name": "Power",
+        "dev": {"name": "lamp"},
+    }
+    heard = {
+        "zigbee2mqtt/lamp": b'{"power": 5}',
+        "homeassistant/sensor/lamp/power/config": msgspec.json.encode(config),
+    }
+    (thing,) = plan_of(heard, load([])).things
+    assert [one.definition.name for one in thing.points] == ["power"]
 
 
 def test_a_gateway_tells_many_times_of_many_devices() -> None:

@@ -13,6 +13,9 @@ from tests.drivers.conformance import Collected, Conformance
 
 from taihu.drivers.port import ActionPlan, DeviceLost, DeviceRefused, Plan, Point, Reading, Result, ThingPlan
 from taihu.drivers.sparkplug.driver import SparkplugDriver
+from taihu.drivers.sparkplug.points import Places
+from taihu.protocols.sparkplug.payload import Metric
+from taihu.protocols.sparkplug.topics import Source
 from taihu.things.property import DataType, Kind, Property
 
 MODULES = os.environ.get("TAIHU_SPARKPLUG_NPM", "")
@@ -234,3 +237,13 @@ def test_an_edge_node_of_pysparkplug_is_heard_and_obeys() -> None:
         asyncio.run(body(broker))
     finally:
         broker.stop()
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "observed"), [(1_700_000_000_000, 1_700_000_000_000_000_000), (0, None), (2**63, None)]
+)
+def test_a_time_that_cannot_be_leaves_the_time_of_arrival(timestamp: int, observed: int | None) -> None:
+    places = Places(Plan(things=(ThingPlan(name="pump", points=(point("setpoint", "setpoint"),)),)))
+    metric = Metric("setpoint", None, timestamp, 10, 1.5)
+    rows, _ = places.rows(Source("plant", "line", "pump"), 5, [metric])
+    assert rows == [Reading("pump", {"setpoint": 1.5}, observed)]

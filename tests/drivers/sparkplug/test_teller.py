@@ -157,6 +157,7 @@ def test_what_nobody_could_hear_is_told_as_history_after_a_loss() -> None:
         broker.start()
         hearer.speaker = Speaker([PYTHON, str(HEARER), str(broker.port)]).ready()
         until = node.kept["told_until"]
+        node.at = until + 1  # something was observed meanwhile
         node.past = [(NOW + 5_000_000, 7.5), (NOW + 6_000_000, 8.5)]
         async with telling(opened(broker.port), node):  # as after a restart
             assert (await hearer.next("NBIRTH"))["metrics"]["bdSeq"] == 1

@@ -184,8 +184,9 @@ class MqttDriver:
             else:
                 out.offline(thing, f"{packet.topic} says so")
         rows = routes.rows(packet.topic, packet.payload)
-        for thing in {row.thing for row in rows} & routes.told:
-            out.online(thing)
+        if not packet.retain:  # what the broker kept says nothing of now
+            for thing in {row.thing for row in rows} & routes.told:
+                out.online(thing)
         return rows
 
     async def _acknowledge(self, line: Line, out: Out) -> None:

@@ -50,15 +50,19 @@ def _type_of(value: Any, where: dict[str, Any]) -> DataType:
 
 
 def join(found: Iterable[Found], notes: Sequence[str]) -> Plan:
-    """Things of what was found; a property found twice is the one found first."""
+    """Things of what was found; of two with one name, or at one place, the first counts, or the one that can be set."""
     things: dict[str, dict[str, Found]] = {}
+    names: dict[tuple[str, str, str], str] = {}
     for one in found:
-        properties = things.setdefault(_plain(one.thing), {})
-        known = properties.setdefault(_plain(one.name), one)
+        thing = _plain(one.thing)
+        place = (thing, one.where["topic"], str(one.where.get("path", "")))
+        name = names.setdefault(place, _plain(one.name))
+        properties = things.setdefault(thing, {})
+        known = properties.setdefault(name, one)
         if known is not one and "alive" in one.where:
             known.where.setdefault("alive", one.where["alive"])
         if "set" in one.where and "set" not in known.where:
-            properties[_plain(one.name)] = one
+            properties[name] = one
     plans = tuple(
         ThingPlan(name=name, title=next(iter(properties.values())).thing,
                   points=tuple(Point(definition=_definition(key, one), where=one.where)

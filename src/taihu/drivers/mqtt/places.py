@@ -12,6 +12,8 @@ from taihu.things.property import DataType
 VALUE = "{value}"
 _CLOSE = 1e-6
 _DEPTH_MAX = 16
+_NUMBER_MAX = 2**1023  # what a float holds, so that nan, infinities and what is larger are none
+_SECONDS_MAX, _MS_MIN, _MS_MAX = 9_000_000_000, 100_000_000_000, 9_000_000_000_000  # in ns, what 64 bits hold
 _decode = msgspec.json.Decoder().decode
 
 
@@ -148,7 +150,7 @@ def reader(data_type: DataType, values: Mapping[str, Any]) -> Any:
             return held if isinstance(held, dict | list) else None
         if isinstance(held, str):
             held = _number(held)
-        if isinstance(held, bool) or not isinstance(held, int | float) or not math.isfinite(held):
+        if isinstance(held, bool) or not isinstance(held, int | float) or not -_NUMBER_MAX < held < _NUMBER_MAX:
             return None
         return held if data_type is DataType.NUMBER else int(held) if held == int(held) else None
 
@@ -195,10 +197,12 @@ def _time(document: Any, place: Place) -> int | None:
 
 
 def _instant(held: Any) -> int | None:
-    """Seconds, or milliseconds, since 1970 as nanoseconds."""
-    if isinstance(held, bool) or not isinstance(held, int | float) or not 0 < held < 1e14:
+    """Seconds, or milliseconds, since 1970 as nanoseconds; None for what is neither."""
+    if isinstance(held, bool) or not isinstance(held, int | float):
         return None
-    return int(held * 1_000_000) if held > 1e11 else int(held * 1_000_000_000)
+    if 0 < held < _SECONDS_MAX:
+        return int(held * 1_000_000_000)
+    return int(held * 1_000_000) if _MS_MIN < held < _MS_MAX else None
 
 
 def body_of(place: Place, value: Any) -> bytes:

@@ -16,6 +16,7 @@ from taihu.protocols.sparkplug.topics import Source
 from taihu.things.property import DataType, Kind, Property
 
 _NS_PER_MS = 1_000_000
+_TIME_MS_MAX = 9_000_000_000_000  # in ns, what 64 bits hold: a later time is none
 _UNITS = ("engunit", "engunits", "unit", "units", "engineering units")
 _GOOD = 192
 _OWN = (BD_SEQ, "Node Control/", "Device Control/")
@@ -142,7 +143,7 @@ class Places:
 
     def rows(self, source: Source, at_ms: int, metrics: Iterable[Metric]) -> tuple[list[Reading], int]:
         """Readings of metrics, each at its own time, and how many metrics had no good value."""
-        together: dict[tuple[str, int], dict[str, Any]] = {}
+        together: dict[tuple[str, int | None], dict[str, Any]] = {}
         bad = 0
         for metric in metrics:
             places = self._names.get((source, metric.name or ""))
@@ -152,11 +153,12 @@ class Places:
                 bad += 1
                 continue
             time_ms = at_ms if metric.timestamp is None else metric.timestamp
+            time_ns = time_ms * _NS_PER_MS if 0 < time_ms < _TIME_MS_MAX else None
             for thing, name, members in places:
                 value = _value(metric, members)
                 if value is not None:
-                    together.setdefault((thing, time_ms), {})[name] = value
-        return [Reading(thing, values, ms * _NS_PER_MS) for (thing, ms), values in together.items()], bad
+                    together.setdefault((thing, time_ns), {})[name] = value
+        return [Reading(thing, values, time_ns) for (thing, time_ns), values in together.items()], bad
 
 
 def _is_bad(properties: Properties | None) -> bool:

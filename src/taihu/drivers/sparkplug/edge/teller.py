@@ -63,6 +63,7 @@ class SparkplugTeller:
         self._edge = Edge(*self._descriptor)
         self._commands: set[asyncio.Task[None]] = set()
         self._declared: dict[str, tuple[str, ...]] = {}
+        self._observed: dict[tuple[str, str], int] = {}
 
     @classmethod
     def open(cls, connection: Connection, clock: Clock, limits: Limits) -> Self:
@@ -171,6 +172,7 @@ class SparkplugTeller:
         things: dict[str, list[Newest]] = {}
         for one in await view.newest():
             things.setdefault(one.thing, []).append(one)
+            self._observed[one.thing, one.name] = one.observed_at
         alive = {thing: values for thing, values in things.items() if not all(one.stale for one in values)}
         for thing in self._declared.keys() - alive.keys():
             edge.remove(thing, now_ms)
@@ -196,6 +198,8 @@ class SparkplugTeller:
         begin = max(until, now - int(self._history_s * NS_PER_S))
         for thing, names in list(self._declared.items()):
             for name in names:
+                if self._observed.get((thing, name), begin) < begin:
+                    continue  # nothing is newer
                 told = await view.history(thing, name, begin, now)
                 metrics = [_metric(name, value, at) for at, value in told]
                 for at in range(0, len(metrics), _HISTORY_A_MESSAGE):
