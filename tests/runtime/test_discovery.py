@@ -645,6 +645,10 @@ def test_jsonpath_finds_descriptions_and_parts_of_them(live: LiveNode) -> None:
     assert [each["id"] for each in found(live, "$[?@.title=='Hall']")] == ["urn:example:1"]
     assert found(live, "$[?@.floor>0].title") == ["Hall", "Attic"]
     assert found(live, "$[-1:].title") == ["Attic"]
+    assert found(live, "$[1, 0, -1, 1, 7, 5:, ::-2].title") == ["Hall", "Kitchen", "Attic", "Hall", "Attic", "Kitchen"]
+    assert found(live, "$[::0]") == found(live, "$[9]") == []
+    assert [each["title"] for each in found(live, "$[:2]")] == ["Kitchen", "Hall"]
+    assert found(live, "$[2, 'x'].title") == ["Attic"]
     assert found(live, "$[?match(@.title, '[HK].*')].floor") == [0, 1]
     assert found(live, "$[?@.floor == $[2].floor].title") == ["Attic"]
     assert set(found(live, "$..forms[0].href")) == {"http://lamp.example/on"}
@@ -687,6 +691,7 @@ def test_who_may_not_neither_lists_searches_watches_nor_changes(live: LiveNode) 
     assert [each["id"] for each in ask(live, "GET", "/things", token=friend).body] == ["urn:example:1"]
     assert ask(live, "GET", "/things?format=collection", token=friend).body["total"] == 1
     assert found(live, "$[*].title", friend) == ["Shown"]
+    assert found(live, "$[:9].title", friend) == found(live, "$[0].title", friend) == ["Shown"]
     assert found(live, "$..title", friend) == ["Shown"]
     assert ask(live, "GET", path_of("urn:example:2"), token=friend).status == 404
     with stream(live.http_port, f"{DIRECTORY}/events?diff=true", friend) as one:

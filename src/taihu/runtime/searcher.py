@@ -164,7 +164,8 @@ def find(directory: Directory, search: Search) -> bytes:
         query = JSONPathEnvironment().compile(search.query)
         parts: list[bytes] = []
         size = 2
-        documents = _documents(directory, search)
+        query, ids = _narrowed(query, _visible_ids(directory, search))
+        documents = _documents(directory, search, ids)
         roots = ([document] for document in documents) if _goes_one_by_one(query) else iter([list(documents)])
         for root in roots:
             for node in query.finditer(root):
@@ -181,6 +182,27 @@ def find(directory: Directory, search: Search) -> bytes:
     return b"[" + b",".join(parts) + b"]"
 
 
+def _narrowed(query: Any, ids: list[str]) -> tuple[Any, list[str]]:
+    """A query whose first step picks descriptions by their place, such as `$[:10]`, as one over those it picks."""
+    from jsonpath_rfc9535 import JSONPathNode, JSONPathQuery
+    from jsonpath_rfc9535.segments import JSONPathChildSegment
+    from jsonpath_rfc9535.selectors import IndexSelector, SliceSelector
+
+    first = query.segments[0] if query.segments else None
+    if not isinstance(first, JSONPathChildSegment) or _is_rooted(query):
+        return query, ids
+    if not all(isinstance(one, IndexSelector | SliceSelector) for one in first.selectors):
+        return query, ids
+    picked = [str(node.value) for node in first.resolve([JSONPathNode(value=ids, location=(), parent=None, root=ids)])]
+    every = query.env.compile("$[*]").segments
+    return JSONPathQuery(env=query.env, segments=(*every, *query.segments[1:])), picked
+
+
+def _is_rooted(query: Any) -> bool:
+    """Whether a part of it looks at all descriptions again."""
+    return any("$" in str(segment) for segment in query.segments)
+
+
 def _goes_one_by_one(query: Any) -> bool:
     """Whether each description can be looked at alone: the first step takes all, or picks by a filter of its own."""
     from jsonpath_rfc9535.segments import JSONPathChildSegment
@@ -188,26 +210,31 @@ def _goes_one_by_one(query: Any) -> bool:
 
     if not query.segments or not isinstance(query.segments[0], JSONPathChildSegment):
         return False
-    rooted = any("$" in str(segment) for segment in query.segments)
-    return not rooted and all(isinstance(one, FilterSelector | WildcardSelector) for one in query.segments[0].selectors)
+    if _is_rooted(query):
+        return False
+    return all(isinstance(one, FilterSelector | WildcardSelector) for one in query.segments[0].selectors)
 
 
-def _documents(directory: Directory, search: Search) -> Iterator[Json]:
-    """The descriptions to look at, by identifier."""
+def _visible_ids(directory: Directory, search: Search) -> list[str]:
+    """The identifiers of the descriptions to look at, in their order."""
     ids = list(directory.ids(search.project))
+    if search.visible is None:
+        return ids
+    things = ((identifier, directory.thing_of(search.project, identifier)) for identifier in ids)
+    return [identifier for identifier, thing in things if thing is not None and thing.name in search.visible]
+
+
+def _documents(directory: Directory, search: Search, ids: list[str]) -> Iterator[Json]:
+    """The descriptions of these identifiers, in their order."""
     for start in range(0, len(ids), _DOCUMENTS_AT_ONCE):
         things = [
             directory.thing_of(search.project, identifier) for identifier in ids[start : start + _DOCUMENTS_AT_ONCE]
         ]
-        chosen = [thing for thing in things if thing is not None and _is_visible(thing, search)]
+        chosen = [thing for thing in things if thing is not None]
         names = [thing.name for thing in chosen if thing.registered_id]
         registered = directory.registered(search.project, names) if names else {}
         for thing in chosen:
             yield _document(directory, search, thing, registered.get(thing.name))
-
-
-def _is_visible(thing: Thing, search: Search) -> bool:
-    return search.visible is None or thing.name in search.visible
 
 
 def _document(directory: Directory, search: Search, thing: Thing, registered: Registered | None) -> Json:
