@@ -10,6 +10,7 @@ import resource
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -270,6 +271,7 @@ def main(metadata: Path, memory_bytes_max: int, clock: Clock) -> None:
     os.nice(5)
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes_max, memory_bytes_max))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    import_module("jsonpath_rfc9535")  # before it is ready: no search's time goes by for it
     directory = Directory(metadata, clock, read_only=True)
     try:
         serve(directory, sys.stdin.buffer, sys.stdout.buffer)
