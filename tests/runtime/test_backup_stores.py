@@ -112,6 +112,18 @@ def test_only_what_the_snapshots_or_the_history_lack_is_kept_of_the_journal(tmp_
     assert 1 < kept[0] <= 31 and kept[-1] == whole[-1] == manifest.position
 
 
+@pytest.mark.parametrize(("unsent", "first"), [(5, 5), (35, 31), (-10, 1)])
+def test_what_is_not_sent_to_the_centre_yet_is_kept(tmp_path: Path, unsent: int, first: int) -> None:
+    """A restored edge node goes on where the backup's was, as far as the journal reaches back."""
+    site = make_site(tmp_path / "site")
+    (site / "site.toml").write_text('[upstream]\nurl = "mqtts://centre.example"\n')
+    (site / "data" / "broker.snapshot").write_bytes(bytes(4) + (30).to_bytes(8, "little"))
+    (site / "data" / "upstream.json").write_text(json.dumps({"keep_from": unsent, "projects": {}}))
+    back_up(site, tmp_path / "backups")
+    put_back(tmp_path / "backups", tmp_path / "new")
+    assert records(tmp_path / "new", END)[0] <= first
+
+
 def test_what_is_being_written_is_cut_at_the_last_whole_record(tmp_path: Path) -> None:
     site = make_site(tmp_path / "site")
     whole = records(site, END)

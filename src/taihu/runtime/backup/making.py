@@ -24,6 +24,7 @@ from taihu.kernel.errors import DamagedError, RefusedError
 from taihu.kernel.files import Files
 from taihu.kernel.sections import Site
 from taihu.runtime.backup.repository import PIECE_BYTES, BackupBusy, Entry, Manifest, Repository
+from taihu.runtime.edge.state import read_state, upstream_of
 from taihu.runtime.paths import Paths
 from taihu.things.deletion import Deletion
 
@@ -142,7 +143,9 @@ class _Draft:
         try:
             checkpoint = self._history()
             snapshot = self._data()
-            position = self._journal(checkpoint if snapshot is None else min(checkpoint, snapshot))
+            needed = checkpoint if snapshot is None else min(checkpoint, snapshot)
+            unsent = read_state(self._paths.upstream).keep_from if upstream_of(self._site) else needed + 1
+            position = self._journal(needed, min(needed, unsent - 1))
             if (heads := self._paths.data / "audit.head").exists():
                 self._file(heads, "data/audit.head")  # before the store: it may be behind it, and never ahead
             self._metadata()
@@ -191,15 +194,18 @@ class _Draft:
                 self._file(path, name)
         return position
 
-    def _journal(self, after: int) -> int:
-        """The segments with what comes after a position, the last one up to its last whole frame; returns its end."""
+    def _journal(self, after: int, wanted: int) -> int:
+        """The segments with what comes after a position, the last one up to its last whole frame; returns its end.
+
+        What is still to be sent to a centre comes after `wanted`: it is taken as far as it is there.
+        """
         folder = self._paths.journal
         firsts = layout.segment_firsts(self._files.names(folder))
         if not firsts:
             return after
         if firsts[0] > after + 1:
             raise _Changed
-        begin = max(place for place, first in enumerate(firsts) if first <= after + 1)
+        begin = max(place for place, first in enumerate(firsts) if place == 0 or first <= wanted + 1)
         *whole, last = firsts[begin:]
         for first in whole:
             path = layout.segment_path(folder, first)
