@@ -49,7 +49,7 @@ def run(options: Options) -> Report:
     report.note(
         f"ms: median of {_REPEAT} questions one after the other, as a client sees them. CPU: of ingest, worker and the "
         "process that searches, the mean. Stall: the longest that another connection waited for /healthz meanwhile, "
-        f"asked each {PERIOD_S * 1000:.0f} ms; beside idling it says what the machine alone makes of it."
+        f"asked each {PERIOD_S * 1000:.0f} ms, which the CPU includes; idling says what the machine makes of it."
     )
     report.note(
         f"Pages: {_PAGE:,} Thing Descriptions at the front and at the end. Searches: JSONPath over all descriptions. "

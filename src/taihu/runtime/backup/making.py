@@ -31,7 +31,7 @@ from taihu.things.deletion import Deletion
 _ROUNDS = 20
 _DATABASES = (".db", ".sqlite")
 _PASSING = (".lock", ".sock", ".new", ".draft", "-wal", "-shm", "-journal", ".damaged")
-_BEGINS = ("before-upgrade-", "node.json", ".")
+_BEGINS = ("before-upgrade-", "node.json", "control.key", ".")  # what a start makes anew, or saved
 _decode = msgspec.json.Decoder(Deletion).decode
 
 
