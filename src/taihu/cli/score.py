@@ -1,18 +1,22 @@
 """`taihu score`: battery policies on the CityLearn challenge 2022, or on other data in its layout."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from taihu.cli.output import show, show_json
+from taihu.cli.output import share_text, show, show_json
 
+_MARKS = ("oracle", "foresight")  # they know what is to come
 _PARTS = ("score", "price", "emission", "grid", "ramping", "load_factor")
 
 
 @click.command()
-@click.option("--controller", "name", default="plan", show_default=True, help="Which policy, or oracle.")
+@click.option(
+    "--controller", "name", default="plan", show_default=True, help="Which policy, or a mark: oracle, foresight."
+)
 @click.option(
     "--data", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A folder in its layout."
 )
@@ -22,10 +26,11 @@ def score(name: str, folder: Path | None, as_json: bool) -> None:
     import msgspec
 
     from taihu.decide.policies import POLICIES
-    from taihu.sim.citylearn import evaluate, phases, play, play_oracle, read_folder, weighted
+    from taihu.sim.citylearn import captured, evaluate, phases, play, play_oracle, read_folder, weighted
+    from taihu.sim.foresight import Foresight
 
-    if name not in (*POLICIES, "oracle"):
-        raise click.BadParameter(f"{name!r} is none of {', '.join((*POLICIES, 'oracle'))}", param_hint="--controller")
+    if name not in (*POLICIES, *_MARKS):
+        raise click.BadParameter(f"{name!r} is none of {', '.join((*POLICIES, *_MARKS))}", param_hint="--controller")
     sets = phases() if folder is None else {folder.name: read_folder(folder)}
     hours = sum(len(one.hour) for one in sets.values())
     scores = {}
@@ -33,16 +38,31 @@ def score(name: str, folder: Path | None, as_json: bool) -> None:
         for label, buildings in sets.items():
             if name == "oracle":
                 meters = play_oracle(buildings)
+            elif name == "foresight":
+                meters = play(buildings, partial(_of, Foresight, buildings), lambda _: bar.update(100))
             else:
                 meters = play(buildings, POLICIES[name], lambda _: bar.update(100))
             scores[label] = evaluate(meters, buildings)
-    whole = weighted(scores) if folder is None else None
-    rows = [(label, *(f"{getattr(one, part):.4f}" for part in _PARTS)) for label, one in scores.items()]
-    if whole is not None:
-        rows.append(("weighted", f"{whole:.4f}", *[""] * (len(_PARTS) - 1)))
+    known = {label: one.score for label, one in scores.items()}
+    known |= {"weighted": weighted(scores)} if folder is None else {}
+    shares = {label: captured(label, one) for label, one in known.items()} if folder is None else {}
     if as_json:
-        answer: dict[str, Any] = {"controller": name} | {label: one.score for label, one in scores.items()}
-        answer |= {} if whole is None else {"weighted": whole}
-        show_json(answer | {"parts": {label: msgspec.to_builtins(one) for label, one in scores.items()}})
-    else:
-        show(("data", *(part.replace("_", " ") for part in _PARTS)), rows, [part.replace("_", " ") for part in _PARTS])
+        parts = {label: msgspec.to_builtins(one) for label, one in scores.items()}
+        show_json({"controller": name, **known, "captured": shares, "parts": parts})
+        return
+    rows = [
+        (
+            label,
+            *(f"{getattr(scores[label], part):.4f}" if label in scores else "" for part in _PARTS[1:]),
+            f"{one:.4f}",
+            share_text(shares.get(label)),
+        )
+        for label, one in known.items()
+    ]
+    heads = [*(part.replace("_", " ") for part in _PARTS[1:]), _PARTS[0], "captured"]
+    show(("data", *heads), rows, heads)
+
+
+def _of(make: Any, buildings: Any, battery: Any, count: int) -> Any:
+    """A mark as `play` makes a policy: it is told of the buildings themselves."""
+    return make(battery, buildings)

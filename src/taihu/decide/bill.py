@@ -13,16 +13,20 @@ from taihu.decide.expected import Prices
 Numbers = NDArray[np.float64]
 
 _BLOCK_HOURS = 730  # over which a load factor is taken
-_OWN_WEIGHT = 1.3  # a house's own import is planned dearer than it is, as errors are cut at zero; tuned on phase 1
+_OWN_WEIGHT = 1.3  # as errors are cut at zero; tuned on phase 1
 _END_SHARE = 0.6  # of the mean price: what is left at a plan's end is worth
 _FIRST_PEAK = 1.3  # the first block's peak is taken to rise by so much
 _PEAK_MIN_KWH = 0.5
 
 
 class RunningBill:
-    """Means of the costs without batteries, and the peaks with them, up to now."""
+    """Means of the costs without batteries, and the peaks with them, up to now.
 
-    def __init__(self) -> None:
+    `own_weight` is how much dearer than it is a house's own import is planned.
+    """
+
+    def __init__(self, own_weight: float = _OWN_WEIGHT) -> None:
+        self._own_weight = own_weight
         self._hours = 0
         self._cost = self._emission = self._ramp = 0.0
         self._before = 0.0
@@ -55,7 +59,7 @@ class RunningBill:
     def prices(self, price: Numbers, intensity: Numbers) -> Prices:
         """Prices of the hours to come, in units of the score in an hour."""
         shared = price / (3 * self._cost / self._hours)
-        own = _OWN_WEIGHT * intensity / (3 * self._emission / self._hours)
+        own = self._own_weight * intensity / (3 * self._emission / self._hours)
         level = self._peak_level()
         factor = float(np.mean(self._factors)) if self._factors else self._block_factor(self._hours)
         peak = max(0.0, self._mean) / level**2 * _BLOCK_HOURS / (6 * max(factor, 0.1))

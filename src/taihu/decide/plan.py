@@ -1,18 +1,35 @@
 """The plan policy: forecast the next day with its errors, plan it at least expected cost, do the first hour, again."""
 
+from importlib.util import find_spec
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from taihu.decide.battery import Battery, efficiency
 from taihu.decide.bill import RunningBill
-from taihu.decide.expected import Expected, ExpectedCostPlan
+from taihu.decide.expected import Expected, ExpectedCostPlan, Prices
 from taihu.decide.policy import Hour
 from taihu.insight.day import HORIZON, HouseForecast, SignalForecast
+from taihu.kernel.errors import RefusedError
 
 Numbers = NDArray[np.float64]
 
 _RAMP_SPREAD = 0.7  # errors of neighbouring hours go together, so a change is known better than a level
 _INVERSE_ROUNDS = 6
+_CERTAIN_WAY = 0.925  # one number for all powers
+
+
+class SolverMissing(RefusedError):
+    """A plan needs a solver that is not installed; the message names it."""
+
+    code = "solver-missing"
+
+
+class Planner(Protocol):
+    """What finds the content of each battery at the end of each hour to come, batteries by hours."""
+
+    def solve(self, content_kwh: Numbers, capacity_kwh: Numbers, expected: Expected, prices: Prices) -> Numbers: ...
 
 
 class Plan:
@@ -23,7 +40,7 @@ class Plan:
         self._houses = HouseForecast(count)
         self._intensity = SignalForecast()
         self._bill = RunningBill()
-        self._plan = ExpectedCostPlan(count, HORIZON, float(efficiency([0.0])[0]))
+        self._plan: Planner = ExpectedCostPlan(count, HORIZON, float(efficiency([0.0])[0]))
         self._prices = np.full(24, np.nan)
 
     def decide(self, hour: Hour) -> Numbers:
@@ -43,7 +60,7 @@ class Plan:
             total,
         )
         content = self._plan.solve(hour.content_kwh, hour.capacity_kwh, expected, prices)
-        return self._energy(content[:, 0] - hour.content_kwh)
+        return terminal_energy(content[:, 0] - hour.content_kwh, self._battery)
 
     def _tariff(self, clock: int, hour: Hour) -> Numbers:
         """The published prices; where none is, that of the hour a day before, or else of the last hour."""
@@ -51,10 +68,28 @@ class Plan:
         seen = np.where(np.isnan(yesterday), hour.price, yesterday)
         return np.where(np.isnan(hour.tariff), seen, hour.tariff)
 
-    def _energy(self, moved: Numbers) -> Numbers:
-        """The energy at the terminals that changes the content by `moved`, the efficiency being that of its power."""
-        energy = moved
-        for _ in range(_INVERSE_ROUNDS):
-            way = efficiency(energy / self._battery.power_kw)
-            energy = np.where(moved >= 0, moved / way, moved * way)
-        return np.asarray(energy)
+
+class Certain(Plan):
+    """The same forecast, taken as certain: a linear program each hour, as model predictive control mostly does it.
+
+    Raises:
+        SolverMissing: HiGHS is not installed.
+    """
+
+    def __init__(self, battery: Battery, count: int) -> None:
+        super().__init__(battery, count)
+        if find_spec("highspy") is None:
+            raise SolverMissing("Linear programs need HiGHS.", "Install it: pip install 'taihu[plan]'.")
+        from taihu.decide.linear import LinearPlan
+
+        self._bill = RunningBill(own_weight=1.0)
+        self._plan = LinearPlan(count, HORIZON, _CERTAIN_WAY, battery.power_kw)
+
+
+def terminal_energy(moved_kwh: Numbers, battery: Battery) -> Numbers:
+    """The energy at the terminals that changes the content by so much, the efficiency being that of its power."""
+    energy = moved_kwh
+    for _ in range(_INVERSE_ROUNDS):
+        way = efficiency(energy / battery.power_kw)
+        energy = np.where(moved_kwh >= 0, moved_kwh / way, moved_kwh * way)
+    return np.asarray(energy)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from taihu.decide.battery import Battery
-from taihu.decide.plan import Plan
+from taihu.decide.plan import Certain, Plan
 from taihu.decide.policy import BasicRule, Forecast, Greedy, NoBattery, Policy
 
 POLICIES: dict[str, Callable[[Battery, int], Policy]] = {
@@ -11,5 +11,6 @@ POLICIES: dict[str, Callable[[Battery, int], Policy]] = {
     "basic": BasicRule,
     "greedy": Greedy,
     "forecast": Forecast,
+    "mpc": Certain,
     "plan": Plan,
 }

@@ -23,6 +23,8 @@ Numbers = NDArray[np.float64]
 
 PHASES = {"phase_1": range(5), "phase_2": range(5, 10), "phase_3": range(10, 17)}
 WEIGHTS = {"phase_1": 0.2, "phase_2": 0.3, "phase_3": 0.5}
+FORESIGHT = {"phase_1": 0.639, "phase_2": 0.674, "phase_3": 0.664, "weighted": 0.662}
+"""Scores with the next day known, as `taihu score --controller foresight` finds them."""
 _BLOCK_HOURS = 730
 _AHEAD_HOURS = 24
 _LEADS = (6, 12, 24)
@@ -143,6 +145,11 @@ def evaluate(meters_kwh: Numbers, buildings: Buildings) -> Score:
 def weighted(scores: dict[str, Score]) -> float:
     """The challenge's weighting of its three phases."""
     return sum(WEIGHTS[name] * one.score for name, one in scores.items())
+
+
+def captured(label: str, score: float) -> float:
+    """Which part of the saving of perfect foresight a score is, of a phase or `weighted`."""
+    return (1 - score) / (1 - FORESIGHT[label])
 
 
 def read_folder(folder: Path) -> Buildings:
