@@ -44,7 +44,14 @@ CONTEXT = ["https://www.w3.org/2022/wot/td/v1.1", {"taihu": "urn:taihu:ns#"}]
 ENERGY = {"type": "number", "unit": "kW.h", "taihu:kind": "interval", "taihu:interval": HOUR_S}
 OUTDOOR = {"type": "number", "unit": "Cel", "taihu:kind": "gauge", "taihu:maxAge": 2 * HOUR_S}
 STATE = {"type": "string", "taihu:kind": "state"}
-MODELS = {"meter": {"energy": ENERGY, "state": STATE}, "weather": {"outdoor": OUTDOOR}}
+DOUBLED = {
+    "type": "number",
+    "unit": "kW.h",
+    "taihu:kind": "interval",
+    "taihu:interval": HOUR_S,
+    "taihu:formula": "energy * 2",
+}
+MODELS = {"meter": {"energy": ENERGY, "state": STATE, "doubled": DOUBLED}, "weather": {"outdoor": OUTDOOR}}
 DAYS = 12
 
 
@@ -137,6 +144,14 @@ def test_any_numeric_property_is_forecast_when_asked(plant: NodeClient) -> None:
     assert found["values"][30]["median"] == pytest.approx(10 + hour % 24, abs=1.5)
     quarters = plant.get("projects", "plant", "forecast", thing="weather", property="outdoor", horizon="30m")
     assert quarters["step_s"] == 900 and len(quarters["values"]) == 2
+
+
+def test_a_calculated_property_is_forecast_as_any_other(plant: NodeClient) -> None:
+    ask = {"thing": "meter-2", "horizon": "1h"}
+    energy, doubled = (
+        plant.get("projects", "plant", "forecast", property=name, **ask) for name in ("energy", "doubled")
+    )
+    assert doubled["values"][0]["median"] == pytest.approx(2 * energy["values"][0]["median"], rel=0.3)
 
 
 def test_the_command_shows_them(node: Path, plant: NodeClient, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,9 @@ from taihu.identity.directory import Directory
 from taihu.insight.forecast.series import Regressor, Series
 from taihu.insight.forecast.store import Key
 from taihu.insight.forecast.trained import HISTORY_DAYS
-from taihu.kernel.clock import NS_PER_S, Clock
+from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.limits import Limits
 from taihu.runtime.kept import Kept, Source
-from taihu.runtime.questions import Definitions
 from taihu.runtime.steps import Numbers, steps_of
 
 _HISTORY_NS = HISTORY_DAYS * 86_400 * NS_PER_S
@@ -23,13 +22,9 @@ _AGAIN_NS = 6 * 3_600 * NS_PER_S  # readings may come so late and still count be
 class ForecastReading:
     """Reads on one thread; keeps the steps that were read."""
 
-    def __init__(
-        self, history: History, directory: Directory, definitions: Definitions, clock: Clock, limits: Limits
-    ) -> None:
+    def __init__(self, history: History, directory: Directory, limits: Limits) -> None:
         self._history = history
         self._directory = directory
-        self._definitions = definitions
-        self._clock = clock
         self._limits = limits
         self._read: dict[Key, tuple[int, Numbers]] = {}
 

@@ -52,13 +52,14 @@ class ForecastDesk:
     ) -> None:
         self._limits = site.limits
         self._directory = directory
+        self._definitions = definitions
         self._clock = clock
         self._settings: Settings = {one.name: one.forecasts for one in site.projects}
         self._store = ForecastStore(Paths(site.data).forecasts)
         self._thread = ThreadPoolExecutor(1, "forecast")
         self._answerer, self._trainer = Forecaster(site.limits), Forecaster(site.limits)
         self._summaries = self._store.summaries()
-        self.reading = ForecastReading(history, directory, definitions, clock, site.limits)
+        self.reading = ForecastReading(history, directory, site.limits)
         self._kept: list[Kept] = []
         self._looked_at = -_LOOK_EVERY_S
         self._issued: dict[Key, int] = {}
@@ -83,14 +84,20 @@ class ForecastDesk:
         self._looked_at = -_LOOK_EVERY_S
 
     def deleted(self, deletion: Deletion) -> None:
-        """What was derived from readings that are deleted goes with them (§10)."""
+        """What was derived from readings that are deleted goes with them (§10), and all that is of calculated ones."""
         self._deletions += 1
         self._store.forget(deletion.project, deletion.thing, deletion.property)
         self.reading.forget()
-        for key in [one for one in self._summaries if one.project == deletion.project]:
-            if deletion.names(key.thing, key.property):
+        for key in list(self._summaries):
+            ours = key.project == deletion.project and deletion.names(key.thing, key.property)
+            if ours or self._is_calculated(key):
+                self._store.forget(key.project, key.thing, key.property)
                 self._summaries.pop(key, None)
                 self._issued.pop(key, None)
+
+    def _is_calculated(self, key: Key) -> bool:
+        definition = self._definitions.of(key.project, key.thing).get(key.property)
+        return definition is not None and bool(definition.formula)
 
     async def run(self) -> None:
         """Issue and train what is due, until cancelled. What cannot be read or written now is tried again."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from taihu.history.calculated import LevelWindows
 from taihu.history.history import History
 from taihu.history.windows import CounterWindows, GaugeWindows, IntervalWindows, Windows
 from taihu.kernel.clock import NS_PER_S
@@ -50,6 +51,8 @@ def _values(windows: Windows) -> Numbers:
     match windows:
         case GaugeWindows():
             values = windows.time_mean
+        case LevelWindows():
+            values = windows.level
         case CounterWindows():
             values = windows.increase / share
         case IntervalWindows():
