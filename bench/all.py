@@ -27,6 +27,7 @@ NAMES = (
     "sql",
     "drivers",
     "forecast",
+    "score",
     "plan",
     "ev",
     "sparkplug",
