@@ -38,6 +38,11 @@ class Things:
     def commissioned_at(self, project: str, thing: str) -> int:
         return self.commissioned.get(thing, 0)
 
+    full: frozenset[str] = frozenset()
+
+    def full_reason(self, project: str) -> str:
+        return f"{project} is full"
+
     def raw_age(self, project: str, definition: Property) -> int:
         return ages_of(definition.retention)[0]
 

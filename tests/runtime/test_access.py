@@ -22,6 +22,7 @@ from taihu.protocols.mqtt.packets import Connect, Packet, Publish, Suback, Subsc
 from taihu.runtime.access import Access, Identity
 from taihu.runtime.apply import apply_site
 from taihu.runtime.intake import Intake
+from taihu.runtime.quota import Quota
 from taihu.runtime.registry import ThingRegistry
 from taihu.runtime.retention import SiteRules
 from taihu.things.batch import Batch
@@ -88,7 +89,9 @@ class Stage:
         self.world = world
         self.access = Access(world.site, world.directory, Twin(), world.clock, DEFAULT)
         self.broker = Broker(self.access, DEFAULT, lambda: "id")
-        registry = ThingRegistry(world.directory, SiteRules(world.site))
+        registry = ThingRegistry(
+            world.directory, SiteRules(world.site), Quota(world.site, DEFAULT, lambda project: None)
+        )
         self.intake = Intake(registry, world.clock, DEFAULT, lambda refused: None)
         self.connections: list[Connection] = []
         self.decoders: list[Decoder] = []

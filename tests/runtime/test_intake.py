@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.runtime.support import NOW_NS, Bench, Cell, Things, cells, claim_of, properties_of, property_of
+from tests.runtime.support import NOW_NS, PROJECT, Bench, Cell, Things, cells, claim_of, properties_of, property_of
 
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.ids import check_name
@@ -168,6 +168,18 @@ def test_what_is_older_than_it_would_be_kept_is_refused() -> None:
     assert [name for name, _ in told] == ["short", "short", "short", "long"]
     assert told[0][1] == "observed before what is kept: readings of 1h"
     assert claim.accepted == 4
+
+
+def test_a_full_project_takes_no_readings() -> None:
+    """§6: whatever door they came by; they are refused with the reason, and taken again when there is room."""
+    bench = Bench(Things(pump=properties_of(property_of("level"))))
+    claim = claim_of()
+    assert bench.cells((claim, b'{"level": 1.5}'))
+    bench.things.full = frozenset({PROJECT})
+    assert not bench.cells((claim, b'{"level": 2.5}'))
+    assert [one.reason for one in bench.refused] == [f"{PROJECT} is full"] and claim.refusals == 1
+    bench.things.full = frozenset({"another"})
+    assert [cell.value for cell in bench.cells((claim, b'{"level": 3.5}'))] == [3.5]
 
 
 def test_null_is_missing_and_not_a_value() -> None:

@@ -26,6 +26,7 @@ _COMMANDS = {
     "init": ("start", "Write a commented site.toml."),
     "status": ("service", "Show how a node is."),
     "reload": ("service", "Take over a changed site.toml while the node runs."),
+    "storage": ("storage", "Show what projects take on the disk, how they grow, and what they may."),
     "doctor": ("doctor", "Find what is wrong with a site, and what mends it."),
     "upgrade": ("upgrade", "Bring a site's stores to this release's versions."),
     "backup": ("backup", "Make backups of a site while it runs, and look after them."),

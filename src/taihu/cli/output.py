@@ -33,6 +33,8 @@ _COLOURS = {
     "restart": "yellow",
     "older": "yellow",
     "upgraded": "green",
+    "full": "red",
+    "nearly full": "yellow",
 }
 
 

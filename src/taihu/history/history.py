@@ -23,7 +23,7 @@ from taihu.history.floors import Definitions, NoRules, Rules
 from taihu.history.frame import Frame, Ints
 from taihu.history.manifest import Erasure, Tombstone
 from taihu.history.scan import Scan, fetch, fetch_edge
-from taihu.history.sizes import stats
+from taihu.history.sizes import Sizes, stats
 from taihu.history.store import Store
 from taihu.history.windowing import by_thing
 from taihu.history.windowquery import Swaps, WindowQuery
@@ -95,6 +95,7 @@ class History:
         self._unmended = published(self._store)  # a crash may have come between a merge and its Delta log
         self._eraser = Eraser(self._store)
         self._expirer = Expirer(self._store)
+        self.sizes = Sizes(self._store)
         self._clock = clock
         self._rest_until = clock.monotonic()
         self._limits = limits

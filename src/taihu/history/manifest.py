@@ -157,6 +157,10 @@ class Change(msgspec.Struct, kw_only=True):
     tombstones: tuple[Tombstone, ...] = ()  # new, or as they are from now on
     renamed: tuple[tuple[str, int, str], ...] = ()  # things: project, id, name from now on
     dropped: tuple[str, ...] = ()  # projects without files
+    journalled: tuple[tuple[int, str, int], ...] = ()  # position, project and bytes of the records up to it
+    journalled_from: int = 0  # what is of records before goes
+    sizes: tuple[tuple[int, str, int], ...] = ()  # time, project and the bytes of its files then
+    sizes_from: int = -(1 << 63)  # what is of times before goes
 
 
 class Manifest:
@@ -227,6 +231,14 @@ class Manifest:
             )
         ]
 
+    def journalled(self) -> list[tuple[int, str, int]]:
+        """Position, project and bytes of the records between flushes, in the journal's order."""
+        return self._db.execute("SELECT position, project, bytes FROM journalled ORDER BY position").fetchall()
+
+    def sizes(self) -> list[tuple[int, str, int]]:
+        """Time, project and the bytes of its files then, the oldest first."""
+        return self._db.execute("SELECT at, project, bytes FROM sizes ORDER BY at").fetchall()
+
     def next_file_id(self) -> int:
         """One more than any file ever had."""
         row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'files'").fetchone()
@@ -296,9 +308,13 @@ class Manifest:
             "UPDATE things SET name = ? WHERE project = ? AND id = ?",
             [(name, project, number) for project, number, name in change.renamed],
         )
+        db.executemany("INSERT OR REPLACE INTO journalled VALUES (?, ?, ?)", change.journalled)
+        db.execute("DELETE FROM journalled WHERE position < ?", (change.journalled_from,))
+        db.executemany("INSERT OR REPLACE INTO sizes VALUES (?, ?, ?)", change.sizes)
+        db.execute("DELETE FROM sizes WHERE at < ?", (change.sizes_from,))
         for project in change.dropped:
             db.execute("DELETE FROM properties WHERE table_id IN (SELECT id FROM tables WHERE project = ?)", (project,))
-            for name in ("tables", "things", "rolled"):
+            for name in ("tables", "things", "rolled", "journalled", "sizes"):
                 db.execute(f"DELETE FROM {name} WHERE project = ?", (project,))  # noqa: S608 (our own names)
         db.executemany("DELETE FROM files WHERE id = ?", [(file.id,) for file in change.drop])
         holes = ", ".join("?" * len(DataFile.__struct_fields__))

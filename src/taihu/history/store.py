@@ -20,6 +20,7 @@ from taihu.history.floors import Definitions, Floors, Holds, Rules, step_of
 from taihu.history.frame import Frame, Mask
 from taihu.history.gone import Gone, without
 from taihu.history.head import Head
+from taihu.history.journalled import Journalled, Sums
 from taihu.history.layout import SYSTEM_COLUMNS, encode
 from taihu.history.leases import Leases
 from taihu.history.manifest import Change, DataFile, Manifest, Rolled, Table, Tombstone
@@ -63,6 +64,8 @@ class Store:
         self.tombstones = Tombstones(self.manifest, self.catalog)
         self.floors = Floors(self.catalog, definitions, rules)
         self.catalog.stands = lambda rolled, thing: self.floors.stands(rolled, thing, clock.now_ns())
+        self.journalled = Journalled(self.manifest)
+        self._sealed_sums: Sums = ()
         self.holds: Callable[[str], Holds] = lambda project: {}
         self.checkpoint = self.applied = self.manifest.checkpoint()
         self._next_file_id = self.manifest.next_file_id()
@@ -109,6 +112,7 @@ class Store:
                 if self._sealed is None:
                     self._sealed, self._sealed_position = self._head, self.applied
                     self._head = Head()
+                    self._sealed_sums = self.journalled.take(self.applied)
                 head, position = self._sealed, self._sealed_position
                 parts = [
                     (self.catalog.table(table_id), head.frames(table_id, self.catalog)) for table_id in head.table_ids()
@@ -118,9 +122,9 @@ class Store:
                 drafts = make_drafts(parts, self.catalog)
                 added = tuple(self._write_draft(draft) for draft in drafts)
                 rolled = self.catalog.overtaken((draft.table.project, draft.frame) for draft in drafts)
-                self.manifest.commit(
-                    Change(checkpoint=position, add=added, things=news[0], tables=news[1], rolled=tuple(rolled))
-                )
+                change = Change(checkpoint=position, add=added, things=news[0], tables=news[1], rolled=tuple(rolled))
+                change.journalled = self._sealed_sums
+                self.manifest.commit(change)
             except BaseException:
                 with self._lock:
                     self.catalog.put_back(*news)
@@ -129,6 +133,7 @@ class Store:
                 self._publish(added, ())
                 self._note(rolled)
                 self._sealed = None
+                self.journalled.stored(self._sealed_sums)
                 for draft in drafts:
                     self.catalog.remember(draft.table.project, draft.frame)
                 self.tombstones.refresh()
@@ -301,12 +306,6 @@ class Store:
     def head_rows(self) -> int:
         """How many rows are in no file yet."""
         return self._head.rows + (self._sealed.rows if self._sealed else 0)
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep head, catalog and files as they are, for a moment."""
-        with self._lock:
-            yield
 
     def close(self) -> None:
         """Flush and close."""

@@ -41,6 +41,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     flush_s: float = 600.0
     snapshot_s: float = 60.0
     worker_lag_bytes_max: int = 1_073_741_824
+    storage_bytes_per_project_max: int = 1_099_511_627_776
     things_per_project_max: int = 200_000
     properties_per_thing_max: int = 1_000
     description_bytes_max: int = 1_048_576

@@ -277,6 +277,7 @@ class ProjectConfig(Section, frozen=True, kw_only=True):
     mappings: tuple[str, ...] = ()
     device_claims: bool = False
     retention: Retention = Retention()
+    storage_bytes_max: Annotated[int, msgspec.Meta(ge=0)] | None = None
     things: tuple[ThingConfig, ...] = msgspec.field(default=(), name="thing")
     accounts: tuple[AccountConfig, ...] = msgspec.field(default=(), name="account")
     commands: tuple[CommandRuleConfig, ...] = msgspec.field(default=(), name="command")

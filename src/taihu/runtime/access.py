@@ -93,10 +93,10 @@ class Access:
         self.use(site, read_mappings(site))
         self._foreign: dict[str, str] = {}  # certificates of other authorities, by credential, while connected
         self._joined: Counter[tuple[str, str]] = Counter()
-        self._newcomers = count()
-        self._told = Told(log)
+        self._newcomers, self._told = count(), Told(log)
         self.on_connected: Callable[[str, str, int], None] = lambda project, thing, change: None
         self.on_refused: Callable[[str, str, str], None] = lambda project, thing, reason: None
+        self.full: Callable[[Identity, str], int] = lambda identity, topic: Reason.SUCCESS
         self.on_own_token: Callable[[str, str], None] = lambda project, thing: None
         self.on_answer: Callable[[str, str, str, bytes], bool] = lambda project, thing, topic, payload: False
         self.on_listening: Callable[[str, str, str], None] = lambda project, topic_filter, thing: None
@@ -185,6 +185,10 @@ class Access:
                 del self._joined[key]
 
     def may_publish(self, identity: Identity, topic: str, retain: bool) -> int:
+        """What rights say, but no readings while the project stores all that it may."""
+        return self._may_publish(identity, topic) or self.full(identity, topic)
+
+    def _may_publish(self, identity: Identity, topic: str) -> int:
         """Its own topics for a thing, all but each thing's own and `$` for an operator, nothing for a viewer."""
         if identity.space == PROVISION_SPACE:
             return Reason.SUCCESS if topic == PROVISION_REQUEST else Reason.NOT_AUTHORIZED

@@ -239,7 +239,7 @@ class Ingest:
     async def _serve_worker(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         node = self._node
         handlers: dict[str, Handler] = {"checkpoint": self._on_checkpoint, "leaving": self._on_leaving}
-        link = Link(reader, writer, handlers | {"replace": self._on_replace})
+        link = Link(reader, writer, handlers | {"replace": self._on_replace, "storage": self._on_storage})
         node.worker.link = link
         self._worker_leaving = False
         link.note("snapshot", node.worker.snapshot)
@@ -261,6 +261,9 @@ class Ingest:
 
     async def _on_checkpoint(self, body: dict[str, int]) -> None:
         self._node.worker.progress(body)
+
+    async def _on_storage(self, body: dict[str, int]) -> None:
+        self._node.quota.take(body)
 
     async def _on_replace(self, body: dict[str, int]) -> bool:
         """The worker has written a journal segment again, without what was deleted."""

@@ -6,7 +6,7 @@ checked column by column when the group closes. Whatever the fast way is not sur
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from collections.abc import Mapping as Definitions
 from typing import Any, Protocol
 
@@ -103,6 +103,15 @@ class Registry(Protocol):
         """The first moment the thing can have observed anything (UTC ns)."""
         ...
 
+    @property
+    def full(self) -> Set[str]:
+        """The projects that store all that they may."""
+        ...
+
+    def full_reason(self, project: str) -> str:
+        """Why the readings of such a project are refused."""
+        ...
+
     def raw_age(self, project: str, definition: Property) -> int:
         """How old a reading of the property may be to be taken (ns), or FOREVER."""
         ...
@@ -132,6 +141,8 @@ class Intake:
     def add(self, readings: Sequence[tuple[Any, bytes]]) -> None:
         """Take over messages in their order."""
         dirty = self._dirty
+        if self._registry.full:
+            readings = self._with_room(readings, self._registry.full)
         self._count.update([claim.project for claim, _ in readings])
         for claim, payload in readings:
             decode, shape = claim.decode, claim.shape
@@ -168,6 +179,14 @@ class Intake:
     def forget_plans(self) -> None:
         """Definitions changed: work every plan out again."""
         self._shapes.clear()
+
+    def _with_room(self, readings: Sequence[tuple[Any, bytes]], full: Set[str]) -> list[tuple[Any, bytes]]:
+        """The readings of projects that may store more; the others are refused."""
+        now = self._clock.now_ns()
+        for claim, payload in readings:
+            if claim.project in full:
+                self._refuse_message(claim, claim.thing or "", self._registry.full_reason(claim.project), payload, now)
+        return [one for one in readings if one[0].project not in full]
 
     def _next_stamp(self, count: int, now: int) -> int:
         """The first of `count` nanoseconds never given before, so that stamped readings cannot collide."""

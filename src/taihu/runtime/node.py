@@ -18,7 +18,7 @@ from taihu.kernel.clock import Clock, Steps, SystemClock
 from taihu.kernel.errors import LimitError, RefusedError
 from taihu.kernel.files import OsFiles
 from taihu.kernel.ids import check_name, new_token
-from taihu.kernel.limits import Limits, renew
+from taihu.kernel.limits import renew
 from taihu.kernel.sections import Site
 from taihu.protocols.mqtt.broker import Broker
 from taihu.runtime.access import Access
@@ -40,10 +40,11 @@ from taihu.runtime.operations import Operations
 from taihu.runtime.paths import Paths
 from taihu.runtime.pipeline import Pipeline
 from taihu.runtime.quarantine import Quarantine, Refused
+from taihu.runtime.quota import Quota
 from taihu.runtime.registry import ThingRegistry
 from taihu.runtime.reload import settings_of_worker
 from taihu.runtime.request import Request
-from taihu.runtime.retention import Newest, SiteRules, settings_of
+from taihu.runtime.retention import Newest, SiteRules
 from taihu.runtime.signin import SignIn
 from taihu.runtime.tail import Tail
 from taihu.runtime.tally import Tally
@@ -72,10 +73,8 @@ class Node(View):
     """What the doors see, and what the ingest process runs."""
 
     def __init__(self, site: Site, clock: Clock) -> None:
-        self.site, self.clock = site, clock
-        self.limits: Limits = site.limits
-        self.paths = Paths(site.data)
-        self.files = OsFiles()
+        self.site, self.clock, self.limits = site, clock, site.limits
+        self.paths, self.files = Paths(site.data), OsFiles()
         machine = SystemClock()
         self.directory = Directory(self.paths.metadata, clock, site.limits, machine=machine)
         self.batches = Batches(clock, site.limits)
@@ -89,15 +88,17 @@ class Node(View):
             clock=clock,
         )
         self.twin = Twin()
-        self._tail = Tail(site.limits)
         self.live = Live(self.directory, self.twin, clock, site.limits)
         self._observers = Observers(site.limits, self.directory.definitions, self.live.newest, self.live)
-        self._quarantine = Quarantine(site.limits)
-        self.registry = ThingRegistry(self.directory, SiteRules(site))
-        self.twin.expired = Newest(self.registry.rules, self.directory.definitions, clock)
+        self._tail, self._quarantine = Tail(site.limits), Quarantine(site.limits)
+        rules = SiteRules(site)
+        self.twin.expired = Newest(rules, self.directory.definitions, clock)
+        self.quota = Quota(site, site.limits, lambda project: self.broker.invalidate(project))
+        self.registry = ThingRegistry(self.directory, rules, self.quota)
         self.intake = Intake(self.registry, clock, site.limits, self._refused)
         self.pipeline = Pipeline(self.journal, self.intake, site.limits, self.directory.flush)
         self.access = Access(site, self.directory, self.twin, clock, site.limits)
+        self.quota.attach(self.access)
         self.certification = Certification(site, self.directory, clock)
         self.access.on_refused = self._refused_access
         self.access.on_connected = self.twin.connected
@@ -128,8 +129,6 @@ class Node(View):
         self.addresses: dict[str, Any] = {}
         self.actions: dict[str, Callable[[], Awaitable[Any]]] = {}
 
-    # What the HTTP door asks
-
     def caller(self, token: str) -> Caller | None:
         """Who a bearer token speaks for."""
         principal = self.directory.principal(token) if token else None
@@ -145,6 +144,7 @@ class Node(View):
         """Make the readings of a body durable; returns after the sync (§4). Times of line protocol count `unit_ns`."""
         if not self.directory.may_write(caller, caller.project, thing):
             raise RefusedError(f"You may not send readings of {thing or caller.project!r}.", "Use another token.")
+        self.quota.check(caller.project)
         claim = ingest_claim(self.access, caller, thing, content_type, unit_ns)
         request = Request((claim, body))
         await self._wait_for_room(request)
@@ -285,8 +285,6 @@ class Node(View):
 
         self.broker.disconnect(expired)
 
-    # What happens inside
-
     def withdraw(self, deletion: Deletion) -> None:
         """Forget what refusals and observers hold of the readings that are deleted."""
         self._quarantine.withdraw(deletion)
@@ -298,7 +296,7 @@ class Node(View):
         self.site = msgspec.structs.replace(site, limits=self.limits)
         self.access.use(site, mappings)
         self.commands.use(site)
-        self.registry.rules.use(settings_of(site))
+        self.registry.use(site)
         self.intake.forget_plans()
         for project in site.projects:
             self.broker.invalidate(project.name)

@@ -1,5 +1,6 @@
 """What a node shows: projects, things, newest values and counters, to each caller what it may read (§11)."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,8 +24,10 @@ from taihu.runtime.follower import Follower
 from taihu.runtime.formulas import explain, inputs_seen
 from taihu.runtime.live import Live
 from taihu.runtime.observers import Observers
+from taihu.runtime.paths import Paths
 from taihu.runtime.pipeline import Pipeline
 from taihu.runtime.quarantine import Quarantine
+from taihu.runtime.quota import Quota
 from taihu.runtime.tally import Tally
 from taihu.things.description import build_description
 from taihu.things.ports import Reading
@@ -38,6 +41,8 @@ _GAUGES = {
     "clock_stepped_s",
     "projects",
     "things",
+    "storage_bytes",
+    "storage_full",
     "journal_position",
     "history_position",
     "observers",
@@ -45,10 +50,14 @@ _GAUGES = {
 }
 
 
+_NOTHING = {"readings_bytes": 0, "rollups_bytes": 0, "journal_bytes": 0, "files": 0, "rows": 0, "growth_bytes": None}
+
+
 class View:
     """The reading half of a node; `Node` makes the parts."""
 
     site: Site
+    paths: Paths
     clock: Clock
     limits: Limits
     directory: Directory
@@ -58,6 +67,7 @@ class View:
     broker: Broker
     tally: Tally
     worker: Follower
+    quota: Quota
     steps: Steps
     live: Live
     batches: Batches
@@ -239,6 +249,8 @@ class View:
             "points": sum(self.tally.points[name] for name in readable),
             "stored": sum(self.tally.stored[name] for name in readable),
             "refused": sum(self._quarantine.total(name) for name in readable),
+            "storage_bytes": sum(self.quota.bytes.get(name, 0) for name in readable),
+            "storage_full": sum(name in self.quota.full for name in readable),
             "journal_position": self.journal.durable,
             "history_position": self.worker.applied,
             "worker": "running" if self.worker.link is not None else "away",
@@ -258,6 +270,32 @@ class View:
     async def ask_forecast(self, question: str, arguments: dict[str, Any]) -> Any:
         """Put a question to the worker's forecasts."""
         return await self.worker.ask("forecast", {"ask": question} | arguments)
+
+    async def storage(self, caller: Caller, project: str, things: int) -> dict[str, Any]:
+        """What the projects store that the caller may read, or the one named, with its biggest things.
+
+        What is left of the disk is for who may read all.
+        """
+        known = [each.name for each in self.directory.projects()]
+        readable = [name for name in known if self.may_read(caller, name)]
+        asked = {"project": project, "things": things}
+        raw = await self.worker.ask("storage", asked)
+        found = {name: msgspec.json.decode(text) for name, text in raw.items()}
+        counts = {name: self.directory.thing_count(name) for name in known}
+        metadata = await asyncio.to_thread(self.paths.metadata.stat)
+        shown = [
+            {
+                "project": name,
+                **(found["projects"].get(name) or _NOTHING),
+                "metadata_bytes": metadata.st_size * counts[name] // max(sum(counts.values()), 1),
+                "bytes_max": self.quota.bytes_max(name),
+                "full": name in self.quota.full,
+            }
+            for name in ([project] if project else readable)
+        ]
+        whole = readable == known
+        node = {name: found[name] if whole else None for name in ("disk", "growth_bytes", "full_at")}
+        return {"projects": shown, "things": found["things"], **node}
 
     def metrics(self) -> str:
         """The counters of the node for Prometheus; they name no project."""

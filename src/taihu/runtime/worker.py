@@ -35,6 +35,7 @@ from taihu.runtime.retention import SiteRules
 from taihu.runtime.scrub import Scrubber
 from taihu.runtime.searcher import Searcher
 from taihu.runtime.sql import SqlQuestions
+from taihu.runtime.storage import Storage
 from taihu.things.batch import KIND_BATCH, KIND_DELETION, decode_batch
 from taihu.things.deletion import decode_deletion
 from taihu.things.ports import Record
@@ -74,6 +75,7 @@ class Worker:
         self._calculations = Calculations(directory, self._definitions.of, site.limits)
         self._aside = Aside(self._files, self._paths.aside, site.limits)
         self._scrubber = Scrubber(self._files, self._paths.journal, self._history)
+        self._storage = Storage(self._history, self._files, self._paths, clock)
         self._carbon = CarbonDesk(site, self._history, directory, self._definitions, clock)
         self._forecasts = ForecastDesk(site, self._history, directory, self._definitions, clock)
         self._plans = PlanDesk(site, clock)
@@ -101,6 +103,7 @@ class Worker:
             "forecast": ForecastAnswers(self._forecasts, self._site.limits).answer,
             "plans": self._plans.answer,
             "settings": self._on_settings,
+            "storage": self._answers(lambda history, body: self._storage.answer(body)),
             "page": self._answers(pages.answer),
             "search": self._searcher.answer,
             "promql": self._answers(promql.answer),
@@ -113,6 +116,7 @@ class Worker:
         }
         self._link = Link(reader, writer, handlers)
         self._link.note("checkpoint", self._progress())
+        self._link.note("storage", self._storage.news())
         serving = asyncio.create_task(self._link.run())
         consuming = asyncio.create_task(self._consume())
         accounting = asyncio.create_task(self._carbon.run())
@@ -213,6 +217,8 @@ class Worker:
                 await asyncio.sleep(_UPKEEP_S)
             if self._link is not None:
                 self._link.note("checkpoint", self._progress())
+                if (sizes := self._storage.news()) is not None:
+                    self._link.note("storage", sizes)
                 await self._scrub(self._link)
 
     async def _scrub(self, link: Link) -> None:
@@ -260,6 +266,7 @@ class Worker:
             self._history.flush()
         if position > until or self._upkeep_waits():
             self._see_definitions()
+            self._storage.step()
             self._history.maintain()
             self._kept_up_at = self._clock.monotonic()
         return position
@@ -273,6 +280,7 @@ class Worker:
             if record.kind == KIND_BATCH:
                 batch = decode_batch(record.payload)
                 self._carbon.see(batch)
+                self._storage.took(record.position, batch.project, len(record.payload))
                 self._history.apply(record.position, batch)
             elif record.kind == KIND_DELETION:
                 deletion = decode_deletion(record.payload)

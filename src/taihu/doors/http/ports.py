@@ -264,6 +264,10 @@ class Node(Protocol):
         """Put a question to the worker's carbon ledger; the answer is a media type and a body."""
         ...
 
+    async def storage(self, caller: Caller, project: str, things: int) -> dict[str, Any]:
+        """What the projects store that the caller may read, or the one named, with so many of its biggest things."""
+        ...
+
     async def ask_forecast(self, question: str, arguments: dict[str, Any]) -> Any:
         """Put a question to the forecasts."""
         ...

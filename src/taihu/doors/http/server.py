@@ -26,6 +26,7 @@ from taihu.doors.http import (
     routes,
     sessions,
     sql,
+    storage,
     streams,
     websocket,
     wot,
@@ -58,6 +59,7 @@ ROUTES = [
     *est.ROUTES,
     *deletions.ROUTES,
     *calculation.ROUTES,
+    *storage.ROUTES,
 ]
 SOCKETS = websocket.ROUTES
 
