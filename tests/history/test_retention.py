@@ -9,6 +9,7 @@ import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.history.sql.support import views
 from tests.history.test_crash import CopyingFiles
 from tests.history.test_delete import rows_in_files, upkeep
 from tests.history.test_store_model import (
@@ -76,7 +77,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps, own=st.booleans())
 def test_what_is_kept_equals_a_dict(make_batch: Any, steps: list[Any], own: bool) -> None:
     """Whatever is applied, flushed, merged, expired, reopened and replayed after a crash, however time goes by."""
@@ -216,6 +217,25 @@ def test_windows_outlive_their_readings(tmp_path: Path, make_batch: Any, sparse:
     assert raw_times(tmp_path / "h") == []
     assert site.windows("power", "mean", 10) == [float(n) for n in range(10)]
     site.history.close()
+
+
+def test_sql_answers_as_read_does(tmp_path: Path, make_batch: Any) -> None:
+    """Of things and properties with rules of their own, in a file and in the head."""
+    clock = SimClock(T0)
+    history = History(tmp_path / "h", OsFiles(), clock, DEFAULT, definitions, rules=Default(Retention(raw="5m")))
+    rows = [(thing, T0 + n * MINUTE, [float(n), "on"]) for n in range(12) for thing in THINGS]
+    history.apply(1, make_batch(rows[:18], ("power", "state")))
+    history.flush()
+    history.apply(2, make_batch(rows[18:], ("power", "state")))
+    clock.jump(12 * 60)
+    wanted = {(thing, name, len(history.read("p", thing, name))) for thing in THINGS for name in ("power", "state")}
+    assert {count for _, _, count in wanted} == {2, 5, 10, 12}
+    with views(history) as connection:
+        query = "SELECT thing, property, count(*) FROM readings GROUP BY ALL"
+        assert set(connection.execute(query).fetchall()) == wanted
+        wide = connection.execute("SELECT thing, count(power), count(state) FROM meter GROUP BY 1").fetchall()
+        assert {(thing, "power", n) for thing, n, _ in wide} | {(thing, "state", n) for thing, _, n in wide} == wanted
+    history.close()
 
 
 def raw_times(folder: Path) -> list[int]:

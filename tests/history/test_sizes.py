@@ -69,7 +69,9 @@ def test_growth_is_that_of_the_last_week(tmp_path: Path, make_batch: Any) -> Non
         if day > 1:
             found = history.sizes.all(clock.now_ns(), 0)["p"].growth_bytes
             assert found is not None and 0.9 < found * day / size < 1.3
+        assert history.sizes.due(clock.now_ns())
         history.sizes.step(clock.now_ns(), 0)
+        assert not history.sizes.due(clock.now_ns())
         if day == 6:
             history.close()
             history = opened(tmp_path / "h", clock)

@@ -1,5 +1,6 @@
 """A node lets readings expire while others come in: acknowledgements go on, and what expired is nowhere."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def send(node: LiveNode, thing: str, at: int) -> Answer:
 def wait_while_others_come(node: LiveNode, clock: Clock, condition: Any, what: str) -> None:
     def step() -> bool:
         assert send(node, "pump", clock.now_ns()).body["accepted"] == 30
+        time.sleep(0.1)
         return bool(condition())
 
     wait_until(step, what)

@@ -98,14 +98,17 @@ class Sizes:
             found[table.project] = found.get(table.project, 0) + sum(file.bytes for file in table.files)
         return found
 
+    def due(self, now_ns: int) -> bool:
+        """Whether an hour is over since the sizes were noted."""
+        return self._growth.due(now_ns)
+
     def step(self, now_ns: int, oldest: int) -> None:
-        """Note the sizes, when an hour is over; the journal begins at `oldest` now. OSError on a full disk."""
-        if self._growth.due(now_ns):
-            rows = self._growth.noted(now_ns, self.files_bytes())
-            with self._store.writing():
-                self._store.journalled.forget(oldest)
-                since = self._growth.oldest(now_ns)
-                self._store.manifest.commit(Change(sizes=rows, sizes_from=since, journalled_from=oldest))
+        """Note the sizes; the journal begins at `oldest` now. OSError on a full disk."""
+        rows = self._growth.noted(now_ns, self.files_bytes())
+        with self._store.writing():
+            self._store.journalled.forget(oldest)
+            since = self._growth.oldest(now_ns)
+            self._store.manifest.commit(Change(sizes=rows, sizes_from=since, journalled_from=oldest))
 
     def all(self, now_ns: int, journal_bytes: int) -> dict[str, Size]:
         """Every project's size; the journal's bytes are shared out by what the projects' records take."""

@@ -18,6 +18,7 @@ log = logging.getLogger("taihu.storage")
 
 _DAY_NS = 86_400 * NS_PER_S
 _THINGS_MAX = 1_000
+_TELL_S = 1.0
 
 
 class Storage:
@@ -29,6 +30,7 @@ class Storage:
         self._paths = paths
         self._clock = clock
         self._told: dict[str, int] | None = None
+        self._tell_at = 0.0
 
     def took(self, position: int, project: str, size: int) -> None:
         """A record of a project is about to be applied; one that was before is counted already."""
@@ -37,11 +39,17 @@ class Storage:
 
     def step(self) -> None:
         """Note the sizes once an hour. OSError on a full disk."""
-        firsts = segment_firsts(self._files.names(self._paths.journal))
-        self._history.sizes.step(self._clock.now_ns(), firsts[0] if firsts else 0)
+        now_ns = self._clock.now_ns()
+        if self._history.sizes.due(now_ns):
+            firsts = segment_firsts(self._files.names(self._paths.journal))
+            self._history.sizes.step(now_ns, firsts[0] if firsts else 0)
 
     def news(self) -> dict[str, int] | None:
-        """By project the bytes in files, when they have changed."""
+        """By project the bytes in files, when they have changed; looked at once a second."""
+        now = self._clock.monotonic()
+        if now < self._tell_at:
+            return None
+        self._tell_at = now + _TELL_S
         found = self._history.sizes.files_bytes()
         if found == self._told:
             return None

@@ -116,7 +116,6 @@ class Worker:
         }
         self._link = Link(reader, writer, handlers)
         self._link.note("checkpoint", self._progress())
-        self._link.note("storage", self._storage.news())
         serving = asyncio.create_task(self._link.run())
         consuming = asyncio.create_task(self._consume())
         accounting = asyncio.create_task(self._carbon.run())
