@@ -33,7 +33,7 @@ class Quota:
         self.full: frozenset[str] = frozenset()
         self._changed = changed
         self._limits = limits
-        self._warned: frozenset[str] = frozenset()
+        self.nearly_full: frozenset[str] = frozenset()
         self._own = _own(site)
 
     def use(self, site: Site) -> None:
@@ -51,10 +51,10 @@ class Quota:
         shares = {name: size / max(self.bytes_max(name), 1) for name, size in self.bytes.items()}
         full = frozenset(name for name, share in shares.items() if share >= 1)
         warned = frozenset(name for name, share in shares.items() if share >= WARN_SHARE)
-        for name in sorted(warned - self._warned - full):
+        for name in sorted(warned - self.nearly_full - full):
             said = "%s stores %d bytes and may store %d: at the limit its readings are refused. %s"
             log.warning(said, name, self.bytes[name], self.bytes_max(name), REMEDY)
-        before, self.full, self._warned = self.full, full, warned
+        before, self.full, self.nearly_full = self.full, full, warned
         for name in sorted(full - before):
             said = "%s stores all that it may (%d bytes); its readings are refused. %s"
             log.error(said, name, self.bytes[name], REMEDY)

@@ -44,6 +44,9 @@ class Status(TypedDict):
     points: int
     stored: int
     refused: int
+    storage_bytes: int
+    storage_nearly_full: int
+    storage_full: int
     journal_position: int
     history_position: int
     worker: Literal["running", "away"]
