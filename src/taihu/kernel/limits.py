@@ -124,6 +124,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     calculation_depth_max: int = 8
     calculation_inputs_max: int = 1_000
     calculation_terms_max: int = 10_000
+    opcua_connections_max: int = 100
+    opcua_subscriptions_max: int = 500
+    opcua_items_per_session_max: int = 10_000
+    opcua_queue_max: int = 10
+    opcua_nodes_max: int = 20_000
+    opcua_message_bytes_max: int = 1_048_576
     query_rows_max: int = 1_000_000
     query_timeout_s: float = 30.0
     query_page_rows: int = 20_000
@@ -145,6 +151,12 @@ DEFAULT = Limits()
 AT_START = frozenset(
     {
         "decisions_per_controller_max",
+        "opcua_connections_max",
+        "opcua_items_per_session_max",
+        "opcua_message_bytes_max",
+        "opcua_nodes_max",
+        "opcua_queue_max",
+        "opcua_subscriptions_max",
         "http_head_bytes_max",
         "http_request_timeout_s",
         "http_socket_message_bytes_max",

@@ -134,6 +134,16 @@ class UpstreamConfig(Section, frozen=True, kw_only=True):
     share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
 
 
+class OpcuaConfig(Section, frozen=True, kw_only=True):
+    """`[opcua]`: our things as an OPC UA server. Without a port there is none; docs/opcua-server.md says the rest."""
+
+    host: str = "127.0.0.1"
+    port: Port | None = None
+    plain: bool | None = None
+    anonymous: str = ""
+    interval_s: Annotated[float, msgspec.Meta(ge=0.1, le=3_600)] = 1.0
+
+
 class LogConfig(Section, frozen=True, kw_only=True):
     """`[log]`: how the node writes its log to stderr: as text for people or as JSON for programs."""
 
@@ -308,6 +318,7 @@ class SiteFile(Section, frozen=True, kw_only=True):
     clock: ClockConfig = ClockConfig()
     mqtt: MqttConfig = MqttConfig()
     http: HttpConfig = HttpConfig()
+    opcua: OpcuaConfig = OpcuaConfig()
     ca: CaConfig = CaConfig()
     console: ConsoleConfig = ConsoleConfig()
     oidc: OidcConfig = OidcConfig()

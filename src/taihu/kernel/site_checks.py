@@ -51,6 +51,7 @@ def faults_of(site: Site) -> Iterator[Fault]:
     yield from _check_upstream(site)
     if site.mqtt.anonymous:
         yield from _check_known("$.mqtt.anonymous", site.mqtt.anonymous, names)
+    yield from _check_opcua(site, names)
 
 
 def _check_upstream(site: Site) -> Iterator[Fault]:
@@ -86,6 +87,7 @@ def listeners_of(site: Site) -> list[tuple[str, str, int]]:
         ("http.port", http.host, http.port),
         ("http.tls_port", http.host_of_tls, http.tls_port),
     ]
+    found.append(("opcua.port", site.opcua.host, site.opcua.port))
     return [(name, host, port) for name, host, port in found if port is not None]
 
 
@@ -97,7 +99,12 @@ def addresses_of(site: Site) -> list[tuple[str, str]]:
 
 def _check_listeners(site: Site) -> Iterator[Fault]:
     mqtt, http = site.mqtt, site.http
-    for section, host in (("mqtt", mqtt.host), ("http", http.host), ("console", site.console.host)):
+    for section, host in (
+        ("mqtt", mqtt.host),
+        ("http", http.host),
+        ("console", site.console.host),
+        ("opcua", site.opcua.host),
+    ):
         if not host:
             yield Fault(f"$.{section}.host", "host is empty.", 'Write "127.0.0.1", or "0.0.0.0" for every interface.')
     for section, host in addresses_of(site):
@@ -151,6 +158,19 @@ def _check_console(site: Site) -> Iterator[Fault]:
             "$.console.host",
             f"people would send their passwords unencrypted to {console.host}.",
             'Set [console] certificate and key, or url = "https://..." of a proxy that has TLS; or host = "127.0.0.1".',
+        )
+
+
+def _check_opcua(site: Site, names: list[str]) -> Iterator[Fault]:
+    opcua = site.opcua
+    if not opcua.anonymous:
+        return
+    yield from _check_known("$.opcua.anonymous", opcua.anonymous, names)
+    if not is_loopback(opcua.host):
+        yield Fault(
+            "$.opcua.anonymous",
+            f"anonymous shows a project to whoever connects, and [opcua] listens on {opcua.host}.",
+            'Remove anonymous and give each client a token, or set [opcua] host = "127.0.0.1".',
         )
 
 

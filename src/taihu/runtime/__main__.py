@@ -1,6 +1,6 @@
 """The processes of a node, which the supervisor starts.
 
-`python -m taihu.runtime ingest|worker|field|edge|pilot SITE [RUNNING]`, where RUNNING is the `site.toml` that the node
+`python -m taihu.runtime ingest|worker|field|edge|pilot|opcua SITE [RUNNING]`, where RUNNING is the `site.toml` that the node
 runs with: one broken meanwhile must not keep a process from coming back. `python -m taihu.runtime console SITE TOKEN`.
 """
 
@@ -48,6 +48,10 @@ def _run(process: str, folder: Path) -> None:
         from taihu.runtime import pilot
 
         pilot.main(site)
+    elif process == "opcua":
+        from taihu.runtime import opcua
+
+        opcua.main(site)
     elif process == "console":
         from taihu.console.app import main as console
         from taihu.runtime.webconsole import console_options
@@ -63,7 +67,7 @@ def _site(process: str, folder: Path) -> Site:
     try:
         return load_site(folder)
     except ConfigError as error:
-        kept = process in ("ingest", "worker", "field", "edge", "pilot") and len(sys.argv) > 3
+        kept = process in ("ingest", "worker", "field", "edge", "pilot", "opcua") and len(sys.argv) > 3
         running = Path(sys.argv[3]) if kept else None
         if running is None or not running.exists():
             raise

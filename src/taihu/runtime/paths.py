@@ -23,6 +23,7 @@ class Paths:
         self.control = data / "control.snapshot"
         self.control_key = data / "control.key"
         self.field = data / "field.json"
+        self.opcua = data / "opcua.json"
         self.field_tokens = data / "field-tokens.json"
         self.node = data / "node.json"
         self.admin_token = data / "admin.token"

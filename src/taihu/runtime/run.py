@@ -23,6 +23,7 @@ from taihu.kernel.site_checks import listeners_of, upstream_fault
 from taihu.runtime.apply import apply_site
 from taihu.runtime.democlock import SAVE_PERIOD_S, save_clock, start_clock
 from taihu.runtime.edge.state import ENVIRONMENT, upstream_of
+from taihu.runtime.installed import check_installed
 from taihu.runtime.logs import start_logging
 from taihu.runtime.notify import Notifier, keep_alive
 from taihu.runtime.paths import Paths
@@ -86,6 +87,8 @@ class Supervisor:
                     if upstream_of(self.site):
                         await self._add_process("edge")
                     await self._attend_to_controllers()
+                    if self.site.opcua.port is not None:
+                        await self._add_process("opcua")
                     return addresses
             if self.children[0].restarts > 2:
                 break
@@ -184,6 +187,7 @@ def main(folder: Path, upstream: str | None = None) -> None:
         os.environ[ENVIRONMENT] = upstream
     start_logging("taihu", site.log)
     check_ports(site)
+    check_installed(site)
 
     notifier = Notifier(os.environ)
 

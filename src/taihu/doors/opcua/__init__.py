@@ -1,0 +1,1 @@
+"""Our things as an OPC UA server's address space, over asyncua."""
