@@ -1,7 +1,7 @@
 """The processes of a node, which the supervisor starts.
 
-`python -m taihu.runtime ingest|worker|field|edge|pilot|opcua SITE [RUNNING]`, where RUNNING is the `site.toml` that the node
-runs with: one broken meanwhile must not keep a process from coming back. `python -m taihu.runtime console SITE TOKEN`.
+`python -m taihu.runtime PROCESS SITE [RUNNING]`, where RUNNING is the `site.toml` that the node runs with: one broken
+meanwhile must not keep a process from coming back. `python -m taihu.runtime console SITE TOKEN`.
 """
 
 import errno
