@@ -5,14 +5,18 @@ device's own status.
 """
 
 import asyncio
+import io
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 import pytest
@@ -89,11 +93,11 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     (site / "site.toml").write_text(SITE)
     (site / "boiler.json").write_text(json.dumps(MODEL))
     (site / "safe.json").write_text(json.dumps(SAFE))
-    added = subprocess.run(
-        [sys.executable, "-m", "taihu.cli.main", "add", f"opc.tcp://127.0.0.1:{device.port}", "--project", "roof",
-         "--name", "plant", "--period", "0.1", "--site", str(site)],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    shown, told = io.StringIO(), io.StringIO()
+    with redirect_stdout(shown), redirect_stderr(told):
+        address = f"opc.tcp://127.0.0.1:{device.port}"
+        options = ["--project", "roof", "--name", "plant", "--period", "0.1", "--site", str(site)]
+        assert run(["add", address, *options]) == 0
     command = [sys.executable, "-m", "taihu.cli.main", "run", str(site)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -108,7 +112,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
 
     operator, viewer = issued("roof", "operator"), issued("roof", "viewer")
     roof = NodeClient(owner.url, operator)
-    yield Plant(site, roof, owner, state["port"], operator, viewer, device.port, (added.stdout, added.stderr))
+    yield Plant(site, roof, owner, state["port"], operator, viewer, device.port, (shown.getvalue(), told.getvalue()))
     process.terminate()
     assert process.wait(30) == 0
     reader.join(5)
@@ -289,6 +293,33 @@ def test_what_is_larger_than_a_message_may_be_is_cut_off_6(plant: Plant) -> None
             assert await reader.read(1) == b""
             raise ConnectionError
         writer.close()
+
+    asyncio.run(body())
+
+
+def test_any_bytes_end_only_their_own_connection_13(plant: Plant) -> None:
+    random = Random(4840)
+    hello = b"HELF" + struct.pack("<I6I", 32 + 5, 0, 65_536, 65_536, 0, 0, 5) + b"opc.t"
+    starts = (
+        b"",
+        b"HELF",
+        b"OPNF" + struct.pack("<I", 200),
+        b"MSGF" + struct.pack("<I", 60),
+        hello,
+        hello + b"OPNF" * 30,
+    )
+
+    async def body() -> None:
+        async with Visit(plant, plant.viewer) as visit:
+            for number in range(60):
+                reader, writer = await asyncio.open_connection("127.0.0.1", plant.port)
+                with suppress(ConnectionError):
+                    writer.write(starts[number % len(starts)] + random.randbytes(random.randrange(400)))
+                    writer.write_eof()
+                    async with asyncio.timeout(10):
+                        await reader.read(65_536)
+                writer.close()
+            assert await visit.node("roof/Boiler/Temperature").read_value() == 61.5
 
     asyncio.run(body())
 
