@@ -72,7 +72,8 @@ class Reader:
         """Type what comes first, and start the node."""
         self.shell(self.first)
         path = self.folder / "mysite" / "site.toml"
-        path.write_text(self.here(path.read_text("utf-8").replace("# port", "port")), "utf-8")
+        text = re.sub(r"# (?=port = (?:1883|8080|8090)\b)", "", path.read_text("utf-8"))
+        path.write_text(self.here(text), "utf-8")
         self.run("mysite")
 
     def run(self, site: str) -> None:
