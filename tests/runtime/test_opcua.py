@@ -281,6 +281,28 @@ def test_a_revoked_token_ends_its_session(plant: Plant) -> None:
     asyncio.run(body())
 
 
+def test_things_come_and_go_while_it_runs(plant: Plant) -> None:
+    async def body() -> None:
+        async with Visit(plant, (plant.site / "data" / "admin.token").read_text().strip()) as visit:
+            lamp = visit.node("roof/lamp/level")
+            with pytest.raises(ua.UaStatusCodeError, match="BadNodeIdUnknown"):
+                await lamp.read_value()
+            level = {"level": {"name": "level", "unit": "%"}}
+            plant.owner.post("admin", "thing-create", body={"project": "roof", "name": "lamp", "properties": level})
+            async with asyncio.timeout(20):
+                while True:
+                    found = await lamp.read_data_value(raise_on_bad_status=False)
+                    if found.StatusCode.name == "BadWaitingForInitialData":
+                        break
+                    await asyncio.sleep(0.2)
+            plant.owner.delete("projects", "roof", "things", "lamp")
+            async with asyncio.timeout(20):
+                while (await lamp.read_data_value(raise_on_bad_status=False)).StatusCode.name != "BadNodeIdUnknown":
+                    await asyncio.sleep(0.2)
+
+    asyncio.run(body())
+
+
 def test_what_is_larger_than_a_message_may_be_is_cut_off_6(plant: Plant) -> None:
     async def body() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", plant.port)

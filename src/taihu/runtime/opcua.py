@@ -25,8 +25,7 @@ from taihu.runtime.process import clock_of, run_until_signal
 log = logging.getLogger("taihu.opcua")
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
-_DESCRIPTIONS_S = 15.0
-_CHECK_S = 2.0
+_DESCRIPTIONS_EVERY, _CHECK_EVERY = 15, 2  # intervals
 
 
 class OpcuaProcess:
@@ -66,19 +65,17 @@ class OpcuaProcess:
 
     async def _follow(self, stop: asyncio.Event) -> None:
         assert self._door is not None
-        due = self._clock.monotonic() + _DESCRIPTIONS_S
-        check = self._clock.monotonic() + _CHECK_S
+        turn = 0
         while not stop.is_set():
             try:
                 async with asyncio.timeout(self._site.opcua.interval_s):
                     await stop.wait()
             except TimeoutError:
-                if self._clock.monotonic() >= due:
+                turn += 1
+                if turn % _DESCRIPTIONS_EVERY == 0:
                     await self._look()
-                    due = self._clock.monotonic() + _DESCRIPTIONS_S
-                if self._clock.monotonic() >= check:
+                elif turn % _CHECK_EVERY == 0:
                     await self._door.check()
-                    check = self._clock.monotonic() + _CHECK_S
                 await self._show(list({project for one in self._door.visitors() for project in one.rights}))
 
     async def _look(self) -> None:

@@ -70,8 +70,11 @@ class Space:
             if len(self.owners) >= self._nodes_max:
                 left_out += 1
                 continue
-            await self._add(owner, document)
             self._known[owner] = document
+            try:
+                await self._add(owner, document)
+            except ua.UaError as error:
+                log.warning("%s/%s is left out: %s", owner.project, owner.thing, error)
         if left_out != self.left_out:
             self.left_out = left_out
             log.warning("%d things are left out: the limit opcua_nodes_max is %d", left_out, self._nodes_max)
@@ -156,7 +159,9 @@ class Space:
         await self._delete(self._node(f"{owner.project}/{owner.thing}"))
 
     async def _delete(self, place: ua.NodeId) -> None:
-        gone = self.owners[place]
+        gone = self.owners.get(place)
+        if gone is None:
+            return
         await self._server.delete_nodes([self._server.get_node(place)], recursive=True)
         below = 2 if gone.thing else 1
         for node in [node for node, owner in self.owners.items() if owner[:below] == gone[:below]]:

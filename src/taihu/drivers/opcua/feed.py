@@ -54,8 +54,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 class Shard:
     """One subscription: its number, its next notification's number, and its items by what the server calls them."""
 
-    def __init__(self, handles: Sequence[int]) -> None:
+    def __init__(self, handles: Sequence[int], events: bool) -> None:
         self.handles = handles
+        self.events = events
         self.id = 0
         self.next = 1
         self.monitored: list[tuple[int, int]] = []  # the server's identifier, and the handle
@@ -84,13 +85,13 @@ class Feed:
         events = [place for place, item in enumerate(self._items) if item.address.events]
         for group in (handles, events):
             for start in range(0, len(group), _SHARD_ITEMS):
-                shard = Shard(group[start : start + _SHARD_ITEMS])
+                shard = Shard(group[start : start + _SHARD_ITEMS], group is events)
                 shard.id = await self._create(self._pace.interval_s)
                 self._shards[shard.id] = shard
                 for first in range(0, len(shard.handles), _BATCH):
                     await self._monitor(shard, shard.handles[first : first + _BATCH], out, filtered=True)
-        for shard in list(self._shards.values()):
-            if events and shard.handles[0] == events[0]:
+        for shard in self._shards.values():
+            if shard.events:
                 await self._refresh_conditions(shard.id)
 
     async def take_up(self, out: Out) -> bool:
