@@ -122,7 +122,7 @@ class _Finder:
             target, form = found[0]
             schema = affordance.get("input", {})
             title = str(affordance.get("title", ""))
-            call = _call(form, target, "invokeaction") | ({} if schema else {"body": None})
+            call = _call(form, target, "invokeaction") | ({} if schema else {"body": ""})
             yield ActionPlan(name=name, title=title, input=schema, where=call)
 
 

@@ -158,7 +158,8 @@ def _thing(entry: dict[str, Any]) -> ThingPlan:
 def _literal(value: Any) -> str:
     """A value as TOML, on one line."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_literal(str(name))} = {_literal(one)}" for name, one in value.items()) + " }"
+        there = ((name, one) for name, one in value.items() if one is not None)  # TOML has no null
+        return "{ " + ", ".join(f"{_literal(str(name))} = {_literal(one)}" for name, one in there) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_literal, value)) + "]"
     if isinstance(value, float) and value == int(value) and abs(value) < 1e15:

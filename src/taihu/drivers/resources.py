@@ -145,7 +145,7 @@ def request_of(call: Call, value: Any) -> tuple[str, str, bytes]:
     href = call.href
     if _IN_HREF in href:
         href = href.replace(_IN_HREF, quote(value if isinstance(value, str) else _json(value), safe=""))
-    if call.method == "GET" or call.body is None or (_IN_HREF in call.href and call.body == VALUE):
+    if call.method == "GET" or call.body == "" or (_IN_HREF in call.href and call.body == VALUE):
         return href, "", b""
     body = _filled(call.body, value)
     if call.content.startswith("text/"):

@@ -120,7 +120,7 @@ def test_descriptions_and_listed_resources_are_found(peer: Peer) -> None:
         assert setpoint.where == {"href": "/setpoint", "write": {"href": "/setpoint", "method": "PUT"},
                                   "observe": "/setpoint"}  # fmt: skip
         assert (temperature.where, temperature.definition.unit) == ({"href": "/temperature"}, "Cel")
-        assert thing.actions[0].where == {"href": "/reset", "method": "POST", "body": None}
+        assert thing.actions[0].where == {"href": "/reset", "method": "POST", "body": ""}
         one = await found(driver_at(peer.port, "/status"))
         assert [each.definition.name for each in one.things[0].points] == [
             "status.pump.running",

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from tests.drivers.conformance import Collected, Peer, free_port
 from tests.drivers.http.test_driver import PEER, driver_at, following, found
 
 from taihu.drivers.described import plan_of
+from taihu.drivers.files import ConnectionFile, read_connection, write_connection
 from taihu.drivers.http import inferred, openapi
-from taihu.drivers.port import DeviceRefused, Plan, Result
+from taihu.drivers.port import Connection, DeviceRefused, Plan, Result
 from taihu.kernel.limits import DEFAULT
 from taihu.things.definition import check_definition
 from taihu.things.property import DataType, Kind
@@ -33,10 +35,21 @@ def found_at(family: str, *paths: str) -> list[Plan]:
     finally:
         peer.stop()
     for plan in plans:
+        kept(plan)
         for thing in plan.things:
             for point in thing.points:
                 check_definition(point.definition)
     return plans
+
+
+def kept(plan: Plan) -> None:
+    """A plan is the same when it was written to a connection's file and read again."""
+    connection = Connection(name="peer", url="http://127.0.0.1/")
+    with TemporaryDirectory() as folder:
+        path = write_connection(
+            Path(folder), ConnectionFile(project="home", driver="http", connection=connection, plan=plan)
+        )
+        assert read_connection(path).plan.things == plan.things
 
 
 def shown(plan: Plan) -> dict[str, tuple[str | None, Kind, bool]]:
