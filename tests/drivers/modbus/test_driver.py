@@ -150,3 +150,25 @@ def test_a_scan_lists_the_units_that_answer() -> None:
         assert asyncio.run(body()) == [(f"modbus+tcp://127.0.0.1:{peer.port}/1", "unit 1")]
     finally:
         peer.stop()
+
+
+def test_a_driver_that_is_cancelled_ends() -> None:
+    """Also when the device's answer comes at that very moment: Python 3.11's `wait_for` forgets it then."""
+    peer = Peer(PEER, "0")
+    plan = Plan(things=(ThingPlan(name="pump", points=(point("total", register=0),)),))
+
+    async def body() -> None:
+        for turn in range(40):
+            connection = Connection(name="line", url=f"modbus+tcp://127.0.0.1:{peer.port}", period_s=1e-6)
+            driver = ModbusDriver.open(connection, SystemClock(), DEFAULT)
+            task = asyncio.create_task(driver.run(plan, Collected()))
+            await asyncio.sleep(0.02 + turn / 10_000)
+            task.cancel()
+            ended, _ = await asyncio.wait([task], timeout=5)
+            assert ended
+            await driver.close()
+
+    try:
+        asyncio.run(body())
+    finally:
+        peer.stop()

@@ -7,7 +7,7 @@ answer is offline alone.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, Self
 
 from pymodbus import FramerType, ModbusException
@@ -41,6 +41,7 @@ _NO_SUCH = (1, 2, 3)  # function, address, value
 _GAP = 8
 _SCAN_S = 0.2
 _UNITS = range(1, 248)
+Call = Callable[[], Awaitable[Any]]
 _EXAMPLE = "modbus+tcp://host:502/1"
 
 
@@ -140,14 +141,14 @@ class ModbusDriver:
             )
         client = self._need_client()
         if address.bits:
-            await self._ask(client.write_coil(address.register, bool(value), device_id=unit))
+            await self._ask(lambda: client.write_coil(address.register, bool(value), device_id=unit))
             return Act(Result.DONE)
         scale = None
         if address.scale_register is not None:
             words, _ = await self._read(Block(unit, address.table, address.scale_register, 1))
             scale = words[0] if words else None
         registers = encode(address, value, scale)
-        await self._ask(client.write_registers(address.register, registers, device_id=unit))
+        await self._ask(lambda: client.write_registers(address.register, registers, device_id=unit))
         return Act(Result.DONE)
 
     async def invoke(self, thing: str, action: ActionPlan, value: Any) -> Act:
@@ -212,11 +213,7 @@ class ModbusDriver:
             "coil": client.read_coils,
             "discrete": client.read_discrete_inputs,
         }[block.table]
-        try:
-            async with self._turn:
-                answer = await call(block.start, count=block.count, device_id=block.unit)
-        except (ModbusException, OSError, TimeoutError) as error:
-            raise DeviceLost(f"{self._host} does not answer: {error}.") from None
+        answer = await self._answer(lambda: call(block.start, count=block.count, device_id=block.unit))
         if answer.isError():
             return None, int(getattr(answer, "exception_code", 0))
         words = answer.bits if block.table in ("coil", "discrete") else answer.registers
@@ -224,12 +221,19 @@ class ModbusDriver:
             raise DeviceLost(f"{self._host} answered {len(words)} of {block.count} registers.")
         return words, 0
 
-    async def _ask(self, call: Any) -> None:
+    async def _answer(self, call: Call) -> Any:
         try:
             async with self._turn:
-                answer = await call
+                answer = await call()
         except (ModbusException, OSError, TimeoutError) as error:
             raise DeviceLost(f"{self._host} does not answer: {error}.") from None
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # lost by wait_for in pymodbus when the answer comes at that moment
+            raise asyncio.CancelledError
+        return answer
+
+    async def _ask(self, call: Call) -> None:
+        answer = await self._answer(call)
         if answer.isError():
             raise DeviceRefused(f"{self._host} answers exception {answer.exception_code}.", "See the device's manual.")
 
