@@ -109,6 +109,8 @@ class HttpClient:
                 async with asyncio.timeout(self.timeout_s):
                     answer = await self._on_kept(request) if method == "GET" else None
                     if answer is None:
+                        while len(self._idle) >= self._lines_max:
+                            self._idle.pop(0).close()
                         line = await self._line()
                         answer = await line.ask(request)
                         self._keep(line)
