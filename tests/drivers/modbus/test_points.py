@@ -11,6 +11,7 @@ from taihu.drivers.modbus.points import (
     REGISTERS_MAX,
     Address,
     Block,
+    Cells,
     Type,
     address_of,
     blocks,
@@ -124,7 +125,7 @@ addresses = st.builds(
 @given(st.lists(addresses, max_size=40), st.integers(0, 20))
 def test_reads_fetch_everything_and_are_bounded(wanted: list[Address], gap: int) -> None:
     found = blocks(wanted, 1, gap)
-    cells: dict[tuple[int, str, int], int] = {}
+    cells: Cells = {}
     for block in found:
         assert 0 < block.count <= (BITS_MAX if block.table == "coil" else REGISTERS_MAX)
         gather(block, [0] * block.count, cells)

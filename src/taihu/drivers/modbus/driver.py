@@ -14,7 +14,7 @@ from pymodbus import FramerType, ModbusException
 from pymodbus.client import AsyncModbusTcpClient
 
 from taihu.drivers.address import endpoint_of, unreachable
-from taihu.drivers.modbus.points import Address, Block, address_of, blocks, encode, gather, value_of
+from taihu.drivers.modbus.points import Address, Block, Cells, address_of, blocks, encode, gather, value_of
 from taihu.drivers.modbus.sunspec import find_models, thing_of
 from taihu.drivers.port import (
     Act,
@@ -109,7 +109,7 @@ class ModbusDriver:
         dead: set[Block] = set()
         due = self._clock.monotonic()
         while True:
-            cells: dict[tuple[int, str, int], int] = {}
+            cells: Cells = {}
             silent: dict[int, str] = {}
             for block in reads:
                 if block in dead:
@@ -164,7 +164,7 @@ class ModbusDriver:
     async def _pass_on(
         self,
         addresses: dict[str, dict[str, Address]],
-        cells: dict[tuple[int, str, int], int],
+        cells: Cells,
         silent: dict[int, str],
         out: Out,
     ) -> None:

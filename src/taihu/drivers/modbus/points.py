@@ -8,7 +8,7 @@ value, as ABCD), `scale` and `offset` (value = raw x scale + offset), `scale_reg
 
 import math
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -57,6 +57,10 @@ class Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if self.bits:
             return 1
         return self.length if self.type == "string" else _FORMATS[self.type][1]
+
+
+Cells = dict[tuple[int, str], dict[int, int]]
+"""What reads brought: words, or bits, by unit and table, and by register."""
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -110,7 +114,7 @@ def decode(address: Address, words: Sequence[int], scale_word: int | None = None
     """
     if address.bits:
         return bool(words[0])
-    data = _ordered(b"".join(word.to_bytes(2, "big") for word in words), address.order)
+    data = _ordered(struct.pack(f">{len(words)}H", *words), address.order)
     if address.type == "string":
         text = data.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
         return text or None
@@ -159,22 +163,22 @@ def encode(address: Address, value: Any, scale_word: int | None = None) -> list[
     return [int.from_bytes(data[place : place + 2], "big") for place in range(0, len(data), 2)]
 
 
-def gather(block: Block, words: Sequence[int], cells: dict[tuple[int, str, int], int]) -> None:
-    """Note what a read brought, by unit, table and register."""
-    for place, word in enumerate(words[: block.count]):
-        cells[block.unit, block.table, block.start + place] = int(word)
+def gather(block: Block, words: Sequence[int], cells: Cells) -> None:
+    """Note what a read brought."""
+    places = range(block.start, block.start + block.count)
+    cells.setdefault((block.unit, block.table), {}).update(zip(places, words, strict=False))
 
 
-def value_of(address: Address, unit: int, cells: Mapping[tuple[int, str, int], int]) -> Any:
+def value_of(address: Address, unit: int, cells: Cells) -> Any:
     """The value of an address from what reads brought; None when a part is not there."""
-    number = unit if address.unit is None else address.unit
-    keys = [(number, address.table, address.register + place) for place in range(address.words)]
-    if any(key not in cells for key in keys):
+    held = cells.get((unit if address.unit is None else address.unit, address.table))
+    if held is None:
         return None
-    scale = None
-    if address.scale_register is not None:
-        scale = cells.get((number, address.table, address.scale_register))
-    return decode(address, [cells[key] for key in keys], scale)
+    try:
+        words = [held[place] for place in range(address.register, address.register + address.words)]
+    except KeyError:
+        return None
+    return decode(address, words, None if address.scale_register is None else held.get(address.scale_register))
 
 
 def _packed(address: Address, value: float, scale_word: int | None) -> bytes:
