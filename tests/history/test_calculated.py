@@ -16,6 +16,7 @@ from taihu.history.calculated import LevelWindows
 from taihu.history.history import History
 from taihu.history.windows import IntervalWindows, Windows
 from taihu.kernel.clock import NS_PER_S, SimClock
+from taihu.kernel.errors import LimitError
 from taihu.kernel.files import OsFiles
 from taihu.kernel.limits import DEFAULT, Limits
 from taihu.things.calculation import bind
@@ -222,6 +223,12 @@ def test_many_readings_are_taken_in_parts(opened: Opener) -> None:
         )
     assert values(rolled(small, "clipped", 4.0)) == values(rolled(large, "clipped", 4.0)) == [0.5] * 16
     assert values(rolled(small, "electric", 4.0)) == values(rolled(large, "electric", 4.0))
+    for order in ("asc", "desc"):
+        found = [history.read("p", "m", "clipped", limit=45, order=order) for history in (small, large)]
+        assert found[0] == found[1]
+        assert len(found[0]) == 45
+    with pytest.raises(LimitError):
+        small.read("p", "m", "clipped")
 
 
 _ROWS = st.lists(st.tuples(st.integers(0, 119), st.integers(-5, 5)), max_size=12, unique_by=lambda row: row[0])

@@ -172,6 +172,9 @@ def test_a_thing_reads_no_other_by_a_formula_of_its_own(node: LiveNode) -> None:
     patch = msgspec.json.encode({"properties": {"spy": {"unit": "V"}}})
     answer = node.ask("PATCH", path, patch, Content_Type="application/merge-patch+json")
     assert (answer.status, answer.body["validationErrors"][0]["field"]) == (400, "/properties/spy/taihu:formula")
+    patch = msgspec.json.encode({"properties": {"spy": None}})
+    assert node.ask("PATCH", path, patch, Content_Type="application/merge-patch+json").status == 204
+    assert "spy" not in newest(node, "fan")
 
 
 def test_nothing_crosses_a_border_by_a_formula(node: LiveNode) -> None:

@@ -3,7 +3,7 @@
 So a reading that comes late, is corrected or is deleted changes what is calculated of it at the next question (§5).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taihu.history import windows
-from taihu.history.frame import Cells, Ints
+from taihu.history.frame import Cells, Frame, Ints
 from taihu.history.windowing import interval_ns
 from taihu.history.windowquery import Swaps, WindowQuery
 from taihu.history.windows import CounterWindows, Floats, GaugeWindows, IntervalWindows, Windows
@@ -40,8 +40,8 @@ from taihu.things.terms import (
 Plans = Callable[[str, str, Property], Plan]
 """The plan of a calculated property of a thing of a project; one that cannot be worked out is lacking something."""
 
-_VALUE_MAX = 1e280  # as windows have it
-_ROWS_MIN = 256  # a chunk of readings is worth its question
+_VALUE_MAX = 1e200  # far enough below what windows take
+_WINDOWS_MIN = 256  # that a chunk has
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +106,10 @@ class Calculated:
         plan = self._plans(project, thing, definition)
         if plan.lacking:
             return _none()
-        since = [self._first(one) for one in plan.inputs]
-        if any(moment is None for moment in since):
-            return _none()
-        low = max(low, *(moment for moment in since if moment is not None))
         high = min(high, self._clock.now_ns() + 1)
+        if low == TIME_MIN and (plan.nature is not Nature.LEVEL or not newest):
+            since = [self._first(one) for one in plan.inputs]
+            low = max(high if moment is None else moment for moment in since)
         if plan.nature is Nature.LEVEL:
             chunks = self._levels(plan, low, high, limit, newest=newest)
         else:
@@ -158,13 +157,7 @@ class Calculated:
 
     def _cells(self, plan: Plan, term: Term, low: int, high: int) -> _Spans:
         """Where all inputs of a term are known: its value from each change to the next, around [low, high)."""
-        spans: dict[int, _Spans] = {}
-        room = self._limits.query_rows_max
-        for index in sorted(inputs_of(term)):
-            spans[index] = self._spans(plan.inputs[index], low, high)
-            room -= len(spans[index].begin)
-            if room < 0:
-                raise LimitError("The inputs have more than query_rows_max readings.", "Ask for a shorter time.")
+        spans = self._spans_of(plan, sorted(inputs_of(term)), low, high)
         grid = np.unique(np.concatenate([edge for one in spans.values() for edge in (one.begin, one.end)]))
         begin, end = grid[:-1], grid[1:]
         place = {index: np.searchsorted(one.begin, begin, side="right") - 1 for index, one in spans.items()}
@@ -200,16 +193,31 @@ class Calculated:
             of_all("flags", np.bitwise_or, np.int8),
         )
 
-    def _spans(self, one: Input, low: int, high: int) -> _Spans:
-        """An input's readings around [low, high) as what they say of time."""
+    def _spans_of(self, plan: Plan, indices: Sequence[int], low: int, high: int) -> dict[int, _Spans]:
+        """What some inputs' readings around [low, high) say of time; LimitError when they are too many at once."""
+        groups: dict[tuple[str, Property], dict[str, int]] = {}
+        for index in indices:
+            one = plan.inputs[index]
+            groups.setdefault((one.project, one.definition), {})[one.thing] = index
+        found: dict[int, _Spans] = {}
+        room = self._limits.query_rows_max
+        for (project, definition), things in groups.items():
+            frames = self._query.around_each(project, list(things), definition, low, high)
+            room -= sum(map(len, frames.values()))
+            if room < 0:
+                raise LimitError("The inputs have more than query_rows_max readings.", "Ask for a shorter time.")
+            found |= {index: self._spans(plan.inputs[index], frames[thing]) for thing, index in things.items()}
+        return found
+
+    def _spans(self, one: Input, frame: Frame) -> _Spans:
+        """An input's readings as what they say of time."""
         definition = one.definition
-        frame = self._query.around(one.project, [one.thing], definition, low, high)
         values = frame.cells.get(definition.name, Cells()).numbers(len(frame))
         last = np.append(frame.observed[1:] > frame.observed[:-1], True)[: len(frame)]  # one value at one instant
         frame, values = frame.take(last & np.isfinite(values)), values[last & np.isfinite(values)]
         columns = (frame.received, frame.seq, frame.flags)
         begin = frame.observed
-        following = np.append(begin[1:], TIME_MAX)[: len(begin)]
+        to_next = np.append(begin[1:], TIME_MAX)[: len(begin)] - begin
         if definition.kind is Kind.COUNTER:
             grown, _ = increases(begin, values, definition, self._swaps(*one.key))
             start, end, amounts = windows.gaps(begin, grown, _hold_ns(definition))
@@ -218,28 +226,25 @@ class Calculated:
             return _Spans(start, end, rates, frame.received[at], frame.seq[at], frame.flags[at])
         if definition.kind is Kind.INTERVAL:
             length = interval_ns(definition)
-            return _Spans(begin, np.minimum(begin + length, following), values / (length / NS_PER_S), *columns)
-        return _Spans(begin, np.minimum(begin + _hold_ns(definition), following), values, *columns)
+            return _Spans(begin, begin + np.minimum(to_next, length), values / (length / NS_PER_S), *columns)
+        return _Spans(begin, begin + np.minimum(to_next, _hold_ns(definition)), values, *columns)
 
     def _levels(self, plan: Plan, low: int, high: int, limit: int | None, *, newest: bool) -> Iterator[Rows]:
-        """Values at the times of its inputs' readings, chunk by chunk from one end."""
-        count = max(_ROWS_MIN, limit or 0) // len(plan.inputs) + 1
+        """Values at the times of its inputs' readings, chunk by chunk from one end; chunks grow while they give few."""
+        span = high - low if limit is None else max(_hold_ns(one.definition) for one in plan.inputs)
         while low < high:
-            start, end = low, high
-            if limit is not None:
-                reached = [self._reach(one, low, high, count, newest=newest) for one in plan.inputs]
-                start, end = (max(reached), high) if newest else (low, min(reached))
-            found = self._cells(plan, plan.root, start, end)
+            start, end = (max(low, high - span), high) if newest else (low, min(high, low + span))
+            try:
+                found = self._cells(plan, plan.root, start, end)
+            except LimitError:
+                if limit is None or span < NS_PER_S:
+                    raise
+                span //= 4
+                continue
             inside = (found.begin >= start) & (found.begin < end)
             yield Rows(found.begin, found.received, found.seq, found.flags, found.value).at(inside)
             low, high = (low, start) if newest else (end, high)
-
-    def _reach(self, one: Input, low: int, high: int, count: int, *, newest: bool) -> int:
-        """How far `count` readings of an input reach from one end of [low, high)."""
-        frame = self._query.edge(one.project, one.thing, one.definition.name, low, high, count, newest=newest)
-        if len(frame) < count:
-            return low if newest else high
-        return int(frame.observed[0]) if newest else int(frame.observed[-1]) + 1
+            span *= 1 if int(inside.sum()) > (limit or 0) // 4 else 4
 
     def _first(self, one: Input) -> int | None:
         """When an input has its first reading; None when there is none."""
@@ -256,7 +261,7 @@ class Calculated:
         if limit is None and stop - first > self._limits.query_rows_max:
             raise LimitError("These are more than query_rows_max intervals.", "Ask for a shorter time.")
         while first < stop:
-            count = min(stop - first, max(_ROWS_MIN, limit or self._limits.query_rows_max))
+            count = min(stop - first, max(_WINDOWS_MIN, limit or self._limits.query_rows_max))
             begin = stop - count if newest else first
             found = self._rolled(plan, np.arange(begin, begin + count + 1, dtype=np.int64) * length)
             values = found.amount if isinstance(found, IntervalWindows) else found.level

@@ -229,6 +229,14 @@ class WindowQuery:
         frame = concat([*priors, frame])
         return frame.take(np.argsort(frame.thing, kind="stable"))
 
+    def around_each(
+        self, project: str, things: Sequence[str], definition: Property, start: int, end: int
+    ) -> dict[str, Frame]:
+        """As `around`, of each thing by itself."""
+        frame, ids = self.around(project, things, definition, start, end), self._store.catalog.ids(project)
+        rows = by_thing(frame)
+        return {thing: frame.take(rows.get(ids.get(thing, -1), slice(0, 0))) for thing in things}
+
     def edge(self, project: str, thing: str, name: str, low: int, high: int, count: int, *, newest: bool) -> Frame:
         """The oldest or newest `count` readings of a property in [low, high), in rising order."""
         number = self._store.catalog.ids(project).get(thing)

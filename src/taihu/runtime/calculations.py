@@ -12,6 +12,7 @@ from taihu.things.property import Property
 from taihu.things.terms import Fixed, Nature, Plan
 from taihu.things.topology import Topology, TopologyError
 
+_PLANS_MAX = 10_000
 Definitions = Callable[[str, str], Mapping[str, Property] | None]
 
 
@@ -60,6 +61,8 @@ class Calculations:
         except (FormulaError, TopologyError) as error:
             return Plan(Fixed(math.nan), Nature.FIXED, (), (str(error),))
         if not plan.lacking and all(one.project == project for one in plan.inputs):
+            if len(self._plans) >= _PLANS_MAX:
+                self._plans = {}
             self._plans[key] = plan
         return plan
 

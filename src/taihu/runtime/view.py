@@ -160,7 +160,7 @@ class View:
         for thing in self.directory.things(project, after, limit):
             presence = self.twin.presence(project, thing.name)
             definitions = self.directory.definitions(project, thing.name) or {}
-            periods = [known.period_s for known in definitions.values() if known.period_s]
+            periods = [known.period_s for known in definitions.values() if known.period_s and not known.formula]
             found.append(
                 ThingSummary(
                     name=thing.name,

@@ -102,6 +102,8 @@ def build_description(
         base_href: address of the project's things in the HTTP API, without a slash at its end.
         mqtt_href: address of the MQTT endpoint, such as `mqtt://host:1883`; empty leaves its forms out.
 
+    What is calculated has no form of MQTT: there only what devices send is told.
+
     An event of the model, like a property of kind event, is one that the thing's readings tell of; events that the
     model says how to reach are in it as the model has them. An action is a command to the thing.
     """
@@ -176,7 +178,7 @@ def _affordances(project: str, thing: Thing, model: ThingModel | None, raw: Json
         if affordance.get("writeOnly", False):
             hidden.add(name)
         affordance["forms"] = property_forms(address, definition, write_only=name in hidden)
-        if mqtt_href:
+        if mqtt_href and not definition.formula:
             topic = f"taihu/{project}/{thing.name}"
             affordance["forms"] += mqtt_property_forms(mqtt_href, topic, definition)
         properties[name] = affordance

@@ -148,6 +148,8 @@ def _said(document: Json) -> Json:
             continue
         if term in ("properties", "actions", "events") and isinstance(value, dict):
             value = {name: _without_forms(one) for name, one in value.items()}
+            if not value:  # to have none of them is to say nothing
+                continue
         said[term] = value
     return said
 
