@@ -53,7 +53,10 @@ class House:
             return httpx.Response(200, json={"windows": windows})
         if path.endswith("/values"):
             values = {"net": self.base + self.power, "power": self.power, "state_of_charge": self.charge}
-            shown = [{"property": name, "value": one, "stale": self.stale} for name, one in values.items()]
+            shown = [
+                {"property": name, "value": one, "stale": self.stale, "observed_at": self.clock.now_ns()}
+                for name, one in values.items()
+            ]
             return httpx.Response(200, json={"values": shown})
         body = msgspec.json.decode(request.content)
         if path.endswith("/standing"):

@@ -36,7 +36,12 @@ class NodeApi:
         return found
 
     async def value(self, project: str, thing: str, name: str) -> float | None:
-        """The number that a property holds; None when it is missing or stale. A thing is asked for once in a moment."""
+        """The number that a property holds; None when it is missing or stale."""
+        found = await self.reading(project, thing, name)
+        return None if found is None else found[1]
+
+    async def reading(self, project: str, thing: str, name: str) -> tuple[int, float] | None:
+        """When it was observed, and the number; None when it is missing or stale. A thing is asked once in a moment."""
         now = asyncio.get_running_loop().time()
         asked, known = self._values.get((project, thing), (0.0, {}))
         if now - asked > _FRESH_S:
@@ -45,7 +50,9 @@ class NodeApi:
             self._values[project, thing] = (now, known)
         one = known.get(name)
         value = None if one is None or one.get("stale") else one.get("value")
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        if one is None or not isinstance(value, int | float) or isinstance(value, bool):
+            return None
+        return one["observed_at"], float(value)
 
     async def post(self, project: str, what: str, body: dict[str, Any]) -> Any:
         """The answer to a POST.

@@ -22,6 +22,8 @@ log = logging.getLogger("taihu.pilot")
 _SETTLE_NS = 60 * NS_PER_S
 _HISTORY_NS = (DAYS + 2) * 24 * HOUR_NS
 _EVERY_NS = {"5m": 300, "10m": 600, "15m": 900, "30m": 1_800}
+_SETTLE_S = 10.0  # in which a battery comes to its setpoint ...
+_DELAY_S = 1.0  # ... of the machine's time: in which a command and a reading are on their way
 _TOLERANCE = 0.05  # of the battery's power: how far it may be from what it is told
 _SAME_KW = 0.02  # a setpoint that has moved less is not sent again ...
 _AGAIN_NS = 600 * NS_PER_S  # ... unless it is so old
@@ -48,7 +50,8 @@ class Loop:
         self._controller = Controller(
             Setup(battery=battery, objective=objective, export_price=config.export_price, zone=zone)
         )
-        self._obedience = Obedience(_TOLERANCE * config.power_kw + _SAME_KW)
+        settle_ns = int(max(_SETTLE_S, _DELAY_S * clock.speed) * NS_PER_S)
+        self._obedience = Obedience(_TOLERANCE * config.power_kw + _SAME_KW, settle_ns)
         self._decision: Decision | None = None
         self._planned_at = self._told_at = self._disobeyed_at = 0
         self._told: float | None = None
@@ -138,21 +141,21 @@ class Loop:
         stage = self._stage(now)
         meter, _, name = self.config.net.rpartition("/")
         net = await self._value(meter, name)
-        power = await self._value(self.config.battery, self.config.power)
+        reading = await self._api.reading(self.project, self.config.battery, self.config.power)
         charge = await self._value(self.config.battery, self.config.charge)
-        blind = net is None or power is None or charge is None or stage is None
+        blind = net is None or reading is None or charge is None or stage is None
         if blind != self._blind:
             self._blind = blind
             say = "cannot see its meter or battery, and waits" if blind else "sees its meter and battery again"
             log.warning("%s/%s %s", self.project, self.config.name, say)
-        if net is None or power is None or charge is None or stage is None or not self._driving:
+        if net is None or reading is None or charge is None or stage is None or not self._driving:
             return
-        if self._told is not None and now - self._told_at > _AGAIN_NS // 2:
-            self._obedience.see(self._told, power, charge / 100)
-            if not self._obedience.obeys:
-                self._disobeyed_at = now
-                self._judge(now)
-                return
+        observed, power = reading
+        self._obedience.see(observed, power, charge / 100)
+        if not self._obedience.obeys:
+            self._disobeyed_at = now
+            self._judge(now)
+            return
         wanted = setpoint(net, power, stage.low_kw, stage.high_kw)
         if self._told is None or abs(wanted - self._told) >= _SAME_KW or now - self._told_at >= _AGAIN_NS:
             await self._tell(now, wanted, stage)
@@ -173,6 +176,7 @@ class Loop:
         }  # fmt: skip
         await self._api.post(self.project, "commands", body)
         self._told, self._told_at = wanted, now
+        self._obedience.tell(now, wanted)
 
     def _stage(self, now: int) -> Stage | None:
         """The step of the plan that now is in; a plan holds for its whole day, should no newer one come."""
