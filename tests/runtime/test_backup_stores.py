@@ -313,19 +313,20 @@ def test_a_piece_is_kept_once_and_comes_back_as_it_was(tmp_path_factory: pytest.
     assert repository.get("00" * 32) is None
 
 
-@pytest.mark.parametrize("size", [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES])
-def test_files_of_any_size(tmp_path: Path, size: int) -> None:
+def test_files_of_any_size(tmp_path: Path) -> None:
     site = make_site(tmp_path / "site")
-    (site / "own.bin").write_bytes(bytes(range(256)) * (size // 256) + b"x" * (size % 256))
-    (site / "linked.bin").symlink_to(site / "own.bin")
-    manifest = back_up(site, tmp_path / "backups")
-    entry = next(one for one in manifest.entries if one.path == "site/own.bin")
-    assert (entry.size, len(entry.pieces)) == (size, -(-size // PIECE_BYTES))
-    again = back_up(site, tmp_path / "backups")
-    assert entry in again.entries
+    sizes = (0, 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES)
+    for size in sizes:
+        (site / f"{size}.bin").write_bytes(bytes(range(256)) * (size // 256) + b"x" * (size % 256))
+    (site / "linked.bin").symlink_to(site / "1.bin")
+    entries = {one.path: one for one in back_up(site, tmp_path / "backups").entries}
+    found = [(entries[f"site/{size}.bin"].size, len(entries[f"site/{size}.bin"].pieces)) for size in sizes]
+    assert found == [(size, -(-size // PIECE_BYTES)) for size in sizes]
+    again = {one.path: one for one in back_up(site, tmp_path / "backups").entries}
+    assert all(again[f"site/{size}.bin"] == entries[f"site/{size}.bin"] for size in sizes)
     put_back(tmp_path / "backups", tmp_path / "new")
-    for name in ("own.bin", "linked.bin"):
-        assert (tmp_path / "new" / name).read_bytes() == (site / "own.bin").read_bytes()
+    for name in ("linked.bin", *(f"{size}.bin" for size in sizes)):
+        assert (tmp_path / "new" / name).read_bytes() == (site / name).read_bytes()
 
 
 def test_projects_that_there_are_stay(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ class Repository:
             found = msgspec.json.decode(body, type=Manifest)
         except msgspec.DecodeError:
             raise BackupDamaged(
-                f"The manifest of backup {name} in {self.folder} is damaged.", f"Use another, and remove this: {name}"
+                f"The manifest of backup {name} is damaged.", f"Use another backup, and: rm {self._manifest_path(name)}"
             ) from None
         if found.format > FORMAT:
             raise NoBackup(f"A later release made backup {name}.", "Use that release, or a later one.")
