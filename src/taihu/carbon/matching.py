@@ -50,9 +50,9 @@ def match(load_kwh: ArrayLike, generation_kwh: ArrayLike) -> Match:
         return Match(float("nan"), float("nan"), float("nan"), coverage)
     shared = np.minimum(load.sum(axis=0), generation.sum(axis=0)).sum()
     return Match(
-        annual=float(generation.sum() / total),
-        hourly=float(np.minimum(load, generation).sum() / total),
-        shared=float(shared / total),
+        annual=float(generation.sum()) / total,
+        hourly=float(np.minimum(load, generation).sum()) / total,
+        shared=float(shared) / total,
         coverage=coverage,
     )
 

@@ -16,7 +16,6 @@ from asyncua import Server, ua, uamethod
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.server.user_managers import UserManager
 
-logging.disable(logging.CRITICAL)
 URI = "urn:wuxi:plant"
 
 
@@ -123,4 +122,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
     main()
