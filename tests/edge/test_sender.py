@@ -146,14 +146,24 @@ def test_the_newest_of_what_is_old_goes_first(tmp_path: Path) -> None:
 
 def test_what_is_new_goes_before_what_is_old(tmp_path: Path) -> None:
     async def run() -> None:
-        centre = Centre(lambda _: Reason.SUCCESS)
+        more: list[Callable[[], None]] = []
+
+        def says(_: list[int]) -> int:
+            if more:  # at the first bundle
+                more.pop()()
+            return Reason.SUCCESS
+
+        centre = Centre(says)
         async with at_work(tmp_path, centre, 30) as (sender, journal, _):
-            await until(lambda: bool(centre.got))
-            journal.append(KIND_BATCH, record(31))
-            journal.commit()
-            sender.durable(31)
-            await until(lambda: sender.behind == 0)
-        assert [31] in centre.got[:4]
+
+            def come() -> None:
+                journal.append(KIND_BATCH, record(31))
+                journal.commit()
+                sender.durable(31)
+
+            more.append(come)
+            await until(lambda: sender.behind == 0 and [31] in centre.got)
+        assert centre.got[1] == [31]
 
     asyncio.run(run())
 

@@ -124,7 +124,7 @@ def test_what_is_kept_is_trained_in_the_background_and_issued(plant: NodeClient)
         judged = {name: errors["mae"] for name, errors in one["candidates"].items()}
         assert {"seasonal-naive", "week-mean", "ets"} <= judged.keys()
         assert judged[one["model"]] == min(judged.values())  # the back-test decides
-        assert one["known"] == DAYS * 24 and one["regressors"] == 1
+        assert DAYS * 24 - 1 <= one["known"] <= DAYS * 24 and one["regressors"] == 1  # an hour may end meanwhile
     now = plant.get("projects", "plant", "forecast", thing="meter-1", property="energy")
     assert now["kept"] and len(now["values"]) == 12 and now["unit"] == "kW.h"
     then = plant.get("projects", "plant", "forecast", thing="meter-1", property="energy", at="-0s")
