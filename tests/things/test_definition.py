@@ -21,6 +21,7 @@ def test_a_sound_definition_is_given_back() -> None:
         (Property(name="e", kind=Kind.COUNTER, data_type=DataType.STRING), "must be a number"),
         (Property(name="e", minimum=2.0, maximum=1.0), "minimum is above"),
         (Property(name="e", max_age_s=0.0), "max_age_s"),
+        (Property(name="e", max_age_s=1e10), "beyond a century"),
         (Property(name="e", ratio=-1.0), "ratio"),
     ],
 )

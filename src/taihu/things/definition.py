@@ -13,6 +13,7 @@ from taihu.things.formula import FormulaError, Members, parse_formula
 from taihu.things.property import DataType, Kind, Property
 
 _NUMBERS = (DataType.NUMBER, DataType.INTEGER)
+_MAX_AGE_S = 100 * 366 * 86_400  # nanoseconds of it fit into 64 bits
 
 
 class DefinitionRefused(RefusedError):
@@ -98,6 +99,7 @@ def _contradictions(definition: Property) -> dict[str, str]:
         ),
         "the minimum is above the maximum": ("Exchange them.", low is not None and high is not None and low > high),
         "max_age_s is not above 0": ("Say how long a value holds.", definition.max_age_s <= 0),
+        "max_age_s is beyond a century": ("Say how long a value holds.", definition.max_age_s > _MAX_AGE_S),
         "the ratio is not above 0": ("Use 1 where there is no transformer.", definition.ratio <= 0),
     }
     found = {fault: remedy for fault, (remedy, holds) in faults.items() if holds}
