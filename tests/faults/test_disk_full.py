@@ -88,6 +88,7 @@ async def flood_over_a_full_disk(node: LiveNode, senders: list[Sender], filler: 
         await asyncio.to_thread(fill, filler)
         while not node.log_lines("ingest", "journal cannot be written"):
             await asyncio.sleep(0.05)
+        await asyncio.sleep(1)  # what was acknowledged before that is still on its way
         stalled_at = acked()
         assert (await asyncio.to_thread(node.status))["mqtt"]["connected"] == len(senders)
         await asyncio.sleep(1)

@@ -92,7 +92,7 @@ def test_what_grafana_asks_first(node: LiveNode, start: int) -> None:
     body = urlencode({"match[]": 'ticks{thing=~"p.*"}'}).encode()
     told = ask(node, "POST", f"{ROOT}/api/v1/series", body, **form)
     assert [each["thing"] for each in msgspec.json.decode(told.body)["data"]] == ["pump"]
-    assert get(node, "label/thing/values", **{"match[]": 'energy_kwh{thing=~"m.*"}'})[1]["data"] == ["meter"]
+    assert get(node, "label/thing/values", **{"match[]": 'energy_kwh{thing=~"me.*"}'})[1]["data"] == ["meter"]
 
 
 def test_a_reading_is_seen_until_its_max_age(node: LiveNode, start: int) -> None:
@@ -104,11 +104,11 @@ def test_a_reading_is_seen_until_its_max_age(node: LiveNode, start: int) -> None
 
 def test_a_counter_is_rated_through_its_reset(node: LiveNode, start: int) -> None:
     """What our own windows say: 6 kWh a minute, 2 after the register began again."""
-    (increase,) = result(node, "increase(energy_kwh[4m])", start + 240).values()
+    (increase,) = result(node, 'increase(energy_kwh{thing="meter"}[4m])', start + 240).values()
     assert increase == pytest.approx(6 + 6 + 2 + 6)
-    (half,) = result(node, "increase(energy_kwh[90s])", start + 120).values()
+    (half,) = result(node, 'increase(energy_kwh{thing="meter"}[90s])', start + 120).values()
     assert half == pytest.approx(9)
-    (rate,) = result(node, "rate(energy_kwh[1h])", start + 240).values()
+    (rate,) = result(node, 'rate(energy_kwh{thing="meter"}[1h])', start + 240).values()
     assert rate == pytest.approx(20 / 240)
 
 
