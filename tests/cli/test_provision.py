@@ -127,7 +127,7 @@ def test_many_are_changed_after_a_look(site: Path, capsys: pytest.CaptureFixture
 
 def test_a_preview_counts_while_nothing_has_changed(site: Path) -> None:
     from taihu.cli.admin import StoreAdministration
-    from taihu.runtime.admin_things import ChangedMeanwhile
+    from taihu.runtime.admin.things import ChangedMeanwhile
 
     (site / "things.csv").write_text(HEAD + "stock,m1,,wuxi,a\n")
     assert run(["provision", "things.csv", "--out", "s.csv"]) == 0

@@ -11,7 +11,7 @@ from tests.runtime.support import Bench, Things, cells, claim_of, property_of
 from taihu.journal.segments import SegmentJournal
 from taihu.kernel.clock import SimClock
 from taihu.kernel.limits import Limits
-from taihu.runtime.pipeline import Pipeline
+from taihu.runtime.ingest.pipeline import Pipeline
 from taihu.sim.files import PowerLossFiles, PowerLost
 from taihu.things.batch import decode_batch
 

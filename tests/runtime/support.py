@@ -9,8 +9,8 @@ import msgspec
 from taihu.kernel.clock import NS_PER_S, SimClock
 from taihu.kernel.limits import DEFAULT, Limits
 from taihu.kernel.retention import ages_of
-from taihu.runtime.intake import Claim, Intake
-from taihu.runtime.quarantine import Refused
+from taihu.runtime.ingest.intake import Claim, Intake
+from taihu.runtime.ingest.quarantine import Refused
 from taihu.things.batch import Batch
 from taihu.things.mapping.matcher import Matcher
 from taihu.things.mapping.rules import builtin_mappings

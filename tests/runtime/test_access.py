@@ -19,11 +19,11 @@ from taihu.kernel.sections import Site
 from taihu.protocols.mqtt.broker import Broker, Connection
 from taihu.protocols.mqtt.codec import Decoder, encode
 from taihu.protocols.mqtt.packets import Connect, Packet, Publish, Suback, Subscribe, Subscription
-from taihu.runtime.access import Access, Identity
 from taihu.runtime.apply import apply_site
-from taihu.runtime.intake import Intake
-from taihu.runtime.quota import Quota
-from taihu.runtime.registry import ThingRegistry
+from taihu.runtime.ingest.access import Access, Identity
+from taihu.runtime.ingest.intake import Intake
+from taihu.runtime.ingest.quota import Quota
+from taihu.runtime.ingest.registry import ThingRegistry
 from taihu.runtime.retention import SiteRules
 from taihu.things.batch import Batch
 from taihu.things.property import Thing

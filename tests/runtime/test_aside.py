@@ -6,7 +6,7 @@ import pytest
 
 from taihu.kernel.files import OsFiles
 from taihu.kernel.limits import Limits
-from taihu.runtime.aside import Aside
+from taihu.runtime.worker.aside import Aside
 from taihu.things.batch import KIND_BATCH
 from taihu.things.ports import Record
 

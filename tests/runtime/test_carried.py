@@ -2,7 +2,7 @@
 
 import pytest
 
-from taihu.runtime.carried import Carried
+from taihu.runtime.deletion.carried import Carried
 from taihu.things.deletion import TIME_MAX, TIME_MIN, Deletion
 from taihu.things.mapping.matcher import Matcher
 from taihu.things.mapping.rules import Format, Mapping, builtin_mappings

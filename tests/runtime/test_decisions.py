@@ -9,9 +9,9 @@ import pytest
 from taihu.kernel.clock import SimClock
 from taihu.kernel.config import parse_site
 from taihu.kernel.sections import Site
-from taihu.runtime.decisions import Decisions, Errors
 from taihu.runtime.paths import Paths
-from taihu.runtime.plans import PlanDesk
+from taihu.runtime.pilot.answers import PlanDesk
+from taihu.runtime.pilot.decisions import Decisions, Errors
 from taihu.things.deletion import Deletion
 
 SITE = """

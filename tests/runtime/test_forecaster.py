@@ -15,8 +15,8 @@ from taihu.insight.forecast.series import Numbers
 from taihu.insight.forecast.table import Table
 from taihu.insight.forecast.trained import Trained, candidates, forecast, train
 from taihu.kernel.limits import Limits
-from taihu.runtime import forecaster
-from taihu.runtime.forecaster import Forecaster, ForecasterBusy, do, forecast_of, job_of, plug_ins
+from taihu.runtime.forecast import process as forecaster
+from taihu.runtime.forecast.process import Forecaster, ForecasterBusy, do, forecast_of, job_of, plug_ins
 
 
 class Stranger:

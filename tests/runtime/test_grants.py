@@ -16,7 +16,7 @@ from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.config import parse_site
 from taihu.protocols.mqtt.codec import encode
 from taihu.protocols.mqtt.packets import Connect
-from taihu.runtime.node import Node
+from taihu.runtime.node.node import Node
 from taihu.runtime.run import Supervisor
 
 BASE = f"/projects/{PROJECT}"

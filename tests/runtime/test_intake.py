@@ -12,7 +12,7 @@ from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.ids import check_name
 from taihu.kernel.limits import Limits
 from taihu.kernel.retention import Retention
-from taihu.runtime import shape
+from taihu.runtime.ingest import shape
 from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT
 from taihu.things.property import DataType, Kind, OnBad, Property
 from taihu.things.validate import pack_column
@@ -304,7 +304,7 @@ def test_a_name_of_any_length_is_told_in_short() -> None:
 
 def test_many_cells_become_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """A journal record has a largest size: what a few bytes of payload unfold to is parted before it."""
-    monkeypatch.setattr("taihu.runtime.shape._CELLS_MAX", 10)
+    monkeypatch.setattr("taihu.runtime.ingest.shape._CELLS_MAX", 10)
     bench = Bench(Things(pump={}))
     claim = claim_of()
     payloads = [b'{"ts": %d, "v": [1, 2, 3]}' % (MS - number) for number in range(8)]

@@ -8,7 +8,7 @@ from taihu.identity.directory import Directory
 from taihu.identity.principal import CredentialKind, Principal, Project
 from taihu.kernel.clock import SimClock
 from taihu.kernel.errors import RefusedError
-from taihu.runtime.admin import administer
+from taihu.runtime.admin.projects import administer
 from taihu.things.property import Kind, Property, Swap, Thing
 
 OPERATOR = Principal("plant", CredentialKind.OPERATOR, credential_id="op")

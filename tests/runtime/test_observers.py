@@ -14,7 +14,7 @@ from starlette.types import Message
 from taihu.doors.http.streams import EventStream, unnamed
 from taihu.doors.http.wot_ports import Notice
 from taihu.kernel.limits import Limits
-from taihu.runtime.observers import Observer, Observers, ObserversFull
+from taihu.runtime.serving.observers import Observer, Observers, ObserversFull
 from taihu.things.batch import Batch, Column
 from taihu.things.property import Kind, Property
 from taihu.twin.twin import Twin

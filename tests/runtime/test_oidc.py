@@ -29,8 +29,8 @@ from taihu.kernel.clock import SimClock
 from taihu.kernel.config import parse_site
 from taihu.kernel.errors import ConfigError
 from taihu.kernel.sections import OidcRole
-from taihu.runtime.oidc import ProviderSignIn, provider_of, roles_of
-from taihu.runtime.provider import ProviderAway, ProviderRefused
+from taihu.runtime.admin.oidc import ProviderSignIn, provider_of, roles_of
+from taihu.runtime.admin.provider import ProviderAway, ProviderRefused
 
 T = TypeVar("T")
 SITE = """

@@ -19,10 +19,10 @@ from taihu.kernel.clock import SimClock
 from taihu.kernel.errors import LimitError
 from taihu.kernel.files import OsFiles
 from taihu.kernel.limits import Limits
-from taihu.runtime import pages
-from taihu.runtime.arrow import END
 from taihu.runtime.questions import window_rows
 from taihu.runtime.sheets import READINGS, WINDOWS
+from taihu.runtime.worker import pages
+from taihu.runtime.worker.arrow import END
 from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT
 from taihu.things.property import DataType, Kind, Property
 

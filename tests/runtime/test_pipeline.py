@@ -14,7 +14,7 @@ from taihu.journal.segments import SegmentJournal
 from taihu.kernel.clock import SimClock
 from taihu.kernel.errors import TransientError
 from taihu.kernel.limits import Limits
-from taihu.runtime.pipeline import Pipeline
+from taihu.runtime.ingest.pipeline import Pipeline
 from taihu.sim.files import PowerLossFiles
 from taihu.things.batch import KIND_BATCH, KIND_BROKER, decode_batch
 

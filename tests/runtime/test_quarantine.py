@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taihu.kernel.limits import Limits
-from taihu.runtime.quarantine import Quarantine, Refused
+from taihu.runtime.ingest.quarantine import Quarantine, Refused
 from taihu.things.deletion import Deletion
 
 LIMITS = Limits(quarantine_entries_per_thing_max=3, quarantine_entries_max=8, quarantine_payload_bytes_max=10)

@@ -19,8 +19,8 @@ from taihu.kernel.config import load_site, parse_site
 from taihu.kernel.errors import ConfigError
 from taihu.kernel.limits import Limits, renew
 from taihu.runtime import __main__ as processes
-from taihu.runtime.reload import merge
-from taihu.runtime.tls import make_context
+from taihu.runtime.node.reload import merge
+from taihu.runtime.node.tls import make_context
 
 TLS = '\ncertificate = "cert.pem"\nkey = "key.pem"\n'
 

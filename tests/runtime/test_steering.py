@@ -14,9 +14,9 @@ from taihu.decide.controller import HOUR_NS
 from taihu.kernel.clock import NS_PER_S, SimClock
 from taihu.kernel.errors import RefusedError, TransientError
 from taihu.kernel.sections import ControllerConfig
-from taihu.runtime.decisions import Decisions, Errors
-from taihu.runtime.nodeapi import NodeApi
-from taihu.runtime.steering import Loop
+from taihu.runtime.pilot.api import NodeApi
+from taihu.runtime.pilot.decisions import Decisions, Errors
+from taihu.runtime.pilot.steering import Loop
 
 NOW = 480_000 * HOUR_NS + 12 * HOUR_NS + 300 * NS_PER_S
 

@@ -11,7 +11,7 @@ from taihu.history.history import History
 from taihu.kernel.clock import NS_PER_S, SimClock, parse_iso
 from taihu.kernel.files import OsFiles
 from taihu.kernel.limits import DEFAULT
-from taihu.runtime.steps import is_numeric, last_end, steps_of
+from taihu.runtime.forecast.steps import is_numeric, last_end, steps_of
 from taihu.things.batch import Batch, Column
 from taihu.things.property import DataType, Kind, Property
 

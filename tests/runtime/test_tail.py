@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from taihu.kernel.limits import Limits
-from taihu.runtime.tail import Tail, TailFull
+from taihu.runtime.ingest.tail import Tail, TailFull
 from taihu.things.batch import Batch, Column
 
 LIMITS = Limits(tail_queue_max=4, tail_watchers_per_project_max=2)

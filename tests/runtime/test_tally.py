@@ -2,7 +2,7 @@
 
 from array import array
 
-from taihu.runtime.tally import Tally
+from taihu.runtime.ingest.tally import Tally
 from taihu.things.batch import Batch
 
 

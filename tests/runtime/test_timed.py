@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.runtime.support import NOW_NS, Bench, Cell, Things, cells, claim_of, properties_of, property_of
 
 from taihu.kernel.limits import Limits
-from taihu.runtime.intake import Intake
+from taihu.runtime.ingest.intake import Intake
 from taihu.things.mapping.timed import timed_lots
 from taihu.things.property import DataType
 

@@ -27,7 +27,7 @@ class Administration(Protocol):
         ...
 
     def act(self, action: str, **arguments: Any) -> Any:
-        """Do an action of `taihu.runtime.admin`."""
+        """Do an action of `taihu.runtime.admin.projects`."""
         ...
 
     def console_url(self) -> str:
@@ -60,8 +60,8 @@ class StoreAdministration:
         from taihu.kernel.clock import SystemClock
         from taihu.kernel.config import load_site
         from taihu.kernel.files import OsFiles
+        from taihu.runtime.admin.certification import Certification
         from taihu.runtime.apply import apply_site
-        from taihu.runtime.certification import Certification
 
         content = load_site(site)
         self._site = content
@@ -83,7 +83,7 @@ class StoreAdministration:
 
     def act(self, action: str, **arguments: Any) -> Any:
         from taihu.identity.principal import CredentialKind, Principal
-        from taihu.runtime.admin import administer
+        from taihu.runtime.admin.projects import administer
 
         owner = Principal("", CredentialKind.ADMIN, credential_id="cli")
         return administer(self.directory, owner, action, arguments, self._more)

@@ -76,7 +76,7 @@ def audit_verify(head: str, url: str | None, token: str | None, site: Path | Non
 def _of_files(site: Path, head: str) -> dict[str, Any]:
     from taihu.identity.auditing import verify_audit
     from taihu.kernel.config import load_site
-    from taihu.runtime.admin_audit import expected_head, verdict_shown
+    from taihu.runtime.admin.audit import expected_head, verdict_shown
     from taihu.runtime.paths import Paths
 
     return verdict_shown(verify_audit(Paths(load_site(site).data).metadata, expected_head(head)))

@@ -44,7 +44,7 @@ def add(
 ) -> None:
     """Find out what is at URL, and have it as things of a project."""
     from taihu.kernel.config import load_site
-    from taihu.runtime.discovery import Asked, discover, keep
+    from taihu.runtime.field.discovery import Asked, discover, keep
 
     load_site(site)
     kept = {secret: click.prompt(secret, hide_input=True, err=True) for secret in secrets}
@@ -93,7 +93,7 @@ def add(
 def connections(site: Path, as_json: bool) -> None:
     """List the connections of a site and how they are."""
     from taihu.kernel.config import load_site
-    from taihu.runtime.discovery import states
+    from taihu.runtime.field.discovery import states
 
     found = states(load_site(site))
     if as_json:
@@ -120,7 +120,7 @@ def connections(site: Path, as_json: bool) -> None:
 def disconnect(name: str, site: Path, as_json: bool) -> None:
     """Remove the connection NAME and its secrets; its things and their history stay."""
     from taihu.kernel.config import load_site
-    from taihu.runtime.discovery import remove
+    from taihu.runtime.field.discovery import remove
 
     load_site(site)
     remove(site, name)
@@ -131,7 +131,7 @@ def disconnect(name: str, site: Path, as_json: bool) -> None:
 
 
 def _scan(asked: Any, site: Path, as_json: bool) -> None:
-    from taihu.runtime.discovery import scan
+    from taihu.runtime.field.discovery import scan
 
     found = scan(asked, site)
     if as_json:

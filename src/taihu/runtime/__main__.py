@@ -29,15 +29,15 @@ def main() -> None:
 def _run(process: str, folder: Path) -> None:
     site = _site(process, folder)
     if process == "ingest":
-        from taihu.runtime import ingest
+        from taihu.runtime.node import process as ingest
 
         ingest.main(site)
     elif process == "worker":
-        from taihu.runtime import worker
+        from taihu.runtime.worker import process as worker
 
         worker.main(site)
     elif process == "field":
-        from taihu.runtime import field
+        from taihu.runtime.field import process as field
 
         field.main(site)
     elif process == "edge":
@@ -45,11 +45,11 @@ def _run(process: str, folder: Path) -> None:
 
         edge.main(site)
     elif process == "pilot":
-        from taihu.runtime import pilot
+        from taihu.runtime.pilot import process as pilot
 
         pilot.main(site)
     elif process == "opcua":
-        from taihu.runtime import opcua
+        from taihu.runtime.opcua import process as opcua
 
         opcua.main(site)
     elif process == "console":

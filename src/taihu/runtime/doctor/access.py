@@ -9,13 +9,13 @@ from pathlib import Path
 from taihu.kernel.clock import NS_PER_S, from_datetime, to_datetime
 from taihu.kernel.errors import ConfigError
 from taihu.kernel.site_checks import listeners_of
-from taihu.runtime.certification import believed, read_authorities
+from taihu.runtime.admin.certification import believed, read_authorities
 from taihu.runtime.doctor.case import Case, State, process_name
 from taihu.runtime.doctor.finding import Finding, error, note, warning
 from taihu.runtime.doctor.stores import newest_certificates
+from taihu.runtime.node.tls import make_context
 from taihu.runtime.run import listen_error
 from taihu.runtime.supervise import port_holder
-from taihu.runtime.tls import make_context
 
 _SECRETS = ("admin.token", "operator.token", "secrets.json", "metadata.db", "ca/ca.key")
 _SOON_NS = 30 * 86_400 * NS_PER_S

@@ -6,7 +6,7 @@ from contextlib import closing
 
 from taihu.runtime.doctor.case import Case
 from taihu.runtime.doctor.finding import Finding, error, warning
-from taihu.runtime.quota import REMEDY, WARN_SHARE
+from taihu.runtime.ingest.quota import REMEDY, WARN_SHARE
 
 _QUERY = "SELECT t.project, sum(f.bytes) FROM files f JOIN tables t ON t.id = f.table_id GROUP BY t.project"
 

@@ -1,0 +1,1 @@
+"""Administration over the API: projects, things, people, grants, certificates, and the audit of it."""

@@ -1,0 +1,1 @@
+"""Exact deletes, carried through all that holds a copy."""

@@ -1,0 +1,1 @@
+"""The field process: devices called by their own protocols."""

@@ -1,0 +1,1 @@
+"""The OPC UA process: our things as a server's address space."""

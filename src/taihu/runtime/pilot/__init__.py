@@ -1,0 +1,1 @@
+"""The pilot process: the controllers of a site, and what they decided."""

@@ -1,0 +1,94 @@
+"""The worker's answers about plans: what controllers decided last, why, and what they have saved."""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+
+from taihu.kernel.clock import Clock
+from taihu.kernel.sections import ControllerConfig, Site
+from taihu.runtime.paths import Paths
+from taihu.runtime.pilot.decisions import Decisions, Errors, Saved
+from taihu.things.deletion import Deletion
+
+_BRIEF = ("controller", "mode", "reason", "guard", "at", "binding", "why", "content_kwh", "notes")
+_STAGES_BRIEF = 1
+
+
+class PlanDesk:
+    """Reads what the pilot writes. Without controllers there is no file, and every answer is empty."""
+
+    def __init__(self, site: Site, clock: Clock) -> None:
+        self._clock = clock
+        self._configs: dict[str, dict[str, ControllerConfig]] = {
+            project.name: {one.name: one for one in project.controllers}
+            for project in site.projects
+            if project.controllers
+        }
+        self._thread = ThreadPoolExecutor(1, "plans")
+        path = Paths(site.data).decisions
+        keep = site.limits.decisions_per_controller_max
+        self._store = Decisions(path, keep) if self._configs or path.exists() else None
+
+    async def answer(self, body: Mapping[str, Any]) -> Any:
+        """What is asked of `body["projects"]`: the last `body["limit"]` decisions, or what is brief of the last."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, body)
+
+    def deleted(self, deletion: Deletion) -> None:
+        """What was decided in a project that is removed goes with it."""
+        if self._store is not None and deletion.removes and not deletion.thing:
+            self._thread.submit(self._store.forget, deletion.project).result()
+
+    def close(self) -> None:
+        """Finish what is asked, and close."""
+        self._thread.shutdown()
+        if self._store is not None:
+            self._store.close()
+
+    def _answer(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        plans = [
+            plan
+            for project in body["projects"]
+            for plan in self._of(project, body["controller"], body["limit"], brief=body["brief"])
+        ]
+        return {"now": self._clock.now_ns(), "plans": plans, "saved": _together([one["saved"] for one in plans])}
+
+    def _of(self, project: str, only: str, limit: int, *, brief: bool) -> list[dict[str, Any]]:
+        found = []
+        for name, config in self._configs.get(project, {}).items():
+            if self._store is None or only not in ("", name):
+                continue
+            saved = self._store.saved(project, name, Errors(config.meter_error, config.factor_error))
+            plans = self._store.last(project, name, limit)
+            if brief:
+                plans = [
+                    {key: plan[key] for key in _BRIEF} | {"stages": plan["stages"][:_STAGES_BRIEF]}
+                    for plan in plans[:1]
+                ]
+            else:
+                plans = [plan | {"battery": config.battery, "inputs": _inputs(config)} for plan in plans]
+            found.append({"project": project, "controller": name, "decisions": plans, "saved": _shown(saved)})
+        return found
+
+
+def _inputs(config: ControllerConfig) -> dict[str, str]:
+    names = ("net", "load", "generation", "price", "intensity", "shadow")
+    return {name: getattr(config, name) for name in names if getattr(config, name)}
+
+
+def _shown(saved: Saved) -> dict[str, Any]:
+    return dict(msgspec.to_builtins(saved)) | {"error_kg": saved.error_kg}
+
+
+def _together(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """All of them: meters err each on its own, the factor for all alike."""
+    meter = sum(one["meter_kg"] ** 2 for one in parts) ** 0.5
+    kg = sum(one["kg"] for one in parts)
+    factor = max((one["factor_kg"] / abs(one["kg"]) for one in parts if one["kg"]), default=0.0) * abs(kg)
+    return {
+        "kg": kg, "meter_kg": meter, "factor_kg": factor, "error_kg": (meter**2 + factor**2) ** 0.5,
+        "estimated": any(one["estimated"] for one in parts), "hours": max((one["hours"] for one in parts), default=0),
+        "since": min((one["since"] for one in parts if one["since"]), default=0),
+    }  # fmt: skip

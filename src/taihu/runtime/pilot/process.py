@@ -1,0 +1,104 @@
+"""The pilot process: the controllers of a site, each in a loop of its own. It is started where there are any.
+
+A controller that fails takes nothing else with it, and the node does not wait for one.
+"""
+
+import asyncio
+import logging
+import os
+
+import msgspec
+
+from taihu.kernel.clock import Clock
+from taihu.kernel.errors import TaihuError
+from taihu.kernel.files import OsFiles, write_atomic
+from taihu.kernel.sections import Site
+from taihu.runtime.ask import Ask
+from taihu.runtime.logs import start_logging
+from taihu.runtime.paths import Paths
+from taihu.runtime.pilot.api import NodeApi
+from taihu.runtime.pilot.decisions import Decisions
+from taihu.runtime.pilot.steering import Loop, told
+from taihu.runtime.process import clock_of, run_until_signal
+
+log = logging.getLogger("taihu.pilot")
+
+_RETRY_S = 1.0
+_PERIOD_S_MIN = 0.05
+_NICE = 5  # planning waits for whoever takes readings in
+
+
+class Pilot:
+    """All controllers of a site."""
+
+    def __init__(self, site: Site, clock: Clock) -> None:
+        self._site = site
+        self._clock = clock
+        self._paths = Paths(site.data)
+        self._files = OsFiles()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop`."""
+        store = Decisions(self._paths.decisions, self._site.limits.decisions_per_controller_max)
+        api: NodeApi | None = None
+        try:
+            while api is None and not stop.is_set():
+                try:
+                    api = await self._connect()
+                except (TaihuError, OSError, msgspec.DecodeError) as error:
+                    log.warning("the node is not ready: %s", error)
+                    await asyncio.sleep(_RETRY_S)
+            if api is None:
+                return
+            loops = [
+                Loop(project.name, self._site.timezone_of(project), config, api, store, self._clock)
+                for project in self._site.projects
+                for config in project.controllers
+            ]
+            tasks = [asyncio.create_task(self._steer(loop)) for loop in loops]
+            await stop.wait()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            store.close()
+            if api is not None:
+                await api.close()
+
+    async def _steer(self, loop: Loop) -> None:
+        """Turn after turn, until cancelled. What goes wrong is said once, and tried again."""
+        period_s = max(loop.config.reflex_s / self._clock.speed, _PERIOD_S_MIN)
+        failing = False
+        while True:
+            try:
+                await loop.turn(self._clock.now_ns())
+                failing = False
+            except (TaihuError, OSError) as error:
+                if not failing:
+                    told(error, loop)
+                failing = True
+                await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(period_s)
+
+    async def _connect(self) -> NodeApi:
+        host, port = msgspec.json.decode(self._paths.node.read_bytes())["http"]
+        ask = Ask(host, port, self._paths.admin_token.read_text())
+        path, tokens = self._paths.pilot_tokens, dict[str, str]()
+        if path.exists():
+            tokens = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+        for project in self._site.projects:
+            if project.controllers and project.name not in tokens:
+                body = {"project": project.name, "kind": "operator", "label": "controllers"}
+                tokens[project.name] = (await ask.post("/api/v1/admin/token-issue", body))["token"]
+                write_atomic(self._files, path, msgspec.json.encode(tokens))
+        shown = f"[{host}]" if ":" in host else host
+        return NodeApi(f"http://{shown}:{port}", tokens)
+
+
+def main(site: Site) -> None:
+    """Run the pilot until a signal."""
+    start_logging("pilot", site.log)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    os.nice(_NICE)
+    clock = clock_of(site)
+    run_until_signal(lambda stop: Pilot(site, clock).run(stop), lambda: None)

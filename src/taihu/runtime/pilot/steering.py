@@ -1,0 +1,192 @@
+"""One controller at work: it learns hours as they end, plans every few minutes, and follows the meter in between.
+
+It is a client of the node: what it sees, and what it commands, goes through the public API, under a standing permit.
+"""
+
+import logging
+
+import msgspec
+
+from taihu.control.reflex import Obedience, setpoint
+from taihu.decide.controller import HOUR_NS, Controller, Decision, Seen, Setup, Stage
+from taihu.decide.guard import DAYS
+from taihu.decide.problem import Battery, Objective
+from taihu.kernel.clock import NS_PER_S, Clock, format_iso
+from taihu.kernel.errors import TaihuError
+from taihu.kernel.sections import ControllerConfig
+from taihu.runtime.pilot.api import NodeApi
+from taihu.runtime.pilot.decisions import Decisions
+
+log = logging.getLogger("taihu.pilot")
+
+_SETTLE_NS = 60 * NS_PER_S
+_HISTORY_NS = (DAYS + 2) * 24 * HOUR_NS
+_EVERY_NS = {"5m": 300, "10m": 600, "15m": 900, "30m": 1_800}
+_SETTLE_S = 10.0  # in which a battery comes to its setpoint ...
+_DELAY_S = 1.0  # ... of the machine's time: in which a command and a reading are on their way
+_TOLERANCE = 0.05  # of the battery's power: how far it may be from what it is told
+_SAME_KW = 0.02  # a setpoint that has moved less is not sent again ...
+_AGAIN_NS = 600 * NS_PER_S  # ... unless it is so old
+_DEADLINE_S = 900.0
+_FORGIVE_NS = HOUR_NS
+_PERMIT_HOURS = 24.0
+_PER_MINUTE = 120
+
+
+class Loop:
+    """A controller of one project, with its own knowledge."""
+
+    def __init__(
+        self, project: str, zone: str, config: ControllerConfig, api: NodeApi, store: Decisions, clock: Clock
+    ) -> None:
+        self.project, self.config = project, config
+        self._api, self._store, self._clock = api, store, clock
+        flat = ((0.0, config.one_way), (1.0, config.one_way))
+        battery = Battery(
+            name=config.battery, capacity_kwh=config.capacity_kwh, content_kwh=0.0, charge_kw=config.power_kw,
+            discharge_kw=config.power_kw, one_way=config.one_way, curve=flat, low_kwh=config.low * config.capacity_kwh,
+        )  # fmt: skip
+        objective = Objective(cost=config.cost_weight, carbon=config.carbon_weight)
+        self._controller = Controller(
+            Setup(battery=battery, objective=objective, export_price=config.export_price, zone=zone)
+        )
+        settle_ns = int(max(_SETTLE_S, _DELAY_S * clock.speed) * NS_PER_S)
+        self._obedience = Obedience(_TOLERANCE * config.power_kw + _SAME_KW, settle_ns)
+        self._decision: Decision | None = None
+        self._planned_at = self._told_at = self._disobeyed_at = 0
+        self._told: float | None = None
+        self._standing = ""
+        self._standing_until = 0
+        self._driving = False
+        self._drove_since = 0
+        self._blind = False
+
+    async def turn(self, now: int) -> None:
+        """What is due now: learn, plan, and follow the meter."""
+        if now >= self._controller.learned_until + HOUR_NS + _SETTLE_NS:
+            await self.learn(now)
+            now = self._clock.now_ns()  # the first time takes a while
+        if now - self._planned_at >= _EVERY_NS[self.config.every] * NS_PER_S:
+            await self._plan(now)
+        if self._decision is not None:
+            await self._follow(now)
+
+    async def learn(self, now: int) -> None:
+        """Take over the hours that have ended since the last time."""
+        config, end = self.config, (now - _SETTLE_NS) // HOUR_NS * HOUR_NS
+        start = max(self._controller.learned_until, end - _HISTORY_NS)
+        if start >= end:
+            return
+        columns = {}
+        for name in ("load", "generation", "price", "intensity", "energy", "shadow"):
+            path = getattr(config, name)
+            columns[name] = await self._api.hours(self.project, path, start, end) if path else {}
+        for hour in range(start, end, HOUR_NS):
+            load, intensity = columns["load"].get(hour), columns["intensity"].get(hour)
+            made = columns["generation"].get(hour) if config.generation else 0.0
+            price = columns["price"].get(hour) if config.price else 0.0
+            if load is None or intensity is None or made is None or price is None:
+                continue
+            self._controller.learn(Seen(hour, load, made, price, intensity))
+            self._account(hour, load - made, intensity, columns["energy"].get(hour), columns["shadow"].get(hour))
+            await self._api.breathe()
+
+    def _account(self, hour: int, net: float, intensity: float, energy: float | None, shadow: float | None) -> None:
+        """What an hour that it drove came to, against the shadow, or else against load less generation."""
+        if not self._drove_since or hour < self._drove_since or energy is None:
+            return
+        without = net if shadow is None else shadow
+        real_kg, without_kg = intensity * max(0.0, energy), intensity * max(0.0, without)
+        name = self.config.name
+        self._store.account(self.project, name, hour, real_kg, without_kg, estimated=shadow is None)
+
+    async def _plan(self, now: int) -> None:
+        charge = await self._value(self.config.battery, self.config.charge)
+        if charge is None:
+            return
+        decision = self._controller.decide(now, charge / 100 * self.config.capacity_kwh)
+        if decision is None:
+            return
+        self._planned_at, self._decision = now, decision
+        self._judge(now)
+        verdict = self._controller.verdict
+        body = {
+            "controller": self.config.name,
+            "mode": "drives" if self._driving else "advises",
+            "reason": self._reason(),
+            "guard": msgspec.to_builtins(verdict) | {"text": verdict.text},
+            **msgspec.to_builtins(decision),
+        }
+        self._store.add(self.project, self.config.name, now, body)
+
+    def _judge(self, now: int) -> None:
+        """Whether it drives from now on; a change is logged once."""
+        if not self._obedience.obeys and now - self._disobeyed_at > _FORGIVE_NS:
+            self._obedience.forgive()
+        drives = self.config.mode == "auto" and self._controller.verdict.drives and self._obedience.obeys
+        if drives != self._driving:
+            log.info("%s/%s %s", self.project, self.config.name, self._reason())
+            self._drove_since = -(-now // HOUR_NS) * HOUR_NS if drives else 0
+        self._driving = drives
+
+    def _reason(self) -> str:
+        if self.config.mode == "advise":
+            return "advises, as it is configured"
+        if not self._obedience.obeys:
+            return f"advises: {self.config.battery} does not do what it is told; it is tried again after an hour"
+        return self._controller.verdict.text
+
+    async def _follow(self, now: int) -> None:
+        """The reflex: from what the meter sees now, what the battery shall do."""
+        stage = self._stage(now)
+        meter, _, name = self.config.net.rpartition("/")
+        net = await self._value(meter, name)
+        reading = await self._api.reading(self.project, self.config.battery, self.config.power)
+        charge = await self._value(self.config.battery, self.config.charge)
+        blind = net is None or reading is None or charge is None or stage is None
+        if blind != self._blind:
+            self._blind = blind
+            say = "cannot see its meter or battery, and waits" if blind else "sees its meter and battery again"
+            log.warning("%s/%s %s", self.project, self.config.name, say)
+        if net is None or reading is None or charge is None or stage is None or not self._driving:
+            return
+        observed, power = reading
+        self._obedience.see(observed, power, charge / 100)
+        if not self._obedience.obeys:
+            self._disobeyed_at = now
+            self._judge(now)
+            return
+        wanted = setpoint(net, power, stage.low_kw, stage.high_kw)
+        if self._told is None or abs(wanted - self._told) >= _SAME_KW or now - self._told_at >= _AGAIN_NS:
+            await self._tell(now, wanted, stage)
+
+    async def _tell(self, now: int, wanted: float, stage: Stage) -> None:
+        config = self.config
+        if now >= self._standing_until:
+            permit = {
+                "things": config.battery, "name": config.setpoint, "low": -config.power_kw, "high": config.power_kw,
+                "per_minute": _PER_MINUTE, "hours": _PERMIT_HOURS,
+            }  # fmt: skip
+            given = await self._api.post(self.project, "standing", permit)
+            self._standing, self._standing_until = given["id"], given["expires_at"] - HOUR_NS
+        why = f"{config.name}: {stage.low_kw:.2f} to {stage.high_kw:.2f} kW, plan of {format_iso(self._planned_at)}"
+        body = {
+            "thing": config.battery, "property": config.setpoint, "input": wanted, "why": why,
+            "deadline_s": _DEADLINE_S, "standing": self._standing,
+        }  # fmt: skip
+        await self._api.post(self.project, "commands", body)
+        self._told, self._told_at = wanted, now
+        self._obedience.tell(now, wanted)
+
+    def _stage(self, now: int) -> Stage | None:
+        """The step of the plan that now is in; a plan holds for its whole day, should no newer one come."""
+        assert self._decision is not None
+        return next((one for one in self._decision.stages if one.start <= now < one.end), None)
+
+    async def _value(self, thing: str, name: str) -> float | None:
+        return await self._api.value(self.project, thing, name)
+
+
+def told(error: TaihuError | OSError, loop: Loop) -> None:
+    """Say why a turn did not come about."""
+    log.warning("%s/%s waits: %s", loop.project, loop.config.name, error)

@@ -1,0 +1,1 @@
+"""What a node shows of itself: newest values, things and their directory, to observers too."""
