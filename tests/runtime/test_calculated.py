@@ -1,6 +1,7 @@
 """Calculated properties of a real node: declared, read, observed and asked of the past (§3, §5, §10, §11)."""
 
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +12,8 @@ from tests.faults.support import CLOCK, PROJECT, Answer, LiveNode, wait_until
 from tests.runtime.streams import stream
 from tests.runtime.test_courtesy import ask
 from tests.runtime.test_http import BASE, newest, post
+
+from taihu.cli.main import run
 
 MAIN, SUBS = "mains", ("sub-1", "sub-2")
 THINGS = f"/api/v1{BASE}/things"
@@ -224,3 +227,42 @@ def test_nothing_of_it_was_a_defect(node: LiveNode) -> None:
     wait_until(lambda: node.status()["worker"] == "running", "the worker")
     assert not node.log_lines("ingest", "Traceback")
     assert not node.log_lines("worker", "Traceback")
+
+
+def test_sql_and_export_have_it(node: LiveNode, start: int, tmp_path: Path) -> None:
+    """§5: late readings and corrections included. An import leaves it to be worked out again."""
+    assert act(node, "thing-create", name="hall", model="meter").status == 200
+    rows = [{"ts": start + minute * 60_000, "values": {"power_kw": 2.0}} for minute in range(60)]
+    assert post(node, rows, "hall").status == 200
+    assert calculate(node, "twice", "2 * power_kw", thing="hall").status == 200
+    amount = {"unit": "kW.h", "kind": "interval", "interval_s": 900.0}
+    assert calculate(node, "used", "integral(power_kw)", thing="hall", **amount).status == 200
+    sql = (
+        "SELECT property, count(*), round(sum(value), 6), min(coverage), max(unit), bool_or(gone) FROM calculated "
+        "WHERE thing = 'hall' GROUP BY property ORDER BY property"
+    )
+    bounds = f"?start={start * 1_000_000}&end={(start + 3_600_000) * 1_000_000}"
+
+    def asked() -> Any:
+        answer = node.ask("POST", f"/api/v1{BASE}/sql{bounds}", msgspec.json.encode({"sql": sql}))
+        assert answer.status == 200, answer
+        return answer.body["rows"]
+
+    assert asked() == [["twice", 60, 240.0, 1.0, "kW", False], ["used", 4, 2.0, 1.0, "kW.h", False]]
+    send(node, "hall", start + 30_000, power_kw=8.0)
+    assert asked() == [["twice", 61, 256.0, 1.0, "kW", False], ["used", 4, 2.05, 1.0, "kW.h", False]]
+    send(node, "hall", start + 30_000, power_kw=2.0)
+    assert asked() == [["twice", 61, 244.0, 1.0, "kW", False], ["used", 4, 2.0, 1.0, "kW.h", False]]
+
+    own = ["--url", f"http://127.0.0.1:{node.http_port}", "--token", node.operator]
+    out = tmp_path / "out"
+    assert (
+        run(["export", PROJECT, str(out), "--thing", "hall", "--property", "used", "--property", "power_kw", *own]) == 0
+    )
+    frame = pl.read_parquet(out / "calculated" / "*.parquet")
+    whole = frame.filter(pl.col("coverage") == 1)
+    assert (set(frame["property"]), whole["value"].round(9).to_list()) == ({"used"}, [0.5] * 4)
+    manifest = msgspec.json.decode((out / "manifest.json").read_bytes())
+    assert [view["name"] for view in manifest["views"] if view["calculated"]] == ["calculated"]
+    assert sum(one["rows"] for one in manifest["views"][-1]["files"]) == len(frame)
+    assert run(["import", PROJECT, str(out), "--dry-run", *own]) == 0

@@ -125,7 +125,9 @@ def test_problems(live: LiveNode, sql: Any, status: int, code: str) -> None:
 
 def test_views_are_those_of_the_project(live: LiveNode) -> None:
     views = live.get(f"/projects/{PROJECT}/sql/views").body["views"]
-    assert [view["name"] for view in views] == ["untyped", "readings", "rollups", "things", "properties", "deletions"]
+    assert [view["name"] for view in views] == [
+        "untyped", "readings", "calculated", "rollups", "things", "properties", "deletions",
+    ]  # fmt: skip
     assert {"name": "power", "type": "DOUBLE", "property": "power"} in views[0]["columns"]
     assert live.get("/projects/stranger/sql/views", live.strangers["stranger"]).body["views"][0]["name"] == "readings"
 

@@ -5,7 +5,7 @@ an export that was interrupted goes on at the slice that was missing.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ from taihu.things.property import Property
 
 _HOUR_NS = 3_600 * NS_PER_S
 _READ_BYTES = 1 << 20
-_FIXED = {"readings", "rollups", "things", "properties", "deletions"}
+_CALCULATED = "calculated"
+_FIXED = {"readings", _CALCULATED, "rollups", "things", "properties", "deletions"}
 
 
 @click.command()
@@ -78,7 +79,7 @@ def export(
         raise RefusedError(f"{folder} holds an export of something else:", "name another folder.")
     with progress(f"Exporting {project}") as bar:
         bar.begin(manifest.rows)
-        manifest = _fetch_all(node, manifest, folder, _pattern(things), bar)
+        manifest = _fetch_all(node, manifest, folder, bar)
     if as_json:
         show_json(manifest)
     else:
@@ -92,7 +93,7 @@ class _Plan:
     def __init__(self, node: NodeClient, project: str, things: tuple[str, ...], properties: tuple[str, ...]) -> None:
         self._node = node
         self._project = project
-        self._things = _pattern(things)
+        self._things = things
         self._properties = properties
 
     def manifest(self, asked: dict[str, Any], files_as: str, start: str | None, end: str | None) -> Manifest:
@@ -100,11 +101,15 @@ class _Plan:
         now = self._node.get("node")["now"]
         first = moment_ns(start, now) if start else TIME_MIN
         last = moment_ns(end, now) if end else now
+        known = self._node.get("projects", self._project, "sql", "views")["views"]
         views = [
-            made
-            for view in self._node.get("projects", self._project, "sql", "views")["views"]
-            if view["name"] not in _FIXED and (made := self._view(view, files_as, first, last))
+            made for view in known if view["name"] not in _FIXED and (made := self._view(view, files_as, first, last))
         ]
+        definitions = tuple(self._definitions())
+        if any(one.formula for alike in definitions for one in alike.properties):
+            begin = min((one.start for view in views for one in view.files), default=first)
+            made = self._view(next(view for view in known if view["name"] == _CALCULATED), files_as, begin, last)
+            views += [made] if made else []
         return Manifest(
             format=FORMAT,
             version=VERSION,
@@ -114,41 +119,48 @@ class _Plan:
             start=min((one.start for view in views for one in view.files), default=first),
             end=last,
             things=tuple(self._metadata()),
-            definitions=tuple(self._definitions()),
+            definitions=definitions,
             views=tuple(views),
         )
 
     def _view(self, view: dict[str, Any], files_as: str, first: int, last: int) -> ViewFiles | None:
         """The files of one view; None without a row."""
         columns = tuple(msgspec.convert(column, Column) for column in view["columns"])
-        if self._properties:
+        calculated = view["name"] == _CALCULATED
+        if self._properties and not calculated:
             columns = tuple(one for one in columns if not one.property or one.property in self._properties)
             if all(not one.property for one in columns):
                 return None
-        hours = self._ask(
+        sql = (
             f"SELECT epoch_ns(observed_at) // {_HOUR_NS} AS h, count(*) FROM {_name(view['name'])} "  # noqa: S608 (quoted)
-            f"WHERE {condition(columns, self._things)} GROUP BY h ORDER BY h",
-            start=first,
-            end=last,
+            f"WHERE {condition(columns, _wanted(view['name'], self._things, self._properties))} GROUP BY h ORDER BY h"
         )
-        counts = [(hour * _HOUR_NS, count) for hour, count in hours]
+        counts = self._counts(sql, first, last)
         files = []
         for start, end, rows in slices(counts, _HOUR_NS, rows_of_slice(len(columns))):
             start, end = max(start, first), min(end, last)
             files.append(Slice(_file(view["name"], start, end, files_as), start, end, rows))
-        return ViewFiles(view["name"], columns, tuple(files)) if files else None
+        return ViewFiles(view["name"], columns, tuple(files), calculated) if files else None
+
+    def _counts(self, sql: str, start: int, end: int) -> list[tuple[int, int]]:
+        """When each hour with a row begins, and its rows; asked in halves where they are too many for one answer."""
+        try:
+            return [(hour * _HOUR_NS, count) for hour, count in self._ask(sql, start=start, end=end)]
+        except NodeRefused as error:
+            middle = (start + end) // 2 // _HOUR_NS * _HOUR_NS
+            if error.problem != "limit" or not start < middle < end:
+                raise
+            return [*self._counts(sql, start, middle), *self._counts(sql, middle, end)]
 
     def _metadata(self) -> Iterator[dict[str, Any]]:
-        body = self._body(f"SELECT * FROM things WHERE {self._things} ORDER BY thing")  # noqa: S608 (quoted)
+        body = self._body(f"SELECT * FROM things WHERE {_pattern(self._things)} ORDER BY thing")  # noqa: S608 (quoted)
         names = [column["name"] for column in body["columns"]]
         for row in body["rows"]:
             yield {name: value for name, value in zip(names, row, strict=True) if value not in (None, [])}
 
     def _definitions(self) -> Iterator[Alike]:
-        wanted = f"property IN ({', '.join(map(_quote, self._properties))})" if self._properties else "true"
-        each = (
-            f"SELECT thing, list(definition ORDER BY property) AS d FROM properties WHERE ({self._things}) AND {wanted}"  # noqa: S608
-        )
+        wanted = _wanted("properties", self._things, self._properties)
+        each = f"SELECT thing, list(definition ORDER BY property) AS d FROM properties WHERE {wanted}"  # noqa: S608
         for texts, things in self._ask(f"SELECT d, list(thing ORDER BY thing) FROM ({each} GROUP BY thing) GROUP BY d"):  # noqa: S608
             properties = tuple(msgspec.json.decode(text, type=Property) for text in texts)
             yield Alike(tuple(things), properties)
@@ -161,13 +173,13 @@ class _Plan:
         return self._node.post("projects", self._project, "sql", body={"sql": sql}, **bounds)
 
 
-def condition(columns: Iterable[Column], things: str) -> str:
-    """SQL for the rows of a file: of these things, and not silent on all properties."""
+def condition(columns: Iterable[Column], wanted: str) -> str:
+    """SQL for the rows of a file: of those wanted, and not silent on all properties."""
     said = " OR ".join(f"{_name(column.name)} IS NOT NULL" for column in columns if column.property)
-    return f"({things}) AND ({said or 'true'})"
+    return f"({wanted}) AND ({said or 'true'})"
 
 
-def question(view: ViewFiles, things: str, files_as: str) -> str:
+def question(view: ViewFiles, wanted: str, files_as: str) -> str:
     """The SELECT that fills a view's files. Text says in which zone its times are; Parquet has a type for them."""
     shown = [
         f"replace(CAST({column.name} AS VARCHAR), ' ', 'T') || 'Z' AS {column.name}"
@@ -175,14 +187,15 @@ def question(view: ViewFiles, things: str, files_as: str) -> str:
         else _name(column.name)
         for column in view.columns
     ]
-    return f"SELECT {', '.join(shown)} FROM {_name(view.name)} WHERE {condition(view.columns, things)}"  # noqa: S608 (quoted)
+    return f"SELECT {', '.join(shown)} FROM {_name(view.name)} WHERE {condition(view.columns, wanted)}"  # noqa: S608 (quoted)
 
 
-def _fetch_all(node: NodeClient, manifest: Manifest, folder: Path, things: str, bar: Progress) -> Manifest:
+def _fetch_all(node: NodeClient, manifest: Manifest, folder: Path, bar: Progress) -> Manifest:
     """All files; a slice that is more than an answer may be is cut in two, and the manifest says so."""
     done: list[ViewFiles] = []
     for number, view in enumerate(manifest.views):
-        sql = question(view, things, manifest.files_as)
+        wanted = _wanted(view.name, manifest.asked["things"], manifest.asked["properties"])
+        sql = question(view, wanted, manifest.files_as)
         files: list[Slice] = []
         left = list(view.files)
         while left:
@@ -195,13 +208,13 @@ def _fetch_all(node: NodeClient, manifest: Manifest, folder: Path, things: str, 
                     raise
                 halves = (one.start, middle), (middle, one.end)
                 left[:0] = [Slice(_file(view.name, *half, manifest.files_as), *half, one.rows // 2) for half in halves]
-                rest = ViewFiles(view.name, view.columns, (*files, *left))
+                rest = msgspec.structs.replace(view, files=(*files, *left))
                 manifest = msgspec.structs.replace(manifest, views=(*done, rest, *manifest.views[number + 1 :]))
                 write_manifest(folder, manifest)
             else:
                 files.append(one)
                 bar.advance(one.rows)
-        done.append(ViewFiles(view.name, view.columns, tuple(files)))
+        done.append(msgspec.structs.replace(view, files=tuple(files)))
     return manifest
 
 
@@ -226,6 +239,14 @@ def _fetch(node: NodeClient, manifest: Manifest, sql: str, one: Slice, folder: P
 def _file(view: str, start: int, end: int, files_as: str) -> str:
     """The name of a slice's file, which sorts as the slices do."""
     return f"{view}/{to_datetime(start):%Y%m%dT%H%M%S.%fZ}-{(end - start) // 1_000_000_000}s.{files_as}"
+
+
+def _wanted(view: str, things: Iterable[str], properties: Sequence[str]) -> str:
+    """SQL for what was asked for of a view. Where properties are rows they are chosen like things, else by columns."""
+    chosen = _pattern(things)
+    if view not in (_CALCULATED, "properties") or not properties:
+        return chosen
+    return f"({chosen}) AND property IN ({', '.join(map(_quote, properties))})"
 
 
 def _pattern(things: Iterable[str]) -> str:

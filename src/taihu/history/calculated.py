@@ -52,17 +52,22 @@ class LevelWindows(Windows):
 
 
 class Rows(NamedTuple):
-    """Values of a calculated property by time; received, seq and flags are those of its inputs."""
+    """Values of a calculated property by time; received, seq and flags are those of its inputs.
+
+    Each holds, or is of the time, from `observed` to `until`; `coverage` is the part of it that all inputs tell.
+    """
 
     observed: Ints
     received: Ints
     seq: Ints
     flags: NDArray[np.int8]
     values: Floats
+    until: Ints
+    coverage: Floats
 
     def at(self, index: Any) -> "Rows":
         """Those at an index, slice or mask."""
-        return Rows(self.observed[index], self.received[index], self.seq[index], self.flags[index], self.values[index])
+        return Rows(*(column[index] for column in self))
 
 
 class _Spans(NamedTuple):
@@ -95,13 +100,14 @@ class Calculated:
         return self._rolled(self._plans(project, thing, definition), bounds)
 
     def rows(
-        self, project: str, thing: str, definition: Property, low: int, high: int, limit: int | None, *, newest: bool
-    ) -> Rows:
+        self, project: str, thing: str, definition: Property, low: int, high: int, limit: int | None,
+        *, newest: bool = False, whole: bool = True,
+    ) -> Rows:  # fmt: skip
         """Its values over [low, high), by time: at most `limit` from the first end, from the last when `newest`.
 
-        A level has one whenever an input has, while all hold; an amount one for each whole interval of its own, all of
-        which is covered; a ratio of amounts one for each `period_s`, if it has one. LimitError without a limit when its
-        inputs have more than `query_rows_max` readings.
+        A level has one whenever an input has, while all hold; an amount one for each interval of its own that is over
+        and covered, wholly if `whole` says so; a ratio of amounts one for each `period_s`, if it has one. LimitError
+        without a limit when its inputs have more than `query_rows_max` readings.
         """
         plan = self._plans(project, thing, definition)
         if plan.lacking:
@@ -114,7 +120,7 @@ class Calculated:
             chunks = self._levels(plan, low, high, limit, newest=newest)
         else:
             length_s = definition.interval_s if plan.nature is Nature.AMOUNT else definition.period_s
-            chunks = self._amounts(plan, round((length_s or 0) * NS_PER_S), low, high, limit, newest=newest)
+            chunks = self._amounts(plan, round((length_s or 0) * NS_PER_S), low, high, limit, newest, whole)
         return _gathered(chunks, limit, newest=newest)
 
     def _rolled(self, plan: Plan, bounds: Ints) -> IntervalWindows | LevelWindows:
@@ -242,7 +248,7 @@ class Calculated:
                 span //= 4
                 continue
             inside = (found.begin >= start) & (found.begin < end)
-            yield Rows(found.begin, found.received, found.seq, found.flags, found.value).at(inside)
+            yield Rows(found.begin, *found[3:], found.value, found.end, np.ones(len(inside))).at(inside)
             low, high = (low, start) if newest else (end, high)
             span *= 1 if int(inside.sum()) > (limit or 0) // 4 else 4
 
@@ -252,9 +258,9 @@ class Calculated:
         return int(frame.observed[0]) if len(frame) else None
 
     def _amounts(
-        self, plan: Plan, length: int, low: int, high: int, limit: int | None, *, newest: bool
+        self, plan: Plan, length: int, low: int, high: int, limit: int | None, newest: bool, whole: bool
     ) -> Iterator[Rows]:
-        """Whole windows of its own length that are covered, chunk by chunk from one end."""
+        """Windows of its own length that are covered, chunk by chunk from one end."""
         if not length:
             return
         first, stop = -(-low // length), min(-(-high // length), self._clock.now_ns() // length)  # those that are over
@@ -265,10 +271,9 @@ class Calculated:
             begin = stop - count if newest else first
             found = self._rolled(plan, np.arange(begin, begin + count + 1, dtype=np.int64) * length)
             values = found.amount if isinstance(found, IntervalWindows) else found.level
-            whole = found.covered == length
-            start, end = found.start[whole], found.end[whole]
-            nothing = np.zeros(len(start), np.int64)
-            yield Rows(start, end, nothing, nothing.astype(np.int8), values[whole])
+            nothing = np.zeros(count, np.int64)
+            rows = Rows(found.start, found.end, nothing, nothing.astype(np.int8), values, found.end, found.coverage)
+            yield rows.at(found.covered >= (length if whole else 1))
             first, stop = (first, begin) if newest else (begin + count, stop)
 
 
@@ -371,7 +376,7 @@ def _gathered(chunks: Iterator[Rows], limit: int | None, *, newest: bool) -> Row
 
 def _none() -> Rows:
     ints = np.empty(0, np.int64)
-    return Rows(ints, ints, ints, np.empty(0, np.int8), np.empty(0))
+    return Rows(ints, ints, ints, np.empty(0, np.int8), np.empty(0), ints, np.empty(0))
 
 
 def _divide(one: Any, other: Any) -> Any:

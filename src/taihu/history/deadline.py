@@ -18,9 +18,9 @@ class Deadlines:
         self._own = threading.local()
 
     @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        """Stop what this thread asks of DuckDB inside the block when `seconds` have passed: LimitError."""
-        deadline = _Deadline(seconds)
+    def within(self, seconds: float, limit: str) -> Iterator[None]:
+        """Stop what this thread asks of DuckDB inside the block after `seconds`: LimitError, naming `limit`."""
+        deadline = _Deadline(seconds, limit)
         self._own.deadline = deadline
         watcher = threading.Thread(target=deadline.watch, name="deadline", daemon=True)
         watcher.start()
@@ -41,9 +41,10 @@ class Deadlines:
 
 
 class _Deadline:
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, limit: str) -> None:
         self.done = threading.Event()
         self._seconds = seconds
+        self._limit = limit
         self._past = seconds <= 0
         self._cursor: duckdb.DuckDBPyConnection | None = None
 
@@ -63,6 +64,6 @@ class _Deadline:
 
     def error(self) -> LimitError:
         return LimitError(
-            "The answer took longer than it may (query_timeout_s):",
+            f"The answer took longer than it may ({self._limit}):",
             "ask for a shorter time, fewer things or longer windows.",
         )

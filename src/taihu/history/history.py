@@ -90,7 +90,7 @@ class History:
         """Open or create the store; raises ManifestDamaged or ManifestTooNew."""
         self._store = Store(folder, files, clock, limits, definitions, rules or NoRules())
         self._windows = WindowQuery(self._store, clock, limits, definitions, swaps)
-        self._calculated = Calculated(self._windows, plans, swaps, clock, limits)
+        self.calculated = Calculated(self._windows, plans, swaps, clock, limits)
         self._definitions = definitions
         self._unmended = published(self._store)  # a crash may have come between a merge and its Delta log
         self._eraser = Eraser(self._store)
@@ -166,7 +166,7 @@ class History:
         definition = self._calculation(project, thing, property_name)
         if definition is None:
             return self._store.lost(project, thing, property_name)
-        inputs = self._calculated.inputs(project, thing, definition)
+        inputs = self.calculated.inputs(project, thing, definition)
         return sorted({span for one in inputs for span in self._store.lost(*one.key)})
 
     def pass_by(self, position: int) -> None:
@@ -268,8 +268,8 @@ class History:
         definition = self._calculation(project, thing, property_name)
         if definition is not None:
             newest = order == "desc"
-            found = self._calculated.rows(project, thing, definition, start, end, limit, newest=newest)
-            return Series(*found.at(slice(None, None, -1 if newest else 1)))
+            found = self.calculated.rows(project, thing, definition, start, end, limit, newest=newest)
+            return Series(*found.at(slice(None, None, -1 if newest else 1))[:5])
         frame = self._rows(project, thing, property_name, start, end, limit=limit, revisions=revisions, order=order)
         return _series(frame, property_name)
 
@@ -315,7 +315,7 @@ class History:
         stored = [thing for thing in things if thing not in calculated]
         found = self._windows.windows(project, stored, property_name, bounds) if stored else {}
         for thing, definition in calculated.items():
-            found[thing] = self._calculated.windows(project, thing, definition, bounds)
+            found[thing] = self.calculated.windows(project, thing, definition, bounds)
         return found
 
     def aggregate(
@@ -331,9 +331,9 @@ class History:
         names = self._store.catalog.names(project)
         return {names[thing]: found for thing, found in aggregate(self._store, scan).items()}
 
-    def within(self, seconds: float) -> AbstractContextManager[None]:
-        """Bound the time that queries of this thread may take inside the block; LimitError when they take longer."""
-        return self._store.deadlines.within(seconds)
+    def within(self, seconds: float, limit: str = "query_timeout_s") -> AbstractContextManager[None]:
+        """Bound the time of this thread's queries inside the block; LimitError, naming `limit`, when it is over."""
+        return self._store.deadlines.within(seconds, limit)
 
     def count(self, project: str) -> int:
         """Rows stored for a project: one for each message of a thing, re-deliveries and corrections included."""

@@ -18,6 +18,7 @@ class ExportSource:
     """An export's folder."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
+        manifest = manifest.readings
         missing = [one.file for view in manifest.views for one in view.files if not (folder / one.file).exists()]
         if missing:
             raise SourceRefused(f"{len(missing)} files of the export are missing:", "give the same taihu export again.")

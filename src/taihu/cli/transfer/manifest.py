@@ -31,11 +31,12 @@ class Slice(msgspec.Struct, frozen=True):
 
 
 class ViewFiles(msgspec.Struct, frozen=True):
-    """The files of one view, in the order of time."""
+    """The files of one view, in the order of time. `calculated` says that they are worked out of those of others."""
 
     name: str
     columns: tuple[Column, ...]
     files: tuple[Slice, ...]
+    calculated: bool = False
 
 
 class Alike(msgspec.Struct, frozen=True):
@@ -63,6 +64,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def rows(self) -> int:
         """All rows planned."""
         return sum(one.rows for view in self.views for one in view.files)
+
+    @property
+    def readings(self) -> "Manifest":
+        """Without what is calculated."""
+        views = tuple(view for view in self.views if not view.calculated)
+        return msgspec.structs.replace(self, views=views)
 
 
 def read_manifest(folder: Path) -> Manifest | None:

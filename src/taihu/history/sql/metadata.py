@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
+from taihu.history.calculated import Rows
 from taihu.history.sql.sheets import Sheets
+from taihu.history.sql.sources import Bounds
 from taihu.history.sql.views import PROPERTIES, THINGS, Column, Unit, View
 from taihu.things.property import Property, Thing
 
@@ -24,11 +26,16 @@ _OF_PROPERTY = {
 Place = tuple[str, str]  # the view and column of a property
 
 
+WorkOut = Callable[[str, str, Property, int, int, int], tuple[Rows, Sequence[tuple[int, int]]]]
+"""At most so many values of a thing's calculated property over [start, end), and the times of which inputs are gone."""
+
+
 class Known(msgspec.Struct, frozen=True):
-    """Who knows a project's things, and the properties of each."""
+    """Who knows a project's things, the properties of each, and what is worked out of others."""
 
     things: Callable[[str], Sequence[Thing]]
     definitions: Callable[[str, str], Mapping[str, Property]]
+    work_out: WorkOut
 
 
 class Metadata:
@@ -52,6 +59,18 @@ class Metadata:
             groups.setdefault((thing.model, id(definitions)), (definitions, []))[1].append(thing.name)
         for (model, _), (definitions, things) in groups.items():
             yield model, definitions, things
+
+    def calculated(self) -> Iterator[tuple[str, Property]]:
+        """The things' calculated properties, by thing."""
+        for _, definitions, things in self.alike():
+            made = [one for one in definitions.values() if one.formula]
+            yield from ((thing, one) for thing in things for one in made)
+
+    def work_out(
+        self, thing: str, definition: Property, bounds: Bounds, limit: int
+    ) -> tuple[Rows, Sequence[tuple[int, int]]]:
+        """At most so many values of a calculated property, and the times of which some of its inputs are gone."""
+        return self._known.work_out(self._project, thing, definition, bounds.start, bounds.end, limit)
 
     def units(self, sheets: Sheets, ids: Mapping[str, int]) -> tuple[dict[str, Unit | None], str]:
         """The unit and kind of each property, None where things differ, and the sheet of those that do."""

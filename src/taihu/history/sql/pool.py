@@ -88,7 +88,7 @@ class SqlPool:
             used = child.hear()
             if not isinstance(used, Uses):
                 raise _error(used)
-            with prepared(self._store, self._known, project, set(used.views), bounds) as ready:
+            with prepared(self._store, self._known, project, set(used.views), bounds, limits.sql_rows_max) as ready:
                 child.send(Setup(list(ready.statements), list(ready.paths), len(ready.descriptors)), ready.descriptors)
                 outcome, data = child.finish()
             if not isinstance(outcome, Outcome):

@@ -5,7 +5,7 @@ It holds a snapshot: no reading is in it twice and none is missing, whatever is 
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,12 +14,13 @@ from taihu.history.frame import concat
 from taihu.history.layout import SYSTEM_COLUMNS, encode
 from taihu.history.manifest import Rolled, RolledKey
 from taihu.history.sql import views
+from taihu.history.sql.calculated import calculated_sheets, calculated_view
 from taihu.history.sql.deleted import deletions_sheet, deletions_view
 from taihu.history.sql.metadata import Known, Metadata, Place, properties_view, things_view
 from taihu.history.sql.rollups import reach_table, rolled_now, rollups_of, rollups_view
 from taihu.history.sql.sheets import Sheets
 from taihu.history.sql.sources import Bounds, Group, source_of, sources
-from taihu.history.sql.views import DELETIONS, FIXED, PROPERTIES, READINGS, ROLLUPS, THINGS, View
+from taihu.history.sql.views import CALCULATED, DELETIONS, FIXED, PROPERTIES, READINGS, ROLLUPS, THINGS, View
 from taihu.history.store import Part, Store
 
 
@@ -41,7 +42,13 @@ def names_of(store: Store, project: str) -> list[str]:
 def described(store: Store, project: str) -> list[View]:
     """The views a project has, with their columns."""
     bounds = Bounds()
-    fixed = [rollups_view([], bounds), things_view(""), properties_view("", ""), deletions_view("")]
+    fixed = [
+        calculated_view("", ""),
+        rollups_view([], bounds),
+        things_view(""),
+        properties_view("", ""),
+        deletions_view(""),
+    ]
     with store.snapshot(project) as parts:
         names = views.view_names(parts)
         tables = sources(store, project, parts, {}, bounds)
@@ -50,8 +57,13 @@ def described(store: Store, project: str) -> list[View]:
 
 
 @contextmanager
-def prepared(store: Store, known: Known, project: str, used: set[str], bounds: Bounds) -> Iterator[Prepared]:
-    """What the views `used` need; the files stay as they are while it is open."""
+def prepared(
+    store: Store, known: Known, project: str, used: set[str], bounds: Bounds, rows_max: int
+) -> Iterator[Prepared]:
+    """What the views `used` need; the files stay as they are while it is open.
+
+    LimitError when the view `calculated` would have more than `rows_max` values.
+    """
     with ExitStack() as stack:
         cursor = stack.enter_context(closing(store.cursor()))
         sheets = stack.enter_context(closing(Sheets(cursor)))
@@ -61,7 +73,12 @@ def prepared(store: Store, known: Known, project: str, used: set[str], bounds: B
                 rolled = rolled_now(store, project, parts)
         else:
             parts, rolled = stack.enter_context(store.snapshot(project)), {}
-        yield _prepare(store, Metadata(known, project, bounds.things), project, used, bounds, parts, rolled, sheets)
+        metadata = Metadata(known, project, bounds.things)
+        statements = []
+        if CALCULATED in used:
+            statements.append(calculated_view(*calculated_sheets(metadata, bounds, sheets, rows_max)).sql)
+        ready = _prepare(store, metadata, project, used, bounds, parts, rolled, sheets)
+        yield replace(ready, statements=(*ready.statements, *statements))
 
 
 def _prepare(

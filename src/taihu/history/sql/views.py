@@ -26,8 +26,9 @@ from taihu.history.store import Part
 from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT, ROW_BITS
 from taihu.things.property import Kind, Quality
 
-READINGS, THINGS, PROPERTIES, ROLLUPS, DELETIONS = "readings", "things", "properties", "rollups", "deletions"
-FIXED = (READINGS, ROLLUPS, THINGS, PROPERTIES, DELETIONS)
+READINGS, CALCULATED, ROLLUPS, DELETIONS = "readings", "calculated", "rollups", "deletions"
+THINGS, PROPERTIES = "things", "properties"
+FIXED = (READINGS, CALCULATED, ROLLUPS, THINGS, PROPERTIES, DELETIONS)
 _SYSTEM = {
     "thing": "VARCHAR",
     "observed_at": "TIMESTAMP_NS",
@@ -41,13 +42,13 @@ _READINGS = {
 }  # fmt: skip
 _SEQ = f"record << {ROW_BITS} | row AS seq"
 _KEY = f"thing, observed_at, CASE WHEN flags & {FLAG_STAMPED} = {FLAG_STAMPED} THEN seq ELSE -1 END"
-_QUALITY = (
+QUALITY = (
     f"CASE WHEN r.flags & {FLAG_SUSPECT} > 0 THEN '{Quality.SUSPECT}' "
     f"WHEN r.flags & {FLAG_STAMPED} > 0 THEN '{Quality.STAMPED}' ELSE '{Quality.GOOD}' END AS quality"
 )
 _HEADING = (
     "n.thing, make_timestamp_ns(r.observed_at) AS observed_at, make_timestamp_ns(r.received_at) AS received_at, "
-    f"r.seq, {_QUALITY}"
+    f"r.seq, {QUALITY}"
 )
 _NAMED = "JOIN hidden.names n ON n.id = r.thing"
 
@@ -220,7 +221,7 @@ def _labelled(name: str, rows: str, unit: Unit | None) -> str:
     return (
         "SELECT n.thing, "  # noqa: S608 (quoted or checked)
         f"{own}, make_timestamp_ns(r.observed_at), make_timestamp_ns(r.received_at), r.value, r.text, "
-        f"{_QUALITY.removesuffix(' AS quality')}, {label}, r.seq FROM ({rows}) r {_NAMED} {known}"
+        f"{QUALITY.removesuffix(' AS quality')}, {label}, r.seq FROM ({rows}) r {_NAMED} {known}"
     )
 
 

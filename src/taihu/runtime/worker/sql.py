@@ -1,14 +1,16 @@
 """Questions in SQL: who may ask of which things in the ingest process, the asking itself in the worker."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 
+from taihu.history.calculated import Rows
 from taihu.history.history import History
 from taihu.history.sql.metadata import Known
+from taihu.history.sql.outputs import Format
 from taihu.history.sql.pool import SqlPool
 from taihu.history.sql.sources import Bounds
 from taihu.identity.directory import Directory
@@ -17,7 +19,7 @@ from taihu.kernel.limits import Limits
 from taihu.runtime.link import Handler
 from taihu.runtime.questions import Definitions
 from taihu.runtime.worker.busy import WorkerBusy
-from taihu.things.property import Thing
+from taihu.things.property import Property, Thing
 
 _PATIENCE = 0.9  # of sql_timeout_s: whoever asks hears that it took too long before he gives up
 
@@ -30,7 +32,8 @@ class SqlQuestions:
     ) -> None:
         self._directory = directory
         self._definitions = definitions
-        self._pool = SqlPool(history.store, Known(self._things, definitions.of), clock, limits)
+        self._history = history
+        self._pool = SqlPool(history.store, Known(self._things, definitions.of, self._work_out), clock, limits)
         self._clock = clock
         self._limits = limits
         self._threads = ThreadPoolExecutor(limits.sql_running_max, "sql")
@@ -49,6 +52,12 @@ class SqlQuestions:
         self._definitions.refresh()  # whoever made a thing a moment ago asks of it
         return self._directory.things(project, "", self._limits.things_per_project_max)
 
+    def _work_out(
+        self, project: str, thing: str, definition: Property, start: int, end: int, limit: int
+    ) -> tuple[Rows, Sequence[tuple[int, int]]]:
+        rows = self._history.calculated.rows(project, thing, definition, start, end, limit, whole=False)
+        return rows, self._history.lost(project, thing, definition.name)
+
     async def _ask(self, body: Mapping[str, Any]) -> bytes:
         if self._asked >= self._limits.sql_running_max + self._limits.sql_waiting_max:
             raise WorkerBusy(f"{self._asked} questions in SQL wait for an answer.", "Try again in a moment.")
@@ -64,7 +73,9 @@ class SqlQuestions:
     def _answer(self, body: Mapping[str, Any], bounds: Bounds, until: float) -> bytes:
         """The body of the answer, whole: the ingest process has no time for a million rows."""
         form = body["format"]
-        answer = self._pool.ask(body["project"], body["sql"], "json" if form == "arrow" else form, bounds, until)
+        plain: Format = "json" if form == "arrow" else form
+        with self._history.within(until - self._clock.monotonic(), "sql_timeout_s"):
+            answer = self._pool.ask(body["project"], body["sql"], plain, bounds, until)
         if form == "arrow":
             from taihu.runtime.worker.sqlarrow import (
                 arrow_stream,  # only a worker that is asked for Arrow holds its library
