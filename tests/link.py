@@ -1,20 +1,33 @@
-"""A link that can be cut, or that changes what it carries: a TCP proxy in threads."""
+"""Links that can be cut, that are slow, or that change what they carry: proxies of TCP and UDP in threads."""
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from tests.ports import free_port
 
+Change = Callable[[bytes], bytes]
+
+
+def same(data: bytes) -> bytes:
+    """What comes, unchanged."""
+    return data
+
 
 class Link:
-    """Carries connections to a port of this machine, until it is cut; what comes back goes through `change`."""
+    """Carries connections to a port of this machine, until it is cut.
 
-    def __init__(self, target: int, change: Callable[[bytes], bytes] = lambda data: data) -> None:
+    What comes back goes through `change`, and takes `delay_s` seconds longer.
+    """
+
+    def __init__(self, target: int, change: Change = same) -> None:
         self.port = free_port()
+        self.change = change
+        self.delay_s = 0.0
         self._target = target
-        self._change = change
         self._whole = threading.Event()
         self._whole.set()
         self._open: set[socket.socket] = set()
@@ -24,6 +37,10 @@ class Link:
     def cut(self) -> None:
         """End every connection and let no other come."""
         self._whole.clear()
+        self.drop()
+
+    def drop(self) -> None:
+        """End every connection."""
         for one in list(self._open):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -46,17 +63,67 @@ class Link:
             if not self._whole.is_set():
                 here.close()
                 continue
-            there = socket.create_connection(("127.0.0.1", self._target))
+            try:
+                there = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                here.close()
+                continue
             self._open |= {here, there}
-            for source, sink, change in ((here, there, bytes), (there, here, self._change)):
-                threading.Thread(target=self._carry, args=(source, sink, change), daemon=True).start()
+            threading.Thread(target=self._carry, args=(here, there), daemon=True).start()
+            threading.Thread(target=self._carry, args=(there, here, True), daemon=True).start()
 
-    def _carry(self, source: socket.socket, sink: socket.socket, change: Callable[[bytes], bytes]) -> None:
+    def _carry(self, source: socket.socket, sink: socket.socket, back: bool = False) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):
-                sink.sendall(change(data))
+                if back:
+                    time.sleep(self.delay_s)
+                    data = self.change(data)
+                sink.sendall(data)
         for one in (source, sink):
             self._open.discard(one)
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
+
+
+class DatagramLink:
+    """The same of datagrams: whoever sends to it has a port of its own beyond it."""
+
+    def __init__(self, target: int, change: Change = same) -> None:
+        self.change = change
+        self.delay_s = 0.0
+        self._target = target
+        self._far: dict[Any, socket.socket] = {}
+        self._near = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._near.bind(("127.0.0.1", 0))
+        self.port = self._near.getsockname()[1]
+        threading.Thread(target=self._carry, daemon=True).start()
+
+    def drop(self) -> None:
+        """There is no connection to end."""
+
+    def close(self) -> None:
+        """Stop for good."""
+        for one in (self._near, *self._far.values()):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)  # wakes up who waits for it
+            one.close()
+
+    def _carry(self) -> None:
+        with suppress(OSError):
+            while True:
+                data, sender = self._near.recvfrom(65_536)
+                if sender not in self._far:
+                    self._far[sender] = far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                    far.connect(("127.0.0.1", self._target))
+                    threading.Thread(target=self._back, args=(far, sender), daemon=True).start()
+                with suppress(ConnectionRefusedError):
+                    self._far[sender].send(data)
+
+    def _back(self, far: socket.socket, sender: Any) -> None:
+        with suppress(OSError):
+            while far.fileno() >= 0:
+                with suppress(ConnectionRefusedError):
+                    if data := far.recv(65_536):
+                        time.sleep(self.delay_s)
+                        self._near.sendto(self.change(data), sender)

@@ -1,4 +1,5 @@
-"""What every driver owes, told to its face: run against a peer that can be stopped, frozen and replaced by garbage."""
+"""What every driver owes, told to its face: run against a peer that is stopped, frozen, replaced by garbage, late, or
+answers for another question."""
 
 import asyncio
 import os
@@ -7,7 +8,7 @@ import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from typing import Any, ClassVar
 import pytest
 import uvloop
 from tests import ports
+from tests.link import DatagramLink, Link
 
 from taihu.drivers.port import Act, Connection, DeviceLost, DeviceRefused, Driver, Plan, Point, Reading, Result
 from taihu.kernel.clock import SystemClock
@@ -105,10 +107,21 @@ class Conformance(ABC):
     garbage: ClassVar[Sequence[bytes]] = (b"", b"\0" * 300, bytes(range(256)) * 4, b"HTTP/1.1 200 OK\r\n\r\n")
     bad_urls: ClassVar[Sequence[str]] = ()
     datagrams: ClassVar[bool] = False
+    read_only: ClassVar[bool] = False
+    late_s: ClassVar[float] = 1.0
+    ignores_strangers: ClassVar[bool] = False
 
     @abstractmethod
     def peer(self) -> Any:
         """A fresh peer, serving."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def kept(cls) -> Iterator[Any]:
+        """A peer that is as it was when it began."""
+        peer = cls().peer()
+        yield peer
+        peer.stop()
 
     @abstractmethod
     def url(self, port: int) -> str:
@@ -125,9 +138,16 @@ class Conformance(ABC):
     def options(self) -> dict[str, Any]:
         return {}
 
-    def to_write(self) -> tuple[str, str, Any] | None:
-        """A thing, property and value that can be written and then read back; None where nothing can."""
-        return None
+    @abstractmethod
+    def to_write(self) -> tuple[str, str, Any]:
+        """A thing, property and value that can be written and then read back; refused where all is `read_only`."""
+
+    @abstractmethod
+    def astray(self, data: bytes) -> bytes:
+        """What came from the peer, as the answer to another question.
+
+        A device that answers so is lost, unless the driver `ignores_strangers` and goes on with what is true.
+        """
 
     def open(self, port: int, period_s: float = 0.05) -> Driver:
         connection = Connection(name="peer", url=self.url(port), period_s=period_s, options=self.options())
@@ -146,16 +166,28 @@ class Conformance(ABC):
                     await task
                 await asyncio.sleep(0.01)
 
+    def false_of(self, out: Collected) -> list[tuple[str, str, Any]]:
+        """What a driver passed on that the peer does not have."""
+        expected = self.expected()
+        return [(thing, name, value) for thing, values, _ in out.rows for name, value in values.items()
+                if expected.get(thing, {}).get(name, value) != value]  # fmt: skip
+
+    def linked(self, port: int) -> Link | DatagramLink:
+        """A link to a peer."""
+        return DatagramLink(port) if self.datagrams else Link(port)
+
+    def back(self, out: Collected) -> bool:
+        """Whether a device that was late has been found again."""
+        return self.all_there(out)
+
     def all_there(self, out: Collected) -> bool:
         newest = out.newest()
         return all(newest.get(thing, {}).get(name) == value for thing, values in self.expected().items()
                    for name, value in values.items())  # fmt: skip
 
-    def test_it_reads_what_the_device_has(self) -> None:
-        peer = self.peer()
-
+    def test_it_reads_what_the_device_has(self, kept: Any) -> None:
         async def body() -> None:
-            driver, out = self.open(peer.port), Collected()
+            driver, out = self.open(kept.port), Collected()
             try:
                 task = await self.running(driver, out)
                 assert out.things == {thing.name for thing in self.plan().things}
@@ -166,17 +198,11 @@ class Conformance(ABC):
                 await driver.close()
                 await driver.close()
 
-        try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the loop of the field process
-                runner.run(body())
-        finally:
-            peer.stop()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the loop of the field process
+            runner.run(body())
 
     def test_it_writes_and_says_no_more_than_the_device_did(self) -> None:
-        wanted = self.to_write()
-        if wanted is None:
-            return
-        thing, name, value = wanted
+        thing, name, value = self.to_write()
         peer = self.peer()
 
         async def body() -> None:
@@ -184,9 +210,13 @@ class Conformance(ABC):
             try:
                 task = await self.running(driver, out)
                 point = self.point(thing, name)
-                act = await driver.write(thing, point, value)
-                assert isinstance(act, Act) and act.result in Result
-                await self.until(task, lambda: out.newest()[thing].get(name) == value)
+                if self.read_only:
+                    with pytest.raises(DeviceRefused):
+                        await driver.write(thing, point, value)
+                else:
+                    act = await driver.write(thing, point, value)
+                    assert isinstance(act, Act) and act.result in Result
+                    await self.until(task, lambda: out.newest()[thing].get(name) == value)
                 task.cancel()
             finally:
                 await driver.close()
@@ -208,11 +238,10 @@ class Conformance(ABC):
                 with pytest.raises(DeviceLost):
                     async with asyncio.timeout(WAIT_S):
                         await task
-                wanted = self.to_write()
-                if wanted is not None:
-                    with pytest.raises(DeviceLost):
-                        async with asyncio.timeout(WAIT_S):
-                            await driver.write(wanted[0], self.point(wanted[0], wanted[1]), wanted[2])
+                thing, name, value = self.to_write()
+                with pytest.raises(DeviceRefused if self.read_only else DeviceLost):
+                    async with asyncio.timeout(WAIT_S):
+                        await driver.write(thing, self.point(thing, name), value)
                 peer.stop()
                 peer.start()
                 again = await self.running(driver, Collected())
@@ -224,6 +253,59 @@ class Conformance(ABC):
             asyncio.run(body())
         finally:
             peer.stop()
+
+    def test_a_device_that_answers_late_is_lost_and_found_again(self, kept: Any) -> None:
+        """What comes after its time is nobody's answer."""
+        link = self.linked(kept.port)
+
+        async def body() -> None:
+            driver, out = self.open(link.port), Collected()
+            try:
+                task = await self.running(driver, out)
+                link.delay_s = self.late_s
+                for doing in (task, driver.run(self.plan(), out)):
+                    with pytest.raises(DeviceLost):
+                        async with asyncio.timeout(WAIT_S):
+                            await doing
+                link.delay_s = 0.0
+                link.drop()
+                after = Collected()
+                again = asyncio.create_task(driver.run(self.plan(), after))
+                await self.until(again, lambda: self.back(after))
+                again.cancel()
+            finally:
+                await driver.close()
+            assert not self.false_of(out) + self.false_of(after)
+
+        try:
+            asyncio.run(body())
+        finally:
+            link.close()
+
+    def test_an_answer_to_another_question_is_not_taken(self, kept: Any) -> None:
+        """Another transaction's, another device's, or one that nobody asked for."""
+        link = self.linked(kept.port)
+        link.change = self.astray
+
+        async def body() -> None:
+            driver, out = self.open(link.port), Collected()
+            try:
+                if self.ignores_strangers:
+                    task = await self.running(driver, out)
+                    task.cancel()
+                else:
+                    with pytest.raises(DeviceLost):
+                        async with asyncio.timeout(WAIT_S):
+                            await driver.run(self.plan(), out)
+                    assert not out.rows
+            finally:
+                await driver.close()
+            assert not self.false_of(out)
+
+        try:
+            asyncio.run(body())
+        finally:
+            link.close()
 
     def test_garbage_and_silence_are_told_by_the_two_errors_13(self) -> None:
         async def body(data: bytes) -> None:

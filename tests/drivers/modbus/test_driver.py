@@ -5,12 +5,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tests.drivers.conformance import Collected, Conformance, Peer
-from tests.link import Link
 
 from taihu.drivers.modbus.driver import ModbusDriver
-from taihu.drivers.port import Connection, DeviceLost, Found, Plan, Point, ThingPlan
+from taihu.drivers.port import Connection, Found, Plan, Point, ThingPlan
 from taihu.kernel.clock import SystemClock
 from taihu.kernel.limits import DEFAULT
 from taihu.things.property import DataType, Kind, Property
@@ -66,26 +64,9 @@ class TestModbus(Conformance):
     def to_write(self) -> tuple[str, str, Any]:
         return "pump", "setpoint", 18.5
 
-    def test_an_answer_that_is_not_its_own_is_not_taken(self) -> None:
-        """Its transaction identifier is that of another question."""
-        peer = self.peer()
-        link = Link(peer.port, lambda data: bytes([data[0] ^ 0x55]) + data[1:])
-
-        async def body() -> None:
-            driver, out = self.open(link.port), Collected()
-            try:
-                with pytest.raises((DeviceLost, TimeoutError)):
-                    async with asyncio.timeout(3):
-                        await driver.run(self.plan(), out)
-            finally:
-                await driver.close()
-            assert not out.rows
-
-        try:
-            asyncio.run(body())
-        finally:
-            link.close()
-            peer.stop()
+    def astray(self, data: bytes) -> bytes:
+        """The answer of another transaction."""
+        return bytes([data[0] ^ 0x55]) + data[1:]
 
 
 @cache

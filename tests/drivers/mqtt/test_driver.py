@@ -3,12 +3,12 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from tests.drivers.broker import Broker, Speaker, Together
+from tests.drivers.broker import Broker, Speaker, Together, stray_grants
 from tests.drivers.conformance import Collected, Conformance
 
 from taihu.drivers.mqtt.driver import MqttDriver
@@ -33,10 +33,18 @@ def opened(port: int, **options: Any) -> MqttDriver:
 
 class TestMqtt(Conformance):
     driver = MqttDriver
+    late_s = 2.5
     bad_urls: ClassVar = ("mqtt://", "mqtt://host:99999", "mqtt://u:secret@host")
 
     def peer(self) -> Together:
         return Together([sys.executable, str(DEVICES)])
+
+    @pytest.fixture
+    def kept(self) -> Iterator[Together]:
+        """A fresh one: a broker remembers what it has told whom."""
+        peer = self.peer()
+        yield peer
+        peer.stop()
 
     def url(self, port: int) -> str:
         return f"mqtt://127.0.0.1:{port}"
@@ -62,6 +70,14 @@ class TestMqtt(Conformance):
 
     def to_write(self) -> tuple[str, str, Any]:
         return "lamp", "state", False
+
+    def back(self, out: Collected) -> bool:
+        """What the broker has told it before, it tells no more."""
+        return out.things == set(self.expected())
+
+    def astray(self, data: bytes) -> bytes:
+        """Subscriptions are granted to whoever asked under another identifier."""
+        return stray_grants(data)
 
 
 def with_devices(body: Callable[[MqttDriver, Together], Awaitable[None]]) -> None:

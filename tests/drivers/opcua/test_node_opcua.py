@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("asyncua", reason="asyncua is not installed: pip install 'taihu[opcua]'")
 
 from tests.drivers.conformance import Collected, free_port
-from tests.drivers.opcua.support import Line
+from tests.link import Link
 
 from taihu.drivers.opcua.driver import OpcuaDriver
 from taihu.drivers.port import Act, Connection, DeviceLost, DeviceRefused, Plan, Point, Result
@@ -116,28 +116,31 @@ def test_it_is_found_read_written_and_called(port: int, tmp_path: Path) -> None:
 
 def test_a_line_that_is_cut_hides_no_gap(port: int, tmp_path: Path) -> None:
     out = Collected()
+    link = Link(port)
 
     def ticks() -> list[float]:
         return [values["Ticks"] for thing, values, _ in out.rows if thing == "Press" and "Ticks" in values]
 
     async def body() -> None:
         plan = await found(port, tmp_path)
-        async with Line(port) as line:
-            driver = opened(line.port, tmp_path, queue=100, sampling_s=0.0, **plan.options)
-            for _ in range(3):
-                task = asyncio.create_task(driver.run(plan, out))
-                before = len(ticks())
-                async with asyncio.timeout(15):
-                    while len(ticks()) < before + 4:
-                        assert not task.done(), task.result()
-                        await asyncio.sleep(0.01)
-                line.cut()
-                with pytest.raises(DeviceLost):
-                    await task
-                await asyncio.sleep(0.5)
-            await driver.close()
+        driver = opened(link.port, tmp_path, queue=100, sampling_s=0.0, **plan.options)
+        for _ in range(3):
+            task = asyncio.create_task(driver.run(plan, out))
+            before = len(ticks())
+            async with asyncio.timeout(15):
+                while len(ticks()) < before + 4:
+                    assert not task.done(), task.result()
+                    await asyncio.sleep(0.01)
+            link.drop()
+            with pytest.raises(DeviceLost):
+                await task
+            await asyncio.sleep(0.5)
+        await driver.close()
 
-    asyncio.run(body())
+    try:
+        asyncio.run(body())
+    finally:
+        link.close()
     came = sorted(set(ticks()))
     assert out.counts["resubscribed"] == out.counts["gaps"] == 0
     assert came == [came[0] + step for step in range(len(came))]

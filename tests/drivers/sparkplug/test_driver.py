@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from tests.drivers.broker import Broker, Speaker, Together
+from tests.drivers.broker import Broker, Speaker, Together, stray_grants
 from tests.drivers.conformance import Collected, Conformance
 
 from taihu.drivers.port import ActionPlan, DeviceLost, DeviceRefused, Plan, Point, Reading, Result, ThingPlan
@@ -50,6 +50,7 @@ class Slow(Collected):
 @needs_tahu
 class TestSparkplug(Conformance):
     driver = SparkplugDriver
+    late_s = 2.5
     bad_urls: ClassVar = ("sparkplug+mqtt://", "sparkplug+mqtt://host:99999", "sparkplug+mqtt://u:secret@host",
                           "sparkplug+mqtt://host/a+b")  # fmt: skip
 
@@ -81,6 +82,10 @@ class TestSparkplug(Conformance):
 
     def to_write(self) -> tuple[str, str, Any]:
         return "pump", "setpoint", 7.25
+
+    def astray(self, data: bytes) -> bytes:
+        """Subscriptions are granted to whoever asked under another identifier."""
+        return stray_grants(data)
 
     def with_peer(self, body: Callable[[SparkplugDriver, Together], Awaitable[None]]) -> None:
         async def whole(peer: Together) -> None:

@@ -233,7 +233,7 @@ class BacnetDriver:
 
     async def _notified(self, apdu: AnyValue) -> None:
         """A change of a value; while the node is slow those beyond a bound are left out, and counted (§6)."""
-        if apdu.pduSource != self._place or self._out is None:
+        if apdu.pduSource != self._place or apdu.subscriberProcessIdentifier != _PROCESS or self._out is None:
             return
         self._heard += 1
         if self._pending >= _PENDING_MAX:

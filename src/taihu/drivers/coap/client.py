@@ -29,7 +29,6 @@ _METHODS = {"GET": GET, "PUT": PUT, "POST": POST, "DELETE": DELETE, "FETCH": FET
 _SAFE = "%/:?#[]@!$&'()*+,;=~"
 _EXAMPLE = "coap://host:5683/path"
 _SUCCESS = 2
-_SPARE_S = 10.0
 
 
 class CoapClient:
@@ -41,8 +40,11 @@ class CoapClient:
         self.origin = f"coap://{host}:{self.endpoint.port}"
         self._limits = limits
         self._timeout_s = float(connection.option("timeout_s", 2.0))
+        answer_s = float(connection.option("answer_s", 10.0))
+        if not 0 < answer_s <= 3_600:
+            raise DeviceRefused("The option answer_s is not from 0 to 3600.", "Correct the option.")
         self._tuning = _tuning(self._timeout_s, int(connection.option("retries", 2)))
-        self._patience_s = self._timeout_s * 2 ** (self._tuning.MAX_RETRANSMIT + 1) + _SPARE_S
+        self._patience_s = self._timeout_s * 2 ** (self._tuning.MAX_RETRANSMIT + 1) + answer_s
         self._security = security_of(connection)
         self._context: Any = None
 

@@ -211,7 +211,9 @@ class Iec104Driver:
         return future
 
     def _answer(self, asdu: Asdu) -> None:
-        """A confirmation or termination of a command: whoever waits for it hears."""
+        """A confirmation or termination of a command, by its own station: whoever waits for it hears."""
+        if asdu.station != self._station:
+            return
         for value in asdu.values:
             key = (asdu.type, value.address)
             confirms = asdu.cause == Cause.ACTIVATION_CON or asdu.cause in _FAILED
