@@ -93,14 +93,17 @@ class Writer(Lookups):
         return len(self._dirty_things) + len(self._first_uses) + len(self._session_uses)
 
     def flush(self) -> int:
-        """Store what was written behind, in one transaction; returns how many changes. Pending again if that fails."""
+        """Store what was written behind, in one transaction; returns how many changes. Pending again if that fails.
+
+        One thread at a time calls it. With nothing to store it waits for no other change.
+        """
+        if not self.pending:
+            return 0
         with self._writing:
             with self._changing:
                 things, self._dirty_things = self._dirty_things, set()
                 uses, self._first_uses = self._first_uses, {}
                 touched, self._session_uses = self._session_uses, {}
-            if not things and not uses and not touched:
-                return 0
             try:
                 with self._transaction(quiet=not things) as connection:
                     found = [(project, self.thing(project, name)) for project, name in sorted(things)]

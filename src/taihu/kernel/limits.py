@@ -58,6 +58,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     provision_things_max: int = 1_000
     join_things_max: int = 1_000
     join_things_per_minute_max: int = 60
+    joins_waiting_max: int = 20_000
     sparkplug_nodes_max: int = 20_000
     sparkplug_metrics_max: int = 2_000_000
     bridge_topics_max: int = 100_000

@@ -296,8 +296,8 @@ class Node(Protocol):
         """What is wanted of a thing."""
         ...
 
-    def join(self, token: str, thing: str) -> Any:
-        """Register a thing with a join token; blocks for a disk sync."""
+    async def join(self, token: str, thing: str) -> Any:
+        """Register a thing with a join token."""
         ...
 
     def observe(self, project: str, thing: str, permitted: Callable[[], str]) -> Observer:

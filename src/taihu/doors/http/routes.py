@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
@@ -132,7 +131,7 @@ async def join(request: Request) -> Response:
     body = await object_of(request)
     if not token or not isinstance(body.get("thing"), str):
         raise bad_request('Send a join token and {"thing": "its-name"}.')
-    joined = await run_in_threadpool(node_of(request).join, token, body["thing"])
+    joined = await node_of(request).join(token, body["thing"])
     return answer({"project": joined.project, "thing": joined.thing.name, "token": joined.token}, 201)
 
 

@@ -1,6 +1,5 @@
 """Who may do what on the MQTT endpoint, and which topics carry readings: the broker's policy, from memory."""
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -8,19 +7,21 @@ from itertools import count
 import msgspec
 
 from taihu.control.wire import ANSWER, COMMAND, Operation, is_told, operation_of
-from taihu.doors.http.connection import Told
 from taihu.identity.directory import Directory
 from taihu.identity.join import Joined
 from taihu.identity.presented import FOREIGN
 from taihu.identity.principal import CredentialKind, Principal, Reach, Scope, matches
 from taihu.kernel.clock import NS_PER_S, Clock
-from taihu.kernel.errors import RefusedError, TaihuError
+from taihu.kernel.errors import LimitError, RefusedError, TaihuError, TransientError
 from taihu.kernel.limits import Limits
 from taihu.kernel.sections import ProjectConfig, Site
+from taihu.protocols.mqtt.broker.ports import Answers, Later
+from taihu.protocols.mqtt.broker.ports import Identity as BrokerIdentity
 from taihu.protocols.mqtt.packets import Connect
 from taihu.protocols.mqtt.reasons import Reason
 from taihu.protocols.mqtt.topics import filter_covers
 from taihu.runtime.ingest.intake import Claim
+from taihu.runtime.ingest.joining import Joining
 from taihu.runtime.ingest.thingsboard import (
     CREDENTIALS_REQUEST,
     DEVICE,
@@ -46,8 +47,6 @@ from taihu.things.mapping.thingsboard import (
     parse_gateway_connect,
 )
 from taihu.twin.twin import Twin
-
-log = logging.getLogger("taihu.access")
 
 _COMES_IN = (CredentialKind.THING, CredentialKind.OPERATOR, CredentialKind.VIEWER)
 GATEWAY = "gateway"
@@ -89,11 +88,13 @@ class Access:
         self._directory = directory
         self._clock = clock
         self._limits = limits
-        self._thingsboard = ThingsBoardApi(self.join, twin, directory, limits)
+        self.joining = Joining(directory, clock, limits)
+        self.joining.on_refused = lambda project, name, reason: self.on_refused(project, name, reason)
+        self._thingsboard = ThingsBoardApi(self.joining.ask, twin, directory, limits)
         self.use(site, read_mappings(site))
         self._foreign: dict[str, str] = {}  # certificates of other authorities, by credential, while connected
         self._joined: Counter[tuple[str, str]] = Counter()
-        self._newcomers, self._told = count(), Told(log)
+        self._newcomers = count()
         self.on_connected: Callable[[str, str, int], None] = lambda project, thing, change: None
         self.on_refused: Callable[[str, str, str], None] = lambda project, thing, reason: None
         self.full: Callable[[Identity, str], int] = lambda identity, topic: Reason.SUCCESS
@@ -111,7 +112,9 @@ class Access:
         self._files = mappings
         self._matchers: dict[str, Matcher] = {}
 
-    def authenticate(self, connect: Connect, peer: str, certificate: str | None) -> Identity | int:
+    def authenticate(
+        self, connect: Connect, peer: str, certificate: str | None
+    ) -> Identity | int | Later[BrokerIdentity | int]:
         """By a client's certificate, whatever else it sends; else by a token as user name, or as password beside one.
 
         Without any of these, the anonymous project if there is one.
@@ -253,7 +256,7 @@ class Access:
             return None
         return self.claim_of(identity.space, match, match.thing or identity.thing or None, self._creates(identity))
 
-    def answer(self, identity: Identity, topic: str, payload: bytes) -> Sequence[tuple[str, bytes]] | None:
+    def answer(self, identity: Identity, topic: str, payload: bytes) -> Answers | Later[Answers] | None:
         """What is answered on topics that mean something else for each client; None for a topic that is routed."""
         if (operation := operation_of(topic)) is not None:
             if refused := self.on_operation(operation, identity.key, payload):
@@ -297,18 +300,6 @@ class Access:
         gateway = match.mapping.format is Format.THINGSBOARD_GATEWAY
         return Claim(project, None if gateway else thing, match.decoder(thing, unit_ns), match.mapping, may_create)
 
-    def join(self, token: str, name: str) -> Joined:
-        """Register a thing with a join token; what is refused is told to the token's project. Raises JoinRefused."""
-        try:
-            return self._directory.join(token, name, self._clock.now_ns())
-        except TaihuError as error:
-            principal = self._directory.principal(token)
-            if principal is not None:
-                self.on_refused(principal.project, name[:128], str(error))
-            else:
-                self._told.line(self._clock.monotonic(), "a device may not register itself: %s", error)
-            raise
-
     def matcher(self, project: str) -> Matcher:
         """The mappings of a project: its own before the built-in ones."""
         matcher = self._matchers.get(project)
@@ -332,13 +323,19 @@ class Access:
             principal.reach,
         )
 
-    def _join(self, connect: Connect, principal: Principal) -> Identity | int:
+    def _join(self, connect: Connect, principal: Principal) -> int | Later[BrokerIdentity | int]:
         token = connect.username or (connect.password or b"").decode("utf-8", "replace")
+        later = Later[BrokerIdentity | int]()
         try:
-            joined = self.join(token, connect.client_id)
-        except TaihuError:
-            return Reason.NOT_AUTHORIZED
-        return self._identity(principal, joined.thing.name, joined.token)
+            self.joining.ask(token, connect.client_id, lambda answer: later.give(self._joined_as(principal, answer)))
+        except LimitError:
+            return Reason.SERVER_BUSY
+        return later
+
+    def _joined_as(self, principal: Principal, answer: Joined | TaihuError) -> Identity | int:
+        if isinstance(answer, Joined):
+            return self._identity(principal, answer.thing.name, answer.token)
+        return Reason.SERVER_UNAVAILABLE if isinstance(answer, TransientError) else Reason.NOT_AUTHORIZED
 
     def _creates(self, identity: Identity) -> bool:
         return identity.gateway or identity.kind is CredentialKind.OPERATOR

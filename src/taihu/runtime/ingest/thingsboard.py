@@ -12,12 +12,12 @@ from taihu.identity.directory import Directory
 from taihu.identity.join import Joined
 from taihu.kernel.errors import RefusedError, TaihuError
 from taihu.kernel.limits import Limits
+from taihu.protocols.mqtt.broker.ports import Answers, Later
 from taihu.things.mapping import thingsboard as api
 from taihu.twin.twin import Twin
 
-Answers = Sequence[tuple[str, bytes]]
-Join = Callable[[str, str], Joined]
-"""Registers a thing with a join token: (token, name). Raises JoinRefused."""
+Join = Callable[[str, str, Callable[[Joined | TaihuError], None]], None]
+"""Registers a thing with a join token: (token, name, who is told). Raises LimitError."""
 
 DEVICE, GATEWAYS = "v1/devices/me/", "v1/gateway/"
 PRIVATE = (DEVICE, GATEWAYS, "/provision/")
@@ -35,7 +35,7 @@ class ThingsBoardApi:
         self._directory = directory
         self._limits = limits
 
-    def answer(self, space: str, thing: str, gateway: bool, topic: str, payload: bytes) -> Answers:
+    def answer(self, space: str, thing: str, gateway: bool, topic: str, payload: bytes) -> Answers | Later[Answers]:
         """The answers to a message on a private topic; none for one that only brings readings.
 
         Raises:
@@ -52,7 +52,7 @@ class ThingsBoardApi:
             number = api.parse_request_id(topic, api.RPC_REQUEST)
             return [(f"{api.RPC_RESPONSE}{number}", self._call(payload))]
         if topic == api.PROVISION_REQUEST:
-            return [(api.PROVISION_RESPONSE, self._provision(payload))]
+            return self._provision(payload)
         if gateway and topic == api.GATEWAY_CONNECT:
             self._directory.adopt_thing(space, api.parse_gateway_connect(payload).device)
         elif gateway and topic == api.GATEWAY_ATTRIBUTES_REQUEST:
@@ -78,15 +78,24 @@ class ThingsBoardApi:
             return api.format_session_limits(self._limits.mqtt_packet_bytes_max, self._limits.mqtt_receive_maximum)
         return api.format_rpc_response({"error": f"there is no method {request.method[:80]}"})
 
-    def _provision(self, payload: bytes) -> bytes:
+    def _provision(self, payload: bytes) -> Answers | Later[Answers]:
         """A newcomer with a join token as its provisioning secret becomes a thing with a token of its own."""
+        later = Later[Answers]()
         try:
             request = api.parse_provision_request(payload)
             name = request.device_name or ""
-            joined = self._join(request.provision_device_secret, name)
+            self._join(request.provision_device_secret, name, lambda answer: later.give(_provisioned(answer)))
         except TaihuError as error:
-            return api.format_provision_failure(str(error))
-        return api.format_provision_success(joined.token)
+            return _provisioned(error)
+        return later
+
+
+def _provisioned(answer: Joined | TaihuError) -> Answers:
+    if isinstance(answer, TaihuError):
+        said = api.format_provision_failure(str(answer))
+    else:
+        said = api.format_provision_success(answer.token)
+    return [(api.PROVISION_RESPONSE, said)]
 
 
 def own_token(token: str, topic: str) -> tuple[str, bytes]:

@@ -101,6 +101,7 @@ class Node(View):
         self.quota.attach(self.access)
         self.certification = Certification(site, self.directory, clock)
         self.access.on_refused = self._refused_access
+        self.access.joining.settle = lambda: self.settle()
         self.access.on_connected = self.twin.connected
         self.access.on_own_token = self._end_joined
         self.broker = Broker(self.access, site.limits, new_token)
@@ -209,9 +210,9 @@ class Node(View):
         self.broker.tell(project, lambda who: who.gateway, GATEWAY_ATTRIBUTES, update)
         self.settle()
 
-    def join(self, token: str, thing: str) -> Joined:
+    async def join(self, token: str, thing: str) -> Joined:
         """Register a thing with a join token; its own token is told this once. Raises JoinRefused."""
-        return self.access.join(token, thing)
+        return await self.access.joining.join(token, thing)
 
     def observe(self, project: str, thing: str, permitted: Callable[[], str]) -> Observer:
         """An observer of a thing who wants nothing yet. Raises ObserversFull."""
@@ -336,8 +337,7 @@ class Node(View):
         self._tail.refused(refused)
 
     def _refused_access(self, project: str, thing: str, reason: str) -> None:
-        refused = Refused(project=project, thing=thing, reason=reason, received_at=self.clock.now_ns())
-        self._loop.call_soon_threadsafe(self._refused, refused)  # a device may join on a thread
+        self._refused(Refused(project=project, thing=thing, reason=reason, received_at=self.clock.now_ns()))
 
     def _changed(self, change: Change) -> None:
         self._loop.call_soon_threadsafe(self._take_change, change)

@@ -219,6 +219,7 @@ class Ingest:
             task.cancel()
         await self._http.close()
         await self._mqtt.close()
+        await node.access.joining.close()
         try:
             async with asyncio.timeout(_DRAIN_S):
                 await node.pipeline.close()

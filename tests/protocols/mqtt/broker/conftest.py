@@ -1,14 +1,15 @@
 """A broker with simulated time, a group commit in memory, and clients that speak through the codec."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
 from taihu.kernel.limits import Limits
-from taihu.protocols.mqtt.broker import Broker, Connection, Lot
+from taihu.protocols.mqtt.broker import Broker, Connection, Later, Lot
 from taihu.protocols.mqtt.broker import Identity as IdentityPort
+from taihu.protocols.mqtt.broker.ports import Answers
 from taihu.protocols.mqtt.codec import Decoder, encode
 from taihu.protocols.mqtt.packets import (
     Connack,
@@ -36,13 +37,19 @@ class Identity(NamedTuple):
 
 
 class Policy:
-    """The user name `space:key` picks the identity; `readings/...` is claimed, `forbidden/...` is refused."""
+    """The user name `space:key` picks the identity; `readings/...` is claimed, `forbidden/...` is refused.
+
+    What is asked for the user name `later` or on `me/later` waits in `waiting` until the test answers.
+    """
 
     def __init__(self) -> None:
         self.asked = 0
+        self.waiting: list[Later[Any]] = []
         self.online: dict[str, int] = {}
 
-    def authenticate(self, connect: Connect, peer: str, certificate: str | None) -> IdentityPort | int:
+    def authenticate(self, connect: Connect, peer: str, certificate: str | None) -> Any:
+        if connect.username == "later":
+            return self._later()
         if connect.username == "stranger":
             return Reason.BAD_USER_NAME_OR_PASSWORD
         if connect.username == "banned":
@@ -63,13 +70,19 @@ class Policy:
     def denied(self, space: str, topic: str) -> bool:
         return topic.startswith("silent/")
 
-    def answer(self, identity: IdentityPort, topic: str, payload: bytes) -> Sequence[tuple[str, bytes]] | None:
+    def answer(self, identity: IdentityPort, topic: str, payload: bytes) -> Answers | Later[Answers] | None:
+        if topic == "me/later":
+            return self._later()
         if not topic.startswith("me/"):
             return None
         return [("me/answer", identity.key.encode() + payload)] if topic == "me/question" else []
 
     def claim(self, identity: IdentityPort, topic: str) -> object | None:
         return topic if topic.startswith(("readings/", "me/readings")) else None
+
+    def _later(self) -> Later[Any]:
+        self.waiting.append(Later())
+        return self.waiting[-1]
 
 
 class Peer:

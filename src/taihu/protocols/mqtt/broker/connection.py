@@ -45,13 +45,13 @@ class Connection(Sender):
     `lot` is the last that has some. `closing` says why the shell must close once the output is sent; it is None while
     the connection lives. The shell sets `congested` while its socket takes no more and `paused` while it does not read
     for reasons of its own. `linger` says that the client may still be sending, so that closing at once would lose the
-    last words. `plain` is None while the next chunk cannot be a plain message. `shell` is the shell's own.
+    last words. `waiting` says that the CONNECT has no answer yet: what comes meanwhile is kept. `plain` is None while the next chunk cannot be a plain message. `shell` is the shell's own.
     """
 
     __slots__ = (
         "acks_held", "acks_pending", "aliases_in", "certificate", "closing", "congested", "decoder", "epoch",
         "held", "identity", "keep_alive_s", "last_seen", "linger", "lot", "paused", "peer", "plain", "receive_max",
-        "routes", "shell", "slot",
+        "routes", "shell", "slot", "waiting",
     )  # fmt: skip
 
     def __init__(self, core: Core, peer: str, certificate: str | None) -> None:
@@ -76,6 +76,7 @@ class Connection(Sender):
         self.congested = False
         self.paused = False
         self.linger = False
+        self.waiting = False
         self.shell: Any = None
 
     def receive(self, data: bytes, now: float, now_ns: int) -> None:
@@ -90,7 +91,7 @@ class Connection(Sender):
         decoder = self.decoder
         decoder.feed(data)
         try:
-            while self.closing is None:
+            while self.closing is None and not self.waiting:
                 if self.routes:
                     self._scan()
                 packet = decoder.next()
@@ -98,6 +99,8 @@ class Connection(Sender):
                     break
                 self.last_seen = now
                 core.handlers[type(packet)](self, packet)
+            if self.waiting and len(decoder.buffer) > decoder.packet_bytes_max:
+                raise ProtocolError("Too much came before its CONNECT was answered.", Reason.QUOTA_EXCEEDED)
         except ProtocolError as error:
             core.counters.protocol_errors += 1
             self.fail(error.reason, error.message)

@@ -1,11 +1,12 @@
 """CONNECT: who is it, which session is his, and what both sides agree on (clause 3.1)."""
 
+from functools import partial
 from typing import Any
 
 from taihu.protocols.mqtt.broker.connection import Connection
 from taihu.protocols.mqtt.broker.core import Core
 from taihu.protocols.mqtt.broker.lifecycle import attach, end
-from taihu.protocols.mqtt.broker.ports import Identity
+from taihu.protocols.mqtt.broker.ports import Identity, Later
 from taihu.protocols.mqtt.errors import ProtocolError
 from taihu.protocols.mqtt.packets import Connack, Connect
 from taihu.protocols.mqtt.reasons import Reason
@@ -17,12 +18,35 @@ def on_connect(connection: Connection, packet: Connect) -> None:
         raise ProtocolError("A second CONNECT on one connection.", Reason.PROTOCOL_ERROR)
     core = connection.core
     connection.version = packet.version
-    checked = _check(connection, packet)
-    if isinstance(checked, int):
-        core.counters.connects_refused += 1
-        connection.fail(checked, f"its CONNECT as {packet.client_id[:80]!r} is refused with {Reason(checked).name}")
+    identity = _check_form(connection, packet) or core.policy.authenticate(
+        packet, connection.peer, connection.certificate
+    )
+    if isinstance(identity, Later):
+        connection.waiting = True
+        identity.give = partial(_go_on, connection, packet)
+    else:
+        _serve(connection, packet, identity)
+
+
+def _go_on(connection: Connection, packet: Connect, identity: Identity | int) -> None:
+    """It is known now who it is: answer, and take what the client has sent meanwhile."""
+    if connection.closing is not None:
         return
-    connection.identity = identity = checked
+    core = connection.core
+    connection.waiting = False
+    _serve(connection, packet, identity)
+    core.dirty[connection] = None
+    connection.receive(b"", core.now, core.now_ns)
+
+
+def _serve(connection: Connection, packet: Connect, identity: Identity | int) -> None:
+    core = connection.core
+    refusal = identity if isinstance(identity, int) else _check_rights(core, identity, packet)
+    if isinstance(identity, int) or refusal:
+        core.counters.connects_refused += 1
+        connection.fail(refusal, f"its CONNECT as {packet.client_id[:80]!r} is refused with {Reason(refusal).name}")
+        return
+    connection.identity = identity
     connection.home = home = core.store.space(identity.space)
     connection.epoch = home.epoch
     client_id = packet.client_id or f"auto-{core.new_id()}"
@@ -52,28 +76,30 @@ def on_connect(connection: Connection, packet: Connect) -> None:
     connection.pump()
 
 
-def _check(connection: Connection, packet: Connect) -> Identity | int:
-    """The identity, or the reason code to refuse with."""
-    core = connection.core
-    limits = core.limits
+def _check_form(connection: Connection, packet: Connect) -> int:
+    """The reason code to refuse with whoever it is, or 0."""
+    limits = connection.core.limits
     if packet.version == 4 and not packet.client_id and not packet.clean_start:
         return Reason.CLIENT_IDENTIFIER_NOT_VALID  # [MQTT-3.1.3-8] of 3.1.1
     if len(packet.client_id) > limits.mqtt_client_id_length_max:
         return Reason.CLIENT_IDENTIFIER_NOT_VALID
     if "authentication_method" in packet.properties:
         return Reason.BAD_AUTHENTICATION_METHOD
-    identity = core.policy.authenticate(packet, connection.peer, connection.certificate)
-    if isinstance(identity, int):
-        return identity
     will = packet.will
     if will is not None:
         too_long = len(will.topic) > limits.mqtt_topic_length_max
         if will.topic.startswith("$") or will.topic.count("/") >= limits.mqtt_topic_levels_max or too_long:
             return Reason.TOPIC_NAME_INVALID
-        refusal = core.policy.may_publish(identity, will.topic, will.retain)
-        if refusal:
-            return refusal
-    return identity if _has_room(core, identity, packet) else Reason.QUOTA_EXCEEDED
+    return Reason.SUCCESS
+
+
+def _check_rights(core: Core, identity: Identity, packet: Connect) -> int:
+    """The reason code to refuse this identity with, or 0."""
+    will = packet.will
+    refusal = core.policy.may_publish(identity, will.topic, will.retain) if will is not None else Reason.SUCCESS
+    if refusal or _has_room(core, identity, packet):
+        return refusal
+    return Reason.QUOTA_EXCEEDED
 
 
 def _has_room(core: Core, identity: Identity, packet: Connect) -> bool:

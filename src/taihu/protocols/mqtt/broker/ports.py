@@ -1,9 +1,23 @@
-"""What the broker asks of its surroundings: who may do what, answered from memory and at once."""
+"""What the broker asks of its surroundings: who may do what."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 from taihu.protocols.mqtt.packets import Connect
+
+Answer = TypeVar("Answer")
+
+
+class Later(Generic[Answer]):
+    """An answer that needs a disk: whoever has it calls `give` once, when the call that returned this is over."""
+
+    __slots__ = ("give",)
+
+    def __init__(self) -> None:
+        self.give: Callable[[Answer], None] = lambda answer: None
+
+
+Answers = Sequence[tuple[str, bytes]]
 
 
 class Identity(Protocol):
@@ -21,13 +35,13 @@ class Identity(Protocol):
 
 
 class Policy(Protocol):
-    """Rights and claims; every answer is a look-up in memory, none may block.
+    """Rights and claims; every answer is a look-up in memory or comes later, none may block.
 
     `identity` is what `authenticate` gave. A topic that is claimed and answered with nothing, or with None, is asked
     about once: until `Broker.invalidate` its messages are readings and no more.
     """
 
-    def authenticate(self, connect: Connect, peer: str, certificate: str | None) -> Identity | int:
+    def authenticate(self, connect: Connect, peer: str, certificate: str | None) -> Identity | int | Later[Identity | int]:
         """The identity that a CONNECT proves, or the MQTT 5.0 reason code to refuse it with."""
         ...
 
@@ -47,7 +61,7 @@ class Policy(Protocol):
         """Whether messages of a topic go to no subscriber at all, however wide its filter."""
         ...
 
-    def answer(self, identity: Any, topic: str, payload: bytes) -> Sequence[tuple[str, bytes]] | None:
+    def answer(self, identity: Any, topic: str, payload: bytes) -> Answers | Later[Answers] | None:
         """What the server itself answers on a topic that means something else for each client: (topic, payload) pairs.
 
         Such a message goes to nobody else and is not retained. None for a topic that is routed. Of a will it is asked

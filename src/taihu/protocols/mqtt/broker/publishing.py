@@ -1,8 +1,13 @@
 """PUBLISH and its acknowledgements, from clients and to them (clauses 3.3 to 3.7)."""
 
+from functools import partial
+
 from taihu.protocols.mqtt.broker.connection import Connection
+from taihu.protocols.mqtt.broker.core import Core
 from taihu.protocols.mqtt.broker.message import Message, forwarded
+from taihu.protocols.mqtt.broker.ports import Answers, Later
 from taihu.protocols.mqtt.broker.router import reply, retain, retain_allowed, route
+from taihu.protocols.mqtt.broker.session import Session
 from taihu.protocols.mqtt.broker.space import NOBODY
 from taihu.protocols.mqtt.errors import ProtocolError
 from taihu.protocols.mqtt.packets import Puback, Pubcomp, Publish, Pubrec, Pubrel
@@ -121,6 +126,9 @@ def _accept(connection: Connection, topic: str, packet: Publish) -> int:
     if refusal:
         return refusal
     answers = core.policy.answer(identity, topic, packet.payload)
+    if isinstance(answers, Later):
+        answers.give = partial(_answer, core, session)
+        return Reason.SUCCESS
     properties, expires_ns = forwarded(packet.properties, core.now_ns)
     message = Message(topic, packet.payload, packet.qos, packet.retain, properties, expires_ns)
     if answers is None and packet.retain and not retain_allowed(core, home, message):
@@ -132,13 +140,18 @@ def _accept(connection: Connection, topic: str, packet: Publish) -> int:
         if not answers and (answers is not None or home.targets(topic) is NOBODY):
             _remember(connection, topic, claim)
     if answers is not None:
-        for name, payload in answers:
-            reply(core, session, Message(name, payload))  # at QoS 0: an answer may be a secret, which no log may hold
+        _answer(core, session, answers)
         return Reason.SUCCESS
     if packet.retain:
         retain(core, home, message)
     route(core, home, message, session)
     return Reason.SUCCESS
+
+
+def _answer(core: Core, session: Session, answers: Answers) -> None:
+    """Answer a session, if there still is one, at QoS 0: an answer may be a secret, which no log may hold."""
+    for name, payload in answers:
+        reply(core, session, Message(name, payload))
 
 
 def _remember(connection: Connection, topic: str, claim: object) -> None:
