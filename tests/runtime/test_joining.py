@@ -137,4 +137,3 @@ def test_a_store_that_stands_still_holds_up_nobody_else(node: LiveNode) -> None:
             peer.drop()
 
     run(scene())
-

@@ -1,6 +1,7 @@
 """Answers that need a disk: the client waits, nobody else does, and what it sends meanwhile keeps its place."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given, settings
@@ -33,7 +34,7 @@ def test_a_client_that_sends_on_is_answered_as_if_it_was_known_at_once(
         data = encode(connect, version) + b"".join(encode(packet, version) for packet in STREAM)
         edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
         peer = world.open(version)
-        for number, (start, end) in enumerate(zip(edges, edges[1:], strict=False)):
+        for number, (start, end) in enumerate(pairwise(edges)):
             peer.send_bytes(data[start:end])
             if number == moment:
                 answer(world)

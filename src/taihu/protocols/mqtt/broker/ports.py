@@ -41,7 +41,9 @@ class Policy(Protocol):
     about once: until `Broker.invalidate` its messages are readings and no more.
     """
 
-    def authenticate(self, connect: Connect, peer: str, certificate: str | None) -> Identity | int | Later[Identity | int]:
+    def authenticate(
+        self, connect: Connect, peer: str, certificate: str | None
+    ) -> Identity | int | Later[Identity | int]:
         """The identity that a CONNECT proves, or the MQTT 5.0 reason code to refuse it with."""
         ...
 
