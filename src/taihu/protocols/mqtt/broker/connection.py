@@ -45,7 +45,8 @@ class Connection(Sender):
     `lot` is the last that has some. `closing` says why the shell must close once the output is sent; it is None while
     the connection lives. The shell sets `congested` while its socket takes no more and `paused` while it does not read
     for reasons of its own. `linger` says that the client may still be sending, so that closing at once would lose the
-    last words. `waiting` says that the CONNECT has no answer yet: what comes meanwhile is kept. `plain` is None while the next chunk cannot be a plain message. `shell` is the shell's own.
+    last words. `waiting` says that the CONNECT has no answer yet: what comes meanwhile is kept. `plain` is None while
+    the next chunk cannot be a plain message. `shell` is the shell's own.
     """
 
     __slots__ = (
