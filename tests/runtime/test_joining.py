@@ -7,7 +7,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from taihu.runtime.node.process.joining import Joining
 from tests.faults.peers import Peer, run
 from tests.faults.support import PROJECT, LiveNode
 
@@ -18,6 +17,7 @@ from taihu.kernel.clock import SimClock
 from taihu.kernel.errors import LimitError, TaihuError, TransientError
 from taihu.kernel.limits import Limits
 from taihu.protocols.mqtt.packets import Puback
+from taihu.runtime.joining import Joining
 
 MANY = 300
 CROWD = 5_000

@@ -30,7 +30,7 @@ from taihu.runtime.ingest.thingsboard import (
     ThingsBoardApi,
     own_token,
 )
-from taihu.runtime.node.process.joining import Joining
+from taihu.runtime.joining import Joining
 from taihu.things.mapping.matcher import Match, Matcher
 from taihu.things.mapping.rules import Format, Mapping, builtin_mappings, load_mappings
 from taihu.things.mapping.thingsboard import (
