@@ -1,26 +1,36 @@
 """The main job, as a user starts it: `taihu demo --headless --for ... --json`."""
 
+import asyncio
 import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pymodbus.client import AsyncModbusTcpClient
+
+from taihu.drivers.files import read_connection
+from taihu.sim.district import HOUR_NS
 
 HOUSES = 17
 THINGS = HOUSES * 4 + 1
 
 
-def start(folder: Path, *options: str) -> subprocess.Popen[str]:
+def start(folder: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "taihu.cli.main", "demo", "--dir", str(folder), "--headless", "--json"]
     ports = ["--port", "0", "--http-port", "0", "--console-port", "0"]
-    return subprocess.Popen([*command, *ports, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [*command, *ports, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | environment,
+    )  # fmt: skip
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
@@ -76,12 +86,96 @@ def test_demo_stores_what_it_acknowledges_and_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(120)
 def test_a_taken_port_is_named_and_the_next_one_used_and_ctrl_c_stops(tmp_path: Path) -> None:
+    """So is what is not installed: then the inverter speaks MQTT."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['asyncua'] = None")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        process = start(tmp_path, "--http-port", str(port))
+        process = start(tmp_path, "--http-port", str(port), PYTHONPATH=str(tmp_path))
         wait_for(tmp_path, "/api/v1/node")
         process.send_signal(signal.SIGINT)
         result, errors = finish(process)
     assert result["projects"] == HOUSES + 1
     assert f"port {port} is taken by" in errors
     assert f"(pid {os.getpid()})" in errors
+    assert "pip install 'taihu[opcua]'" in errors
+    assert not (tmp_path / "connections" / "house-04-pv.toml").exists()
+
+
+def post(folder: Path, path: str, body: Any, token: str | None = None) -> Any:
+    host, port = json.loads((folder / "data" / "node.json").read_text())["http"]
+    token = token or (folder / "data" / "admin.token").read_text().strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(f"http://{host}:{port}{path}", json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def until(true: Callable[[], Any]) -> None:
+    for _ in range(1_000):
+        if true():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it has not come")
+
+
+def newest(folder: Path, project: str, thing: str) -> dict[str, Any]:
+    values = wait_for(folder, f"/api/v1/projects/{project}/values?thing={thing}")["values"]
+    return {one["property"]: one for one in values}
+
+
+async def told(port: int) -> float:
+    """The setpoint that a battery has itself: SunSpec 704 WSet, in steps of 10 W, discharging is positive."""
+    client = AsyncModbusTcpClient("127.0.0.1", port=port)
+    assert await client.connect()
+    answer = await client.read_holding_registers(40_158, count=2, device_id=1)
+    client.close()
+    raw: int = struct.unpack(">i", struct.pack(">2H", *answer.registers))[0]
+    return -raw / 100
+
+
+@pytest.mark.timeout(240)
+def test_batteries_on_modbus_and_an_inverter_on_opcua_are_things_as_any_other(tmp_path: Path) -> None:
+    """§7: a battery behind Modbus does what the command line, the API and a standing permit say; its answer is the end.
+
+    The inverter's hours have no gap where OPC UA takes over from MQTT.
+    """
+    process = start(tmp_path)
+    try:
+        until(lambda: "mode" in newest(tmp_path, "house-02", "battery"))
+        battery = newest(tmp_path, "house-02", "battery")
+        assert -5 <= battery["power"]["value"] <= 5
+        assert 0 <= battery["state_of_charge"]["value"] <= 100
+        port = read_connection(tmp_path / "connections" / "house-02-battery.toml").connection.parts.port
+        assert port
+
+        command = [sys.executable, "-m", "taihu.cli.main", "command", "send", "--site", str(tmp_path), "--json"]
+        sent = subprocess.run([*command, "house-02/battery/setpoint", "1.23"], capture_output=True, text=True)
+        assert json.loads(sent.stdout)["state"] == "done", sent.stderr
+        assert asyncio.run(told(port)) == 1.23
+
+        owner = {"project": "house-02", "kind": "operator"}
+        token = post(tmp_path, "/api/v1/admin/token-issue", owner)["token"]
+        permit = {"things": "battery", "name": "setpoint", "low": -5, "high": 5, "per_minute": 60, "hours": 24}
+        standing = post(tmp_path, "/api/v1/projects/house-02/standing", permit, token)["id"]
+        wanted = {"thing": "battery", "property": "setpoint", "input": -2.5, "standing": standing, "wait_s": 20}
+        given = post(tmp_path, "/api/v1/projects/house-02/commands", wanted, token)
+        assert [step["state"] for step in given["steps"]] == ["queued", "permitted", "sent", "done"]
+        assert asyncio.run(told(port)) == -2.5
+        until(lambda: newest(tmp_path, "house-02", "battery")["setpoint"]["value"] == -2.5)
+
+        states = tmp_path / "data" / "field.json"
+        until(lambda: any(
+            one["name"] == "house-04-pv" and one["counts"].get("readings")
+            for one in json.loads(states.read_bytes())["connections"]
+        ))  # fmt: skip
+        by_mqtt = newest(tmp_path, "house-04", "pv")["energy"]["observed_at"]
+        until(lambda: newest(tmp_path, "house-04", "pv")["energy"]["observed_at"] > by_mqtt)
+        end = newest(tmp_path, "house-04", "pv")["energy"]["observed_at"]
+        asked = f"thing=pv&property=energy&start={end - 30 * HOUR_NS}&end={end}&every=1h"
+        hours = wait_for(tmp_path, f"/api/v1/projects/house-04/history?{asked}")["windows"]
+        assert [one["coverage"] for one in hours] == [1.0] * 30
+    finally:
+        process.send_signal(signal.SIGINT)
+    result, errors = finish(process)
+    assert result["stored"] == result["points"]
+    assert "Traceback" not in errors

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from taihu.cli.acting import operator
 from taihu.cli.client import NodeClient, node_options
 from taihu.cli.output import MISSING, printable, show, show_json, time_text
 from taihu.kernel.errors import RefusedError
@@ -22,7 +23,7 @@ def command() -> None:
 @click.argument("value", required=False)
 @click.option("--action", is_flag=True, help="ADDRESS names an action, not a property.")
 @click.option("--why", default="", help="The reason, for the record.")
-@click.option("--deadline", default=60.0, show_default=True, help="Seconds until it expires.")
+@click.option("--deadline", type=float, help="Seconds until it expires.  [default: 60]")
 @click.option("--key", default="", help="An idempotency key: the same key is the same command.")
 @click.option("--priority", type=click.IntRange(0, 9), default=5, show_default=True, help="The highest goes first.")
 @click.option("--standing", default="", help="The standing permit it is given under.")
@@ -35,7 +36,7 @@ def send(
     value: str | None,
     action: bool,
     why: str,
-    deadline: float,
+    deadline: float | None,
     key: str,
     priority: int,
     standing: str,
@@ -48,9 +49,12 @@ def send(
         raise RefusedError(f"{address} names no property or action:", "write project/thing/name.")
     body = {
         "thing": where.thing, "action" if action else "property": where.property, "input": _value(value), "why": why,
-        "deadline_s": deadline, "key": key, "priority": priority, "standing": standing, "wait_s": wait_s,
+        "key": key, "priority": priority, "standing": standing, "wait_s": wait_s,
     }  # fmt: skip
-    given = node.post("projects", where.project, "commands", body=body)
+    if deadline is not None:
+        body["deadline_s"] = deadline
+    with operator(node, where.project, "taihu command") as giver:
+        given = giver.post("projects", where.project, "commands", body=body)
     _tell(given, as_json)
     if given["state"] in ("refused", "failed", "expired"):
         raise RefusedError(f"It is {given['state']}: {given['steps'][-1].get('detail', '')}.", "")
@@ -113,7 +117,8 @@ def approve(node: NodeClient, project: str, number: str, as_json: bool) -> None:
 @node_options
 def cancel(node: NodeClient, project: str, number: str, as_json: bool) -> None:
     """Take back a command that has not been sent."""
-    _tell(node.delete("projects", project, "commands", number), as_json)
+    with operator(node, project, "taihu command") as giver:
+        _tell(giver.delete("projects", project, "commands", number), as_json)
 
 
 @command.command()

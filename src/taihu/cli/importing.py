@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo
 import click
 import msgspec
 
+from taihu.cli.acting import operator
 from taihu.cli.client import NodeClient, node_options
 from taihu.cli.output import Progress, progress, show, show_json
 from taihu.cli.transfer.known import Known
 from taihu.cli.transfer.opening import FORMATS, Asked, open_source
 from taihu.cli.transfer.rows import Item, Line, Refused, Row, Source
-from taihu.cli.transfer.sender import sender
 from taihu.cli.transfer.sink import Place, Report, Sink, read_place
 from taihu.cli.transfer.tables import Layout, parse_column
 from taihu.kernel.errors import RefusedError
@@ -94,7 +94,7 @@ def import_(
     if not place.number:
         report.unlink(missing_ok=True)
     refusals = Report(report, place.refused)
-    with sender(node, project) as own, progress(f"Importing {source.name}") as bar:
+    with operator(node, project, "taihu import") as own, progress(f"Importing {source.name}") as bar:
         known = Known(own, project, opened.about, create=create, dry_run=dry_run)
         sink = None if dry_run else Sink(own, project, refusals)
         _Run(sink, refusals, known, opened, place, path).run(bar)

@@ -14,7 +14,7 @@ import msgspec
 from taihu.control.book import Book
 from taihu.control.command import Affordance, Command, State, Step
 from taihu.control.permit import Authority, Permit, Standing
-from taihu.control.request import Answer, CommandRefused, Facts, Wanted, Who
+from taihu.control.request import DEADLINE_S, Answer, CommandRefused, Facts, Wanted, Who
 from taihu.control.rule import MINUTE_NS, Role, Rule, for_command, may_repeat
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import LimitError
@@ -27,12 +27,20 @@ _TEXT_MAX = 1_000
 class Desk:
     """All commands of a node."""
 
-    def __init__(self, limits: Limits, facts: Facts, authority: Authority, make_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        facts: Facts,
+        authority: Authority,
+        make_id: Callable[[], str],
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
         self.book = Book(limits)
         self._limits = limits
         self._facts = facts
         self._authority = authority
         self._make_id = make_id
+        self._deadline_s = deadline_s  # of a command that says none
         self._records: list[Any] = []
         self._leaving: list[Command] = []  # their `sent` is not durable yet
         self._committing: list[Command] = []
@@ -56,7 +64,8 @@ class Desk:
                 raise CommandRefused(f"The key {wanted.key!r} was used for another command.", "Use a new one.")
             return known
         self._check(wanted, who)
-        deadline = now + int(min(wanted.deadline_s, self._limits.command_deadline_max_s) * NS_PER_S)
+        deadline_s = self._deadline_s if wanted.deadline_s is None else wanted.deadline_s
+        deadline = now + int(min(deadline_s, self._limits.command_deadline_max_s) * NS_PER_S)
         command = Command(
             id=self._make_id(), project=who.project, thing=wanted.thing, affordance=wanted.affordance, name=wanted.name,
             input=wanted.input, who=who.name, why=wanted.why, at=now, deadline=deadline, key=wanted.key,
@@ -215,7 +224,7 @@ class Desk:
     def _check(self, wanted: Wanted, who: Who) -> None:
         if fault := self._facts.fault(who.project, wanted):
             raise CommandRefused(fault, "See the thing's description.")
-        if not wanted.deadline_s > 0 or not 0 <= wanted.priority <= 9:
+        if (wanted.deadline_s is not None and not wanted.deadline_s > 0) or not 0 <= wanted.priority <= 9:
             raise CommandRefused("The deadline or the priority is no number it can be.", "Priorities are 0 to 9.")
         if len(wanted.key) > _KEY_MAX or len(wanted.why) > _TEXT_MAX:
             raise CommandRefused(

@@ -28,7 +28,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     input: Any = None
     why: str = ""
-    deadline_s: float = DEADLINE_S
+    deadline_s: float | None = None  # none said: as the desk has it
     key: str = ""
     priority: int = 5
     standing: str = ""

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from taihu.drivers.files import FOLDER
 from taihu.identity.directory import Directory
 from taihu.identity.principal import CredentialKind
 from taihu.kernel.clock import NS_PER_S, ScaledClock, format_iso
@@ -17,11 +18,13 @@ from taihu.kernel.config import load_site
 from taihu.kernel.files import write_atomic
 from taihu.kernel.sections import Site
 from taihu.runtime.ask import Ask
+from taihu.runtime.installed import is_installed
 from taihu.runtime.logs import start_logging
 from taihu.runtime.process import run_until_signal
 from taihu.runtime.run import Supervisor, port_free
 from taihu.runtime.supervise import port_holder, python_module
-from taihu.sim.site import DEVICES, DISTRICT, site_text, write_models
+from taihu.sim.connections import connection_name
+from taihu.sim.site import DEVICES, DISTRICT, OPCUA_INVERTER, WIRED, site_text, write_models
 
 log = logging.getLogger("taihu.demo")
 
@@ -90,6 +93,8 @@ def _make_site(options: Options) -> Site:
         ports[name] = port
     options.folder.mkdir(parents=True, exist_ok=True)
     write_models(options.folder)
+    for project, thing in WIRED:
+        (options.folder / FOLDER / f"{connection_name(project, thing)}.toml").unlink(missing_ok=True)
     (options.folder / "site.toml").write_text(site_text(ports, options.speed), "utf-8")
     return load_site(options.folder)
 
@@ -115,6 +120,13 @@ async def _start_devices(
     clock = supervisor.clock
     assert isinstance(clock, ScaledClock)
     host, port = addresses["mqtt"]
+    opcua = is_installed("asyncua")
+    if not opcua:
+        log.warning(
+            "the driver for OPC UA is not installed, so the inverter of %s speaks MQTT, as the others do; "
+            "for OPC UA run: pip install 'taihu[opcua]'",
+            OPCUA_INVERTER[0],
+        )
     plan = {
         "host": host,
         "port": port,
@@ -123,11 +135,14 @@ async def _start_devices(
         "speed": clock.speed,
         "first_start": first_start,
         "state": str(supervisor.site.data / "houses.json"),
+        "site": str(supervisor.site.folder),
+        "opcua": opcua,
         "tokens": secrets.tokens,
     }
     path = supervisor.site.data / "devices.json"
     write_atomic(supervisor.files, path, msgspec.json.encode(plan))
     await supervisor.add("devices", python_module("taihu.sim", path))
+    await supervisor.start_field()  # it has imported its drivers when the devices' connection files come
 
 
 async def _start_console(supervisor: Supervisor, site: Site, options: Options) -> None:
@@ -154,18 +169,21 @@ async def _watch(supervisor: Supervisor, ask: Ask, site: Site, options: Options,
             status = await ask.get("/api/v1/node") or status
             live.update(_table(status))
     await serving
+    await supervisor.quiet()
     return await _settled(ask, status)
 
 
 async def _settled(ask: Ask, status: dict[str, Any]) -> dict[str, Any]:
-    """The counters once the history has taken over what the journal had; the devices go on meanwhile."""
-    wanted = status.get("journal_position", 0)
+    """The counters, now that nobody speaks, once the history has taken over what the journal has.
+
+    Those of MQTT are from before: they say how many devices were connected.
+    """
     for _ in range(100):
         latest = await ask.get("/api/v1/node")
         if latest is None:
             break
-        status = latest
-        if status["history_position"] >= wanted:
+        status = latest | {"mqtt": status.get("mqtt", latest["mqtt"])}
+        if status["history_position"] >= status["journal_position"]:
             break
         await asyncio.sleep(0.05)
     return status

@@ -121,6 +121,11 @@ class Supervisor:
         """Whether ingest was started just now, and may still read what it had stored."""
         return self.children[0].age_s < _READY_S
 
+    async def quiet(self) -> None:
+        """Stop all but ingest and worker, last first: nobody speaks to the node any more."""
+        for child in reversed(self.children[2:]):
+            await child.stop()
+
     async def stop(self) -> None:
         """Stop what was started, last first: the worker before ingest, so that it checkpoints."""
         for child in reversed(self.children):
@@ -130,11 +135,15 @@ class Supervisor:
     async def _add_process(self, name: str) -> None:
         await self.add(name, python_module("taihu.runtime", name, self.site.folder, self.paths.running))
 
+    async def start_field(self) -> None:
+        """Start the drivers' process, unless it runs."""
+        if not any(child.name == "field" for child in self.children):
+            await self._add_process("field")
+
     async def _attend_to_field(self) -> None:
         """Start the drivers' process when there is a connection for it: most sites have none."""
-        running = any(child.name == "field" for child in self.children)
-        if not running and any((self.site.folder / FOLDER).glob("*.toml")):
-            await self._add_process("field")
+        if any((self.site.folder / FOLDER).glob("*.toml")):
+            await self.start_field()
 
     async def _attend_to_controllers(self) -> None:
         """Start the pilot when a project has a controller."""

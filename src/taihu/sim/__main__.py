@@ -1,4 +1,7 @@
-"""Runs the demo district's 69 devices: `python -m taihu.sim PLAN`, where PLAN is a JSON file the demo writes."""
+"""Runs the demo district's 69 devices: `python -m taihu.sim PLAN`, where PLAN is a JSON file the demo writes.
+
+They speak MQTT, but for two batteries on Modbus TCP and an inverter on OPC UA.
+"""
 
 import asyncio
 import logging
@@ -9,15 +12,21 @@ from pathlib import Path
 import msgspec
 
 from taihu.kernel.clock import NS_PER_S, ScaledClock
-from taihu.sim.devices import REPORT_NS, connect, speak, speakers
+from taihu.sim.devices import REPORT_NS, connect, publish, speak, speakers
 from taihu.sim.district import District
 from taihu.sim.live import LiveHouse, State, live_houses
+from taihu.sim.modbus import serve_battery
+from taihu.sim.opcua import serve_inverter
+from taihu.sim.site import MODBUS_BATTERIES, OPCUA_INVERTER
 
 _KEEP_S_MIN = 0.2
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Where the server is, how the demo clock runs, where the houses' state is kept, and tokens by `project/thing`."""
+    """Where the server is, how the demo clock runs, where the houses' state is kept, and tokens by `project/thing`.
+
+    `site` is the folder for connection files; `opcua` says whether the node has a driver for OPC UA.
+    """
 
     host: str
     port: int
@@ -26,6 +35,8 @@ class Plan(msgspec.Struct, frozen=True):
     speed: float
     first_start: bool
     state: str
+    site: str
+    opcua: bool
     tokens: dict[str, str]
 
 
@@ -40,11 +51,18 @@ async def run(plan: Plan) -> None:
         district, path = District(), Path(plan.state)
         houses = live_houses(district.houses, _kept(path), clock.now_ns())
         tasks.append(group.create_task(_keep(houses, path, clock)))
+        for house, port in MODBUS_BATTERIES.items():
+            await serve_battery(houses[house], clock, port, Path(plan.site))
         for project, thing, now, hour in speakers(district, houses):
+            if thing == "battery" and project in MODBUS_BATTERIES:
+                continue
             token = plan.tokens[f"{project}/{thing}"]
             device = connect(plan.host, plan.port, project, thing, token, clock, houses)
+            send = publish(device)
+            if plan.opcua and (project, thing) == OPCUA_INVERTER:
+                send = serve_inverter(project, clock, Path(plan.site), send)
             tasks.append(group.create_task(device.run()))
-            tasks.append(group.create_task(speak(device, clock, now, hour, plan.first_start)))
+            tasks.append(group.create_task(speak(send, clock, now, hour, plan.first_start)))
         await stop.wait()
         for task in tasks:
             task.cancel()

@@ -24,10 +24,11 @@ TOPIC = "v1/devices/me/telemetry"
 REPORT_NS = 300 * NS_PER_S
 PROFILE_HOURS = 15 * 24 + 2
 _RPC = "v1/devices/me/rpc"
-_IDLE_KW = 0.01
 
 Values = dict[str, Any]
 Say = Callable[[int], Values]
+Send = Callable[[list[Values]], None]
+"""Takes reports: a time (ms) and values each."""
 
 
 def meter_now(live: LiveHouse) -> Say:
@@ -77,9 +78,8 @@ def battery_now(live: LiveHouse) -> Say:
 
     def say(at: int) -> Values:
         live.advance(at)
-        power = live.battery_kw
-        mode = "charging" if power > _IDLE_KW else "discharging" if power < -_IDLE_KW else "idle"
-        values = {"power": round(power, 3), "state_of_charge": round(live.charge_percent, 1), "mode": mode}
+        charge = round(live.charge_percent, 1)
+        values = {"power": round(live.battery_kw, 3), "state_of_charge": charge, "mode": live.mode}
         return values if live.setpoint is None else values | {"setpoint": round(live.setpoint, 2)}
 
     return say
@@ -125,19 +125,19 @@ def speakers(district: District, houses: dict[str, LiveHouse]) -> Iterator[tuple
     yield "district", "grid", grid_now(district), grid_now(district)
 
 
-async def speak(device: Device, clock: Clock, now: Say | None, hour: Say | None, backfill: bool) -> None:
-    """Report until cancelled; a report that finds the queue full is left out, as a device without storage would."""
+async def speak(send: Send, clock: Clock, now: Say | None, hour: Say | None, backfill: bool) -> None:
+    """Report until cancelled."""
     this_hour = clock.now_ns() // HOUR_NS * HOUR_NS
     if hour and backfill:
         first = max(START_NS, this_hour - PROFILE_HOURS * HOUR_NS)
-        _send(device, [_stamped(start, hour(start)) for start in range(first, this_hour, HOUR_NS)])
+        send([_stamped(start, hour(start)) for start in range(first, this_hour, HOUR_NS)])
     while True:
         at = (clock.now_ns() // REPORT_NS + 1) * REPORT_NS
         await asyncio.sleep((at - clock.now_ns()) / NS_PER_S / clock.speed)
         if now is not None:
-            _send(device, [_stamped(at, now(at))])
+            send([_stamped(at, now(at))])
         while hour and this_hour + HOUR_NS <= at:
-            _send(device, [_stamped(this_hour, hour(this_hour))])
+            send([_stamped(this_hour, hour(this_hour))])
             this_hour += HOUR_NS
 
 
@@ -151,12 +151,17 @@ def connect(
     return Device(host, port, client, clock, f"{_RPC}/request/+", obey(houses[project], clock))
 
 
+def publish(device: Device) -> Send:
+    """Reports over MQTT; one that finds the queue full is left out, as a device without storage would."""
+
+    def send(rows: list[Values]) -> None:
+        try:
+            device.publish(TOPIC, msgspec.json.encode(rows if len(rows) > 1 else rows[0]))
+        except QueueFull:
+            log.warning("a report is left out: the server has not acknowledged the ones before")
+
+    return send
+
+
 def _stamped(at: int, values: Values) -> Values:
     return {"ts": at // 1_000_000, "values": values}
-
-
-def _send(device: Device, rows: list[Values]) -> None:
-    try:
-        device.publish(TOPIC, msgspec.json.encode(rows if len(rows) > 1 else rows[0]))
-    except QueueFull:
-        log.warning("a report is left out: the server has not acknowledged the ones before")

@@ -18,6 +18,7 @@ PER_HOUR = HOUR_NS // STEP_NS
 _STEP_H = STEP_NS / HOUR_NS
 _OBEYS_NS = 1_800 * NS_PER_S  # a setpoint that is not given again ends, and its own rule takes over
 _HOURS_KEPT = 6
+_IDLE_KW = 0.01
 
 
 class State(msgspec.Struct):
@@ -63,6 +64,11 @@ class LiveHouse:
     def charge_percent(self) -> float:
         """The state of charge."""
         return 100 * self.state.content / BATTERY_KWH
+
+    @property
+    def mode(self) -> str:
+        """What the battery does."""
+        return "charging" if self.battery_kw > _IDLE_KW else "discharging" if self.battery_kw < -_IDLE_KW else "idle"
 
     def _step(self) -> None:
         state, base = self.state, self._base(self.state.at)

@@ -1,5 +1,7 @@
 """The demo's site: 17 houses with a meter, an inverter and a battery each, and the district that may read them.
 
+Most devices speak MQTT; two batteries are behind the Modbus driver, one inverter behind that for OPC UA.
+
 Each house's battery has a controller. The demo begins with 15 days of measured hours, so its guard can judge at once.
 """
 
@@ -51,6 +53,9 @@ factor_error = 0.1
 """
 
 HOUSE_NAMES = tuple(f"house-{number:02d}" for number in range(1, HOUSES + 1))
+MODBUS_BATTERIES = {"house-02": 5020, "house-03": 5021}  # and the port that each asks for
+OPCUA_INVERTER = ("house-04", "pv")
+WIRED = (*((house, "battery") for house in MODBUS_BATTERIES), OPCUA_INVERTER)
 DEVICES = (*((house, thing) for house in HOUSE_NAMES for thing, _, _ in _THINGS), (DISTRICT, "grid"))
 
 

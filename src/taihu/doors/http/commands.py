@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 
 from taihu.control.command import ENDED, Affordance, Command, State
 from taihu.control.permit import Standing
-from taihu.control.request import DEADLINE_S, Wanted, Who
+from taihu.control.request import Wanted, Who
 from taihu.control.rule import Role
 from taihu.doors.http.answers import Problem, answer, bad_request, not_found
 from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
@@ -31,7 +31,7 @@ class CommandBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     action: str = ""
     input: Any = None
     why: str = ""
-    deadline_s: float = DEADLINE_S
+    deadline_s: float | None = None
     key: str = ""
     priority: int = 5
     standing: str = ""

@@ -24,7 +24,7 @@ _UNITS = {
     "Wh": "W.h", "WH": "W.h", "VAh": "VA.h", "varh": "var.h", "Varh": "var.h", "Var": "var", "Pct": "%", "%": "%",
     "C": "Cel", "Secs": "s", "PF": "1", "cos()": "1", "ohms": "Ohm", "Ah": "A.h", "AH": "A.h",
 }  # fmt: skip
-_MISSING = {
+MISSING = {
     "int16": -(1 << 15), "uint16": (1 << 16) - 1, "int32": -(1 << 31), "uint32": (1 << 32) - 1, "int64": -(1 << 63),
     "uint64": (1 << 64) - 1, "acc32": 0, "acc64": 0, "enum16": (1 << 16) - 1, "bitfield16": (1 << 16) - 1,
     "bitfield32": (1 << 32) - 1,
@@ -63,15 +63,15 @@ async def _walk(read: Read, place: int) -> list[Found]:
     return found
 
 
-def thing_of(name: str, models: Sequence[Found], common: Sequence[int]) -> tuple[ThingPlan, list[str]]:
+def thing_of(name: str, found: Sequence[Found], common: Sequence[int]) -> tuple[ThingPlan, list[str]]:
     """One thing of all models that a device has, and notes on what is left out. `common` is the first model's block."""
     points: list[Point] = []
     notes: list[str] = []
     taken: set[str] = set()
-    for model in models:
+    for model in found:
         if model.number == _COMMON:
             continue
-        known = _models().get(str(model.number))
+        known = models().get(str(model.number))
         if known is None:
             notes.append(f"SunSpec model {model.number} at register {model.start} is not known here.")
             continue
@@ -94,8 +94,8 @@ def _points(model: Found, known: dict[str, Any]) -> list[Point]:
         where: dict[str, Any] = {"register": model.start + one["at"], "type": _TYPES.get(one["type"], one["type"])}
         if one["type"] == "string":
             where["length"] = one["size"]
-        if one["type"] in _MISSING:
-            where["missing"] = _MISSING[one["type"]]
+        if one["type"] in MISSING:
+            where["missing"] = MISSING[one["type"]]
         scale = one.get("sf")
         if isinstance(scale, int):
             where["scale"] = 10.0**scale
@@ -143,7 +143,8 @@ def _text(words: Sequence[int], start: int, size: int) -> str:
 
 
 @cache
-def _models() -> dict[str, Any]:
+def models() -> dict[str, Any]:
+    """The models that are known, by their number."""
     content = files("taihu.drivers.modbus").joinpath("sunspec.json").read_bytes()
     models: dict[str, Any] = msgspec.json.decode(content)
     return models

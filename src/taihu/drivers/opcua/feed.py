@@ -19,7 +19,7 @@ from taihu.drivers.opcua.events import event_filter, event_of
 from taihu.drivers.opcua.pace import Pace
 from taihu.drivers.opcua.rows import Item, Rows
 from taihu.drivers.opcua.session import ServiceFault, Session, status_name
-from taihu.drivers.opcua.values import plain, ticks_of
+from taihu.drivers.opcua.values import Address, plain, ticks_of
 from taihu.drivers.port import DeviceLost, Out, Reading
 from taihu.kernel.clock import Clock
 from taihu.protocols.opcua.errors import OpcuaError
@@ -298,13 +298,8 @@ class Feed:
         if address.events:
             wanted.SamplingInterval, wanted.QueueSize = 0.0, ua.UInt32(_QUEUE_MAX)
             wanted.Filter = event_filter()
-        elif filtered and (address.deadband or address.deadband_percent):
-            kind = ua.DeadbandType.Percent if address.deadband_percent else ua.DeadbandType.Absolute
-            wanted.Filter = ua.DataChangeFilter(
-                Trigger=ua.DataChangeTrigger.StatusValue,
-                DeadbandType=ua.UInt32(kind),
-                DeadbandValue=address.deadband_percent or address.deadband,
-            )
+        elif filtered and (address.deadband or address.deadband_percent or address.repeats):
+            wanted.Filter = _filter(address)
         return wanted
 
     async def _slow(self, out: Out) -> None:
@@ -345,6 +340,18 @@ class Feed:
             await self._session.request(request, ua.CallResponse)
         except ServiceFault as fault:
             log.debug("no conditions are refreshed: %s", fault)
+
+
+def _filter(address: Address) -> ua.DataChangeFilter:
+    """Which changes a server tells, where it is not each of the value."""
+    size = address.deadband_percent or address.deadband
+    kind = ua.DeadbandType.Percent if address.deadband_percent else ua.DeadbandType.Absolute
+    trigger = ua.DataChangeTrigger
+    return ua.DataChangeFilter(
+        Trigger=trigger.StatusValueTimestamp if address.repeats else trigger.StatusValue,
+        DeadbandType=ua.UInt32(kind if size else ua.DeadbandType.None_),
+        DeadbandValue=size,
+    )
 
 
 def _change(handle: int, value: ua.DataValue | None, seen: bool = False) -> Change:

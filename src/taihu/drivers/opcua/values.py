@@ -38,7 +38,8 @@ class Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     `node` is a node identifier as the standard writes it, with the namespace's URI (`nsu=URI;s=Boiler`) or index
     (`ns=2;i=7`). `symbols` are what an enumeration's numbers are called. `deadband` is in the value's unit,
-    `deadband_percent` of its range; changes below it are not told. `events` says that it is what the node tells of.
+    `deadband_percent` of its range; changes below it are not told. With `repeats` the same value at a new time of the
+    device is told too. `events` says that it is what the node tells of.
     """
 
     node: str
@@ -47,6 +48,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     symbols: dict[str, str] = {}
     deadband: float = 0.0
     deadband_percent: float = 0.0
+    repeats: bool = False
     events: bool = False
 
 

@@ -17,7 +17,7 @@ from taihu.control.book import Book
 from taihu.control.command import ENDED, Affordance, Command, State
 from taihu.control.desk import Desk, records_of
 from taihu.control.permit import Authority, NoPermit, Permit, Standing
-from taihu.control.request import Answer, Wanted, Who
+from taihu.control.request import DEADLINE_S, Answer, Wanted, Who
 from taihu.control.rule import Rule, read_rule
 from taihu.control.wire import ANSWER, COMMAND, decode_answer, encode_command
 from taihu.identity.directory import Directory
@@ -68,7 +68,8 @@ class Commands:
         secret = secrets.token_bytes(32)
         write_atomic(files, Paths(site.data).control_key, secret)
         self._authority = Authority(secret)
-        self.desk = Desk(site.limits, self, self._authority, lambda: secrets.token_hex(8))
+        patience_s = DEADLINE_S * clock.speed  # who gives a command waits in his own time
+        self.desk = Desk(site.limits, self, self._authority, lambda: secrets.token_hex(8), patience_s)
         self.desk.changed = self._changed
         self.stepped: Callable[[Command], None] = lambda command: None
         self._loop = asyncio.get_running_loop()

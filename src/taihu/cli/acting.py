@@ -1,4 +1,4 @@
-"""Who sends an import's rows. A node's owner writes nothing in its projects, but may let somebody."""
+"""Who sends readings and gives commands. A node's owner does neither in its projects, but may let somebody."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +10,13 @@ _DAY_NS = 86_400 * NS_PER_S
 
 
 @contextmanager
-def sender(node: NodeClient, project: str) -> Iterator[NodeClient]:
-    """The node for whoever may send; for its owner with an operator's token of a day, revoked at the end."""
+def operator(node: NodeClient, project: str, label: str) -> Iterator[NodeClient]:
+    """The node for whoever may; for its owner with an operator's token of a day, revoked at the end."""
     if not node.owner:
         yield node
         return
     now = node.get("node")["now"]
-    wanted = {"project": project, "kind": "operator", "label": "taihu import", "expires_at": now + _DAY_NS}
+    wanted = {"project": project, "kind": "operator", "label": label, "expires_at": now + _DAY_NS}
     issued = node.post("admin", "token-issue", body=wanted)
     try:
         yield NodeClient(node.url, issued["token"])
