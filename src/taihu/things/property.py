@@ -1,6 +1,7 @@
 """What a property is: its kind, unit, type and rules (§2). Rollup, filling and late-data rules follow from the kind."""
 
 from enum import StrEnum
+from math import inf
 from typing import Any
 
 import msgspec
@@ -84,10 +85,16 @@ class Property(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     description: str = ""
 
 
+def hold_s(definition: Property) -> float:
+    """How old a value may be to be held (§3); what a counter, interval or event said stays true."""
+    if definition.kind not in (Kind.GAUGE, Kind.STATE):
+        return inf
+    return max(definition.max_age_s, definition.interval_s or 0.0)
+
+
 def is_stale(definition: Property, age_s: float) -> bool:
-    """Whether a value of that age is held no longer (§3); what a counter, interval or event said stays true."""
-    hold_s = max(definition.max_age_s, definition.interval_s or 0.0)
-    return age_s > hold_s and definition.kind in (Kind.GAUGE, Kind.STATE)
+    """Whether a value of that age is held no longer (§3)."""
+    return age_s > hold_s(definition)
 
 
 class Quality(StrEnum):

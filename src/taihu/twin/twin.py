@@ -11,16 +11,17 @@ from typing import Any
 
 import msgspec
 
-from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT, ROW_BITS, Batch
+from taihu.things.batch import ROW_BITS, Batch
 from taihu.things.deletion import Deletion
 from taihu.things.ports import Reading
+from taihu.things.property import Quality
 from taihu.twin.presence import Presence
 
 _ROWS_MAX = 32
 _ROWS_BEHIND_MAX = 8_192
 _BYTES_BEHIND_MAX = 4_194_304
 _NEVER = -(2**63)
-_FLAGS = {"suspect": FLAG_SUSPECT, "stamped": FLAG_STAMPED}
+_QUALITIES = (Quality.GOOD, Quality.STAMPED, Quality.SUSPECT, Quality.SUSPECT)  # by FLAG_*
 
 
 Expired = Callable[[str, str], Callable[[str, int], bool] | None]
@@ -35,6 +36,15 @@ class NewestRow(msgspec.Struct, array_like=True, gc=False):
     seq: int
     flags: int
     values: tuple[Any, ...]
+
+    @property
+    def quality(self) -> Quality:
+        """How far its values can be trusted."""
+        return _QUALITIES[self.flags & 3]
+
+
+Cell = tuple[str, Any, NewestRow]
+"""A property, its newest value, and the row that brought it."""
 
 
 class Desired(msgspec.Struct, array_like=True, gc=False):
@@ -160,23 +170,25 @@ class Twin:
                 if len(twin.rows) > twin.rows_max:
                     twin.fold()
 
-    def newest(self, project: str, thing: str) -> dict[str, Reading]:
-        """The newest reading of each property of a thing; empty when nothing was heard."""
+    def cells(self, project: str, thing: str) -> list[Cell]:
+        """The newest value of each property of a thing, without an object for each; empty when nothing was heard."""
         twin = self._of(project, thing)
         if twin is None:
-            return {}
-        found: dict[str, Reading] = {}
+            return []
+        cells = [
+            (name, value, row)
+            for names, row in twin.rows.items()
+            for name, value in zip(names, row.values, strict=True)
+            if value is not None and value == value  # it was deleted from a record before that was replayed
+        ]
         expired = self.expired(project, thing)
-        for properties, row in twin.rows.items():
-            for name, value in zip(properties, row.values, strict=True):
-                if value is None or value != value:
-                    continue  # it was deleted from a record before that was replayed
-                if expired is not None and expired(name, row.observed_at):
-                    continue
-                kept = found.get(name)
-                if kept is None or (kept.observed_at, kept.seq) < (row.observed_at, row.seq):
-                    found[name] = _reading(project, thing, name, row, value)
-        return found
+        if expired is not None:
+            cells = [cell for cell in cells if not expired(cell[0], cell[2].observed_at)]
+        return cells if len(twin.rows) == 1 else _newest_cells(cells)
+
+    def newest(self, project: str, thing: str) -> dict[str, Reading]:
+        """The newest reading of each property of a thing; empty when nothing was heard."""
+        return readings(project, thing, self.cells(project, thing))
 
     def value(self, project: str, thing: str, name: str) -> Reading | None:
         """The newest reading of one property, or None."""
@@ -270,9 +282,7 @@ class Twin:
             known = self.value(reading.project, reading.thing, reading.property)
             if twin is None or (known and (known.observed_at, known.seq) >= (reading.observed_at, reading.seq)):
                 continue
-            flags = _FLAGS.get(reading.quality, 0)
-            row = NewestRow(reading.observed_at, reading.received_at, reading.seq, flags, (reading.value,))
-            twin.rows[reading.property,] = row
+            twin.rows[reading.property,] = row_of(reading)
 
     def entries(self) -> Iterator[tuple[str, str, ThingTwin]]:
         """Every (project, thing, twin), stable while others are updated: for snapshots."""
@@ -311,8 +321,28 @@ def _newest_rows(batch: Batch, observed: "array[int]") -> Iterable[tuple[str, in
     return [(batch.things[thing], row, observed[row]) for thing, row in rows.items()]
 
 
+def _newest_cells(cells: list[Cell]) -> list[Cell]:
+    """The newest of each property among cells of several rows."""
+    newest: dict[str, Cell] = {}
+    for cell in cells:
+        kept = newest.get(cell[0])
+        if kept is None or (kept[2].observed_at, kept[2].seq) < (cell[2].observed_at, cell[2].seq):
+            newest[cell[0]] = cell
+    return list(newest.values())
+
+
+def readings(project: str, thing: str, cells: Iterable[Cell]) -> dict[str, Reading]:
+    """The readings of a thing's cells, by property."""
+    return {name: _reading(project, thing, name, row, value) for name, value, row in cells}
+
+
+def row_of(reading: Reading) -> NewestRow:
+    """A row of one reading alone."""
+    flags = _QUALITIES.index(Quality(reading.quality))
+    return NewestRow(reading.observed_at, reading.received_at, reading.seq, flags, (reading.value,))
+
+
 def _reading(project: str, thing: str, name: str, row: NewestRow, value: Any) -> Reading:
-    quality = "suspect" if row.flags & FLAG_SUSPECT else "stamped" if row.flags & FLAG_STAMPED else "good"
     return Reading(
         project=project,
         thing=thing,
@@ -320,6 +350,6 @@ def _reading(project: str, thing: str, name: str, row: NewestRow, value: Any) ->
         observed_at=row.observed_at,
         received_at=row.received_at,
         value=value,
-        quality=quality,
+        quality=row.quality,
         seq=row.seq,
     )

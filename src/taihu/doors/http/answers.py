@@ -10,7 +10,6 @@ import msgspec
 from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from taihu.kernel.errors import LimitError, RefusedError, RemoteError, TaihuError, TransientError
@@ -70,6 +69,8 @@ def large_answer(request: Request, body: Any, headers: Mapping[str, str] | None 
 
 def large_content(request: Request, data: bytes, media_type: str, headers: Mapping[str, str] | None = None) -> Response:
     """As `large_answer`, of any media type."""
+    if len(data) <= _PIECE_BYTES:
+        return Response(data, headers=headers, media_type=media_type)
     shared, limits = request.app.state, request.app.state.node.limits
     if shared.answer_bytes + len(data) > limits.http_answers_bytes_max:
         raise Problem(503, "busy", "Too much is being read at once.", "Ask for less, or try again in a moment.")
@@ -99,34 +100,6 @@ class _Pieces(Response):
             log.warning("an HTTP client took nothing of its answer for %g s and is disconnected", self._timeout_s)
         finally:
             self._shared.answer_bytes -= len(data)
-
-
-async def on_error(request: Request, error: Exception) -> Response:
-    """Any TaihuError as problem details."""
-    if not isinstance(error, TaihuError):
-        raise error
-    return refusal(error, request.url.path)
-
-
-async def on_unrouted(request: Request, error: Exception) -> Response:
-    """What the routing refuses, and OPTIONS, which no endpoint answers by itself."""
-    routes = (route for route in request.app.routes if isinstance(route, Route))
-    path = request.url.path
-    methods = {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
-    if not methods:
-        return refusal(not_found("such address"), path)
-    allow = {"Allow": ", ".join(sorted({*methods, "OPTIONS"}))}
-    if request.method == "OPTIONS":
-        return Response(status_code=204, headers=allow)
-    told = Problem(405, "method", f"{request.method} is not for this address.", f"Use {allow['Allow']}.")
-    answer = refusal(told, path)
-    answer.headers.update(allow)
-    return answer
-
-
-async def on_defect(request: Request, error: Exception) -> Response:
-    """An error nobody foresaw; the log has it."""
-    return refusal(Problem(500, "internal", "The node met a defect.", "See its log, and report it."), request.url.path)
 
 
 def refusal(error: TaihuError, instance: str) -> Response:

@@ -4,11 +4,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, cast
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.flow_control import service_unavailable
+from httptools import parse_url
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from taihu.doors.http.answers import Problem, bad_request, refusal
+from taihu.doors.http.exchange import Exchange
 from taihu.identity.presented import Presented, presented_by
 from taihu.kernel.limits import Limits
 
@@ -66,13 +68,17 @@ class Told:
 
 
 class Connection(HttpToolsProtocol):
-    """A connection whose next request must come whole in time."""
+    """A connection whose next request must come whole in time.
+
+    One timer serves all requests: it is moved on when it fires, and not with each of them.
+    """
 
     head_bytes_max: int
     timeout_s: float
     _head_bytes = 0
     _in_head = True
-    _deadline: asyncio.TimerHandle | None = None
+    _due: float | None = None
+    _timer: asyncio.TimerHandle | None = None
     certificate: Presented | None = None
 
     def tell(self, text: str, *values: object) -> None:
@@ -86,10 +92,12 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.certificate = presented_by(transport)
-        self._set_deadline()
+        self._expect(self.timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._clear_deadline()
+        self._due = None
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -105,32 +113,75 @@ class Connection(HttpToolsProtocol):
         if self.certificate is not None:
             cast(dict[str, Any], self.scope)[CERTIFICATE] = self.certificate  # for `token_of`
         self._in_head = True
-        if self._deadline is None:
-            self._set_deadline()
+        self._expect(self.timeout_s)
 
     def on_headers_complete(self) -> None:
+        """Begin to answer, or put the request behind those before it. ValueError for what is no sound request."""
         self._in_head = False
         self._head_bytes = 0
         self._check_framing()
-        super().on_headers_complete()
+        version, scope = self.parser.get_http_version(), cast(dict[str, Any], self.scope)
+        scope["method"], scope["http_version"] = self.parser.get_method().decode("ascii"), version
+        if self.parser.should_upgrade() and self._should_upgrade():
+            return
+        url = parse_url(self.url)
+        scope["raw_path"], scope["query_string"] = url.path, url.query or b""
+        scope["path"] = unquote(url.path.decode("ascii"))
+        app = _busy if self._is_busy() else self.app
+        before, self.cycle = self.cycle, Exchange(
+            self.scope, self.transport, self.flow, self.logger, self.access_logger, self.access_log,
+            self.server_state.default_headers, asyncio.Event(), self.expect_100_continue,
+            version != "1.0" and self.parser.should_keep_alive(), self.on_response_complete,
+        )  # fmt: skip
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, app))
 
     def on_message_complete(self) -> None:
         self._in_head = True
-        self._clear_deadline()
+        self._due = None
         super().on_message_complete()
 
-    def _set_deadline(self) -> None:
-        self._deadline = self.loop.call_later(self.timeout_s, self._too_late)
+    def on_response_complete(self) -> None:
+        """The next request may be answered; where none waits, one has to come in time."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._due is None:
+            self._expect(self.timeout_keep_alive)
 
-    def _clear_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _is_busy(self) -> bool:
+        return max(len(self.connections), len(self.tasks)) >= (self.limit_concurrency or 0)
 
-    def _too_late(self) -> None:
-        self._deadline = None
-        reason = f"no whole request came within {self.timeout_s:g} s"
+    def _expect(self, seconds: float) -> None:
+        """Close the connection in so many seconds, unless what it waits for has come."""
+        self._due = self.loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._due:
+            self._set_timer(self._due)
+
+    def _set_timer(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_at(at, self._look)
+
+    def _look(self) -> None:
+        """The timer fired: what it was set for may have come meanwhile, and something else be due later."""
+        self._timer = None
+        if self._due is None:
+            return
+        if self.loop.time() < self._due:
+            self._set_timer(self._due)
+            return
         begun = self._head_bytes > 0 or not self._in_head
+        if not begun and self.cycle is not None:
+            self.transport.close()  # a client that had its answers
+            return
+        reason = f"no whole request came within {self.timeout_s:g} s"
         late = Problem(408, "too-slow", _sentence(reason), "Send it faster, or in parts.") if begun else None
         self._give_up(reason, late)
 
@@ -145,9 +196,6 @@ class Connection(HttpToolsProtocol):
         codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
         if codings not in ([], [b"chunked"]):
             raise ValueError("a body is in chunks or has a length")
-
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        super()._start_asgi_task(cycle, _busy if app is service_unavailable else app)
 
     def _give_up(self, reason: str, problem: Problem | None) -> None:
         """Close the connection, and say why if a request can be answered."""

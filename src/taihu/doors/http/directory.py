@@ -11,7 +11,6 @@ from urllib.parse import quote, urlencode
 import msgspec
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
 
 from taihu.doors.http.answers import bad_request, large_content, not_found
 from taihu.doors.http.conditions import check_unchanged, tag_of
@@ -209,7 +208,7 @@ _DIRECTORY = "/api/v1/projects/{project}/directory"
 _BODY = {_TD: dict[str, Any]}
 _DIFF = Parameter("diff", "`true` for whole descriptions and what of them changed.", Literal["true", "false"])
 _STREAM = Operation(query=(_DIFF, TICKET), headers=(LAST_EVENT,), answer={"text/event-stream": bytes})
-ROUTES: list[Route] = [
+ROUTES: list[Endpoint] = [
     Endpoint("/.well-known/wot", introduction, get=Operation(answer=_BODY, public=True)),
     Endpoint("/api/v1/directory/{rest:path}", own_directory, get=Operation(answer={}, status=307)),
     Endpoint(_DIRECTORY, directory_description, get=Operation(answer=_BODY)),

@@ -1,16 +1,26 @@
 """Endpoints: one table says where a request goes and what the description of the API says of it."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 JSON = "application/json"
-Handler = Callable[[Request], Awaitable[Response]]
+CAPTURE = re.compile(r"\{(\w+)(?::path)?\}")
+
+
+class Handler(Protocol):
+    """Answers the requests of an endpoint; its name and docstring go into the description."""
+
+    __name__: str
+
+    def __call__(self, request: Request, /) -> Awaitable[Response]:
+        """The answer, or a TaihuError raised."""
+        ...
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -45,9 +55,15 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     summary: str = ""
 
 
-class Endpoint(Route):
-    """A route whose methods are described; each is given as a keyword: `Endpoint("/x", handler, get=Operation())`."""
+class Endpoint:
+    """A path whose methods are described; each is given as a keyword: `Endpoint("/x/{id}", handler, get=Operation())`.
+
+    `{id}` captures a segment of the path, `{id:path}` all the rest of it; neither is empty but the rest.
+    """
 
     def __init__(self, path: str, handler: Handler, **operations: Operation) -> None:
-        super().__init__(path, handler, methods=[method.upper() for method in operations])
+        self.path = path
+        self.handler = handler
         self.operations = operations
+        self.methods = {method.upper() for method in operations} | ({"HEAD"} if "get" in operations else set())
+        self.captures = CAPTURE.findall(path)

@@ -53,7 +53,7 @@ def _series(request: Request, caller: Caller, project: str) -> list[Series]:
     given = list(dict.fromkeys(request.query_params.getlist("thing")))
     names = set(request.query_params.getlist("property"))
     found: list[Series] = []
-    for thing in given or node.thing_names(project, most + 1):
+    for thing in given or node.thing_names(project, "", most + 1):
         definitions = node.definitions(project, thing) if node.may_see(caller, project, thing) else None
         if definitions is None:
             if given:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from taihu import __version__
 from taihu.doors.http import shapes
-from taihu.doors.http.answers import Problem, answer, on_error, unauthorized
+from taihu.doors.http.answers import Problem, answer, refusal, unauthorized
 from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
 from taihu.doors.http.ports import LINES, Caller
 from taihu.doors.http.requests import body_of, node_of
@@ -61,7 +61,7 @@ async def query(request: Request) -> Response:
             return answer({"results": [{"statement_id": 0, "series": [series]}]})
         raise Problem(400, "bad-request", "error parsing query: InfluxQL is not answered here; see docs/influx.md")
     except TaihuError as error:
-        return await _told(request, error, _error_v1)
+        return _told(request, error, _error_v1)
 
 
 async def ping(request: Request) -> Response:
@@ -82,7 +82,7 @@ async def _write(request: Request, parameter: str, what: str, error_of: Dialect)
         async with body_of(request) as body:
             report = await node_of(request).ingest(caller, caller.thing, LINES, body, PRECISIONS[precision])
     except TaihuError as error:
-        return await _told(request, error, error_of)
+        return _told(request, error, error_of)
     if not report.refusals:
         return Response(status_code=204, headers=_HEADERS)
     reasons = "\n".join(report.refused)
@@ -120,9 +120,9 @@ def _home(request: Request, caller: Caller, name: str, what: str) -> Caller:
     raise Problem(403, "refused", f'this token is not authorized to write to {what} "{name[:80]}"')
 
 
-async def _told(request: Request, error: TaihuError, error_of: Dialect) -> Response:
+def _told(request: Request, error: TaihuError, error_of: Dialect) -> Response:
     """An error in InfluxDB's form, with the status and headers that any other endpoint would give it."""
-    usual = await on_error(request, error)
+    usual = refusal(error, request.url.path)
     told = error_of(usual.status_code, str(error))
     for name in ("retry-after", "www-authenticate"):
         if name in usual.headers:

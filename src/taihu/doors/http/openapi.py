@@ -1,18 +1,16 @@
 """The OpenAPI 3.1 description of the API, made from the table of endpoints."""
 
 import inspect
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from taihu import __version__
-from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
+from taihu.doors.http.endpoint import CAPTURE, JSON, Endpoint, Operation, Parameter
 from taihu.doors.http.shapes import Problem
 
 PROBLEM = "application/problem+json"
@@ -38,24 +36,22 @@ _INTRODUCTION = (
 )
 REFUSALS = (304, 400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 429, 502, 503)
 """The statuses that an operation may answer with beside its own."""
-_CAPTURE = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
 async def openapi(request: Request) -> Response:
     """This description."""
     state = request.app.state
     if not hasattr(state, "openapi"):
-        state.openapi = msgspec.json.encode(describe(request.app.routes))
+        state.openapi = msgspec.json.encode(describe(request.app.endpoints))
     return Response(state.openapi, media_type=JSON)
 
 
-def describe(routes: Iterable[BaseRoute]) -> dict[str, Any]:
-    """The OpenAPI document of the endpoints among some routes."""
-    endpoints = [route for route in routes if isinstance(route, Endpoint)]
+def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """The OpenAPI document of some endpoints."""
     shapes = _Shapes(endpoints)
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
-        path = _CAPTURE.sub(r"{\1}", endpoint.path)
+        path = CAPTURE.sub(r"{\1}", endpoint.path)
         for method, operation in endpoint.operations.items():
             paths.setdefault(path, {})[method] = _operation(endpoint, method, operation, shapes)
     return {
@@ -76,7 +72,7 @@ def describe(routes: Iterable[BaseRoute]) -> dict[str, Any]:
 class _Shapes:
     """The schemas of all types that operations name."""
 
-    def __init__(self, endpoints: list[Endpoint]) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         types: list[Any] = [Problem]
         for endpoint in endpoints:
             for operation in endpoint.operations.values():
@@ -104,9 +100,9 @@ def _contents(operation: Operation) -> Iterator[Any]:
 
 
 def _operation(endpoint: Endpoint, method: str, operation: Operation, shapes: _Shapes) -> dict[str, Any]:
-    summary, _, description = inspect.cleandoc(endpoint.endpoint.__doc__ or "").partition("\n\n")
+    summary, _, description = inspect.cleandoc(endpoint.handler.__doc__ or "").partition("\n\n")
     described: dict[str, Any] = {
-        "operationId": f"{method}_{endpoint.endpoint.__name__}",
+        "operationId": f"{method}_{endpoint.handler.__name__}",
         "summary": (operation.summary or summary).replace("\n", " "),
         "parameters": [*_path_parameters(endpoint), *_parameters(operation, shapes)],
         "responses": dict(_responses(endpoint, method, operation, shapes)),
@@ -120,7 +116,7 @@ def _operation(endpoint: Endpoint, method: str, operation: Operation, shapes: _S
 
 
 def _path_parameters(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
-    for name in _CAPTURE.findall(endpoint.path):
+    for name in endpoint.captures:
         yield {
             "name": name,
             "in": "path",
@@ -161,7 +157,7 @@ def refusals(endpoint: Endpoint, method: str, operation: Operation) -> set[int]:
         found.add(304)
     if not operation.public:
         found |= {401, 403}
-    if endpoint.param_convertors:
+    if endpoint.captures:
         found.add(404)
     if operation.body:
         found |= {413, 415}

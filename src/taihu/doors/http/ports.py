@@ -17,6 +17,7 @@ from taihu.kernel.clock import Clock
 from taihu.kernel.limits import Limits
 from taihu.things.ports import Reading
 from taihu.things.property import Property
+from taihu.twin.twin import Cell
 
 LINES = "text/x-line-protocol"
 """The content type of InfluxDB line protocol, which has none of its own."""
@@ -213,8 +214,8 @@ class Node(Protocol):
         """Things by name, from the first after `after`."""
         ...
 
-    def thing_names(self, project: str, limit: int) -> list[str]:
-        """The names of the first things of a project."""
+    def thing_names(self, project: str, after: str, limit: int) -> list[str]:
+        """The names of things by name, from the first after `after`."""
         ...
 
     def topology(self, project: str, criteria: Mapping[str, str], shown: Callable[[str], bool]) -> dict[str, Any]:
@@ -231,6 +232,10 @@ class Node(Protocol):
 
     def newest(self, project: str, thing: str) -> dict[str, Reading]:
         """The newest reading of each property of a thing."""
+        ...
+
+    def cells(self, project: str, thing: str) -> list[Cell]:
+        """As `newest`, without an object for each."""
         ...
 
     def exported(self, caller: Caller, project: str, form: str) -> None:

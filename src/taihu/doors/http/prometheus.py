@@ -235,7 +235,7 @@ def _matching(request: Request, caller: Caller, project: str, wanted: Iterable[S
     names = (
         sorted(set(exact))
         if len(exact) == len(conditions)
-        else node.thing_names(project, limits.things_per_project_max)
+        else node.thing_names(project, "", limits.things_per_project_max)
     )
     whole = node.may_read(caller, project)
     found: Found = []

@@ -1,12 +1,10 @@
-"""The door itself: Starlette on uvicorn, in the loop of the process that opens it."""
+"""The door itself, on uvicorn, in the loop of the process that opens it."""
 
 import asyncio
 import socket
 import ssl
 
 import uvicorn
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 
 from taihu.doors.http import (
     audit,
@@ -31,13 +29,12 @@ from taihu.doors.http import (
     websocket,
     wot,
 )
-from taihu.doors.http.answers import on_defect, on_error, on_unrouted
 from taihu.doors.http.connection import bounded
 from taihu.doors.http.courtesy import Courtesy, Origins
+from taihu.doors.http.dispatch import Dispatch
 from taihu.doors.http.ports import Node
 from taihu.doors.http.tickets import Tickets
 from taihu.kernel.addresses import address_family
-from taihu.kernel.errors import TaihuError
 
 ROUTES = [
     *routes.ROUTES,
@@ -69,11 +66,7 @@ class HttpDoor:
 
     def __init__(self, node: Node, origins: Origins = tuple) -> None:
         """`origins` are the web origins whose pages may ask, now; `*` is all."""
-        app = Starlette(
-            routes=[*ROUTES, *SOCKETS],
-            exception_handlers={TaihuError: on_error, HTTPException: on_unrouted, Exception: on_defect},
-        )
-        app.router.redirect_slashes = False
+        app = Dispatch(ROUTES, SOCKETS)
         app.state.node = node
         app.state.tickets = Tickets(node.clock, node.limits)
         app.state.body_bytes = 0

@@ -2,10 +2,12 @@
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+from msgspec import UNSET, Struct, UnsetType
+
 from taihu.doors.http.ports import ThingSummary
+from taihu.things.property import Quality
 
 State = Literal["ok"]
-Quality = Literal["good", "suspect", "stamped"]
 
 
 class ValidationError(TypedDict):
@@ -95,7 +97,7 @@ class TopologyAnswer(TypedDict):
     sites: dict[str, SiteMeters]
 
 
-class NewestValue(TypedDict):
+class NewestValue(Struct, gc=False):
     """The newest value of a property."""
 
     thing: str
@@ -106,8 +108,8 @@ class NewestValue(TypedDict):
     observed_at: int
     received_at: int
     age_s: float
-    kind: NotRequired[str]
-    stale: NotRequired[bool]
+    kind: str | UnsetType = UNSET
+    stale: bool | UnsetType = UNSET
 
 
 class NewestValues(TypedDict):

@@ -15,7 +15,7 @@ from taihu.things.batch import Batch
 from taihu.things.ports import Reading
 from taihu.things.property import Kind, Property, Quality, is_stale
 from taihu.things.terms import PLAIN, Nature, Of, Plan, Signal, work_out
-from taihu.twin.twin import Twin
+from taihu.twin.twin import Cell, Twin, readings, row_of
 
 _TICK_S = 0.1
 _BUSY_S = 0.02  # of a tick; what is left then waits for the next
@@ -50,18 +50,20 @@ class Live:
         self._timer: asyncio.TimerHandle | None = None
         directory.on_change(self._change_soon)
 
-    def newest(self, project: str, thing: str) -> dict[str, Reading]:
-        """The newest reading of each property of a thing, and the value of each that is calculated and has one."""
-        found = self._twin.newest(project, thing)
+    def cells(self, project: str, thing: str) -> list[Cell]:
+        """The newest value of each property of a thing, and of each that is calculated and has one."""
+        cells = self._twin.cells(project, thing)
         definitions = self._directory.definitions(project, thing)
-        if definitions is None:
-            return found
-        for name in self._calculated(definitions):
-            found.pop(name, None)
-            reading = self.value(project, thing, definitions[name])
-            if reading is not None:
-                found[name] = reading
-        return found
+        calculated = self._calculated(definitions) if definitions is not None else ()
+        if definitions is None or not calculated:
+            return cells
+        values = [self.value(project, thing, definitions[name]) for name in calculated]
+        worked_out = [(one.property, one.value, row_of(one)) for one in values if one is not None]
+        return [cell for cell in cells if cell[0] not in calculated] + worked_out
+
+    def newest(self, project: str, thing: str) -> dict[str, Reading]:
+        """As `cells`, as readings by property."""
+        return readings(project, thing, self.cells(project, thing))
 
     def value(self, project: str, thing: str, definition: Property) -> Reading | None:
         """The value of a calculated property now; None while it is missing (§3)."""

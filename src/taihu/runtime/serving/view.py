@@ -33,7 +33,7 @@ from taihu.things.description import build_description
 from taihu.things.ports import Reading
 from taihu.things.property import Property
 from taihu.things.topology import Topology
-from taihu.twin.twin import Desired, Twin
+from taihu.twin.twin import Cell, Desired, Twin
 
 _GAUGES = {
     "now",
@@ -186,9 +186,9 @@ class View:
         names = ("site", "building", "role", "model")
         return {name: value for name in names if known is not None and (value := getattr(known, name))}
 
-    def thing_names(self, project: str, limit: int) -> list[str]:
-        """The names of the first things of a project."""
-        return [thing.name for thing in self.directory.things(project, "", limit)]
+    def thing_names(self, project: str, after: str, limit: int) -> list[str]:
+        """The names of things by name, from the first after `after`."""
+        return [thing.name for thing in self.directory.things(project, after, limit)]
 
     def topology(self, project: str, criteria: Mapping[str, str], shown: Callable[[str], bool]) -> dict[str, Any]:
         """The things that meet the criteria, and each site's main meter with its submeters, of those shown."""
@@ -215,6 +215,10 @@ class View:
     def newest(self, project: str, thing: str) -> dict[str, Reading]:
         """The newest reading of each property of a thing, those that are calculated with them."""
         return self.live.newest(project, thing)
+
+    def cells(self, project: str, thing: str) -> list[Cell]:
+        """As `newest`, without an object for each."""
+        return self.live.cells(project, thing)
 
     def exported(self, caller: Caller, project: str, form: str) -> None:
         """Note for the audit that the caller takes readings away in a file; what it asks often is told together."""
