@@ -10,6 +10,7 @@ from tests.runtime.support import NOW_NS, Bench, Cell, Things, cells, claim_of, 
 
 from taihu.kernel.limits import Limits
 from taihu.runtime.ingest.intake import Intake
+from taihu.things.mapping import timed
 from taihu.things.mapping.timed import timed_lots
 from taihu.things.property import DataType
 
@@ -41,6 +42,9 @@ def test_all_at_once_equals_row_by_row(document: Any, may_create: bool) -> None:
     body, many = msgspec.json.encode(document), isinstance(document, dict)
     where = (GATEWAY, None, may_create) if many else ("v1/devices/me/telemetry", "pump", may_create)
     fast = outcome(body, *where)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timed, "_LARGE", 0)  # as if it were worth a type of its own
+        assert outcome(body, *where) == fast
     add_timed = Intake._add_timed
     Intake._add_timed = lambda self, claim, payload: False  # type: ignore[method-assign]
     try:
@@ -70,3 +74,19 @@ def test_more_rows_than_may_come_are_left_to_the_decoder_which_refuses_them() ->
     body, mapping = msgspec.json.encode({"pump": rows, "fan": rows}), claim_of(None, GATEWAY, True).mapping
     assert [len(lot) for lot in timed_lots(body, mapping, Limits(payload_rows_max=4))] == [2, 2]
     assert timed_lots(body, mapping, Limits(payload_rows_max=3)) == []
+
+
+def test_rows_alike_are_read_by_a_type_of_their_own() -> None:
+    """In any order of their names, as one lot; one row that is not alike leaves all to the other way."""
+    rows: list[dict[str, Any]] = [
+        {"ts": MS - at, "values": {"power": at, "on": True, "count": "x"}} for at in range(200)
+    ]
+    rows[7]["values"] = dict(reversed(rows[7]["values"].items()))
+    mapping = claim_of(None, GATEWAY, True).mapping
+    one, other = timed._alike(msgspec.json.encode({"pump": rows, "fan": rows[:1]}), gateway=True)
+    assert one.names == ("power", "on", "count") and (len(one), len(other)) == (200, 1)
+    assert one.row(7) == {"power": 7, "on": True, "count": "x"}
+    rows[9]["values"] = {"power": 1}
+    mixed = msgspec.json.encode({"pump": rows})
+    assert timed._alike(mixed, gateway=True) == []
+    assert [len(lot) for lot in timed_lots(mixed, mapping)] == [198, 1, 1]

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -43,7 +44,8 @@ def serve(client: Client, timeout_s: float = 5.0) -> Any:
                 return await client(reader, writer)
             finally:
                 writer.close()
-                await writer.wait_closed()
+                with suppress(ConnectionError):
+                    await writer.wait_closed()
 
     return asyncio.run(run())
 
@@ -98,7 +100,9 @@ def test_empty_lines_hold_no_connection() -> None:
         while not ended.done():
             writer.write(b"\r\n")
             await asyncio.sleep(KEEP_ALIVE_S / 10)
-        return ended.result()
+        with suppress(ConnectionError):  # it was still writing
+            return ended.result()
+        return b""
 
     assert b"HTTP/1.1 200" not in serve(client)
 

@@ -226,17 +226,18 @@ class Intake:
             assert thing is not None
             form, begin = (thing, lot.names), 0
             while begin < len(lot) and form not in claim.forms:
-                self._try_row(claim, thing, Row(lot.values[begin], lot.times[begin]), payload, now)
+                self._try_row(claim, thing, Row(lot.row(begin), lot.times[begin]), payload, now)
                 begin += 1
             if begin < len(lot):
                 self._put_lot(claim.forms[form], claim, thing, lot, begin)
         return True
 
     def _put_lot(self, shape: Shape, claim: Claim, thing: str, lot: Lot, begin: int) -> None:
-        if not shape.rows:
+        if not shape.of:
             self._dirty.append(shape)
-        rest = zip(lot.values[begin:], lot.times[begin:], strict=True)
-        shape.rows += [(*values.values(), time) for values, time in rest]
+        columns: list[list[Any]] = [*lot.columns, lot.times]
+        for column, values in zip(shape.columns, columns, strict=True):
+            column += values[begin:]
         shape.of += [claim if thing == claim.thing else Named(claim, thing)] * (len(lot) - begin)
         claim.accepted += len(lot) - begin
 
@@ -309,9 +310,10 @@ class Intake:
     def _put(
         self, shape: Shape, claim: Claim, thing: str, values: Definitions[str, Any], observed_at: int | None
     ) -> None:
-        if not shape.rows:
+        if not shape.of:
             self._dirty.append(shape)
-        shape.rows.append((*values.values(), observed_at))
+        for column, value in zip(shape.columns, (*values.values(), observed_at), strict=True):
+            column.append(value)
         shape.of.append(claim if thing == claim.thing else Named(claim, thing))
         claim.accepted += 1
 

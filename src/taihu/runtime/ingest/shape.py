@@ -45,12 +45,12 @@ class Shape:
     """Rows of things that share a project, model, mapping and definitions; `ages` is how old each value may be (ns).
 
     `time_index` says where a row has its time as the device wrote it; None that it has none; -1 that it comes last, in
-    nanoseconds or None. Rows of the last kind are tuples, others are what `row` makes of a payload's values.
+    nanoseconds or None. What has its time last gathers in `columns`, anything else in `rows`, of what `row` makes.
     """
 
     __slots__ = (
-        "age_min", "ages", "definitions", "earliest", "mapping", "model", "names", "of", "project", "row", "rows",
-        "time_index",
+        "age_min", "ages", "columns", "definitions", "earliest", "mapping", "model", "names", "of", "project", "row",
+        "rows", "time_index",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +74,7 @@ class Shape:
         self.ages = ages
         self.age_min = min(ages, default=FOREVER)
         self.rows: list[Any] = []
+        self.columns: list[list[Any]] = self._empty()
         self.of: list[Origin] = []
 
     @property
@@ -83,22 +84,27 @@ class Shape:
 
     def close(self, now: int, stamp: Stamp, limits: Limits, refuse: Refuse) -> list[Batch]:
         """The batches of the rows gathered, checked; the shape is empty again."""
-        (rows, of), self.rows, self.of = (self.rows, self.of), [], []
-        columns = columns_of(rows, self.width) if self.time_index != -1 else list(map(list, zip(*rows, strict=True)))
+        rows, columns, of = self.rows, self.columns, self.of
+        self.rows, self.columns, self.of = [], self._empty(), []
+        if rows:
+            columns = columns_of(rows, self.width)
         batches: list[Batch] = []
         step = min(ROWS_MAX, _CELLS_MAX // len(self.names))
-        for start in range(0, len(rows), step):
-            part, origins = _Part(self, now, refuse), of
-            if len(rows) > step:
-                origins = of[start : start + step]
+        for start in range(0, len(of), step):
+            part, origins, cells = _Part(self, now, refuse), of, columns
+            if len(of) > step:
+                origins, cells = of[start : start + step], [column[start : start + step] for column in columns]
             try:
-                batches += part.close([column[start : start + step] for column in columns], origins, stamp, limits)
+                batches += part.close(cells, origins, stamp, limits)
             except Exception:  # one shape must not take the group of all senders with it
                 log.exception("rows of %s %s met a defect", self.project, self.names)
                 for origin in origins:
                     part.tell(origin, "", DEFECT)
                     origin.lose_row()
         return batches
+
+    def _empty(self) -> list[list[Any]]:
+        return [[] for _ in range(self.width)]
 
 
 class _Part:

@@ -4,9 +4,12 @@ It holds for plain ones: whole numbers of one unit as times, and values that are
 else is left to the decoders, which say what is wrong with it.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from functools import lru_cache
+from operator import attrgetter
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -27,64 +30,111 @@ class Timed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 @dataclass(slots=True)
 class Lot:
-    """Rows of one thing that have the same names in the same order; `thing` is None for that of the connection."""
+    """Rows of one thing that have the same names, column by column; `thing` is None for that of the connection."""
 
     thing: str | None
     names: tuple[str, ...]
-    values: list[dict[str, Value]]
+    columns: list[list[Value]]
     times: list[int]
 
     def __len__(self) -> int:
         return len(self.times)
 
+    def row(self, place: int) -> dict[str, Value]:
+        """The values of one row by name."""
+        return dict(zip(self.names, [column[place] for column in self.columns], strict=True))
 
+
+_FORMS_MAX = 1_024
+_LARGE = 4_096  # bytes of a payload that is worth a type of its own
+_FIRST = re.compile(rb'\s*(?:\{\s*"[^"\\]*"\s*:\s*)?\[\s*\{\s*"ts"\s*:\s*\d+\s*,\s*"values"\s*:\s*(\{[^{}]*\})')
+_GATEWAYS = {Format.THINGSBOARD: False, Format.THINGSBOARD_GATEWAY: True}
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_TS, _VALUES = attrgetter("ts"), attrgetter("values")
 _of_one = msgspec.json.Decoder(list[Timed]).decode
 _of_many = msgspec.json.Decoder(dict[str, list[Timed]]).decode
+_values_of = msgspec.json.Decoder(dict[str, Value]).decode
 
 
 def timed_lots(payload: bytes, mapping: Mapping, limits: Limits = DEFAULT) -> list[Lot]:
     """The rows of a payload, times in UTC nanoseconds; none when the decoders have to read it.
 
     >>> timed_lots(b'[{"ts": 1700000000, "values": {"power": 3}}]', Mapping(name="m", topic="t", format="thingsboard"))
-    [Lot(thing=None, names=('power',), values=[{'power': 3}], times=[1700000000000000000])]
+    [Lot(thing=None, names=('power',), columns=[[3]], times=[1700000000000000000])]
     """
-    if mapping.time != ("ts",) or mapping.rename or mapping.units:
+    gateway = _GATEWAYS.get(mapping.format)
+    if gateway is None or mapping.time != ("ts",) or mapping.rename or mapping.units:
         return []
-    batch: dict[str | None, list[Timed]] = {}
-    try:
-        if mapping.format is Format.THINGSBOARD:
-            batch[None] = _of_one(payload)
-        elif mapping.format is Format.THINGSBOARD_GATEWAY:
-            batch.update(_of_many(payload))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    lots = _alike(payload, gateway=gateway) or _mixed(payload, gateway=gateway)
+    if sum(map(len, lots)) > limits.payload_rows_max:
         return []
-    if sum(map(len, batch.values())) > limits.payload_rows_max:
-        return []
-    lots = []
-    for thing, items in batch.items():
-        found = _lots(thing, items, limits)
-        if not found:
+    for lot in lots:
+        unit = unit_of(min(lot.times, default=0))
+        plain = unit and unit == unit_of(max(lot.times))
+        if not plain or not 0 < len(lot.names) <= limits.properties_per_thing_max:
             return []
-        lots += found
+        lot.times = [time * unit for time in lot.times]
     return lots
 
 
-def _lots(thing: str | None, items: Sequence[Timed], limits: Limits) -> list[Lot]:
-    """The lots of one thing; none when a row of it is not plain."""
-    times = [item.ts for item in items]
-    unit = unit_of(min(times, default=0))
-    if not unit or unit != unit_of(max(times)):
+def _alike(payload: bytes, *, gateway: bool) -> list[Lot]:
+    """The lots of a large payload whose rows all have the names of its first; none when they have not."""
+    first = _FIRST.match(payload) if len(payload) >= _LARGE else None
+    if first is None:
         return []
-    values = [item.values for item in items]
-    forms = dict.fromkeys(map(tuple, values))
-    if () in forms or max(map(len, forms)) > limits.properties_per_thing_max:
+    try:
+        names = tuple(_values_of(first[1]))
+        form = _form(names)
+        batch = form.of_many(payload) if gateway else {None: form.of_one(payload)}
+    except (*_UNDECODABLE, ValueError):
         return []
-    if len(forms) == 1:
-        (names,) = forms
-        return [Lot(thing, names, values, [time * unit for time in times])]
-    lots = {names: Lot(thing, names, [], []) for names in forms}
-    for row, time in zip(values, times, strict=True):
-        lot = lots[tuple(row)]
-        lot.values.append(row)
-        lot.times.append(time * unit)
-    return list(lots.values())
+    lots = []
+    for thing, items in batch.items():
+        rows = list(map(_VALUES, items))
+        lots.append(Lot(thing, names, [list(map(field, rows)) for field in form.fields], list(map(_TS, items))))
+    return lots
+
+
+def _mixed(payload: bytes, *, gateway: bool) -> list[Lot]:
+    """The lots of rows with any names; none when one of them is not plain."""
+    batch: dict[str | None, list[Timed]] = {}
+    try:
+        if gateway:
+            batch.update(_of_many(payload))
+        else:
+            batch[None] = _of_one(payload)
+    except _UNDECODABLE:
+        return []
+    lots = []
+    for thing, items in batch.items():
+        forms: dict[tuple[str, ...], list[Timed]] = {}
+        for item in items:
+            forms.setdefault(tuple(item.values), []).append(item)
+        for names, alike in forms.items() or [((), [])]:
+            columns = list(map(list, zip(*[item.values.values() for item in alike], strict=True)))
+            lots.append(Lot(thing, names, columns, list(map(_TS, alike))))
+    return lots
+
+
+class _Form(NamedTuple):
+    """How rows of certain names are decoded, and what takes each of their values."""
+
+    of_one: Callable[[bytes], Any]
+    of_many: Callable[[bytes], Any]
+    fields: list[Callable[[Any], Any]]
+
+
+@lru_cache(_FORMS_MAX)
+def _form(names: tuple[str, ...]) -> _Form:
+    """The form of rows with just these names, in any order; ValueError for names it cannot express."""
+    fields = [f"f{place}" for place in range(len(names))]
+    values = msgspec.defstruct(
+        "Values",
+        [(field, Value) for field in fields],
+        rename=dict(zip(fields, names, strict=True)),
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    item = msgspec.defstruct("Item", [("ts", int), ("values", values)], forbid_unknown_fields=True, gc=False)
+    one, many = msgspec.json.Decoder(list[item]), msgspec.json.Decoder(dict[str, list[item]])  # type: ignore[valid-type]
+    return _Form(one.decode, many.decode, list(map(attrgetter, fields)))
