@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taihu.decide.dynamic import plan_battery
+from taihu.decide.frame import Exact
 from taihu.decide.judge import judge
+from taihu.decide.model import Model
 from taihu.decide.planner import Method, Planner, quantile_scenarios
 from taihu.decide.problem import (
     Battery,
@@ -250,6 +252,23 @@ def test_the_same_question_with_other_numbers_is_not_built_again() -> None:
     fresh = [Planner().plan(problem(np.roll([0.1, 0.3, 0.5, 0.2], shift), battery())) for shift in range(3)]
     for one, other in zip(answers, fresh, strict=True):
         assert one.money == pytest.approx(other.money, rel=1e-6)
+
+
+def test_rows_that_an_answer_calls_for_are_added_to_the_question() -> None:
+    """The solver goes on from its answer, and comes to what it finds when it is asked for all at once."""
+    highs = pytest.importorskip("taihu.decide.highs")
+    sunny = problem(np.linspace(0.1, 0.4, 6), battery(charge_kw=3.0, taper=((0.5, 1.0), (1.0, 0.1))), load=-8.0)
+    solver, exact = highs.Solver(), Exact(tapered=("b",))
+    first, whole = Model([sunny], (1.0,)), Model([sunny], (1.0,), exact)
+    assert whole.program.extends(first.program)
+    assert not first.program.extends(whole.program)
+    loose = solver.solve(first.program, 1.0)
+    assert first.inexact(loose.columns).tapered == ("b",)
+    added = solver.solve(whole.program, 1.0)
+    fresh = highs.Solver().solve(whole.program, 1.0)
+    assert whole.inexact(added.columns) == Exact()
+    assert whole.program.cost @ added.columns == pytest.approx(whole.program.cost @ fresh.columns)
+    assert whole.program.cost @ added.columns > first.program.cost @ loose.columns + 1e-6
 
 
 def test_unequal_steps_are_hours_of_their_own() -> None:

@@ -1,26 +1,46 @@
 """What the parts of a model share: the sheet, its unit of money, the meters' balances, and what was written of whom."""
 
-from collections.abc import Set
-
+import msgspec
 import numpy as np
 
 from taihu.decide.problem import Asset, Meter, Multiples, Numbers, Problem
 from taihu.decide.sheet import Index, Sheet
 
+_UNIT = 100.0  # ties stay well above the solver's tolerances, even where a peak is dear
 _TIE = 1e-4  # of the mean price of a kWh: what moving a kWh early costs less than late, and moving none less than some
 
 
-class Frame:
-    """One problem on a sheet. Costs are in units of the problem's dearest kWh, times the weight of its scenario."""
+class Exact(msgspec.Struct, frozen=True):
+    """What is written exactly, and of which stores: all of it at once would make every question slower than it is.
 
-    def __init__(self, sheet: Sheet, problem: Problem, weight: float, one_way: Set[str]) -> None:
+    `one_way` are kept, by whole numbers, from taking and giving at once; `tapered` from charging faster than so full a
+    battery takes.
+    """
+
+    one_way: frozenset[str] = frozenset()
+    tapered: tuple[str, ...] = ()
+
+    def with_(self, other: "Exact") -> "Exact":
+        """Both; what is tapered more comes last, so that its rows do."""
+        more = tuple(name for name in other.tapered if name not in self.tapered)
+        return Exact(self.one_way | other.one_way, self.tapered + more)
+
+
+NOTHING_EXACT = Exact()
+
+
+class Frame:
+    """One problem on a sheet. Costs are hundredths of the problem's dearest kWh, times the weight of its scenario."""
+
+    def __init__(self, sheet: Sheet, problem: Problem, weight: float, exact: Exact) -> None:
         self.sheet = sheet
-        self.one_way = one_way  # stores that are kept from taking and giving at once
+        self.exact = exact
         self.problem = problem
-        self.scale = weight / problem.dearest
-        self.breach = weight  # a unit of a breach costs so much times its multiple
+        self.scale = _UNIT * weight / problem.dearest
+        self.breach = _UNIT * weight  # a unit of a breach costs so much times its multiple
         self.prices = {meter.name: problem.price(meter) for meter in problem.meters}
         self.balances: dict[str, Index] = {}
+        self.contents: dict[str, list[tuple[Index, float]]] = {}  # of batteries
         self.parts: dict[str, list[tuple[Index, Index, float | Numbers]]] = {}  # steps, columns, their share
         self.elsewhere: dict[str, tuple[Index, Index]] = {}  # steps and columns of what runs at other places
         steps = problem.steps

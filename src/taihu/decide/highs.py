@@ -51,6 +51,9 @@ class Solver:
         """The best columns within so many seconds."""
         if program.same_form(self._last):
             self._change(program)
+        elif self._last is not None and program.extends(self._last):
+            self._add(program, len(self._last.row_lower))
+            self._change(program)
         else:
             self._pass(program)
         self._last = program
@@ -80,6 +83,14 @@ class Solver:
             lp.integrality_ = [_KINDS[kind] for kind in program.kinds]
         self._highs.passModel(lp)
 
+    def _add(self, program: Program, first: int) -> None:
+        """Rows that the last model lacks, from row `first` on."""
+        begin = program.starts[first]
+        lower, upper = program.row_lower[first:], program.row_upper[first:]
+        starts = program.starts[first:-1] - begin
+        indices, values = program.indices[begin:], program.values[begin:]
+        self._highs.addRows(len(lower), lower, upper, len(indices), starts, indices, values)
+
     def _change(self, program: Program) -> None:
         last = self._last
         assert last is not None
@@ -88,7 +99,8 @@ class Solver:
         moved = (program.lower != last.lower) | (program.upper != last.upper)
         if len(changed := np.flatnonzero(moved).astype(np.int32)):
             self._highs.changeColsBounds(len(changed), changed, program.lower[changed], program.upper[changed])
-        moved = (program.row_lower != last.row_lower) | (program.row_upper != last.row_upper)
+        common = len(last.row_lower)
+        moved = (program.row_lower[:common] != last.row_lower) | (program.row_upper[:common] != last.row_upper)
         if len(changed := np.flatnonzero(moved).astype(np.int32)):
             rows = self._highs.changeRowsBounds  # type: ignore[attr-defined]  # its stub lacks it
             rows(len(changed), changed, program.row_lower[changed], program.row_upper[changed])

@@ -122,6 +122,16 @@ def store_content(problem: Problem, store: Battery | Vehicle, power: Numbers) ->
     return np.asarray(min(max(0.0, store.content_kwh), store.capacity_kwh) + np.cumsum(moved))
 
 
+def charges_too_fast(battery: Battery, power: Numbers, held: Numbers) -> bool:
+    """Whether it would charge faster than so full a battery takes; `held` as `store_content` has it."""
+    if not battery.taper:
+        return False
+    before = np.concatenate([[min(max(0.0, battery.content_kwh), battery.capacity_kwh)], held[:-1]])
+    share = np.min([at + fall * before / battery.capacity_kwh for at, fall in taper_lines(battery.taper)], axis=0)
+    most = battery.charge_kw * np.maximum(share, 0.0)
+    return bool((power - most).max() > _SLACK_KW + 1e-4 * battery.charge_kw)
+
+
 def heat_states(problem: Problem, heat: Heat, power: Numbers) -> Numbers:
     """The state at the end of each step."""
     keep, warm, drift = heat_steps(heat, problem.step_h)
@@ -142,11 +152,8 @@ def _store_faults(problem: Problem, store: Battery | Vehicle, power: Numbers, he
         away[max(0, store.arrives) : max(0, store.leaves)] = False
         if np.abs(power[away]).max(initial=0.0) > _SLACK_KW:
             yield f"{store.name} would charge while it is away"
-    elif store.taper:
-        before = np.concatenate([[min(max(0.0, store.content_kwh), store.capacity_kwh)], held[:-1]])
-        share = np.min([at + fall * before / store.capacity_kwh for at, fall in taper_lines(store.taper)], axis=0)
-        if (power - store.charge_kw * np.maximum(share, 0)).max() > _SLACK_KW + 1e-4 * store.charge_kw:
-            yield f"{store.name} would charge faster than so full a battery takes"
+    elif charges_too_fast(store, power, held):
+        yield f"{store.name} would charge faster than so full a battery takes"
 
 
 def _out_of(name: str, power: Numbers, least: float, most: float) -> Iterator[str]:

@@ -1,14 +1,15 @@
 """A problem, or several scenarios of one, as a linear program; and the powers that its answer means."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 
 import numpy as np
 
-from taihu.decide.frame import Frame
+from taihu.decide.frame import NOTHING_EXACT, Exact, Frame
+from taihu.decide.judge import charges_too_fast, store_content
 from taihu.decide.loads import write_job, write_load, write_solar
 from taihu.decide.problem import Battery, Heat, Job, Load, Meter, Numbers, Problem, Solar, Vehicle, series
 from taihu.decide.sheet import INTEGER, Index, Program, Sheet
-from taihu.decide.stores import write_battery, write_heat, write_vehicle
+from taihu.decide.stores import write_battery, write_heat, write_taper, write_vehicle
 
 Powers = dict[str, Numbers]
 
@@ -21,16 +22,21 @@ class Model:
     Args:
         problems: scenarios of one problem: what is decided for the first step is the same in all of them.
         weights: their probabilities.
-        one_way: stores that are kept, by whole numbers, from taking and giving at once.
+        exact: what is written exactly.
     """
 
-    def __init__(self, problems: Sequence[Problem], weights: Sequence[float], one_way: Set[str] = frozenset()) -> None:
+    def __init__(self, problems: Sequence[Problem], weights: Sequence[float], exact: Exact = NOTHING_EXACT) -> None:
         self._sheet = Sheet()
         self._frames = [
-            _write(Frame(self._sheet, problem, weight, one_way))
+            _write(Frame(self._sheet, problem, weight, exact))
             for problem, weight in zip(problems, weights, strict=True)
         ]
         self._link()
+        for frame in self._frames:
+            batteries = {asset.name: asset for asset in frame.problem.assets if isinstance(asset, Battery)}
+            for name in exact.tapered:
+                if name in batteries:
+                    write_taper(frame, batteries[name])
         self.program: Program = self._sheet.program()
 
     def powers(self, columns: Numbers) -> Powers:
@@ -47,14 +53,20 @@ class Model:
             found[name][steps] = columns[part]
         return found
 
-    def both_ways(self, columns: Numbers) -> Set[str]:
-        """Stores that would take and give at once, because losing energy pays: no device does that."""
-        return {
-            name
-            for frame in self._frames
-            for name, parts in frame.parts.items()
-            if len(parts) == 2 and float(np.minimum(columns[parts[0][1]], columns[parts[1][1]]).max()) > _BOTH_KW
-        }
+    def inexact(self, columns: Numbers) -> Exact:
+        """Stores that do what no device does: take and give at once, because losing energy pays; or charge too fast."""
+        both, fast = set(), dict[str, None]()
+        for frame in self._frames:
+            for name, parts in frame.parts.items():
+                if len(parts) == 2 and float(np.minimum(columns[parts[0][1]], columns[parts[1][1]]).max()) > _BOTH_KW:
+                    both.add(name)
+            for asset in frame.problem.assets:
+                if isinstance(asset, Battery) and asset.taper:
+                    (_, charge, _), (_, discharge, _) = frame.parts[asset.name]
+                    power = columns[charge] - columns[discharge]
+                    if charges_too_fast(asset, power, store_content(frame.problem, asset, power)):
+                        fast[asset.name] = None
+        return Exact(frozenset(both), tuple(fast))
 
     def marginal(self, prices: Numbers) -> Powers:
         """What a kWh more behind each meter would cost in each step, by the prices of its balance."""

@@ -4,13 +4,14 @@ Dynamic programming where it is exact, HiGHS elsewhere, the rule when neither an
 nothing a device could do. Every plan is reckoned again from physics, says who made it, what it breaches, and why.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
 import numpy as np
 
 from taihu.decide.dynamic import can_plan, plan_battery
+from taihu.decide.frame import NOTHING_EXACT
 from taihu.decide.judge import Breach, Judged, judge
 from taihu.decide.model import Model, Powers
 from taihu.decide.problem import Numbers, Problem, check
@@ -74,14 +75,14 @@ class Planner:
             return self._by_rule(problem, note)
         if not isinstance(self._solver, Solver):
             self._solver = Solver()
-        kept: Set[str] = frozenset()
+        exact = NOTHING_EXACT
         while True:
-            model = Model(problems, weights, kept)
+            model = Model(problems, weights, exact)
             solved = self._solver.solve(model.program, seconds)
-            both = model.both_ways(solved.columns) - kept
-            if solved.outcome is Outcome.NONE or not both:
+            more = exact.with_(model.inexact(solved.columns))
+            if solved.outcome is Outcome.NONE or more == exact:
                 break
-            kept |= both
+            exact = more
         if solved.outcome is Outcome.NONE:
             return self._by_rule(problem, f"the solver had no answer within {seconds:g} s")
         powers = model.powers(solved.columns)

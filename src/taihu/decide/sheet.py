@@ -38,6 +38,18 @@ class Program(msgspec.Struct, frozen=True):
             and np.array_equal(self.kinds, other.kinds)
         )
 
+    def extends(self, other: "Program | None") -> bool:
+        """Whether only bounds and costs differ in what is common, and there are rows more."""
+        if other is None or len(self.starts) <= len(other.starts):
+            return False
+        common = len(other.indices)
+        return (
+            np.array_equal(self.starts[: len(other.starts)], other.starts)
+            and np.array_equal(self.indices[:common], other.indices)
+            and np.array_equal(self.values[:common], other.values)
+            and np.array_equal(self.kinds, other.kinds)
+        )
+
 
 class Sheet:
     """Columns and rows as they are added; `put` fills in coefficients, which add up."""

@@ -23,6 +23,21 @@ def write_battery(frame: Frame, battery: Battery) -> None:
     frame.sheet.put(row, worth, -1.0)
     for columns, sign in content:
         frame.sheet.put(row, columns[-1:], sign)
+    frame.contents[battery.name] = content
+
+
+def write_taper(frame: Frame, battery: Battery) -> None:
+    """A battery that charges no faster than one so full takes."""
+    count, content = frame.problem.steps, frame.contents[battery.name]
+    charge = frame.parts[battery.name][0][1]
+    for share, fall in taper_lines(battery.taper):
+        slope = battery.charge_kw * fall / battery.capacity_kwh
+        top = np.full(count, battery.charge_kw * share)
+        top[0] = max(0.0, top[0] + slope * min(max(0.0, battery.content_kwh), battery.capacity_kwh))
+        caps = frame.sheet.rows(count, -np.inf, top)
+        frame.sheet.put(caps, charge, 1.0)
+        for columns, sign in content:
+            frame.sheet.put(caps[1:], columns[:-1], -sign * slope)
 
 
 def end_price(price: Numbers, one_way: float) -> float:
@@ -129,15 +144,7 @@ def _store(frame: Frame, store: Battery | Vehicle, steps: Index, low: float, hig
         sheet.put(rows[1:], columns[:-1], -sign)
     sheet.put(rows, charge, -store.one_way * hours)
     sheet.put(rows, discharge, hours / store.one_way)
-    for share, fall in taper_lines(store.taper) if isinstance(store, Battery) else ():
-        slope = store.charge_kw * fall / store.capacity_kwh
-        top = np.full(count, store.charge_kw * share)
-        top[0] = max(0.0, top[0] + slope * held)
-        caps = sheet.rows(count, -np.inf, top)
-        sheet.put(caps, charge, 1.0)
-        for columns, sign in content:
-            sheet.put(caps[1:], columns[:-1], -sign * slope)
-    if store.name in frame.one_way:
+    if store.name in frame.exact.one_way:
         takes = sheet.columns(count, 0.0, 1.0, 0.0, INTEGER)
         either = sheet.rows(count, -np.inf, 0.0)
         sheet.put(either, charge, 1.0)
