@@ -43,6 +43,7 @@ async def main() -> None:
     )  # fmt: skip
     for one in (supply, broken, setpoint, fan, mode, meter):
         app.add_object(one)
+    await asyncio.gather(*app.normal.server._transport_tasks)  # until then nothing is bound
     print("ready", flush=True)
     await asyncio.Event().wait()
 

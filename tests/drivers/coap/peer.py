@@ -82,7 +82,7 @@ async def main() -> None:
     context = await Context.create_server_context(None, bind=("127.0.0.1", port))
     if secret:
         folder = Path(tempfile.mkdtemp())
-        settings = {"sender-id_hex": "01", "recipient-id_hex": "", "secret_hex": secret, "salt_hex": "9e7ca922"}
+        settings = {"sender-id_hex": "01", "recipient-id_hex": "", "secret_hex": secret, "salt_hex": "9e7ca92223786340"}
         (folder / "settings.json").write_text(json.dumps(settings))
         context.server_credentials[":client"] = FilesystemSecurityContext(str(folder))
     context.serversite = OscoreSiteWrapper(site, context.server_credentials)

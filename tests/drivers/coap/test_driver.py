@@ -1,4 +1,4 @@
-"""The CoAP driver against an aiocoap device in another process, libcoap's and npm's servers."""
+"""The CoAP driver against an aiocoap device in another process, and libcoap's server."""
 
 import asyncio
 import shutil
@@ -22,7 +22,6 @@ from taihu.kernel.limits import DEFAULT
 from taihu.things.property import DataType, Kind, Property
 
 PEER = Path(__file__).with_name("peer.py")
-SECRET = "0102030405060708090a0b0c0d0e0f10"
 LIBCOAP = shutil.which("coap-server-notls") or shutil.which("coap-server") or ""
 
 
@@ -92,7 +91,7 @@ class TestCoap(Conformance):
         return f"coap://127.0.0.1:{port}"
 
     def options(self) -> dict[str, Any]:
-        return {"timeout_s": 0.2, "retries": 1, "answer_s": 0.5}
+        return {"timeout_s": 0.2, "retries": 1, "answer_s": 1.5}
 
     def plan(self) -> Plan:
         points = (
@@ -191,35 +190,6 @@ def test_what_is_observed_is_observed_anew(peer: Peer) -> None:
     asyncio.run(body())
 
 
-def test_oscore_protects_and_no_number_comes_twice(tmp_path: Path) -> None:
-    """Without the key the device refuses; with it, also after our restart, it answers: its window saw none twice."""
-    peer = Peer(PEER, SECRET)
-    plan = Plan(things=(ThingPlan(name="t", points=(point("x", href="/temperature"),)),))
-    secrets = {"oscore_secret": SECRET, "oscore_salt": "9e7ca922"}
-
-    async def body() -> None:
-        with pytest.raises(DeviceRefused, match=r"4\.01"):
-            await found(driver_at(peer.port, "/temperature"))
-        numbers = []
-        for _ in range(2):
-            out = await following(driver_at(peer.port, "", secrets, tmp_path), plan, lambda out: len(out.rows) > 2)
-            assert out.newest()["t"]["x"] == 21.5
-            numbers.append(int((tmp_path / "peer.oscore").read_text()))
-        assert numbers[1] > numbers[0]
-        wrong = secrets | {"oscore_secret": SECRET[::-1]}
-        with pytest.raises((DeviceLost, DeviceRefused)):
-            await found(driver_at(peer.port, "/temperature", wrong, tmp_path / "other"))
-
-    try:
-        asyncio.run(body())
-    finally:
-        peer.stop()
-    with pytest.raises(DeviceRefused):
-        driver_at(1, "", {"oscore_secret": "xyz"}, tmp_path)
-    with pytest.raises(DeviceRefused):
-        driver_at(1, "", secrets)
-
-
 @pytest.mark.skipif(not LIBCOAP, reason="libcoap is not installed: there is no coap-server")
 def test_libcoaps_server_is_read_observed_and_written() -> None:
     """Its `/time` is observable and tells every second; `/example_data` is written and read back."""
@@ -238,9 +208,11 @@ def test_libcoaps_server_is_read_observed_and_written() -> None:
         driver = driver_at(port)
 
         async def doing(out: Collected) -> None:
-            assert (await driver.write("t", data, "hello")).result is Result.DONE
+            long = "hello " * 500  # several blocks, there and back
+            assert (await driver.write("t", data, long.strip())).result is Result.DONE
             while (
-                out.newest()["t"].get("data") != "hello" or len({str(row.values.get("time")) for row in out.rows}) < 3
+                out.newest()["t"].get("data") != long.strip()
+                or len({str(row.values.get("time")) for row in out.rows}) < 3
             ):
                 await asyncio.sleep(0.02)
 

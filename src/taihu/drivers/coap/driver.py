@@ -11,7 +11,20 @@ from typing import Any, ClassVar, Self
 from taihu.drivers.address import where_of
 from taihu.drivers.coap.client import CoapClient, document_of, refuse
 from taihu.drivers.coap.finding import find
-from taihu.drivers.port import Act, ActionPlan, Connection, DeviceLost, DeviceRefused, Out, Plan, Point, Reading, Result
+from taihu.drivers.coap.scanning import ask_all
+from taihu.drivers.port import (
+    Act,
+    ActionPlan,
+    Connection,
+    DeviceLost,
+    DeviceRefused,
+    Found,
+    Out,
+    Plan,
+    Point,
+    Reading,
+    Result,
+)
 from taihu.drivers.resources import PAGE, Address, Place, call_of, pick, place_of, raw_of, request_of
 from taihu.kernel.clock import Clock
 from taihu.kernel.limits import Limits
@@ -42,6 +55,13 @@ class CoapDriver:
         """See `Driver.discover`."""
         await self._client.connect()
         return await find(self._client, self._connection, self._limits)
+
+    async def scan(self) -> list[Found]:
+        """Who answers at the address: one device, or all of a group such as 224.0.1.187."""
+        bind, seconds = self._connection.option("bind", ""), float(self._connection.option("scan_s", 6.0))
+        if not 0 < seconds <= 60:
+            raise DeviceRefused("The option scan_s is not from 0 to 60.", "Correct the option.")
+        return await ask_all(self._client.endpoint, bind, seconds)
 
     async def run(self, plan: Plan, out: Out) -> None:
         """See `Driver.run`."""
