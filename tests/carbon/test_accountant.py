@@ -9,11 +9,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from taihu.carbon.account import RowQuality
-from taihu.carbon.accountant import Account, Accountant, Sources
+from taihu.carbon.accountant import Accountant
 from taihu.carbon.certificates import CertificateRefused
-from taihu.carbon.factors import load_factors
-from taihu.carbon.ledger import Ledger
+from taihu.carbon.factors import Factor, FactorKind, Factors, load_factors
+from taihu.carbon.figures import sums
+from taihu.carbon.ledger import Cause, Ledger, Mark
+from taihu.carbon.meters import Account, Sources
+from taihu.carbon.rows import RowQuality
 from taihu.history.history import History
 from taihu.kernel.clock import NS_PER_S, SimClock, parse_iso
 from taihu.kernel.files import OsFiles
@@ -43,6 +45,8 @@ class Plant:
         self.folder = folder
         self.accounts = accounts
         self.granted = True
+        self.factors = load_factors()
+        self.parents: dict[str, str] = {}
         self.position = 0
         self.ledger = Ledger(folder / "carbon.sqlite")
         self.accountant = self.open()
@@ -50,12 +54,15 @@ class Plant:
     def definitions(self, project: str, thing: str) -> Mapping[str, Property]:
         return PROPERTIES
 
+    def parent(self, project: str, thing: str) -> str:
+        return self.parents.get(thing, "")
+
     def open(self) -> Accountant:
         self.ledger.close()
         self.ledger = Ledger(self.folder / "carbon.sqlite")
-        sources = Sources(self.definitions, lambda reader, project, thing: self.granted)
+        sources = Sources(self.definitions, lambda reader, project, thing: self.granted, self.parent)
         self.accountant = Accountant(
-            self.accounts, self.ledger, load_factors(), self.history, sources, self.clock, settle_s=600
+            self.accounts, self.ledger, self.factors, self.history, sources, self.clock, settle_s=600
         )
         return self.accountant
 
@@ -121,7 +128,7 @@ def test_an_hour_without_readings_is_missing_and_known_when_they_come_3_5(plants
         (0.0, 1, ""),
     ]
     assert len(list(plant.ledger.rows("plant", 0, 2**62, versions=True))) == 4
-    assert plant.ledger.pending("plant", "main") is None
+    assert plant.ledger.marks("plant", "main") == []
 
 
 def test_counters_and_powers_become_energy_by_a_stated_rule_9(plants: Any) -> None:
@@ -158,7 +165,7 @@ def test_figures_stand_when_their_readings_have_gone_10(plants: Any) -> None:
     plant.history.close()
     plant.history = History(plant.folder / "empty", OsFiles(), plant.clock, DEFAULT, plant.definitions)
     plant.open()
-    plant.ledger.mark("plant", "main", START, "late readings")
+    plant.ledger.mark("plant", "main", Mark(Cause.READINGS, START, "late readings"))
     assert plant.account(START + 2 * HOUR) == [row]
 
 
@@ -230,6 +237,90 @@ def test_a_year_of_hours_comes_in_bounded_steps(plants: Any) -> None:
     while plant.accountant.step():
         steps += 1
     assert steps == 3
-    sums = plant.ledger.sums("plant", START, START + hours * HOUR)["main"]
-    assert (sums.import_kwh, sums.measured) == (hours, hours)
-    assert msgspec.json.encode(sums)
+    (line,) = sums(plant.ledger, "plant", (START, START + hours * HOUR))
+    assert (line.figures.import_kwh, line.figures.measured) == (hours, hours)
+    assert msgspec.json.encode(line)
+
+
+def factor(name: str, value: float, kind: FactorKind = FactorKind.AVERAGE, **fields: Any) -> Factor:
+    plain: dict[str, Any] = {"region": "LOCAL", "year": 2022, "subject": "electricity", "unit": "kg/(kW.h)"}
+    return Factor(id=name, value=value, kind=kind, source="a test", published="", **plain | fields)
+
+
+def test_other_factors_restate_what_they_priced_even_when_the_readings_have_gone_10(plants: Any) -> None:
+    plant = plants(
+        account(imported="energy", region="LOCAL"), account("boiler", imported="energy", fuel="peat"),
+        account("hourly", imported="energy", region="LOCAL", intensity="grid/signal/intensity"),
+        account("elsewhere", imported="energy", region="CN"), account("pv", generation="energy"),
+    )  # fmt: skip
+    average, peat = factor("a", 0.4), factor("p", 100_000, FactorKind.FUEL, subject="peat", unit="kg/TJ", region="")
+    plant.factors = Factors([*load_factors(), average, peat])
+    plant.open()
+    for thing in ("main", "boiler", "hourly", "elsewhere", "pv"):
+        plant.say(thing, "energy", START, 2.0)
+        plant.say(thing, "energy", START + HOUR, 3.0)
+    plant.say("signal", "intensity", START, 300.0, project="grid")
+    plant.say("signal", "intensity", START + HOUR, 300.0, project="grid")
+    before = plant.account(START + 3 * HOUR)
+    plant.history.close()
+    plant.history = History(plant.folder / "empty", OsFiles(), plant.clock, DEFAULT, plant.definitions)
+    residual = factor("r", 0.7, FactorKind.RESIDUAL, valid_from=START + HOUR)
+    changed = [msgspec.structs.replace(peat, value=200_000.0), factor("b", 0.5, year=2023), residual]
+    plant.factors = Factors([*load_factors(), average, *changed])
+    plant.open()
+    after = {(row.meter, (row.start - START) // HOUR): row for row in plant.account(START + 3 * HOUR)}
+    assert [after["main", hour].location_kg for hour in (0, 1)] == [1.0, 1.5]
+    assert [after["main", hour].market_kg for hour in (0, 1)] == [1.0, pytest.approx(2.1)]
+    assert after["main", 0].reason == "factors b, r"
+    assert after["boiler", 0].scope1_kg == pytest.approx(2 * 3.6e-6 * 200_000)
+    assert after["hourly", 0] in before  # no residual then, and the hour of the grid is no factor
+    assert (after["hourly", 1].location_kg, after["hourly", 1].market_kg) == (pytest.approx(0.9), pytest.approx(2.1))
+    assert after["elsewhere", 0] in before and after["pv", 0] in before
+    assert {row.import_kwh for (meter, hour), row in after.items() if meter == "main" and hour == 0} == {2.0}
+    assert {row.version for row in after.values()} == {1, 2}
+    plant.open()  # the same factors again change nothing
+    assert list(after.values()) == sorted(plant.account(START + 3 * HOUR), key=lambda row: (row.meter, row.start))
+    assert {one.id: one.value for one in plant.ledger.factors()}["p"] == 200_000.0
+
+
+def test_a_factor_that_is_taken_away_leaves_what_nobody_knows(plants: Any) -> None:
+    plant = plants(account(imported="energy", region="LOCAL"))
+    plant.factors = Factors([factor("a", 0.4)])
+    plant.open()
+    plant.say("main", "energy", START, 2.0)
+    (row,) = plant.account(START + 2 * HOUR)
+    assert row.location_kg == 0.8
+    plant.factors = Factors([factor("elsewhere", 0.4, region="FAR")])
+    plant.clock.jump(1)
+    plant.open()
+    (row,) = plant.account(START + 2 * HOUR)
+    assert (row.import_kwh, row.location_kg, row.quality, row.version) == (2.0, None, RowQuality.MISSING, 2)
+    written = [one.written_at for one in plant.ledger.rows("plant", 0, 2**62, versions=True)]
+    assert "a" in {one.id for one in plant.ledger.factors(written[0])}
+    assert "a" not in {one.id for one in plant.ledger.factors()}
+
+
+def test_submeters_are_those_behind_an_accounted_meter_in_the_topology(plants: Any) -> None:
+    plant = plants(
+        account(imported="energy", region="CN"), account("line", imported="energy", region="CN"),
+        account("lamp", imported="energy", region="CN"), account("pv", generation="energy"),
+        account("park", generation="energy", behind="-"),
+    )  # fmt: skip
+    plant.parents = {"line": "hall", "hall": "main", "lamp": "line"}
+    for thing in ("main", "line", "lamp", "pv", "park"):
+        plant.say(thing, "energy", START, 2.0)
+    rows = {row.meter: (str(row.role), row.behind) for row in plant.account(START + 2 * HOUR)}
+    assert rows == {
+        "main": ("grid", ""), "line": ("submeter", "main"), "lamp": ("submeter", "line"),
+        "pv": ("generation", "main"), "park": ("generation", "-"),
+    }  # fmt: skip
+
+
+def test_a_mix_of_another_project_needs_its_grant_and_sources_11(plants: Any) -> None:
+    plant = plants(account(imported="energy", mix="grid/mix"))
+    plant.say("main", "energy", START, 2.0)
+    assert plant.account(START + 2 * HOUR) == []
+    assert "named as a source" in plant.accountant.states("plant")[0]["broken"]
+    plant.granted = False
+    assert plant.account(START + 2 * HOUR) == []
+    assert "may not read grid/mix" in plant.accountant.states("plant")[0]["broken"]

@@ -24,6 +24,7 @@ def test_errors_of_opposite_sign_do_not_hide_each_other() -> None:
     assert found.residual_kwh == 0
     assert found.share == 0.1
     assert not found.closed
+    assert found.worst == {0: 1.0, 1: -1.0}  # and it says where
 
 
 def test_missing_parts_show_as_coverage_3() -> None:

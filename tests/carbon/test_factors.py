@@ -105,7 +105,9 @@ def test_a_site_has_rows_of_its_own(tmp_path: Path) -> None:
 
 def test_an_hour_of_generation_by_source() -> None:
     factors = load_factors()
-    assert mix_intensity({"coal": 1.0, "wind": 1.0}, factors, IN_2025) == pytest.approx((0.820 + 0.011) / 2)
+    intensity, used = mix_intensity({"coal": 1.0, "wind": 1.0}, factors, IN_2025)
+    assert intensity == pytest.approx((0.820 + 0.011) / 2)
+    assert used == ("ipcc-2014-coal", "ipcc-2014-wind")
     with pytest.raises(FactorMissing):
         mix_intensity({"coal": 0.0}, factors, IN_2025)
     with pytest.raises(FactorMissing, match="fusion"):

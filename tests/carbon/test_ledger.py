@@ -9,28 +9,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taihu.carbon.account import Hourly, Metered, Row, RowQuality, Supply, electricity_rows, fuel_rows
+from taihu.carbon.account import Hourly, Metered, Settled, Supply, electricity_rows, fuel_rows, settle
 from taihu.carbon.factors import Factors, load_factors
-from taihu.carbon.ledger import VERSION, Ledger
+from taihu.carbon.figures import sums
+from taihu.carbon.ledger import Cause, Ledger, Mark
 from taihu.carbon.quantity import AverageIntensity, Energy
+from taihu.carbon.rows import Row, RowQuality
+from taihu.carbon.schema import MIGRATIONS, VERSION
 from taihu.kernel.clock import parse_iso
 from taihu.kernel.errors import DamagedError, RefusedError
 
+DATA = Path(__file__).parents[1] / "data"
 HOUR = 3_600_000_000_000
 START = parse_iso("2022-05-01T00:00:00Z")
 FACTORS = load_factors()
 CHINA = Supply(region="CN")
 
 
-def metered(imported: list[float], exported: list[float], coverage: list[float], start: int = START) -> Metered:
-    return Metered(
-        project="house-01",
-        meter="meter",
-        edges=start + HOUR * np.arange(len(imported) + 1),
-        imported=Energy(imported),
-        exported=Energy(exported),
-        coverage=np.array(coverage),
-        inputs=("meter/import_register", "meter/export_register"),
+def metered(imported: list[float], exported: list[float], coverage: list[float], start: int = START) -> Settled:
+    return settle(
+        Metered(
+            project="house-01",
+            meter="meter",
+            edges=start + HOUR * np.arange(len(imported) + 1),
+            imported=Energy(imported),
+            exported=Energy(exported),
+            coverage=np.array(coverage),
+            inputs=("meter/import_register", "meter/export_register"),
+        )
     )
 
 
@@ -66,13 +72,13 @@ def test_a_factor_that_does_not_fit_makes_an_estimate() -> None:
 
 
 def test_an_hour_of_its_own_intensity_goes_before_a_factor_of_the_year() -> None:
-    hourly = Hourly(AverageIntensity([0.2, np.nan]), "district/grid/carbon_intensity")
+    hourly = Hourly(AverageIntensity([0.2, np.nan]), [("district/grid/carbon_intensity",)] * 2)
     rows = electricity_rows(metered([1.0, 1.0], [0.0, 0.0], [1.0, 1.0]), CHINA, FACTORS, hourly)
     assert [row.location_kg for row in rows] == [0.2, 0.5366]
     assert rows[0].factors == ("district/grid/carbon_intensity", "cn-2022-residual")
     assert [row.quality.value for row in rows] == ["measured", "estimated"]
     no_region = electricity_rows(metered([1.0], [0.0], [1.0]), Supply(region=""), Factors([]), hourly=Hourly(
-        AverageIntensity([0.2]), "grid/intensity"))[0]  # fmt: skip
+        AverageIntensity([0.2]), [("grid/intensity",)]))[0]  # fmt: skip
     assert (no_region.location_kg, no_region.market_kg, no_region.factors) == (0.2, 0.2, ("grid/intensity",))
 
 
@@ -113,12 +119,15 @@ def test_appending_twice_changes_nothing_and_a_change_is_a_version(tmp_path: Pat
     assert [(row.version, row.reason, row.written_at) for row in whole[1:3]] == [(1, "", 1), (2, "late readings", 3)]
     assert ledger.append([rows[1]], "readings deleted", 4) == 1  # back to what it was is a version, too
     ledger.close()
-    again = Ledger(tmp_path / "carbon.sqlite", read_only=True)
-    sums = again.sums("house-01", START, START + 9 * HOUR)["meter"]
-    assert (sums.import_kwh, sums.measured, sums.coverage, sums.restated) == (3.0, 3, 1.0, 1)
+    again = Ledger(tmp_path / "carbon.sqlite")
+    (line,) = sums(again, "house-01", (START, START + 9 * HOUR))
+    found = line.figures
+    assert (found.import_kwh, found.measured, found.coverage, found.restated) == (3.0, 3, 1.0, 1)
+    for as_of, energy in ((1, 3.0), (2, 3.0), (3, 4.0), (4, 3.0)):  # what it said at any time can be read again
+        (line,) = sums(again, "house-01", (START, START + 9 * HOUR), as_of)
+        assert line.figures.import_kwh == energy
+        assert sum(row.import_kwh or 0 for row in again.rows("house-01", START, 2**62, as_of=as_of)) == energy
     assert again.accounted_to("house-01", "meter") == START + 3 * HOUR
-    starts, energies = again.series("house-01", "meter", "import_kwh", START, START + 2 * HOUR)
-    assert (starts.tolist(), energies.tolist()) == ([START, START + HOUR], [1.0, 1.0])
     assert list(again.rows("house-02", 0, 2**62)) == []  # §11
     again.close()
 
@@ -145,9 +154,7 @@ def test_what_a_project_had_is_forgotten_with_it(tmp_path: Path) -> None:
     ledger.close()
 
 
-def test_files_that_are_none_or_newer(tmp_path: Path) -> None:
-    with pytest.raises(RefusedError, match="no carbon ledger"):
-        Ledger(tmp_path / "none.sqlite", read_only=True)
+def test_files_that_are_no_ledger_or_newer(tmp_path: Path) -> None:
     (tmp_path / "bad.sqlite").write_bytes(b"no database at all, but long enough to be read as one" * 40)
     with pytest.raises(DamagedError):
         Ledger(tmp_path / "bad.sqlite")
@@ -156,7 +163,44 @@ def test_files_that_are_none_or_newer(tmp_path: Path) -> None:
     newer.close()
     with pytest.raises(RefusedError, match="Upgrade"):
         Ledger(tmp_path / "newer.sqlite")
-    ledger = Ledger(tmp_path / "good.sqlite")
-    with pytest.raises(RefusedError, match="no figure"):
-        ledger.series("p", "m", "version", 0, 1)
+
+
+def test_every_version_has_a_sample() -> None:
+    assert VERSION == 2
+    assert (DATA / "carbon_v1" / "ledger.sql").is_file()
+
+
+def test_version_1_opens_14(tmp_path: Path) -> None:
+    path = tmp_path / "carbon.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.executescript((DATA / "carbon_v1" / "ledger.sql").read_text())
+    connection.close()
+    ledger = Ledger(path)
+    rows = list(ledger.rows("house-01", 0, 2**62))
+    assert [(row.meter, row.version, row.energy_kwh, row.behind) for row in rows] == [
+        ("boiler", 1, 10.0, ""), ("meter", 1, 1.0, ""), ("meter", 2, 2.0, ""), ("meter", 1, 1.0, "")
+    ]  # fmt: skip
+    assert ledger.marks("house-01", "meter") == [Mark(Cause.READINGS, START + 2 * HOUR, "late readings")]
+    assert len(list(ledger.events("house-01"))) == 1
+    assert ledger.append(rows_of(3)[:1], "late readings", 9) == 0  # what it says already, whichever release said it
+    ledger.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+    connection.close()
+
+
+def test_marks_of_two_causes_do_not_hide_each_other(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "carbon.sqlite")
+    ledger.mark("p", "m", Mark(Cause.READINGS, 50, "late readings"))
+    ledger.mark("p", "m", Mark(Cause.FACTORS, 10, "factors a"))
+    ledger.mark("p", "m", Mark(Cause.FACTORS, 30, "factors b"))
+    ledger.mark("p", "m", Mark(Cause.READINGS, 70, "late readings"))
+    first, second = ledger.marks("p", "m")
+    assert (first, second) == (
+        Mark(Cause.FACTORS, 10, "factors a; factors b"),
+        Mark(Cause.READINGS, 50, "late readings"),
+    )
+    ledger.settle("p", "m", first, 40, 100)
+    ledger.settle("p", "m", second, 100, 100)
+    assert [mark.start for mark in ledger.marks("p", "m")] == [40]
     ledger.close()

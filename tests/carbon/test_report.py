@@ -2,17 +2,21 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
-from taihu.carbon.account import Metered, Row, Supply, electricity_rows, fuel_rows
+from taihu.carbon.account import Metered, Settled, Supply, electricity_rows, fuel_rows, settle
+from taihu.carbon.document import to_html, to_pdf
 from taihu.carbon.factors import load_factors
 from taihu.carbon.inventory import Inventory, inventory
+from taihu.carbon.ledger import Ledger
 from taihu.carbon.quantity import Energy
-from taihu.carbon.report import to_csv, to_html, to_pdf
+from taihu.carbon.report import inventory_csv, inventory_document
+from taihu.carbon.rows import Role
 from taihu.kernel.clock import parse_iso
 
 HOUR = 3_600_000_000_000
@@ -20,33 +24,43 @@ START = parse_iso("2022-05-01T00:00:00Z")
 FACTORS = load_factors()
 
 
-def metered(meter: str, energies: Sequence[float]) -> Metered:
+def metered(meter: str, energies: Sequence[float], role: Role = Role.GRID) -> Settled:
     values = np.array(energies)
-    return Metered(
-        project="plant",
-        meter=meter,
-        edges=START + HOUR * np.arange(len(values) + 1),
-        imported=Energy(values),
-        exported=Energy(np.where(np.isnan(values), np.nan, 0.0)),
-        coverage=np.where(np.isnan(values), 0.0, 1.0),
-        inputs=(f"{meter}/energy",),
+    return settle(
+        Metered(
+            project="plant",
+            meter=meter,
+            edges=START + HOUR * np.arange(len(values) + 1),
+            imported=Energy(values),
+            exported=Energy(np.where(np.isnan(values), np.nan, 0.0)),
+            coverage=np.where(np.isnan(values), 0.0, 1.0),
+            inputs=(f"{meter}/energy",),
+            role=role,
+        )
     )
 
 
-def rows() -> list[Row]:
-    return [
-        *fuel_rows(metered("boiler", [10.0] * 4), "natural-gas", FACTORS),
-        *electricity_rows(metered("main", [1.0, 2.0, np.nan, 4.0]), Supply(region="CN"), FACTORS),
-    ]
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    found = Ledger(tmp_path / "carbon.sqlite")
+    found.see_factors({one.id: one for one in FACTORS}, {}, 1)
+    found.append(fuel_rows(metered("boiler", [10.0] * 4, Role.FUEL), "natural-gas", FACTORS), "", 1)
+    found.append(electricity_rows(metered("main", [1.0, 2.0, np.nan, 4.0]), Supply(region="CN"), FACTORS), "", 1)
+    yield found
+    found.close()
 
 
-def report(title: str = "A plant") -> Inventory:
+def report(ledger: Ledger, title: str = "A plant") -> Inventory:
     edges = [START, START + 2 * HOUR, START + 4 * HOUR]
-    return inventory(rows(), edges, FACTORS, project="plant", title=title, timezone="UTC", made_at=START + 9 * HOUR)
+    return inventory(ledger, "plant", edges, title=title, timezone="UTC", made_at=START + 9 * HOUR)
 
 
-def test_totals_meters_and_parts_agree() -> None:
-    made = report()
+def address(meter: str, start: int, end: int) -> str:
+    return f"rows?meter={meter}&start={start}"
+
+
+def test_totals_meters_and_parts_agree(ledger: Ledger) -> None:
+    made = report(ledger)
     assert made.total.location_kg == pytest.approx(7 * 0.5366)
     assert made.total.market_kg == pytest.approx(7 * 0.5856)
     assert made.total.scope1_kg == pytest.approx(40 * 3.6e-6 * 56_100)
@@ -56,34 +70,39 @@ def test_totals_meters_and_parts_agree() -> None:
         ("boiler", None), ("boiler", None), ("main", 3.0), ("main", 4.0)
     ]  # fmt: skip
     assert (made.total.import_kwh, made.total.fuel_kwh) == (7.0, 40.0)
-    assert made.iso_14064["1 direct"] == made.total.scope1_kg
-    assert made.iso_14064["3 to 6 other indirect"] is None  # not reported is not zero (§3)
-    assert [used.id for used in made.factors] == ["ipcc-2006-natural-gas", "cn-2022-average", "cn-2022-residual"]
+    direct, _, market, other = made.iso_14064
+    assert (direct.kg, direct.measured) == (made.total.scope1_kg, 4)
+    assert (market.kg, market.measured, market.missing) == (made.total.market_kg, 3, 1)
+    assert (other.kg, other.measured) == (None, 0)  # not reported is not zero (§3)
+    assert [used.id for used in made.factors] == ["cn-2022-average", "cn-2022-residual", "ipcc-2006-natural-gas"]
 
 
-def test_the_table_gives_the_same_figures() -> None:
-    made = report()
-    table = list(csv.DictReader(io.StringIO(to_csv(made))))
+def test_the_table_gives_the_same_figures(ledger: Ledger) -> None:
+    made = report(ledger)
+    table = list(csv.DictReader(io.StringIO(inventory_csv(made))))
     assert sum(float(row["location_kg"] or 0) for row in table) == pytest.approx(made.total.location_kg or 0)
     assert table[0]["location_kg"] == ""
 
 
-def test_the_page_leads_to_its_rows_and_runs_nothing() -> None:
-    page = to_html(report("<script>alert(1)</script>"), lambda line: f"rows?meter={line.meter}&start={line.start}")
+def test_the_page_leads_to_its_rows_and_runs_nothing(ledger: Ledger) -> None:
+    page = to_html(inventory_document(report(ledger, "<script>alert(1)</script>"), address))
     assert f'href="rows?meter=main&amp;start={START}"' in page
     assert "<script>" not in page
     assert "natural-gas" in page
     assert "scope 2 by both rules" in page
 
 
-def test_the_same_report_is_the_same_pdf() -> None:
+def test_the_same_report_is_the_same_pdf(ledger: Ledger) -> None:
     pytest.importorskip("reportlab", reason="reportlab is not installed: pip install 'taihu[pdf]'")
-    one = to_pdf(report("R&D <plant>"))
+    one = to_pdf(inventory_document(report(ledger, "R&D <plant> 太湖厂区"), address))
     assert one.startswith(b"%PDF-")
-    assert one == to_pdf(report("R&D <plant>"))
+    assert one == to_pdf(inventory_document(report(ledger, "R&D <plant> 太湖厂区"), address))
 
 
-def test_a_period_without_rows_is_missing_not_zero() -> None:
-    empty = inventory([], [0, 1], FACTORS, project="p", title="", timezone="UTC", made_at=2)
+def test_a_period_without_rows_is_missing_not_zero(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "carbon.sqlite")
+    empty = inventory(ledger, "p", [0, 1], title="", timezone="UTC", made_at=2)
     assert (empty.total.location_kg, empty.total.coverage, empty.meters) == (None, 0.0, ())
     assert msgspec.json.decode(msgspec.json.encode(empty), type=Inventory) == empty
+    assert "not reported" in to_html(inventory_document(empty, address))
+    ledger.close()

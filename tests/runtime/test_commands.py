@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.supervised import SupervisedNode
 
-from taihu.cli.client import NodeClient, NodeRefused, connect
+from taihu.cli.client import NodeClient, NodeRefused
 from taihu.cli.main import EXIT_REFUSED, run
 
 paho = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
@@ -46,9 +46,6 @@ two_person = true
 name = "neighbour"
 """
 MODEL: dict[str, Any] = {
-    "@context": ["https://www.w3.org/2022/wot/td/v1.1", {"taihu": "urn:taihu:ns#"}],
-    "@type": "tm:ThingModel",
-    "title": "Heater",
     "properties": {
         "power": {"type": "number", "unit": "kW", "readOnly": False},
         "flow": {"type": "number", "unit": "m3/h", "taihu:maxAge": 600},
@@ -60,47 +57,21 @@ MODEL: dict[str, Any] = {
 }
 
 
-class Node:
-    """A node that can be stopped hard and started again, and tokens for it."""
+class Node(SupervisedNode):
+    """A node whose ingest can be stopped hard, and tokens for it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "site.toml").write_text(SITE)
-        (folder / "heater.tm.json").write_text(json.dumps(MODEL))
-        self.process = self.start()
-        owner = self.owner()
+        super().__init__(folder, SITE, {"heater": MODEL})
         self.tokens = {
-            name: owner.post("admin", "token-issue", body=body)["token"]
-            for name, body in {
-                "ann": {"project": "plant", "kind": "operator"},
-                "bo": {"project": "plant", "kind": "operator"},
-                "viewer": {"project": "plant", "kind": "viewer"},
-                "eve": {"project": "neighbour", "kind": "operator"},
-                "heater": {"project": "plant", "kind": "thing", "thing": "heater"},
-                "pump": {"project": "plant", "kind": "thing", "thing": "pump"},
-                "gate": {"project": "plant", "kind": "thing", "thing": "gate"},
-            }.items()
+            "ann": self.token("plant"),
+            "bo": self.token("plant"),
+            "viewer": self.token("plant", "viewer"),
+            "eve": self.token("neighbour"),
+            **{name: self.token("plant", "thing", thing=name) for name in ("heater", "pump", "gate")},
         }
 
-    def start(self) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "taihu.cli.main", "run", str(self.folder)]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "API on" in line:
-                threading.Thread(target=process.stderr.read, daemon=True).start()
-                return process
-        raise AssertionError("the node did not start")
-
-    def owner(self) -> NodeClient:
-        return connect(None, None, self.folder)
-
     def client(self, name: str) -> NodeClient:
-        return NodeClient(self.owner().url, self.tokens[name])
-
-    @property
-    def addresses(self) -> Any:
-        return json.loads((self.folder / "data" / "node.json").read_text())
+        return NodeClient(self.owner.url, self.tokens[name])
 
     def crash(self) -> None:
         """`kill -9` of ingest; the supervisor starts it again."""
@@ -152,10 +123,7 @@ class Thing:
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     node = Node(tmp_path_factory.mktemp("plant"))
     yield node
-    node.process.terminate()
-    assert node.process.wait(30) == 0
-    assert node.process.stderr is not None
-    node.process.stderr.close()
+    node.stop()
 
 
 def give(who: NodeClient, thing: str, **fields: Any) -> dict[str, Any]:
@@ -349,7 +317,7 @@ def test_operations_come_and_go_by_mqtt(node: Node) -> None:
 def put(node: Node, who: str, path: str, value: Any) -> tuple[int, str]:
     """The status of a write by the forms of a Thing Description, and where to look what becomes of it."""
     request = urllib.request.Request(
-        f"{node.owner().url}/api/v1/projects/plant/things/{path}",
+        f"{node.owner.url}/api/v1/projects/plant/things/{path}",
         json.dumps(value).encode(),
         {"Authorization": f"Bearer {node.tokens[who]}", "Content-Type": "application/json"},
         method="PUT",

@@ -1,9 +1,6 @@
 """A device behind a driver, from its address to its history and back by a command."""
 
 import json
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +8,9 @@ from typing import Any
 
 import pytest
 from tests.drivers.conformance import Peer
+from tests.supervised import SupervisedNode
 
-from taihu.cli.client import NodeClient, connect
+from taihu.cli.client import NodeClient
 from taihu.cli.main import EXIT_REFUSED, EXIT_TRY_AGAIN, run
 
 PEER = Path(__file__).parents[1] / "drivers" / "modbus" / "peer.py"
@@ -21,26 +19,9 @@ SITE = '[mqtt]\nport = 0\n[http]\nport = 0\n[[project]]\nname = "roof"\n'
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[tuple[Path, NodeClient]]:
-    (tmp_path / "site.toml").write_text(SITE)
-    command = [sys.executable, "-m", "taihu.cli.main", "run", str(tmp_path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "API on" in line:
-            break
-    else:
-        raise AssertionError("the node did not start")
-    rest: list[str] = []
-    reader = threading.Thread(target=lambda: rest.extend(process.stderr or ()), daemon=True)
-    reader.start()
-    owner = connect(None, None, tmp_path)
-    issued = owner.post("admin", "token-issue", body={"project": "roof", "kind": "operator"})
-    yield tmp_path, NodeClient(owner.url, issued["token"])
-    process.terminate()
-    assert process.wait(30) == 0
-    reader.join(5)
-    process.stderr.close()
-    assert not [line for line in rest if "Traceback" in line], "".join(rest)
+    node = SupervisedNode(tmp_path, SITE)
+    yield tmp_path, node.operator("roof")
+    node.stop()
 
 
 def newest(roof: NodeClient, name: str) -> dict[str, Any] | None:

@@ -1,18 +1,15 @@
 """Forecasts of a running node: kept, trained beside ingestion, issued, judged, deleted; no border crossed (§11)."""
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.insight.forecast.support import household
+from tests.supervised import SupervisedNode, until
 
-from taihu.cli.client import NodeClient, NodeRefused, connect
+from taihu.cli.client import NodeClient, NodeRefused
 from taihu.cli.main import run
 
 HOUR_S = 3_600
@@ -40,7 +37,6 @@ regressors = ["weather/outdoor"]
 [[project]]
 name = "neighbour"
 """
-CONTEXT = ["https://www.w3.org/2022/wot/td/v1.1", {"taihu": "urn:taihu:ns#"}]
 ENERGY = {"type": "number", "unit": "kW.h", "taihu:kind": "interval", "taihu:interval": HOUR_S}
 OUTDOOR = {"type": "number", "unit": "Cel", "taihu:kind": "gauge", "taihu:maxAge": 2 * HOUR_S}
 STATE = {"type": "string", "taihu:kind": "state"}
@@ -51,37 +47,25 @@ DOUBLED = {
     "taihu:interval": HOUR_S,
     "taihu:formula": "energy * 2",
 }
-MODELS = {"meter": {"energy": ENERGY, "state": STATE, "doubled": DOUBLED}, "weather": {"outdoor": OUTDOOR}}
+MODELS: dict[str, Any] = {
+    "meter": {"properties": {"energy": ENERGY, "state": STATE, "doubled": DOUBLED}},
+    "weather": {"properties": {"outdoor": OUTDOOR}},
+}
 DAYS = 12
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("plant")
-    (folder / "site.toml").write_text(SITE)
-    for name, properties in MODELS.items():
-        model = {"@context": CONTEXT, "@type": "tm:ThingModel", "title": name, "properties": properties}
-        (folder / f"{name}.tm.json").write_text(json.dumps(model))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "taihu.cli.main", "run", str(folder)], stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "API on" in line:
-            break
-    else:
-        raise AssertionError("the node did not start")
-    yield folder
-    process.terminate()
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 0, errors
-    assert "Traceback" not in errors and "ERROR" not in errors, errors
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SupervisedNode]:
+    node = SupervisedNode(tmp_path_factory.mktemp("plant"), SITE, MODELS)
+    yield node
+    said = node.stop()
+    assert "ERROR" not in said, said
 
 
 @pytest.fixture(scope="module")
-def plant(node: Path) -> NodeClient:
+def plant(node: SupervisedNode) -> NodeClient:
     """An operator of the project, with twelve days of readings up to the last full hour."""
-    client = operator(node, "plant")
+    client = node.operator("plant")
     last = int(time.time()) // HOUR_S
     hours = range(last - DAYS * 24, last)
     loads = {name: household(DAYS, seed) for name, seed in (("meter-1", 1), ("meter-2", 2))}
@@ -96,21 +80,6 @@ def plant(node: Path) -> NodeClient:
     body["weather"] = [{"ts": hour * HOUR_S * 1_000, "values": {"outdoor": 10.0 + hour % 24}} for hour in hours]
     assert client.post("projects", "plant", "readings", body=body)["accepted"] == 3 * len(hours)
     return client
-
-
-def operator(folder: Path, project: str) -> NodeClient:
-    owner = connect(None, None, folder)
-    issued = owner.post("admin", "token-issue", body={"project": project, "kind": "operator"})
-    return NodeClient(owner.url, issued["token"])
-
-
-def until(ask: Any, ready: Any) -> Any:
-    for _ in range(600):
-        found = ask()
-        if ready(found):
-            return found
-        time.sleep(0.1)
-    raise AssertionError(found)
 
 
 def models(plant: NodeClient) -> list[dict[str, Any]]:
@@ -154,14 +123,14 @@ def test_a_calculated_property_is_forecast_as_any_other(plant: NodeClient) -> No
     assert doubled["values"][0]["median"] == pytest.approx(2 * energy["values"][0]["median"], rel=0.3)
 
 
-def test_the_command_shows_them(node: Path, plant: NodeClient, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_shows_them(node: SupervisedNode, plant: NodeClient, capsys: pytest.CaptureFixture[str]) -> None:
     until(lambda: models(plant), lambda some: all(one["model"] for one in some) and some)
-    assert run(["forecast", "plant/meter-2/energy", "--horizon", "3h", "--site", str(node)]) == 0
+    assert run(["forecast", "plant/meter-2/energy", "--horizon", "3h", "--site", str(node.folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["from", "10", "%", "25", "%", "median", "75", "%", "90", "%"] and len(lines) == 4
     for words in (["models", "plant"], ["models", "plant", "--all"], ["errors", "plant/meter-2/energy"]):
-        assert run(["forecast", *words, "--site", str(node)]) == 0
-        assert run(["forecast", *words, "--json", "--site", str(node)]) == 0
+        assert run(["forecast", *words, "--site", str(node.folder)]) == 0
+        assert run(["forecast", *words, "--json", "--site", str(node.folder)]) == 0
     assert "meter-2/energy" in capsys.readouterr().out
 
 
@@ -182,15 +151,15 @@ def test_what_cannot_be_forecast_is_refused(plant: NodeClient, asked: dict[str, 
     assert refused.value.problem == status
 
 
-def test_nothing_crosses_a_border(node: Path, plant: NodeClient) -> None:
-    neighbour = operator(node, "neighbour")
+def test_nothing_crosses_a_border(node: SupervisedNode, plant: NodeClient) -> None:
+    neighbour = node.operator("neighbour")
     for path in ((), ("models",), ("errors",)):
         with pytest.raises(NodeRefused) as refused:
             neighbour.get("projects", "plant", "forecast", *path, thing="meter-1", property="energy")
         assert refused.value.problem == "not-found"
 
 
-def test_what_was_derived_goes_with_what_is_deleted(node: Path, plant: NodeClient) -> None:
+def test_what_was_derived_goes_with_what_is_deleted(node: SupervisedNode, plant: NodeClient) -> None:
     until(lambda: models(plant), lambda some: some and all(one["thorough"] for one in some))
     plant.delete("projects", "plant", "readings", thing="meter-2")
     where = {"thing": "meter-2", "property": "energy"}
@@ -199,4 +168,4 @@ def test_what_was_derived_goes_with_what_is_deleted(node: Path, plant: NodeClien
     )
     assert gone["leads"] == []
     assert [one["model"] for one in models(plant) if one["thing"] == "meter-2"] == [None]
-    assert (node / "data" / "forecasts.sqlite").stat().st_mode & 0o077 == 0
+    assert (node.folder / "data" / "forecasts.sqlite").stat().st_mode & 0o077 == 0

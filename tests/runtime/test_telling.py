@@ -1,8 +1,6 @@
 """A node's things told as a Sparkplug edge node, and heard by a Sparkplug host, both over the node's own broker."""
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.supervised import SupervisedNode
 
-from taihu.cli.client import NodeClient, connect
+from taihu.cli.client import NodeClient
 from taihu.cli.main import run
 
 SITE = '[mqtt]\nport = 0\n[http]\nport = 0\n[[project]]\nname = "roof"\n[[project]]\nname = "copy"\n'
@@ -19,32 +18,11 @@ SITE = '[mqtt]\nport = 0\n[http]\nport = 0\n[[project]]\nname = "roof"\n[[projec
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[tuple[Path, NodeClient, NodeClient, str]]:
-    (tmp_path / "site.toml").write_text(SITE)
-    command = [sys.executable, "-m", "taihu.cli.main", "run", str(tmp_path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "API on" in line:
-            break
-    else:
-        raise AssertionError("the node did not start")
-    rest: list[str] = []
-    reader = threading.Thread(target=lambda: rest.extend(process.stderr or ()), daemon=True)
-    reader.start()
-    owner = connect(None, None, tmp_path)
-    clients = [
-        NodeClient(owner.url, owner.post("admin", "token-issue", body={"project": name, "kind": "operator"})["token"])
-        for name in ("roof", "copy")
-    ]
+    node = SupervisedNode(tmp_path, SITE)
     pump = {"speed": {"name": "speed", "unit": "m/s", "data_type": "number"}}
-    owner.post("admin", "thing-create", body={"project": "roof", "name": "pump", "properties": pump})
-    token = owner.post("admin", "token-issue", body={"project": "roof", "kind": "operator"})["token"]
-    yield tmp_path, clients[0], clients[1], token
-    process.terminate()
-    assert process.wait(30) == 0
-    reader.join(5)
-    process.stderr.close()
-    assert not [line for line in rest if "Traceback" in line], "".join(rest)
+    node.owner.post("admin", "thing-create", body={"project": "roof", "name": "pump", "properties": pump})
+    yield tmp_path, node.operator("roof"), node.operator("copy"), node.token("roof")
+    node.stop()
 
 
 def until(ready: Any, seconds: float = 30.0) -> Any:

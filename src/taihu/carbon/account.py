@@ -9,7 +9,6 @@ nothing emitted; the rest has the supplier's factor, else the residual mix, else
 """
 
 from collections.abc import Sequence
-from enum import StrEnum
 
 import msgspec
 import numpy as np
@@ -17,62 +16,11 @@ from numpy.typing import NDArray
 
 from taihu.carbon.factors import PER_KWH, FactorKind, FactorMissing, Factors, Fit
 from taihu.carbon.quantity import AverageIntensity, Direct, Energy, MarketIntensity, Numbers
+from taihu.carbon.rows import Role, Row, RowQuality
 
 ESTIMATE_FROM = 0.5
-_FULL = 0.999_999
+FULL = 0.999_999
 _KWH_PER_TJ = 1e12 / 3.6e6
-
-
-class RowQuality(StrEnum):
-    """How sure a row is."""
-
-    MEASURED = "measured"
-    ESTIMATED = "estimated"
-    MISSING = "missing"
-
-
-class Role(StrEnum):
-    """What a meter counts."""
-
-    GRID = "grid"  # electricity drawn from the grid and given to it: scope 2
-    GENERATION = "generation"  # carbon-free electricity made on site
-    FUEL = "fuel"  # what is burnt on site: scope 1
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One meter over [start, end) (UTC ns). Energies are kWh, emissions kg CO2 equivalent; None is missing.
-
-    Imports and exports are electricity; what a fuel held, by lower heating value, is a figure of its own.
-
-    `factors` are the ids of factor rows, or the names of properties that gave an intensity; `inputs` say which
-    readings the energies came from. `version` counts restatements of the same interval, `reason` says why.
-    """
-
-    project: str
-    meter: str
-    start: int
-    end: int
-    role: Role
-    import_kwh: float | None
-    export_kwh: float | None
-    generation_kwh: float | None
-    fuel_kwh: float | None
-    scope1_kg: float | None
-    location_kg: float | None
-    market_kg: float | None
-    upstream_kg: float | None
-    coverage: float
-    quality: RowQuality
-    factors: tuple[str, ...]
-    inputs: tuple[str, ...]
-    version: int = 1
-    reason: str = ""
-    written_at: int = 0
-
-    def same(self, other: "Row") -> bool:
-        """Whether both say the same of the same interval, whenever and why they were written."""
-        plain = {"version": 0, "reason": "", "written_at": 0}
-        return msgspec.structs.replace(self, **plain) == msgspec.structs.replace(other, **plain)
 
 
 class Metered(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,142 +36,188 @@ class Metered(msgspec.Struct, frozen=True, kw_only=True):
     exported: Energy
     coverage: Numbers
     inputs: tuple[str, ...]
+    role: Role = Role.GRID
+    behind: str = ""
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """Whole intervals: energies scaled up to them, NaN where they are missing, and how sure they are."""
+
+    project: str
+    meter: str
+    role: Role
+    behind: str
+    starts: Sequence[int]
+    ends: Sequence[int]
+    imported: Energy
+    exported: Energy
+    coverage: Numbers
+    quality: list[RowQuality]
+    inputs: Sequence[tuple[str, ...]]
 
 
 class Hourly(msgspec.Struct, frozen=True):
-    """An average intensity by interval, and the property it came from."""
+    """The grid's own average intensity by interval, what it came from, and the grid's carbon-free share if known."""
 
     intensity: AverageIntensity
-    name: str
+    names: Sequence[tuple[str, ...]]
+    carbon_free: Numbers | None = None
 
 
 class Supply(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a meter's electricity comes from: its grid's region, its supplier's factor, certificates by interval."""
+    """Where a meter's energy comes from: its grid's region, factors by id, certificates by interval."""
 
-    region: str
+    region: str = ""
     supplier: str = ""
+    upstream: str = ""
     cancelled: Energy | None = None
 
 
-def electricity_rows(metered: Metered, supply: Supply, factors: Factors, hourly: Hourly | None = None) -> list[Row]:
-    """Rows of an electricity meter: what it drew from the grid, by both rules of scope 2."""
-    whole, quality = _settled(metered)
-    drawn, given = Energy(metered.imported.values * whole), Energy(metered.exported.values * whole)
-    average, average_names, average_sure = _average(metered, supply, factors, hourly)
-    rest, rest_names, rest_sure = _rest_of_market(metered, supply, factors, (average, average_names, average_sure))
+def settle(metered: Metered) -> Settled:
+    """Scale up what is known for most of an interval, and leave out what is not."""
+    coverage = metered.coverage
+    known = metered.imported.known & metered.exported.known & (coverage >= ESTIMATE_FROM)
+    full = known & (coverage >= FULL)
+    whole = np.full(len(coverage), np.nan)
+    whole[known] = 1.0 / coverage[known]
+    whole[full] = 1.0
+    words = np.where(full, RowQuality.MEASURED, np.where(known, RowQuality.ESTIMATED, RowQuality.MISSING))
+    return Settled(
+        project=metered.project,
+        meter=metered.meter,
+        role=metered.role,
+        behind=metered.behind,
+        starts=metered.edges[:-1].tolist(),
+        ends=metered.edges[1:].tolist(),
+        imported=Energy(metered.imported.values * whole),
+        exported=Energy(metered.exported.values * whole),
+        coverage=coverage,
+        quality=[RowQuality(word) for word in words.tolist()],
+        inputs=[metered.inputs] * len(coverage),
+    )
+
+
+def electricity_rows(settled: Settled, supply: Supply, factors: Factors, hourly: Hourly | None = None) -> list[Row]:
+    """Rows of an electricity meter: what it drew, by both rules of scope 2."""
+    drawn = settled.imported
+    average = _average(settled, supply, factors, hourly)
+    rest = _rest_of_market(settled, supply, factors, average)
+    upstream, upstream_sure = _upstream(settled, supply, factors)
     cancelled = np.zeros(len(drawn)) if supply.cancelled is None else np.nan_to_num(supply.cancelled.values)
-    unmatched = Energy(drawn.values - np.minimum(cancelled, drawn.values))
-    location, market = drawn.times(average), unmatched.times(rest)
+    certified = np.minimum(cancelled, drawn.values)
+    location = drawn.times(AverageIntensity(average.values))
+    market = Energy(drawn.values - certified).times(MarketIntensity(rest.values))
     rows = []
     for place in range(len(drawn)):
-        row_quality = quality[place]
-        if row_quality is RowQuality.MEASURED and not (average_sure[place] and rest_sure[place]):
-            row_quality = RowQuality.ESTIMATED
+        quality = settled.quality[place]
+        if quality is RowQuality.MEASURED and not (average.sure[place] and rest.sure[place] and upstream_sure[place]):
+            quality = RowQuality.ESTIMATED
         if np.isnan(average.values[place]) and np.isnan(rest.values[place]):
-            row_quality = RowQuality.MISSING
-        names = dict.fromkeys(name for name in (average_names[place], rest_names[place]) if name)
+            quality = RowQuality.MISSING
+        names = dict.fromkeys((*average.names[place], *rest.names[place], *([supply.upstream] * bool(supply.upstream))))
         rows.append(
             _row(
-                metered,
+                settled,
                 place,
-                Role.GRID,
-                row_quality,
+                quality,
                 tuple(names),
                 imported=drawn.values,
-                exported=given.values,
+                exported=settled.exported.values,
                 location=location.values,
                 market=market.values,
+                upstream=upstream,
+                certified=np.where(certified > 0, certified, np.nan),
+                carbon_free=hourly.carbon_free if hourly else None,
             )
         )
     return rows
 
 
-def fuel_rows(metered: Metered, fuel: str, factors: Factors) -> list[Row]:
+def fuel_rows(settled: Settled, fuel: str, factors: Factors, supply: Supply = Supply()) -> list[Row]:  # noqa: B008 - immutable
     """Rows of a fuel meter, whose energy is by lower heating value: scope 1."""
-    whole, quality = _settled(metered)
-    burnt = Energy(metered.imported.values * whole)
-    found = [factors.find(FactorKind.FUEL, "", int(start), fuel) for start in metered.edges[:-1]]
+    burnt = settled.imported
+    found = [factors.find(FactorKind.FUEL, "", start, fuel) for start in settled.starts]
     per_kwh = np.array([one.factor.in_unit("kg/TJ") / _KWH_PER_TJ for one in found])
     direct = Direct(burnt.values * per_kwh)
-    return [
-        _row(metered, place, Role.FUEL, quality[place], (one.factor.id,), fuel=burnt.values, direct=direct.values)
-        for place, one in enumerate(found)
-    ]
+    upstream, sure = _upstream(settled, supply, factors)
+    rows = []
+    for place, one in enumerate(found):
+        quality = settled.quality[place]
+        if quality is RowQuality.MEASURED and not (sure[place] and one.fit is Fit.EXACT):
+            quality = RowQuality.ESTIMATED
+        names = (one.factor.id, *([supply.upstream] * bool(supply.upstream)))
+        rows.append(_row(settled, place, quality, names, fuel=burnt.values, direct=direct.values, upstream=upstream))
+    return rows
 
 
-def generation_rows(metered: Metered) -> list[Row]:
-    """Rows of a meter of carbon-free generation on site: nothing is emitted, and the energy can be matched."""
-    whole, quality = _settled(metered)
-    made = metered.imported.values * whole
-    return [_row(metered, place, Role.GENERATION, quality[place], (), generation=made) for place in range(len(made))]
+def energy_rows(settled: Settled) -> list[Row]:
+    """Rows of what emits nothing itself: carbon-free generation on site, and storage."""
+    energies: dict[str, Numbers] = {"generation": settled.imported.values}
+    if settled.role is Role.STORAGE:
+        energies = {"imported": settled.imported.values, "exported": settled.exported.values}
+    return [_row(settled, place, settled.quality[place], (), **energies) for place in range(len(settled.coverage))]
 
 
-def _settled(metered: Metered) -> tuple[Numbers, list[RowQuality]]:
-    """What to multiply each interval's known energy by (NaN where it is missing), and how sure that is."""
-    coverage = metered.coverage
-    known = metered.imported.known & metered.exported.known & (coverage >= ESTIMATE_FROM)
-    full = known & (coverage >= _FULL)
-    factor = np.full(len(coverage), np.nan)
-    factor[known] = 1.0 / coverage[known]
-    factor[full] = 1.0
-    words = np.where(full, RowQuality.MEASURED, np.where(known, RowQuality.ESTIMATED, RowQuality.MISSING))
-    return factor, [RowQuality(word) for word in words.tolist()]
+class _Priced(msgspec.Struct, frozen=True):
+    """Kg per kWh by interval, what says so, and whether that fits exactly."""
+
+    values: Numbers
+    names: Sequence[tuple[str, ...]]
+    sure: Sequence[bool]
 
 
-_Priced = tuple[Numbers, list[str], list[bool]]
-
-
-def _average(
-    metered: Metered, supply: Supply, factors: Factors, hourly: Hourly | None
-) -> tuple[AverageIntensity, list[str], list[bool]]:
+def _average(settled: Settled, supply: Supply, factors: Factors, hourly: Hourly | None) -> _Priced:
     """The grid's average: the hour's own where there is one, else the newest factor of the region."""
-    values, names, sure = _by_factor(metered, FactorKind.AVERAGE, supply.region, factors)
-    if hourly is not None:
-        own = hourly.intensity.known
-        values = np.where(own, hourly.intensity.values, values)
-        names = [hourly.name if has else name for has, name in zip(own, names, strict=True)]
-        sure = [bool(has) for has in own]
-    return AverageIntensity(values), names, sure
+    found = _by_factor(settled, FactorKind.AVERAGE, supply.region, factors)
+    if hourly is None:
+        return found
+    own = hourly.intensity.known
+    values = np.where(own, hourly.intensity.values, found.values)
+    names = [mine if has else other for has, mine, other in zip(own, hourly.names, found.names, strict=True)]
+    return _Priced(values, names, [bool(has) for has in own])
 
 
-def _rest_of_market(
-    metered: Metered, supply: Supply, factors: Factors, average: tuple[AverageIntensity, list[str], list[bool]]
-) -> tuple[MarketIntensity, list[str], list[bool]]:
+def _rest_of_market(settled: Settled, supply: Supply, factors: Factors, average: _Priced) -> _Priced:
     """What certificates leave: the supplier's factor, else the residual mix, else the grid's average."""
     if supply.supplier:
-        found = factors.get(supply.supplier)
-        count = len(metered.coverage)
-        covers = [found.covers(int(start)) for start in metered.edges[:-1]]
-        return MarketIntensity(np.full(count, found.in_unit(PER_KWH))), [found.id] * count, covers
-    values, names, sure = _by_factor(metered, FactorKind.RESIDUAL, supply.region, factors)
-    instead, instead_names, _ = average
-    lacks = np.isnan(values)
-    values = np.where(lacks, instead.values, values)
-    names = [other if lack else name for lack, name, other in zip(lacks, names, instead_names, strict=True)]
+        row = factors.get(supply.supplier)
+        count = len(settled.coverage)
+        covers = [row.covers(start) for start in settled.starts]
+        return _Priced(np.full(count, row.in_unit(PER_KWH)), [(row.id,)] * count, covers)
+    found = _by_factor(settled, FactorKind.RESIDUAL, supply.region, factors)
+    lacks = np.isnan(found.values)
+    names = [other if lack else name for lack, name, other in zip(lacks, found.names, average.names, strict=True)]
     # where no residual mix is published the grid's average is the standard's own next choice: no estimate by itself
-    sure = [bool(known or lack) for known, lack in zip(sure, lacks, strict=True)]
-    return MarketIntensity(values), names, sure
+    sure = [bool(known or lack) for known, lack in zip(found.sure, lacks, strict=True)]
+    return _Priced(np.where(lacks, average.values, found.values), names, sure)
 
 
-def _by_factor(metered: Metered, kind: FactorKind, region: str, factors: Factors) -> _Priced:
+def _upstream(settled: Settled, supply: Supply, factors: Factors) -> tuple[Numbers | None, list[bool]]:
+    """Scope 3 of what was drawn or burnt (category 3), where a factor is given."""
+    if not supply.upstream:
+        return None, [True] * len(settled.coverage)
+    row = factors.get(supply.upstream)
+    return settled.imported.values * row.in_unit(PER_KWH), [row.covers(start) for start in settled.starts]
+
+
+def _by_factor(settled: Settled, kind: FactorKind, region: str, factors: Factors) -> _Priced:
     values: list[float] = []
-    names: list[str] = []
+    names: list[tuple[str, ...]] = []
     sure: list[bool] = []
-    for start in metered.edges[:-1]:
+    for start in settled.starts:
         try:
-            found = factors.find(kind, region, int(start)) if region else None
+            found = factors.find(kind, region, start) if region else None
         except FactorMissing:
             found = None
         values.append(np.nan if found is None else found.factor.in_unit(PER_KWH))
-        names.append("" if found is None else found.factor.id)
+        names.append(() if found is None else (found.factor.id,))
         sure.append(found is not None and found.fit is Fit.EXACT)
-    return np.array(values, np.float64), names, sure
+    return _Priced(np.array(values, np.float64), names, sure)
 
 
 def _row(
-    metered: Metered,
+    settled: Settled,
     place: int,
-    role: Role,
     quality: RowQuality,
     factors: tuple[str, ...],
     *,
@@ -234,13 +228,16 @@ def _row(
     direct: Numbers | None = None,
     location: Numbers | None = None,
     market: Numbers | None = None,
+    upstream: Numbers | None = None,
+    certified: Numbers | None = None,
+    carbon_free: Numbers | None = None,
 ) -> Row:
     return Row(
-        project=metered.project,
-        meter=metered.meter,
-        start=int(metered.edges[place]),
-        end=int(metered.edges[place + 1]),
-        role=role,
+        project=settled.project,
+        meter=settled.meter,
+        start=settled.starts[place],
+        end=settled.ends[place],
+        role=settled.role,
         import_kwh=_at(imported, place),
         export_kwh=_at(exported, place),
         generation_kwh=_at(generation, place),
@@ -248,11 +245,14 @@ def _row(
         scope1_kg=_at(direct, place),
         location_kg=_at(location, place),
         market_kg=_at(market, place),
-        upstream_kg=None,
-        coverage=float(metered.coverage[place]),
+        upstream_kg=_at(upstream, place),
+        coverage=float(settled.coverage[place]),
         quality=quality,
         factors=factors,
-        inputs=metered.inputs,
+        inputs=settled.inputs[place],
+        behind=settled.behind,
+        certified_kwh=_at(certified, place),
+        carbon_free=_at(carbon_free, place),
     )
 
 
@@ -260,9 +260,3 @@ def _at(values: Numbers | None, place: int) -> float | None:
     if values is None or np.isnan(values[place]):
         return None
     return float(values[place])
-
-
-def total(values: Sequence[float | None]) -> float | None:
-    """The sum of what is known; None when nothing is."""
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None

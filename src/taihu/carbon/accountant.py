@@ -2,80 +2,47 @@
 
 An interval is accounted `settle_s` after its end. Readings that come later for an interval that is in the ledger mark
 it, durably, before the history moves its own checkpoint; it is then accounted again, and restated where the result
-differs. A known figure is never replaced by a missing one: when its readings have expired or were deleted, it stands.
-
-Energy of a counter is its increase, of an interval property its sum; of a gauge of power it is the time-weighted mean
-times the covered time (§9).
+differs. So do certificates that are cancelled for it, and factors that are added, changed or taken away. A known figure
+is never replaced by one that knows less: when its readings have expired or were deleted, its energy stands, and only
+other factors change what was emitted.
 """
 
 import logging
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from taihu.carbon.account import Hourly, Metered, Row, RowQuality, Supply, electricity_rows, fuel_rows, generation_rows
-from taihu.carbon.certificates import CertificateRefused, Registry
-from taihu.carbon.certificates import Event as CertificateEvent
-from taihu.carbon.factors import PER_KWH, FactorMissing, Factors
-from taihu.carbon.ledger import Ledger
-from taihu.carbon.quantity import AverageIntensity, Energy, Numbers, Power
+from taihu.carbon.account import Supply, electricity_rows, energy_rows, fuel_rows, settle
+from taihu.carbon.certificates import Event, Registry
+from taihu.carbon.certifying import Certifier
+from taihu.carbon.factors import ELECTRICITY, IS_PROPERTY, Factor, FactorKind, FactorMissing, Factors, outward
+from taihu.carbon.ledger import Cause, Ledger, Mark
+from taihu.carbon.meters import Account, AccountBroken, Meters, Sources
+from taihu.carbon.quantity import Energy
+from taihu.carbon.restate import restated
+from taihu.carbon.rows import Role, Row, RowQuality
+from taihu.carbon.site import APART
 from taihu.history.calendar import edges as calendar_edges
 from taihu.history.calendar import parse_step, parse_zone
 from taihu.history.history import History
-from taihu.history.windows import CounterWindows, GaugeWindows, IntervalWindows, Windows
-from taihu.kernel.clock import NS_PER_S, Clock, from_datetime
-from taihu.kernel.errors import RefusedError
-from taihu.kernel.sections import AccountConfig
-from taihu.kernel.units import commensurable, converter
+from taihu.kernel.clock import NS_PER_S, Clock
 from taihu.things.batch import Batch
-from taihu.things.property import Property
 
 log = logging.getLogger("taihu.carbon")
 
 LATE = "late readings"
-CERTIFIED = "certificates"
 _CHUNK = 744
-_WH_PER_KWH = 1_000
+_NAMED = 3
+_ROUNDING = 1e-9
 _HOUR_NS = 3_600 * NS_PER_S
-_events = msgspec.json.Decoder(CertificateEvent)
-
-
-class AccountBroken(RefusedError):
-    """A meter cannot be accounted as declared; the message says what is wrong with it."""
-
-    code = "account"
-
-
-class Account(msgspec.Struct, frozen=True):
-    """One meter to account: its project, that project's time zone, and what `site.toml` says of it."""
-
-    project: str
-    timezone: str
-    config: AccountConfig
-
-    @property
-    def watched(self) -> set[tuple[str, str]]:
-        """The things whose late readings change the ledger."""
-        found = {(self.project, self.config.meter)}
-        if self.config.intensity:
-            project, thing, _ = self.config.intensity.split("/")
-            found.add((project, thing))
-        return found
-
-
-class Sources(msgspec.Struct, frozen=True):
-    """What the accountant asks: definitions of things, and whether a project may read another's thing (§11)."""
-
-    definitions: Callable[[str, str], Mapping[str, Property]]
-    may_read: Callable[[str, str, str], bool]
+_SUPPLY_KINDS = (FactorKind.AVERAGE, FactorKind.RESIDUAL)
 
 
 class Accountant:
-    """The one writer of a ledger. `see` is called with every batch, `step` from a thread of its own."""
+    """The one writer of a ledger. `see` is called with every batch, the rest from one thread of its own."""
 
     def __init__(
         self,
@@ -88,18 +55,26 @@ class Accountant:
         settle_s: float,
     ) -> None:
         self.ledger = ledger
-        self.factors = factors
-        self._accounts = {(one.project, one.config.meter): one for one in accounts}
-        self._history = history
-        self._sources = sources
         self._clock = clock
         self._settle_ns = int(settle_s * NS_PER_S)
-        self._watchers: dict[tuple[str, str], list[Account]] = {}
+        self._sources = sources
+        self._meters = Meters(history, sources)
+        self._certifier = Certifier(ledger, self._region_of)
+        self._broken: dict[tuple[str, str], str] = {}
+        self.use(accounts, factors)
+
+    def use(self, accounts: Sequence[Account], factors: Factors) -> None:
+        """Go by these accounts and factors from now on; factors that changed restate what was accounted with them."""
+        watchers: dict[tuple[str, str], list[Account]] = {}
         for one in accounts:
             for thing in one.watched:
-                self._watchers.setdefault(thing, []).append(one)
-        self._done = {key: ledger.accounted_to(*key) for key in self._accounts}
-        self._broken: dict[tuple[str, str], str] = {}
+                watchers.setdefault(thing, []).append(one)
+        self.factors = factors
+        self._accounts = {one.key: one for one in accounts}
+        self._done = {key: self.ledger.accounted_to(*key) for key in self._accounts}
+        self._watchers = watchers
+        self._broken = {key: why for key, why in self._broken.items() if key in self._accounts}
+        self._see_factors()
 
     def see(self, batch: Batch) -> None:
         """Mark the accounts that a batch's late readings touch; durable at return."""
@@ -107,9 +82,8 @@ class Accountant:
         for thing in batch.things:
             for account in self._watchers.get((batch.project, thing), ()):
                 earliest = earliest or min(array("q", batch.observed))
-                key = (account.project, account.config.meter)
-                if earliest < self._done[key]:
-                    self.ledger.mark(*key, earliest, LATE)
+                if earliest < self._done.get(account.key, 0):
+                    self.ledger.mark(*account.key, Mark(Cause.READINGS, earliest, LATE))
 
     def step(self) -> bool:
         """Account at most `_CHUNK` intervals of one meter; False when all is accounted as far as it can be."""
@@ -132,55 +106,45 @@ class Accountant:
             if owner == project
         ]
 
-    def certify(self, project: str, wanted: Mapping[str, Any]) -> CertificateEvent:
-        """Do one operation on the project's certificates; durable at return.
-
-        What a device produced and a consumer consumed is taken from the ledger, whatever `wanted` says.
-
-        Raises:
-            CertificateRefused: it would use energy that is not there.
-        """
-        facts: dict[str, Any] = dict(wanted)
-        registry = self.registry(project)
-        try:
-            start = int(facts.get("start", 0))
-            if facts.get("type") == "issue":
-                facts["produced_wh"] = self._wh(project, str(facts.get("device")), start, "generation_kwh")
-            elif facts.get("type") == "cancel":
-                bundle = registry.bundles.get(str(facts.get("bundle")))
-                consumer = str(facts.get("consumer"))
-                facts["consumed_wh"] = self._wh(project, consumer, bundle.start if bundle else 0, "import_kwh")
-                account = self._accounts.get((project, consumer))
-                self._check_deliverable(bundle.location if bundle else "", account)
-            event: CertificateEvent = msgspec.convert(facts, CertificateEvent)
-        except (msgspec.ValidationError, ValueError, TypeError) as error:
-            raise CertificateRefused(f"That is no operation on certificates: {error}.", "See docs/carbon.md.") from None
-        registry.apply(event)
-        self.ledger.add_events(project, [msgspec.json.encode(event)], self._clock.now_ns())
-        if facts["type"] == "cancel":
-            self.ledger.mark(project, facts["consumer"], registry.bundles[facts["bundle"]].start, CERTIFIED)
-        return event
+    def certify(self, project: str, wanted: Mapping[str, Any]) -> Event:
+        """Do one operation on the project's certificates; durable at return. Raises CertificateRefused."""
+        return self._certifier.certify(project, wanted, self._clock.now_ns())
 
     def registry(self, project: str) -> Registry:
         """The project's certificates as they are now."""
-        return Registry(map(_events.decode, self.ledger.events(project)))
+        return self._certifier.registry(project)
 
-    def _check_deliverable(self, location: str, account: Account | None) -> None:
-        region = account.config.region if account else ""
-        if location and region and location != region:
-            raise CertificateRefused(
-                f"The certificate is of {location}, the consumer is in {region}.", "Use one of the same grid."
-            )
+    def forget(self, project: str) -> None:
+        """Delete what is known of a project that was deleted."""
+        self.ledger.forget(project)
+        self._certifier.forget(project)
 
-    def _wh(self, project: str, meter: str, start: int, name: str) -> int:
-        row = self.ledger.current_row(project, meter, start)
-        known = None if row is None else getattr(row, name)
-        return 0 if known is None else int(known * _WH_PER_KWH)
+    def _see_factors(self) -> None:
+        """Compare the factors with those of the last time, and mark what the changed ones may have priced."""
+        before = {one.id: one for one in self.ledger.factors()}
+        now = {one.id: one for one in self.factors}
+        changed = {name: now.get(name) for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
+        marks: dict[tuple[str, str], Mark] = {}
+        for key, account in self._accounts.items() if before else ():  # a new ledger has nothing to restate
+            touching = [
+                one
+                for name in sorted(changed)
+                for one in (before.get(name), now.get(name))
+                if one and _prices(one, account)
+            ]
+            if touching and self._done[key]:
+                reason = "factors " + ", ".join(list(dict.fromkeys(one.id for one in touching))[:_NAMED])
+                marks[key] = Mark(Cause.FACTORS, min(one.valid_from for one in touching), reason)
+        if changed:
+            self.ledger.see_factors(changed, marks, self._clock.now_ns())
+
+    def _region_of(self, project: str, consumer: str) -> str:
+        account = self._accounts.get((project, consumer))
+        return account.config.region if account else ""
 
     def _advance(self, account: Account) -> bool:
         """Account what is over and settled since the last time."""
-        key = (account.project, account.config.meter)
-        start = self._done[key] or self._first(account)
+        start = self._done[account.key] or self._meters.first(account)
         until = self._clock.now_ns() - self._settle_ns
         if not start or start >= until:
             return False
@@ -189,134 +153,115 @@ class Accountant:
         if len(edges) < 2:
             return False
         self.ledger.append(self._rows(account, edges), "", self._clock.now_ns())
-        self._done[key] = int(edges[-1])
+        self._done[account.key] = int(edges[-1])
         return True
 
     def _recount(self, account: Account) -> bool:
         """Account again what has changed."""
-        key = (account.project, account.config.meter)
-        marked = self.ledger.pending(*key)
-        if marked is None:
+        marks = self.ledger.marks(*account.key)
+        if not marks:
             return False
-        start, reason = marked
-        done = self._done[key]
-        edges = self._edges(account, max(start, self._first(account)), done) if start < done else np.array([done])
+        mark, done = marks[0], self._done[account.key]
+        begins = [at for at in (self._meters.first(account), self.ledger.begins(*account.key)) if at]
+        start = max(mark.start, min(begins, default=done))
+        edges = self._edges(account, start, done) if start < done else np.array([done])
         edges = edges[edges <= done]
         if len(edges) > 1:
-            rows = [row for row in self._rows(account, edges) if self._says_more(row)]
-            self.ledger.append(rows, reason, self._clock.now_ns())
-        self.ledger.settle(*key, start, int(edges[-1]), done)
+            rows = self._recounted(account, edges, mark.cause is Cause.FACTORS)
+            self.ledger.append(rows, mark.reason, self._clock.now_ns())
+        self.ledger.settle(*account.key, mark, int(edges[-1]), done)
         return True
 
-    def _says_more(self, row: Row) -> bool:
-        """Whether a recount may stand: never a missing figure in place of a known one, whose inputs have gone."""
-        if row.quality is not RowQuality.MISSING:
-            return True
-        known = self.ledger.current_row(row.project, row.meter, row.start)
-        return known is None or known.quality is RowQuality.MISSING
+    def _recounted(self, account: Account, edges: NDArray[np.int64], price: bool) -> list[Row]:
+        """The rows that a recount may put in the place of others; with `price` by the factors there are now."""
+        known = {row.start: row for row in self.ledger.rows(*_period(account, edges))}
+        rows, standing = [], []
+        for row in self._rows(account, edges):
+            old = known.get(row.start)
+            if old is not None and _knew_more(old, row):
+                standing.append(old)
+            else:
+                rows.append(row)
+        if standing and price:
+            rows += restated(
+                standing, self._supply(account, [row.start for row in standing]), account.config.fuel, self.factors
+            )
+        return rows
 
     def _edges(self, account: Account, start: int, end: int) -> NDArray[np.int64]:
         step, zone = parse_step(account.config.every), parse_zone(account.timezone)
         near = min(end, start + _CHUNK * _HOUR_NS)
         return calendar_edges(start, near, step, zone)[: _CHUNK + 1]
 
-    def _first(self, account: Account) -> int:
-        """When the account begins: as declared, else with the first reading; 0 while there is none."""
-        if account.config.since is not None:
-            return from_datetime(account.config.since)
-        config = account.config
-        name = config.net or config.imported or config.generation
-        found = self._history.read(account.project, config.meter, name, limit=1)
-        return found[0].observed_at if found else 0
-
     def _rows(self, account: Account, edges: NDArray[np.int64]) -> list[Row]:
+        role, behind = self._place(account)
+        settled = settle(self._meters.metered(account, edges, role, behind))
+        if role in (Role.GENERATION, Role.STORAGE):
+            return energy_rows(settled)
+        supply = self._supply(account, settled.starts)
+        if role is Role.FUEL:
+            return fuel_rows(settled, account.config.fuel, self.factors, supply)
+        return electricity_rows(settled, supply, self.factors, self._meters.hourly(account, edges, self.factors))
+
+    def _supply(self, account: Account, starts: Sequence[int]) -> Supply:
         config = account.config
-        metered = self._metered(account, edges)
-        if config.generation:
-            return generation_rows(metered)
+        cancelled = Energy([self._certifier.cancelled_kwh(*account.key, at) for at in starts]) if config.draws else None
+        return Supply(region=config.region, supplier=config.supplier, upstream=config.upstream, cancelled=cancelled)
+
+    def _place(self, account: Account) -> tuple[Role, str]:
+        """What a meter counts, and behind which other: as declared, else the nearest accounted meter above it."""
+        config = account.config
         if config.fuel:
-            return fuel_rows(metered, config.fuel, self.factors)
-        registry = self.registry(account.project)
-        cancelled = Energy([registry.cancelled(config.meter, int(at)) / _WH_PER_KWH for at in edges[:-1]])
-        supply = Supply(region=config.region, supplier=config.supplier, cancelled=cancelled)
-        return electricity_rows(metered, supply, self.factors, self._hourly(account, edges))
+            return Role.FUEL, ""
+        behind = config.behind.removeprefix(APART) or ("" if config.behind else self._above(account))
+        if config.draws:
+            return (Role.SUBMETER if behind else Role.GRID), behind
+        role = Role.GENERATION if config.generation else Role.STORAGE
+        if not behind and not config.behind:
+            mains = [one for one in self._mains(account.project).values() if self._place(one)[0] is Role.GRID]
+            behind = mains[0].config.key if len(mains) == 1 else ""
+        return role, behind or APART
 
-    def _metered(self, account: Account, edges: NDArray[np.int64]) -> Metered:
-        config, meter = account.config, account.config.meter
-        name = config.net or config.imported or config.generation
-        energy, coverage = self._energy(account, name, edges)
-        inputs = [f"{meter}/{name}"]
-        if config.net:
-            imported, exported = energy.imported(), energy.exported()
-        elif config.exported:
-            imported = energy
-            exported, other = self._energy(account, config.exported, edges)
-            coverage = np.minimum(coverage, other)
-            inputs.append(f"{meter}/{config.exported}")
-        else:
-            imported, exported = energy, Energy(np.where(energy.known, 0.0, np.nan))
-        return Metered(
-            project=account.project,
-            meter=meter,
-            edges=edges,
-            imported=imported,
-            exported=exported,
-            coverage=coverage,
-            inputs=tuple(inputs),
-        )
+    def _above(self, account: Account) -> str:
+        mains = self._mains(account.project)
+        seen, name = set(), self._sources.parent(account.project, account.config.meter)
+        while name and name not in seen:
+            if name in mains:
+                return mains[name].config.key
+            seen.add(name)
+            name = self._sources.parent(account.project, name)
+        return ""
 
-    def _energy(self, account: Account, name: str, edges: NDArray[np.int64]) -> tuple[Energy, Numbers]:
-        """KWh of what is known of each interval, and which share of it that is."""
-        windows, unit = self._windows(account.project, account.config.meter, name, account, edges)
-        match windows:
-            case CounterWindows() if commensurable(unit, "kW.h"):
-                values = windows.increase
-            case IntervalWindows() if commensurable(unit, "kW.h"):
-                values = windows.amount
-            case GaugeWindows() if commensurable(unit, "kW"):
-                factor, _ = converter(unit, "kW")
-                return Power(windows.time_mean * factor).over(windows.covered), windows.coverage
-            case _:
-                raise AccountBroken(
-                    f"{account.project}/{account.config.meter}/{name} is no energy and no power.",
-                    "Name a counter or interval in kW.h, or a gauge in kW.",
-                )
-        factor, _ = converter(unit, "kW.h")
-        return Energy(values * factor), windows.coverage
-
-    def _hourly(self, account: Account, edges: NDArray[np.int64]) -> Hourly | None:
-        """The grid's own intensity of each interval, where a property gives it and the project may read it (§11)."""
-        if not account.config.intensity:
-            return None
-        project, thing, name = account.config.intensity.split("/")
-        if project != account.project and not self._sources.may_read(account.project, project, thing):
-            raise AccountBroken(
-                f"{account.project} may not read {account.config.intensity}.",
-                f"Let {project} grant it: a grant names both sides.",
-            )
-        windows, unit = self._windows(project, thing, name, account, edges)
-        if not isinstance(windows, GaugeWindows) or not commensurable(unit, PER_KWH):
-            raise AccountBroken(f"{account.config.intensity} is no intensity.", "Name a gauge in kg/(kW.h).")
-        factor, offset = converter(unit, PER_KWH)
-        known = windows.coverage >= _INTENSITY_FROM
-        return Hourly(
-            AverageIntensity(np.where(known, windows.time_mean * factor + offset, np.nan)), f"{project}/{thing}/{name}"
-        )
-
-    def _windows(
-        self, project: str, thing: str, name: str, account: Account, edges: NDArray[np.int64]
-    ) -> tuple[Windows, str]:
-        definition = self._sources.definitions(project, thing).get(name)
-        if definition is None:
-            raise AccountBroken(f"There is no property {project}/{thing}/{name}.", "Correct the account.")
-        if definition.unit is None:
-            raise AccountBroken(f"The unit of {project}/{thing}/{name} is undeclared.", "Declare it (§2).")
-        if definition.formula:  # a late reading of an input would not restate what was accounted
-            raise AccountBroken(f"{project}/{thing}/{name} is calculated.", "Name a property that a meter sends.")
-        windows = self._history.window(
-            project, thing, name, int(edges[0]), int(edges[-1]), account.config.every, account.timezone
-        )
-        return windows, definition.unit
+    def _mains(self, project: str) -> dict[str, Account]:
+        """By its thing, the first account of each meter that draws electricity."""
+        found: dict[str, Account] = {}
+        for one in self._accounts.values():
+            if one.project == project and one.config.draws:
+                found.setdefault(one.config.meter, one)
+        return found
 
 
-_INTENSITY_FROM = 0.5
+def _period(account: Account, edges: NDArray[np.int64]) -> tuple[str, int, int, str]:
+    return account.project, int(edges[0]), int(edges[-1]), account.config.key
+
+
+def _knew_more(old: Row, new: Row) -> bool:
+    """Whether a row stands against a recount: its readings, or the grid's, have expired or were deleted since."""
+    if new.quality is RowQuality.MISSING and old.quality is not RowQuality.MISSING:
+        return True
+    if old.energy_kwh is not None and new.coverage < old.coverage - _ROUNDING:
+        return True
+    return any(IS_PROPERTY in name for name in old.factors) and not any(IS_PROPERTY in name for name in new.factors)
+
+
+def _prices(factor: Factor, account: Account) -> bool:
+    """Whether a factor may have priced, or may now price, an account's rows."""
+    config = account.config
+    if factor.id in (config.supplier, config.upstream):
+        return True
+    if factor.kind is FactorKind.FUEL:
+        return factor.subject == config.fuel
+    if factor.kind is FactorKind.LIFECYCLE:
+        return bool(config.mix)
+    supplies = config.draws and factor.kind in _SUPPLY_KINDS and factor.subject == ELECTRICITY
+    return supplies and bool(config.region) and factor.region in outward(config.region)

@@ -5,16 +5,18 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from taihu.carbon.quantity import Energy
+from taihu.carbon.quantity import Energy, Numbers
 
 CLOSED_SHARE = 0.001
+WORST = 5
 
 
 class Balance(msgspec.Struct, frozen=True):
     """A site's balance over the intervals in which all parts are known.
 
     `residual_kwh` is the main meter's energy less that of its parts; `share` is its size against the energy that went
-    through the main meter, in either direction. `coverage` is the share of intervals that take part.
+    through the main meter, in either direction, NaN where nothing did. `coverage` is the share of intervals that take
+    part, `worst` are those that are most apart, by their place.
     """
 
     main_kwh: float
@@ -22,6 +24,7 @@ class Balance(msgspec.Struct, frozen=True):
     residual_kwh: float
     share: float
     coverage: float
+    worst: dict[int, float]
 
     @property
     def closed(self) -> bool:
@@ -41,12 +44,18 @@ def balance(main: Energy, parts: Mapping[str, Energy]) -> Balance:
     through = float(np.abs(main.values[known]).sum())
     sums = {name: float(part.values[known].sum()) for name, part in parts.items()}
     main_kwh = float(main.values[known].sum())
-    # interval by interval: errors of opposite sign in two hours are two errors
-    apart = float(np.abs(main.values - sum(part.values for part in parts.values()))[known].sum())
+    residual: Numbers = np.where(known, main.values - sum(part.values for part in parts.values()), 0.0)
+    apart = np.abs(residual)  # interval by interval: errors of opposite sign in two hours are two errors
+    worst = [
+        int(place)
+        for place in np.argsort(-apart, kind="stable")[:WORST]
+        if apart[place] > CLOSED_SHARE * through / max(1, known.sum())
+    ]
     return Balance(
         main_kwh=main_kwh,
         parts_kwh=sums,
         residual_kwh=main_kwh - sum(sums.values()),
-        share=apart / through if through else (0.0 if apart == 0 and known.any() else float("nan")),
+        share=float(apart.sum()) / through if through else (0.0 if not apart.any() and known.any() else float("nan")),
         coverage=float(known.mean()) if len(known) else 0.0,
+        worst={place: float(residual[place]) for place in worst},
     )

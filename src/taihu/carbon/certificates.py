@@ -15,7 +15,7 @@ Rules, whatever the order of operations:
 Source: EnergyTag Granular Certificate Scheme Standard, version 2, and its Configuration 3 for storage.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -143,9 +143,23 @@ class Registry:
         """Wh of each bundle that an owner holds."""
         return {bundle: amount for (bundle, holder), amount in self._held.items() if holder == owner and amount}
 
-    def holdings(self) -> dict[str, dict[str, int]]:
-        """Wh of each bundle that each owner holds."""
-        return {owner: self.held(owner) for owner in dict.fromkeys(owner for _, owner in self._held)}
+    def holdings(self, bundles: Collection[str]) -> dict[str, dict[str, int]]:
+        """Wh of some bundles that each owner holds."""
+        found: dict[str, dict[str, int]] = {}
+        for (bundle, owner), amount in self._held.items():
+            if amount and bundle in bundles:
+                found.setdefault(owner, {})[bundle] = amount
+        return found
+
+    @property
+    def issued_wh(self) -> int:
+        """What was issued of generation; what came out of storage was issued when it was made."""
+        return sum(self._issued.values())
+
+    @property
+    def cancelled_wh(self) -> int:
+        """What was used."""
+        return sum(self._cancelled.values())
 
     def cancelled(self, consumer: str, start: int) -> int:
         """Wh cancelled for a consumer's interval that begins at `start`."""

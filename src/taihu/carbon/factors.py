@@ -22,6 +22,11 @@ from taihu.kernel.units import UnitError, converter
 
 ELECTRICITY = "electricity"
 PER_KWH = "kg/(kW.h)"
+# Sources of generation that burn nothing; biomass is left to a site's own judgement, and counts as not carbon-free.
+CARBON_FREE = frozenset(
+    ("hydro", "nuclear", "solar", "solar-rooftop", "csp", "wind", "wind-offshore", "geothermal", "ocean")
+)
+IS_PROPERTY = "/"  # what a row names with it is a property of the grid, and no factor
 
 
 class FactorKind(StrEnum):
@@ -104,6 +109,10 @@ class Factors:
     def __iter__(self) -> Iterator[Factor]:
         return iter(self._by_id.values())
 
+    def subjects(self, kind: FactorKind) -> set[str]:
+        """What there are factors of."""
+        return {subject for one, subject, _ in self._by_subject if one is kind}
+
     def get(self, name: str) -> Factor:
         """The row of an id; FactorMissing when there is none."""
         if name not in self._by_id:
@@ -121,7 +130,7 @@ class Factors:
             FactorMissing: none has a value; the remedy names the row to provide.
         """
         missing = ""
-        for place in _outward(region):
+        for place in outward(region):
             wider = place != region
             rows = self._by_subject.get((kind, subject, place), [])
             missing = missing or next((row.id for row in rows if row.value is None), "")
@@ -166,8 +175,8 @@ def parse_factors(text: str, name: str) -> Iterator[Factor]:
         raise ConfigError(f"{error}.", "Quote a text that holds a comma or a quote.", name) from None
 
 
-def mix_intensity(generation_kwh: dict[str, float], factors: Factors, at: int) -> float:
-    """The average intensity (kg/kWh) of an hour's generation by source, by the life-cycle factor of each.
+def mix_intensity(generation_kwh: dict[str, float], factors: Factors, at: int) -> tuple[float, tuple[str, ...]]:
+    """The average intensity (kg/kWh) of an hour's generation by source, and the life-cycle factors it was made with.
 
     Raises:
         FactorMissing: a source has no factor, or nothing was generated.
@@ -175,14 +184,12 @@ def mix_intensity(generation_kwh: dict[str, float], factors: Factors, at: int) -
     total = sum(generation_kwh.values())
     if not total > 0:
         raise FactorMissing("Nothing was generated, so that there is no intensity.", "Leave that hour missing.")
-    mass = sum(
-        amount * factors.find(FactorKind.LIFECYCLE, "", at, source).factor.in_unit(PER_KWH)
-        for source, amount in generation_kwh.items()
-    )
-    return mass / total
+    used = {name: factors.find(FactorKind.LIFECYCLE, "", at, name).factor for name in generation_kwh}
+    mass = sum(amount * used[name].in_unit(PER_KWH) for name, amount in generation_kwh.items())
+    return mass / total, tuple(row.id for row in used.values())
 
 
-def _outward(region: str) -> list[str]:
+def outward(region: str) -> list[str]:
     """A region and those around it: CN-JS is in CN."""
     parts = region.split("-")
     return ["-".join(parts[:size]) for size in range(len(parts), 0, -1)]
@@ -198,6 +205,8 @@ def _factor(row: dict[str, str], where: str) -> Factor:
             raise ValueError("the line has not as many cells as there are columns")
         if not row["id"] or not row["source"]:
             raise ValueError("a factor needs an id and a source")
+        if IS_PROPERTY in row["id"]:
+            raise ValueError(f"an id has no {IS_PROPERTY}")
         value = float(row["value"]) if row["value"] else None
         if value is not None and not 0 <= value < float("inf"):
             raise ValueError(f"{row['value']} is no emission factor")

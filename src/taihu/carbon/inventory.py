@@ -1,49 +1,23 @@
-"""An inventory: what a project emitted in a period, from the current rows of its ledger.
+"""An inventory: what a project emitted in a period, from the rows of its ledger as they were known at a moment.
 
 Scope 2 is reported twice, side by side and never added (GHG Protocol Scope 2 Guidance, chapter 7). The same figures in
 the categories of ISO 14064-1:2018 clause 5.2.4: 1 direct, 2 imported energy, 3 to 6 other indirect.
 """
 
-from collections.abc import Iterable, Sequence
-from itertools import groupby, pairwise
-from typing import Any
+from collections.abc import Sequence
+from itertools import groupby
 
 import msgspec
 
-from taihu.carbon.account import Row, RowQuality, total
-from taihu.carbon.factors import Factors
+from taihu.carbon.balance import Balance
+from taihu.carbon.factors import Factor
+from taihu.carbon.figures import Figures, Line, MeterHours, Restated, hours, merge, restatements, sums, used
+from taihu.carbon.ledger import NOW, Ledger
+from taihu.carbon.rows import PARTS, Role
+from taihu.carbon.site import balances
 
-
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows added up: kWh and kg of what is known, and how many intervals are measured, estimated and missing."""
-
-    import_kwh: float | None
-    export_kwh: float | None
-    generation_kwh: float | None
-    fuel_kwh: float | None
-    scope1_kg: float | None
-    location_kg: float | None
-    market_kg: float | None
-    upstream_kg: float | None
-    measured: int
-    estimated: int
-    missing: int
-    restated: int
-
-    @property
-    def coverage(self) -> float:
-        """The share of intervals that are not missing; 0 when there is none."""
-        whole = self.measured + self.estimated + self.missing
-        return (self.measured + self.estimated) / whole if whole else 0.0
-
-
-class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One meter in one part of the period, [start, end) (UTC ns)."""
-
-    meter: str
-    start: int
-    end: int
-    figures: Figures
+HOUR_NS = 3_600_000_000_000
+_PROPERTY = "a property of the grid, interval by interval"
 
 
 class UsedFactor(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,12 +28,40 @@ class UsedFactor(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     region: str
     year: int
+    kind: str
     source: str
     published: str
 
 
+class MainBalance(msgspec.Struct, frozen=True, kw_only=True):
+    """A meter's energy against that of all that is behind it. `worst` are the hours (UTC ns) most apart, by kWh."""
+
+    meter: str
+    main_kwh: float
+    parts_kwh: dict[str, float]
+    residual_kwh: float
+    share: float | None
+    coverage: float
+    closed: bool
+    worst: dict[int, float]
+
+
+class Category(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the ISO 14064-1 table: kg, None where nothing is reported, and how sure its intervals are."""
+
+    category: str
+    kg: float | None
+    measured: int
+    estimated: int
+    missing: int
+
+
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a report. Every line leads to its rows: the ledger's of its meter in [start, end)."""
+    """All of a report. Every line leads to its rows: the ledger's of its meter in [start, end).
+
+    `as_of` is the moment (UTC ns) at which the ledger said so; 0 is now. `meters` are those of the total, `inside` the
+    submeters and storages whose energy is in another meter's line already.
+    """
 
     project: str
     title: str
@@ -67,100 +69,113 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     start: int
     end: int
     made_at: int
+    as_of: int
     total: Figures
     meters: tuple[Line, ...]
+    inside: tuple[Line, ...]
     parts: tuple[Line, ...]
     factors: tuple[UsedFactor, ...]
-    iso_14064: dict[str, float | None]
+    restated: tuple[Restated, ...]
+    balances: tuple[MainBalance, ...]
+    iso_14064: tuple[Category, ...]
 
 
 def inventory(
-    rows: Iterable[Row],
-    edges: Sequence[int],
-    factors: Factors,
-    *,
-    project: str,
-    title: str,
-    timezone: str,
-    made_at: int,
+    ledger: Ledger, project: str, edges: Sequence[int], *, title: str, timezone: str, made_at: int, as_of: int = 0
 ) -> Inventory:
-    """Add up a ledger's rows, which come by meter and time, in parts of the period given by `edges` (UTC ns)."""
-    meters: list[Line] = []
-    parts: list[Line] = []
-    names: dict[str, None] = {}
-    everything: list[Figures] = []
-    for meter, of_meter in groupby(rows, key=lambda row: row.meter):
-        figures = []
-        for start, end, chunk in _parts(list(of_meter), edges):
-            names.update(dict.fromkeys(name for row in chunk for name in row.factors))
-            found = add_up(chunk)
-            figures.append(found)
-            parts.append(Line(meter=meter, start=start, end=end, figures=found))
-        meters.append(Line(meter=meter, start=edges[0], end=edges[-1], figures=merge(figures)))
-        everything += figures
-    whole = merge(everything)
+    """Add up a project's rows in parts of the period given by `edges` (UTC ns)."""
+    start, end, at = edges[0], edges[-1], as_of or NOW
+    first, count = since_there(ledger, project, start, end)
+    parts = sums(ledger, project, edges, at)
+    meters = [
+        Line(
+            meter=meter, role=role, behind=behind, start=start, end=end, figures=merge([line.figures for line in lines])
+        )
+        for (meter, role, behind), lines in groupby(parts, key=lambda line: (line.meter, line.role, line.behind))
+    ]
+    counted = [line for line in meters if line.role not in PARTS]
     return Inventory(
         project=project,
         title=title,
         timezone=timezone,
-        start=edges[0],
-        end=edges[-1],
+        start=start,
+        end=end,
         made_at=made_at,
-        total=whole,
-        meters=tuple(meters),
+        as_of=as_of,
+        total=merge([line.figures for line in counted]),
+        meters=tuple(counted),
+        inside=tuple(line for line in meters if line.role in PARTS),
         parts=tuple(parts),
-        factors=tuple(_used(name, factors) for name in names),
-        iso_14064={
-            "1 direct": whole.scope1_kg,
-            "2 imported energy, location-based": whole.location_kg,
-            "2 imported energy, market-based": whole.market_kg,
-            "3 to 6 other indirect": whole.upstream_kg,
-        },
+        factors=used_factors(ledger, project, start, end, at),
+        restated=tuple(restatements(ledger, project, start, end, at)),
+        balances=main_balances(hours(ledger, project, first, count, at), first),
+        iso_14064=categories(counted),
     )
 
 
-def add_up(rows: Sequence[Row]) -> Figures:
-    """The figures of rows; None where no row has one (§3)."""
-    sums: dict[str, Any] = {name: total([getattr(row, name) for row in rows]) for name in SUMMED}
-    counts = {str(quality): sum(row.quality is quality for row in rows) for quality in RowQuality}
-    return Figures(**sums, **counts, restated=sum(row.version > 1 for row in rows))
+def main_balances(meters: Sequence[MeterHours], first: int) -> tuple[MainBalance, ...]:
+    """Whether what each main meter saw in the hours from `first` (UTC ns) on agrees with what is behind it (§9)."""
+    return tuple(_main_balance(meter, one, first) for meter, one in balances(meters).items())
 
 
-def merge(figures: Sequence[Figures]) -> Figures:
-    """The figures of several together."""
-    sums: dict[str, Any] = {name: total([getattr(one, name) for one in figures]) for name in SUMMED}
-    return Figures(**sums, **{name: sum(getattr(one, name) for one in figures) for name in _COUNTED})
+def since_there(ledger: Ledger, project: str, start: int, end: int) -> tuple[int, int]:
+    """The whole hours of a period in which there was an account at all: the first (UTC ns), and how many."""
+    begins = min(ledger.meters(project).values(), default=end)
+    return whole_hours(max(start, min(begins, end - 1)), end)
 
 
-SUMMED = (
-    "import_kwh",
-    "export_kwh",
-    "generation_kwh",
-    "fuel_kwh",
-    "scope1_kg",
-    "location_kg",
-    "market_kg",
-    "upstream_kg",
-)
-_COUNTED = ("measured", "estimated", "missing", "restated")
+def used_factors(ledger: Ledger, project: str, start: int, end: int, as_of: int = NOW) -> tuple[UsedFactor, ...]:
+    """What a period was computed with, as it was known then."""
+    known = {factor.id: factor for factor in ledger.factors(as_of)}
+    return tuple(_used(name, known.get(name)) for name in used(ledger, project, start, end, as_of))
 
 
-def _parts(rows: Sequence[Row], edges: Sequence[int]) -> Iterable[tuple[int, int, list[Row]]]:
-    """The rows of each part that has any; a row is of the part it begins in."""
-    place = 0
-    for start, end in pairwise(edges):
-        chunk = []
-        while place < len(rows) and rows[place].start < end:
-            if rows[place].start >= start:
-                chunk.append(rows[place])
-            place += 1
-        if chunk:
-            yield start, end, chunk
+def whole_hours(start: int, end: int) -> tuple[int, int]:
+    """The first hour (UTC ns) that [start, end) touches, and how many it touches."""
+    first = start // HOUR_NS * HOUR_NS
+    return first, -(-(end - first) // HOUR_NS)
 
 
-def _used(name: str, factors: Factors) -> UsedFactor:
-    row = factors.known(name)
+def _main_balance(meter: str, one: Balance, first: int) -> MainBalance:
+    return MainBalance(
+        meter=meter,
+        main_kwh=one.main_kwh,
+        parts_kwh=one.parts_kwh,
+        residual_kwh=one.residual_kwh,
+        share=one.share if one.share == one.share else None,  # NaN is no JSON
+        coverage=one.coverage,
+        closed=one.closed,
+        worst={first + place * HOUR_NS: residual for place, residual in one.worst.items()},
+    )
+
+
+def categories(lines: Sequence[Line]) -> tuple[Category, Category, Category, Category]:
+    """Meters in the categories of ISO 14064-1, imported energy by both rules."""
+    fuels = [line for line in lines if line.role is Role.FUEL]
+    grids = [line for line in lines if line.role is Role.GRID]
+    others = [line for line in lines if line.figures.upstream_kg is not None]
+    return (
+        _category("1 direct", "scope1_kg", fuels),
+        _category("2 imported energy, location-based", "location_kg", grids),
+        _category("2 imported energy, market-based", "market_kg", grids),
+        _category("3 to 6 other indirect", "upstream_kg", others),
+    )
+
+
+def _category(category: str, name: str, lines: Sequence[Line]) -> Category:
+    whole = merge([line.figures for line in lines])
+    return Category(
+        category=category,
+        kg=getattr(whole, name),
+        measured=whole.measured,
+        estimated=whole.estimated,
+        missing=whole.missing,
+    )
+
+
+def _used(name: str, row: Factor | None) -> UsedFactor:
     if row is None:
-        source = "a property of the grid, interval by interval"
-        return UsedFactor(id=name, value=None, unit="", region="", year=0, source=source, published="")
+        return UsedFactor(
+            id=name, value=None, unit="", region="", year=0, kind="average", source=_PROPERTY, published=""
+        )
     return UsedFactor(**{field: getattr(row, field) for field in UsedFactor.__struct_fields__})

@@ -1,63 +1,64 @@
 """The ledger's file: rows are added and never changed; a restatement is a further version of its interval (§10).
 
-SQLite, one writer (the worker), durable when `append` returns. The database itself refuses to change a row.
+SQLite, one writer (the worker), durable when `append` returns. The database itself refuses to change a row, and keeps
+every factor as it was known over time: what the ledger said at any moment, and by which factors, can be read again.
 """
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
-from taihu.carbon.account import Role, Row, RowQuality
-from taihu.carbon.inventory import SUMMED, Figures
-from taihu.kernel.errors import DamagedError, RefusedError, TransientError
+from taihu.carbon.factors import Factor
+from taihu.carbon.rows import Role, Row, RowQuality
+from taihu.carbon.schema import prepare
+from taihu.kernel.errors import DamagedError, TransientError
 
-VERSION = 1
-_TABLES = """
-CREATE TABLE rows (
-    project TEXT NOT NULL, meter TEXT NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL, role TEXT NOT NULL,
-    import_kwh REAL, export_kwh REAL, generation_kwh REAL, fuel_kwh REAL,
-    scope1_kg REAL, location_kg REAL, market_kg REAL, upstream_kg REAL,
-    coverage REAL NOT NULL, quality TEXT NOT NULL, factors TEXT NOT NULL, inputs TEXT NOT NULL,
-    version INTEGER NOT NULL, reason TEXT NOT NULL, written_at INTEGER NOT NULL,
-    PRIMARY KEY (project, meter, start, version)) WITHOUT ROWID;
-CREATE TABLE certificates (
-    number INTEGER PRIMARY KEY, project TEXT NOT NULL, event TEXT NOT NULL, written_at INTEGER NOT NULL);
-CREATE INDEX certificates_of_project ON certificates (project, number);
-CREATE TABLE pending (
-    project TEXT NOT NULL, meter TEXT NOT NULL, start INTEGER NOT NULL, reason TEXT NOT NULL,
-    PRIMARY KEY (project, meter)) WITHOUT ROWID;
-CREATE TRIGGER rows_stay BEFORE UPDATE ON rows BEGIN SELECT RAISE(ABORT, 'a ledger row is never changed'); END;
-CREATE TRIGGER certificates_stay BEFORE UPDATE ON certificates
-    BEGIN SELECT RAISE(ABORT, 'a certificate''s event is never changed'); END;
-"""
+NOW = 2**63 - 1  # as of now: whatever has been written
 _COLUMNS = Row.__struct_fields__
 _NAMES = ", ".join(f'"{name}"' for name in _COLUMNS)
 _INSERT = f"INSERT INTO rows ({_NAMES}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - own names
-# The newest version of an interval is the last in the order of the key.
-_CURRENT = (
-    "NOT EXISTS (SELECT 1 FROM rows AS later WHERE later.project = rows.project AND later.meter = rows.meter"
-    " AND later.start = rows.start AND later.version > rows.version)"
+# What was the newest version of an interval at :as_of.
+CURRENT = (
+    "rows.written_at <= :as_of AND NOT EXISTS (SELECT 1 FROM rows AS later INDEXED BY restated"
+    " WHERE later.project = rows.project AND later.meter = rows.meter AND later.start = rows.start"
+    " AND later.version > 1 AND later.version > rows.version AND later.written_at <= :as_of)"
 )
+
+
+class Cause(StrEnum):
+    """Why intervals are to be accounted again."""
+
+    READINGS = "readings"
+    CERTIFICATES = "certificates"
+    FACTORS = "factors"
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """From `start` (UTC ns) on a meter is to be accounted again; `reason` goes into the rows that differ then."""
+
+    cause: Cause
+    start: int
+    reason: str
 
 
 class Ledger:
     """One ledger file. A reader sees what was durable when it asks."""
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self._path = path
+    def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        if read_only and not path.exists():
-            raise RefusedError("There is no carbon ledger yet.", "Declare an account in site.toml: docs/carbon.md.")
         try:
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._prepare(read_only)
+            path.chmod(0o600)
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000"):
+                self._connection.execute(f"PRAGMA {pragma}")
+            self._connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
+            prepare(self._connection)
         except sqlite3.DatabaseError as error:
             raise DamagedError(
                 f"The ledger {path.name} cannot be read: {error}.", "Put a backup back: taihu restore."
@@ -82,41 +83,42 @@ class Ledger:
 
     def current_row(self, project: str, meter: str, start: int) -> Row | None:
         """What the ledger says of an interval now."""
-        where = "project = ? AND meter = ? AND start = ? ORDER BY version DESC LIMIT 1"
-        found = self._rows(where, (project, meter, start))
-        return next(found, None)
+        where = "project = :project AND meter = :meter AND start = :start ORDER BY version DESC LIMIT 1"
+        return next(self._rows(where, {"project": project, "meter": meter, "start": start}), None)
 
-    def rows(self, project: str, start: int, end: int, meter: str = "", *, versions: bool = False) -> Iterator[Row]:
-        """Rows of intervals that begin in [start, end), by meter and time; with `versions` also what was restated."""
-        where, values = "project = ? AND start >= ? AND start < ?", [project, start, end]
+    def rows(
+        self, project: str, start: int, end: int, meter: str = "", *, versions: bool = False, as_of: int = NOW
+    ) -> Iterator[Row]:
+        """Rows of intervals that begin in [start, end), by meter and time, as they were known at `as_of` (UTC ns).
+
+        With `versions` also what was restated until then.
+        """
+        where = "project = :project AND start >= :start AND start < :end"
         if meter:
-            where, values = f"{where} AND meter = ?", [*values, meter]
-        if not versions:
-            where += f" AND {_CURRENT}"
+            where += " AND meter = :meter"
+        where += " AND written_at <= :as_of" if versions else f" AND {CURRENT}"
+        values = {"project": project, "start": start, "end": end, "meter": meter, "as_of": as_of}
         return self._rows(f"{where} ORDER BY project, meter, start, version", values)
 
-    def sums(self, project: str, start: int, end: int) -> dict[str, Figures]:
-        """The current rows of [start, end) added up, by meter."""
-        figures = ", ".join(f"sum({name})" for name in SUMMED)
-        counts = ", ".join(f"sum(quality = '{quality}')" for quality in RowQuality)
-        found = self._connection.execute(
-            f"SELECT meter, {figures}, {counts}, sum(version > 1) FROM rows"  # noqa: S608 - own names
-            f" WHERE project = ? AND start >= ? AND start < ? AND {_CURRENT} GROUP BY meter ORDER BY meter",
-            (project, start, end),
-        )
-        return {meter: Figures(**dict(zip(Figures.__struct_fields__, row, strict=True))) for meter, *row in found}
+    def meters(self, project: str) -> dict[str, int]:
+        """All meters a project has rows of, and when each begins."""
+        found: dict[str, int] = {}
+        name = ""
+        query = "SELECT meter, start FROM rows WHERE project = ? AND meter > ? ORDER BY meter, start LIMIT 1"
+        while (row := self._connection.execute(query, (project, name)).fetchone()) is not None:
+            name = str(row[0])
+            found[name] = int(row[1])
+        return found
 
-    def series(self, project: str, meter: str, name: str, start: int, end: int) -> tuple[NDArray[np.int64], Any]:
-        """Starts and one figure (NaN where missing) of a meter's current rows."""
-        if name not in SUMMED:
-            raise RefusedError(f"The ledger has no figure {name!r}.", f"There are: {', '.join(SUMMED)}.")
-        found = self._connection.execute(
-            f"SELECT start, {name} FROM rows WHERE project = ? AND meter = ? AND start >= ? AND start < ?"  # noqa: S608
-            f" AND {_CURRENT} ORDER BY start",
-            (project, meter, start, end),
-        ).fetchall()
-        values = np.array([np.nan if value is None else value for _, value in found], np.float64)
-        return np.array([at for at, _ in found], np.int64), values
+    def ask(self, query: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """The answer of a query that reads."""
+        return self._connection.execute(query, values).fetchall()
+
+    def begins(self, project: str, meter: str) -> int:
+        """The start of the first interval of a meter; 0 when it has none."""
+        query = "SELECT start FROM rows WHERE project = ? AND meter = ? ORDER BY start LIMIT 1"
+        found = self._connection.execute(query, (project, meter)).fetchone()
+        return int(found[0]) if found else 0
 
     def accounted_to(self, project: str, meter: str) -> int:
         """The end of the last interval of a meter; 0 when it has none."""
@@ -124,30 +126,48 @@ class Ledger:
         found = self._connection.execute(query, (project, meter)).fetchone()
         return int(found[0]) if found else 0
 
-    def mark(self, project: str, meter: str, start: int, reason: str) -> None:
-        """What is known of a meter from `start` on has changed: it is to be accounted again; durable at return."""
+    def mark(self, project: str, meter: str, mark: Mark) -> None:
+        """What is known of a meter has changed; durable at return. Of one cause the earliest start counts."""
         with self._transaction():
-            self._connection.execute(
-                "INSERT INTO pending VALUES (?, ?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET start = excluded.start, reason = excluded.reason"
-                " WHERE excluded.start < pending.start",
-                (project, meter, start, reason),
-            )
+            self._mark(project, meter, mark)
 
-    def pending(self, project: str, meter: str) -> tuple[int, str] | None:
+    def marks(self, project: str, meter: str) -> list[Mark]:
         """From when on a meter is to be accounted again, and why."""
-        query = "SELECT start, reason FROM pending WHERE project = ? AND meter = ?"
-        found = self._connection.execute(query, (project, meter)).fetchone()
-        return (int(found[0]), str(found[1])) if found else None
+        query = "SELECT cause, start, reason FROM marks WHERE project = ? AND meter = ? ORDER BY start"
+        found = self._connection.execute(query, (project, meter)).fetchall()
+        return [Mark(Cause(cause), int(start), str(reason)) for cause, start, reason in found]
 
-    def settle(self, project: str, meter: str, start: int, end: int, last: int) -> None:
-        """[start, end) was accounted again; the mark moves on, and is gone when it has reached `last`."""
-        where, key = "project = ? AND meter = ? AND start = ?", (project, meter, start)
+    def settle(self, project: str, meter: str, mark: Mark, end: int, last: int) -> None:
+        """All up to `end` was accounted again; the mark moves on, and is gone when it has reached `last`."""
+        where = "project = ? AND meter = ? AND cause = ? AND start = ?"
+        key = (project, meter, mark.cause, mark.start)
         with self._transaction():
             if end >= last:
-                self._connection.execute(f"DELETE FROM pending WHERE {where}", key)  # noqa: S608 - own words
+                self._connection.execute(f"DELETE FROM marks WHERE {where}", key)  # noqa: S608 - own words
             else:
-                self._connection.execute(f"UPDATE pending SET start = ? WHERE {where}", (end, *key))  # noqa: S608
+                self._connection.execute(f"UPDATE marks SET start = ? WHERE {where}", (end, *key))  # noqa: S608
+
+    def see_factors(
+        self, changed: Mapping[str, Factor | None], marks: Mapping[tuple[str, str], Mark], now: int
+    ) -> None:
+        """Keep factors as they are from now on, None for one that is gone, and what is to be accounted again for them.
+
+        Both are durable at return, or neither.
+        """
+        encoded = [
+            (name, now, "" if one is None else msgspec.json.encode(one).decode()) for name, one in changed.items()
+        ]
+        with self._transaction():
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO factors (id, seen_at, factor) VALUES (?, ?, ?)", encoded
+            )
+            for (project, meter), mark in marks.items():
+                self._mark(project, meter, mark)
+
+    def factors(self, as_of: int = NOW) -> list[Factor]:
+        """All factors as they were known at a moment."""
+        query = "SELECT factor, max(seen_at) FROM factors WHERE seen_at <= ? GROUP BY id"  # of the row with the maximum
+        return [_factor.decode(text) for text, _ in self._connection.execute(query, (as_of,)) if text]
 
     def add_events(self, project: str, events: Sequence[bytes], now_ns: int) -> None:
         """Keep events of the project's certificates; durable at return."""
@@ -164,7 +184,7 @@ class Ledger:
     def forget(self, project: str) -> None:
         """Delete all that is known of a project that was deleted."""
         with self._transaction():
-            for table in ("rows", "certificates", "pending"):
+            for table in ("rows", "certificates", "marks"):
                 self._connection.execute(f"DELETE FROM {table} WHERE project = ?", (project,))  # noqa: S608 - own names
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -172,26 +192,18 @@ class Ledger:
         """Close the file."""
         self._connection.close()
 
-    def _prepare(self, read_only: bool) -> None:
-        connection = self._connection
-        if read_only:
-            connection.execute("PRAGMA query_only = ON")
-        else:
-            self._path.chmod(0o600)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
-        connection.execute("PRAGMA busy_timeout = 5000")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise RefusedError(f"The ledger has version {version}, this release knows {VERSION}.", "Upgrade Taihu.")
-        if version == 0 and not read_only:
-            connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+    def _mark(self, project: str, meter: str, mark: Mark) -> None:
+        self._connection.execute(
+            "INSERT INTO marks VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET start = min(start, excluded.start),"
+            " reason = iif(instr(reason, excluded.reason), reason, substr(reason || '; ' || excluded.reason, 1, 500))"
+            " WHERE excluded.start < start OR NOT instr(reason, excluded.reason)",
+            (project, meter, mark.cause, mark.start, mark.reason),
+        )
 
     def _transaction(self) -> "_Transaction":
         return _Transaction(self._connection, self._lock)
 
-    def _rows(self, where: str, values: Sequence[Any]) -> Iterator[Row]:
+    def _rows(self, where: str, values: Mapping[str, Any]) -> Iterator[Row]:
         with closing(self._connection.execute(f"SELECT {_NAMES} FROM rows WHERE {where}", values)) as found:  # noqa: S608
             for row in found:
                 fields = dict(zip(_COLUMNS, row, strict=True))
@@ -218,6 +230,9 @@ class _Transaction:
             raise TransientError(f"The ledger cannot be written: {failed}.", "Free space.") from None
         finally:
             self._lock.release()
+
+
+_factor = msgspec.json.Decoder(Factor)
 
 
 def _stored(row: Row) -> tuple[Any, ...]:

@@ -1,126 +1,331 @@
-"""An inventory as a page, a PDF, or a table of its lines."""
+"""Inventories and reports on hourly matching as documents, and as tables of their lines."""
 
 import csv
 import io
-from collections.abc import Callable
-from functools import cache
-from importlib.resources import files
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from taihu.carbon.inventory import Figures, Inventory, Line
+from taihu.carbon.balance import CLOSED_SHARE
+from taihu.carbon.document import Bars, Cell, Document, Link, Section, Table
+from taihu.carbon.figures import SUMMED, Figures, Line, Restated
+from taihu.carbon.hourly import HourlyReport
+from taihu.carbon.inventory import HOUR_NS, Category, Inventory, MainBalance, UsedFactor
+from taihu.carbon.rows import PARTS
+from taihu.carbon.site import Score, SiteHours
 from taihu.kernel.clock import to_datetime
-from taihu.kernel.errors import RefusedError
 
-_COLUMNS = ("import_kwh", "export_kwh", "generation_kwh", "location_kg", "market_kg", "fuel_kwh", "scope1_kg")
+Rows = Callable[[str, int, int], str]  # where the rows of a meter in a period are
+_COLUMNS = {
+    "import_kwh": "Drawn kWh",
+    "export_kwh": "Given kWh",
+    "generation_kwh": "Made kWh",
+    "location_kg": "Location kg",
+    "market_kg": "Market kg",
+    "fuel_kwh": "Fuel kWh",
+    "scope1_kg": "Scope 1 kg",
+    "upstream_kg": "Scope 3 kg",
+}
+_QUALITY = ("Measured", "Estimated", "Missing")
+_METHOD = """\
+GHG Protocol Scope 2 Guidance: location-based by the hour's average intensity of the grid where it is known, else by
+the factor of the year; market-based by certificates cancelled for the same interval, then the supplier's factor, the
+residual mix, or the grid's average. The two answer different questions and are never added. Marginal intensities are
+in no inventory. What was given to the grid earns no credit. An interval known for at least half of its length is
+scaled up and marked estimated; below that it is missing, which is not zero. A factor of another year or a wider
+region makes an estimate. The rows of a line: taihu carbon rows PROJECT --meter METER --versions, with --start and
+--end."""
+_HOURLY_METHOD = """\
+An hour's load counts as matched up to what was made and kept in that hour, and what certificates of the same hour and
+grid cover. In sum: all that was made against all of the load, whatever the hour, as an annual claim has it. By the
+hour: each hour's own. With the grid: the rest counts by the carbon-free share that the grid says of that hour (24/7
+CFE). A battery's charging counts as load, its discharging takes from it. Hours in which a part is missing take no
+part."""
 
 
-class NoPdf(RefusedError):
-    """What draws PDF is not installed."""
-
-    code = "no-pdf"
-
-
-def to_csv(report: Inventory) -> str:
+def inventory_csv(report: Inventory) -> str:
     """One line for each meter and part; times in UTC, a missing figure is empty."""
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    names = (*_COLUMNS, "upstream_kg", "measured", "estimated", "missing", "restated")
-    table.writerow(("project", "meter", "start", "end", *names))
-    for line in report.parts:
-        figures = ("" if (value := getattr(line.figures, name)) is None else value for name in names)
-        table.writerow((report.project, line.meter, _iso(line.start), _iso(line.end), *figures))
-    return out.getvalue()
+    names = (*SUMMED, "measured", "estimated", "missing", "restated")
+    lines = (
+        (report.project, line.meter, line.role, line.behind, _iso(line.start), _iso(line.end),
+         *(_plain(getattr(line.figures, name)) for name in names))
+        for line in report.parts
+    )  # fmt: skip
+    return _csv(("project", "meter", "role", "behind", "start", "end", *names), lines)
 
 
-def to_html(report: Inventory, rows_address: Callable[[Line], str]) -> str:
-    """A page on its own; `rows_address` says where the rows of a line are."""
-    from markupsafe import Markup, escape
+def hourly_csv(report: HourlyReport, found: SiteHours) -> str:
+    """One line for each hour; an hour that is not known is empty."""
+    names = ("load", "made", "drawn", "given", "certified", "matched", "carbon_free")
+    columns = [getattr(found, name).tolist() for name in names]
+    lines = (
+        (
+            report.project,
+            _iso(report.start + place * HOUR_NS),
+            *("" if value != value else value for value in row),
+            _hour_quality(found, place),
+        )
+        for place, row in enumerate(zip(*columns, strict=True))
+    )
+    heads = (*(f"{name}_kwh" for name in names[:-1]), "grid_carbon_free", "quality")
+    return _csv(("project", "start", *heads), lines)
 
-    def rows_of(line: Line) -> Markup:
-        return Markup('<a href="{}">{}</a>').format(rows_address(line), line.meter)
 
-    def cells(figures: Figures) -> Markup:
-        shown = [_number(getattr(figures, name), 2) for name in _COLUMNS] + [_number(100 * figures.coverage, 1) + " %"]
-        return Markup("").join(Markup("<td>{}</td>").format(escape(text)) for text in shown)
+def _hour_quality(found: SiteHours, place: int) -> str:
+    if found.impossible[place]:
+        return "impossible"
+    if found.load[place] != found.load[place]:
+        return "missing"
+    return "measured" if found.sure[place] else "estimated"
 
-    return str(_template().render(one=report, rows_of=rows_of, cells=cells))
 
-
-def to_pdf(report: Inventory) -> bytes:
-    """The same as a PDF; NoPdf without the extra `pdf`."""
-    try:
-        from reportlab.lib.pagesizes import A4, landscape
-        from reportlab.lib.styles import getSampleStyleSheet
-        from reportlab.platypus import Paragraph, SimpleDocTemplate, Spacer, Table
-    except ImportError:
-        raise NoPdf("PDF needs a library that is not installed.", "Run: pip install 'taihu[pdf]'") from None
-    from markupsafe import escape
-
-    styles = getSampleStyleSheet()
+def inventory_document(report: Inventory, rows: Rows) -> Document:
+    """The inventory: scopes, ISO 14064-1, balance, what was restated, factors."""
     whole = report.total
-    heads = (
-        "Meter",
-        "from",
-        "Drawn kWh",
-        "Given kWh",
-        "Location-based kg",
-        "Market-based kg",
-        "Fuel kWh",
-        "Scope 1 kg",
-        "Known %",
+    counts = f"{whole.measured} measured, {whole.estimated} estimated, {whole.missing} missing"
+    sections = [
+        Section(
+            heading="Scope 1, and scope 2 by both rules",
+            table=_lines([*report.meters], rows, report.project, whole),
+            note="kg of CO2 equivalent. A dash is missing or not reported, not zero.",
+        ),
+        Section(heading="ISO 14064-1 categories", table=_categories(report.iso_14064)),
+    ]
+    if report.inside:
+        note = "Submeters and storages: their energy is in the lines above already."
+        sections.append(Section(heading="Of which", table=_lines(report.inside, rows), note=note))
+    sections += _balances(report.balances, rows)
+    sections += _restated(report.restated)
+    if len(report.parts) > len(report.meters) + len(report.inside):
+        sections.append(
+            Section(heading="By part of the period", table=_lines(report.parts, rows, zone=report.timezone))
+        )
+    sections += [_factors(report.factors), Section(heading="Method", note=_METHOD)]
+    return Document(
+        title=f"Greenhouse gas inventory: {report.title}",
+        lead=f"{_period(report)} {100 * whole.coverage:.1f} % of all intervals are known: {counts}."
+        f" {whole.restated} were restated.",
+        figures=(
+            ("Scope 1", _mass(whole.scope1_kg)),
+            ("Scope 2, location-based", _mass(whole.location_kg)),
+            ("Scope 2, market-based", _mass(whole.market_kg)),
+            ("Scope 3", _mass(whole.upstream_kg)),
+        ),
+        sections=tuple(sections),
     )
-    lines = [(line.meter, _iso(line.start)[:10], line.figures) for line in report.parts]
-    lines.append((report.project, "total", whole))
-    rows = [heads, *((name, start, *_texts(figures)) for name, start, figures in lines)]
-    used = [("Factor", "Value", "Source")]
-    for one in report.factors:
-        value = "by interval" if one.value is None else f"{one.value} {one.unit}"
-        used.append((one.id, value, Paragraph(str(escape(f"{one.source} {one.published}")), styles["BodyText"])))
-    iso = [("ISO 14064-1 category", "kg"), *((name, _number(value, 2)) for name, value in report.iso_14064.items())]
-    title = f"Greenhouse gas inventory: {report.title}"
-    period = f"{_iso(report.start)} to {_iso(report.end)} ({report.timezone}), made {_iso(report.made_at)}"
-    known = f"{whole.measured} intervals measured, {whole.estimated} estimated, {whole.missing} missing"
-    out = io.BytesIO()
-    document = SimpleDocTemplate(out, pagesize=landscape(A4), title=title, author="Taihu", invariant=True)
-    document.build(
-        [
-            Paragraph(str(escape(title)), styles["Title"]),
-            Paragraph(str(escape(f"{period}; {known}.")), styles["BodyText"]),
-            Spacer(1, 12),
-            Table(rows, repeatRows=1, style=_RULED),
-            Spacer(1, 12),
-            Table(iso, style=_RULED),
-            Spacer(1, 12),
-            Table(used, colWidths=(150, 110, 450), style=_RULED),
+
+
+def hourly_document(report: HourlyReport, rows: Rows) -> Document:
+    """Hourly matching: in sum, by the hour, by the time of day, and the emission of what is unmatched."""
+    one = report.score
+    lead = f"{_period(report)} {_share(one.coverage)} of the hours are known, {one.estimated} of them estimated."
+    if one.impossible:
+        lead += f" In {one.impossible} hours more was given than drawn and made: no load is known then."
+    return Document(
+        title=f"Hourly matching: {report.title}",
+        lead=lead,
+        figures=(
+            ("Matched in sum", _share(one.annual)),
+            ("Matched by the hour", _share(one.hourly)),
+            ("With certificates", _share(one.contracted)),
+            ("With the grid's share (CFE)", _share(one.cfe)),
+        ),
+        sections=(
+            _energies(report),
+            _time_of_day(report),
+            _by_part(report),
+            _by_both_rules(report),
+            *_balances(report.balances, rows),
+            _factors(report.factors),
+            Section(heading="Method", note=_HOURLY_METHOD),
+        ),
+    )
+
+
+def _energies(report: HourlyReport) -> Section:
+    one = report.score
+    energies = (
+        ("Load", one.load_kwh),
+        ("Made carbon-free", one.made_kwh),
+        ("Matched in its hour", one.matched_kwh),
+        ("Unmatched in its hour", one.load_kwh - one.matched_kwh),
+        ("Unmatched in sum", max(0.0, one.load_kwh - one.made_kwh)),
+        ("Drawn from the grid", report.drawn_kwh),
+        ("Of that covered by certificates", report.certified_kwh),
+    )
+    table = Table(heads=("", "kWh"), rows=[(name, _number(value, 1)) for name, value in energies])
+    return Section(heading="Load and carbon-free energy", table=table)
+
+
+def _time_of_day(report: HourlyReport) -> Section:
+    bars = Bars(
+        labels=tuple(f"{hour.hour:02d}" for hour in report.by_hour),
+        whole=tuple(hour.load_kwh for hour in report.by_hour),
+        part=tuple(hour.matched_kwh for hour in report.by_hour),
+        words="Load of each hour of the day, and how much of it was matched",
+    )
+    note = (
+        f"By the local time an hour begins at ({report.timezone}): load, and in green what was matched in its own hour."
+    )
+    return Section(heading="By the time of day", bars=bars, note=note)
+
+
+def _by_part(report: HourlyReport) -> Section:
+    heads = ("From", "Load kWh", "Made kWh", "In sum", "By the hour", "With certificates", "With the grid", "Known")
+    rows = [(_day(part.start, report.timezone), *_scores(part.score)) for part in report.parts]
+    table = Table(heads=heads, rows=[*rows, ("All", *_scores(report.score))], total=True)
+    return Section(heading="By part of the period", table=table)
+
+
+def _by_both_rules(report: HourlyReport) -> Section:
+    names = ("Location-based", "Market-based, certificates by the hour")
+    rows = [(name, _number(one.kg, 2), *_counts(one)) for name, one in zip(names, report.scope2, strict=True)]
+    table = Table(heads=("Rule", "kg", *_QUALITY), rows=rows)
+    note = "Market-based: an hour's certificates first, the rest by the factors below. The two are never added."
+    return Section(heading="Scope 2 of the same period", table=table, note=note)
+
+
+def _lines(lines: Sequence[Line], rows: Rows, name: str = "", whole: Figures | None = None, *, zone: str = "") -> Table:
+    shown = [field for field in _COLUMNS if any(getattr(line.figures, field) is not None for line in lines)]
+    found: list[tuple[Cell, ...]] = []
+    for line in lines:
+        words = line.meter if line.role not in PARTS or zone else f"{line.meter} ({line.role} of {line.behind})"
+        link = Link(f"{words} {_day(line.start, zone)}" if zone else words, rows(line.meter, line.start, line.end))
+        found.append((link, *_cells(line.figures, shown)))
+    if whole is not None:
+        found.append((name, *_cells(whole, shown)))
+    heads = ("Meter, from" if zone else "Meter", *(_COLUMNS[field] for field in shown), *_QUALITY)
+    return Table(heads=heads, rows=found, total=whole is not None)
+
+
+def _cells(figures: Figures, shown: Sequence[str]) -> tuple[str, ...]:
+    return (*(_number(getattr(figures, name), 2) for name in shown), *_counts(figures))
+
+
+def _counts(figures: Figures | Category) -> tuple[str, ...]:
+    return tuple(f"{count:,}" for count in (figures.measured, figures.estimated, figures.missing))
+
+
+def _categories(categories: Iterable[Category]) -> Table:
+    rows = [(one.category, _number(one.kg, 2), *_counts(one)) for one in categories]
+    return Table(heads=("Category", "kg", *_QUALITY), rows=rows)
+
+
+def _balances(balances: Sequence[MainBalance], rows: Rows) -> list[Section]:
+    """Whether each main meter agrees with what is behind it, and where it does not most."""
+    if not balances:
+        return []
+    heads = ("Meter", "Main kWh", "Parts kWh", "Residual kWh", "Apart", "Hours known", "Verdict")
+    lines: list[tuple[Cell, ...]] = []
+    notes = []
+    for one in balances:
+        parts = one.main_kwh - one.residual_kwh
+        lines.append(
+            (one.meter, _number(one.main_kwh, 2), _number(parts, 2), _number(one.residual_kwh, 3), _apart(one.share),
+             f"{100 * one.coverage:.1f} %", verdict(one.closed, one.share))
+        )  # fmt: skip
+        notes += [f"{meter} {_number(energy, 2)} kWh" for meter, energy in one.parts_kwh.items()]
+        lines += [
+            (
+                Link(_iso(at), rows("", at, at + HOUR_NS)),
+                "",
+                "",
+                _number(residual, 3),
+                "",
+                "",
+                "among the hours most apart",
+            )
+            for at, residual in one.worst.items()
         ]
+    note = f"Behind it: {', '.join(notes)}; drawing is positive. Apart is counted hour by hour: errors hide no others."
+    table = Table(heads=heads, rows=lines, texts=(0, 6))
+    return [Section(heading="Energy balance", table=table, note=note)]
+
+
+def verdict(closed: bool, share: float | None) -> str:
+    """In words."""
+    if closed:
+        return "closes"
+    return "not known" if share is None else "does not close" if share > CLOSED_SHARE else "closes where it is known"
+
+
+def _restated(found: Sequence[Restated]) -> list[Section]:
+    if not found:
+        return []
+    rows = [
+        (one.reason, f"{one.intervals:,}", _iso(one.first), _iso(one.last),
+         *(f"{value:+,.2f}" for value in (one.scope1_kg, one.location_kg, one.market_kg, one.upstream_kg)))
+        for one in found
+    ]  # fmt: skip
+    heads = (
+        "Why",
+        "Intervals",
+        "First written",
+        "Last written",
+        "Scope 1 kg",
+        "Location kg",
+        "Market kg",
+        "Scope 3 kg",
     )
-    return out.getvalue()
+    note = "What was reported before stays in the ledger: taihu carbon report PROJECT --as-of MOMENT."
+    return [Section(heading="Restated", table=Table(heads=heads, rows=rows), note=note)]
 
 
-_RULED = [
-    ("FONTSIZE", (0, 0), (-1, -1), 9),
-    ("FONTNAME", (0, 0), (-1, 0), "Helvetica-Bold"),
-    ("LINEBELOW", (0, 0), (-1, 0), 1, "black"),
-    ("LINEBELOW", (0, 1), (-1, -1), 0.25, "grey"),
-    ("VALIGN", (0, 0), (-1, -1), "TOP"),
-]
+def _factors(factors: Sequence[UsedFactor]) -> Section:
+    rows = [
+        (
+            one.id,
+            one.kind,
+            "by interval" if one.value is None else f"{one.value} {one.unit}",
+            f"{one.region} {one.year or ''}".strip(),
+            f"{one.source}, {one.published}" if one.published else one.source,
+        )
+        for one in factors
+    ]
+    heads = ("Row", "Kind", "Value", "Region, year", "Source")
+    return Section(heading="Factors", table=Table(heads=heads, rows=rows, texts=(0, 1, 3, 4)))
 
 
-def _texts(figures: Figures) -> list[str]:
-    return [_number(getattr(figures, name), 2) for name in _COLUMNS] + [_number(100 * figures.coverage, 1)]
+def _scores(one: Score) -> tuple[str, ...]:
+    shares = (one.annual, one.hourly, one.contracted, one.cfe, one.coverage)
+    return (_number(one.load_kwh, 1), _number(one.made_kwh, 1), *map(_share, shares))
 
 
-@cache
-def _template() -> Any:
-    from jinja2 import Environment, StrictUndefined
+def _period(report: Inventory | HourlyReport) -> str:
+    as_of = f" As the ledger knew it at {_iso(report.as_of)}." if report.as_of else ""
+    return f"{_iso(report.start)} to {_iso(report.end)} ({report.timezone}), made {_iso(report.made_at)}.{as_of}"
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
-    environment.filters |= {"number": _number, "day": lambda at: _iso(at)[:10], "moment": _iso}
-    return environment.from_string(files("taihu.carbon").joinpath("data/report.html.j2").read_text("utf-8"))
+
+def _share(value: float | None) -> str:
+    return "-" if value is None or value != value else f"{100 * value:.1f} %"
+
+
+def _apart(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.3f} %"
+
+
+def _mass(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f} kg"
 
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def _plain(value: Any) -> Any:
+    return "" if value is None else value
+
+
+def _csv(heads: tuple[str, ...], lines: Iterable[tuple[Any, ...]]) -> str:
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(heads)
+    table.writerows(lines)
+    return out.getvalue()
+
+
+def _day(at: int, zone: str) -> str:
+    return to_datetime(at).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d")
 
 
 def _iso(at: int) -> str:

@@ -1,4 +1,4 @@
-"""Commands about carbon: report, rows, matching, certificates, factors."""
+"""Commands about carbon: report, rows, matching, summary, certificates, factors."""
 
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,10 @@ from taihu.kernel.errors import RefusedError
 _json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 _start = click.option("--start", help="ISO 8601 with an offset, or back from now such as -30d.")
 _end = click.option("--end", help="Likewise; not included.  [default: now]")
+_by = click.option("--by", default="1mo", show_default=True, help="Parts of 1d, 1w, 1mo or 1y.")
+_as_of = click.option("--as-of", help="As the ledger knew it at that moment.  [default: now]")
+_out = click.option("--out", type=click.Path(path_type=Path), help="Write a .html, .pdf, .csv or .json file.")
+_CLOSED = 0.001
 _FIGURES = ("import_kwh", "export_kwh", "generation_kwh", "location_kg", "market_kg", "scope1_kg")
 _HEADS = ("drawn kWh", "given kWh", "made kWh", "location kg", "market kg", "scope 1 kg")
 
@@ -25,23 +29,28 @@ def carbon() -> None:
 @click.argument("project")
 @_start
 @_end
-@click.option("--by", default="1mo", show_default=True, help="Parts of 1d, 1w, 1mo or 1y.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write a .html, .pdf, .csv or .json file.")
+@_by
+@_as_of
+@_out
 @_json
 @node_options
 def report(
-    node: NodeClient, project: str, start: str | None, end: str | None, by: str, out: Path | None, as_json: bool
+    node: NodeClient,
+    project: str,
+    start: str | None,
+    end: str | None,
+    by: str,
+    as_of: str | None,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
-    """Show what PROJECT emitted, by both rules of scope 2; or write it to a file."""
+    """Show what PROJECT emitted, by both rules of scope 2, and whether its meters agree; or write it to a file."""
     where = ("projects", project, "carbon", "report")
+    period = {"start": start, "end": end, "by": by, "as_of": as_of}
     if out is not None:
-        kind = out.suffix.removeprefix(".")
-        if kind not in ("html", "pdf", "csv", "json"):
-            raise RefusedError(f"{out.name} says no format:", "end it with .html, .pdf, .csv or .json.")
-        out.write_bytes(node.get_bytes(*where, start=start, end=end, by=by, format=kind))
-        click.echo(out)
+        _write(node, out, *where, **period)
         return
-    body = node.get(*where, start=start, end=end, by=by)
+    body = node.get(*where, **period)
     if as_json:
         show_json(body)
         return
@@ -49,6 +58,11 @@ def report(
     lines = [(f"{line['meter']} {time_text(line['start'], zone)[:10]}", line["figures"]) for line in body["parts"]]
     table = [(printable(name), *_cells(figures)) for name, figures in [*lines, (project, body["total"])]]
     show(("meter, from", *_HEADS, "known"), table, (*_HEADS, "known"))
+    for one in body["balances"]:
+        click.echo(f"{printable(one['meter'])}: {_balance_text(one)}")
+    for one in body["restated"]:
+        change = f"location {one['location_kg']:+,.2f} kg, market {one['market_kg']:+,.2f} kg"
+        click.echo(f"restated for {printable(one['reason'])}, {one['intervals']} intervals: {change}")
 
 
 @carbon.command()
@@ -57,6 +71,7 @@ def report(
 @_end
 @click.option("--meter", help="Of this meter alone.")
 @click.option("--versions", is_flag=True, help="Also what was restated.")
+@_as_of
 @_json
 @node_options
 def rows(
@@ -66,12 +81,12 @@ def rows(
     end: str | None,
     meter: str | None,
     versions: bool,
+    as_of: str | None,
     as_json: bool,
 ) -> None:
     """Show the ledger's rows of PROJECT: each interval, its figures, and what they were computed with."""
-    body = node.get(
-        "projects", project, "carbon", "rows", start=start, end=end, meter=meter, versions="true" if versions else None
-    )
+    wanted = {"start": start, "end": end, "meter": meter, "versions": "true" if versions else None, "as_of": as_of}
+    body = node.get("projects", project, "carbon", "rows", **wanted)
     if as_json:
         show_json(body)
         return
@@ -96,42 +111,99 @@ def rows(
 @click.argument("projects", nargs=-1, required=True)
 @_start
 @_end
+@_by
+@_out
 @_json
 @node_options
-def matching(node: NodeClient, projects: tuple[str, ...], start: str | None, end: str | None, as_json: bool) -> None:
+def matching(
+    node: NodeClient,
+    projects: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    by: str,
+    out: Path | None,
+    as_json: bool,
+) -> None:
     """Show how far carbon-free generation meets the load of PROJECTS: in sum, by the hour, and shared."""
+    if out is not None:
+        if len(projects) > 1:
+            raise RefusedError("A report is of one project.", "Name one, or leave --out away.")
+        _write(node, out, "projects", projects[0], "carbon", "hourly", start=start, end=end, by=by)
+        return
     body = node.get("matching", project=list(projects), start=start, end=end)
     if as_json:
         show_json(body)
         return
-    found = [*body["projects"].items(), *([("all, shared", body["shared"])] if len(projects) > 1 else [])]
+    _show_matching(body["projects"], body["shared"], body["scores"])
+
+
+@carbon.command()
+@click.argument("projects", nargs=-1, required=True)
+@_start
+@_end
+@_json
+@node_options
+def summary(node: NodeClient, projects: tuple[str, ...], start: str | None, end: str | None, as_json: bool) -> None:
+    """Show of each of PROJECTS whether its meters agree, what it emitted, how it was matched, and its certificates."""
+    body = node.get("carbon", project=list(projects), start=start, end=end)
+    if as_json:
+        show_json(body)
+        return
+    numeric = ("location kg", "market kg", "in sum", "by the hour", "issued kWh", "used kWh", "known")
     table = [
         (
             printable(name),
-            *(MISSING if one[part] is None else f"{one[part]:.1%}" for part in ("annual", "hourly", "shared")),
-            share_text(one["coverage"]),
+            *(number_text(one["figures"][figure]) for figure in ("location_kg", "market_kg")),
+            *(_percent(one["score"][part]) for part in ("annual", "hourly")),
+            *(f"{one['certificates'][part] / 1_000:,.1f}" for part in ("issued_wh", "cancelled_wh")),
+            share_text(one["score"]["coverage"]),
+            "; ".join(_balance_text(each) for each in one["balances"]) or MISSING,
         )
-        for name, one in found
+        for name, one in body["projects"].items()
     ]
-    show(("project", "in sum", "by the hour", "shared", "known"), table, ("in sum", "by the hour", "shared", "known"))
+    show(("project", *numeric, "balance"), table, numeric)
+
+
+@carbon.command()
+@_json
+def houses(as_json: bool) -> None:
+    """Show the matching of the demo's 17 measured houses over their whole year, batteries at rest; asks no node."""
+    from taihu.carbon.matching import match
+    from taihu.sim.district import District
+
+    found = District().houses
+    whole = match([house.load for house in found], [house.solar for house in found])
+    alone = {house.name: match(house.load, house.solar) for house in found}
+    import msgspec
+
+    body = msgspec.to_builtins({"projects": alone, "shared": whole})
+    if as_json:
+        show_json(body)
+    else:
+        _show_matching(body["projects"], body["shared"])
 
 
 @carbon.command()
 @click.argument("project")
+@_start
+@_end
 @click.option("--do", "operation", metavar="JSON", help="One operation: docs/carbon.md has them all.")
 @_json
 @node_options
-def certificates(node: NodeClient, project: str, operation: str | None, as_json: bool) -> None:
+def certificates(
+    node: NodeClient, project: str, start: str | None, end: str | None, operation: str | None, as_json: bool
+) -> None:
     """Show the granular certificates of PROJECT, or do one operation on them."""
     where = ("projects", project, "carbon", "certificates")
     if operation is not None:
         show_json(node.post(*where, body=_operation(operation)))
         return
-    body = node.get(*where)
+    body = node.get(*where, start=start, end=end)
     if as_json:
         show_json(body)
         return
-    holders = {name: [owner for owner, held in body["held"].items() if name in held] for name in _names(body)}
+    names = [one["name"] for one in body["bundles"]]
+    holders = {name: [owner for owner, held in body["held"].items() if name in held] for name in names}
     table = [
         (
             printable(one["name"]),
@@ -176,8 +248,46 @@ def _cells(figures: dict[str, Any]) -> list[str]:
     return [*cells, share_text(known / whole if whole else 0.0)]
 
 
-def _names(body: dict[str, Any]) -> list[str]:
-    return [one["name"] for one in body["bundles"]]
+def _write(node: NodeClient, out: Path, *where: str, **wanted: str | None) -> None:
+    kind = out.suffix.removeprefix(".")
+    if kind not in ("html", "pdf", "csv", "json"):
+        raise RefusedError(f"{out.name} says no format:", "end it with .html, .pdf, .csv or .json.")
+    out.write_bytes(node.get_bytes(*where, **wanted, format=kind))
+    click.echo(out)
+
+
+def _show_matching(alone: dict[str, Any], shared: dict[str, Any], scores: dict[str, Any] | None = None) -> None:
+    """A line for each project and one for all; with scores also what certificates and the grid add."""
+    parts, further = ("annual", "hourly"), ("contracted", "cfe") if scores else ()
+    table = [
+        (
+            printable(name),
+            *(_percent(one[part]) for part in parts),
+            *(_percent(scores[name][part]) for part in further if scores),
+            share_text(one["coverage"]),
+        )
+        for name, one in alone.items()
+    ]
+    if len(alone) > 1:
+        blank = tuple(MISSING for _ in further)
+        known = share_text(shared["coverage"])
+        table.append(("each by itself", *(_percent(shared[part]) for part in parts), *blank, known))
+        table.append(("all, shared", _percent(shared["annual"]), _percent(shared["shared"]), *blank, known))
+    heads = ("in sum", "by the hour", *(("with certificates", "with the grid") if scores else ()), "known")
+    show(("project", *heads), table, heads)
+
+
+def _percent(share: float | None) -> str:
+    return MISSING if share is None else f"{share:.1%}"
+
+
+def _balance_text(one: dict[str, Any]) -> str:
+    """Whether a main meter agrees with what is behind it, in words."""
+    if one["share"] is None:
+        return "balance not known"
+    words = "closes" if one["closed"] else "closes where it is known" if one["share"] <= _CLOSED else "does not close"
+    known = share_text(one["coverage"])
+    return f"{words}: {one['share']:.3%} apart, {one['residual_kwh']:+,.2f} kWh, {known} of the hours known"
 
 
 def _operation(text: str) -> Any:

@@ -195,16 +195,37 @@ class AccountConfig(Section, frozen=True, kw_only=True):
     """`[[project.account]]`: a meter whose every interval is in the carbon ledger (docs/carbon.md)."""
 
     meter: str
+    name: str = ""
     every: Literal["5m", "15m", "30m", "1h"] = "1h"
     net: str = ""
     imported: str = msgspec.field(default="", name="import")
     exported: str = msgspec.field(default="", name="export")
     generation: str = ""
+    storage: str = ""
+    behind: str = ""
     fuel: str = ""
     region: str = ""
     intensity: str = ""
+    mix: str = ""
+    carbon_free: str = ""
     supplier: str = ""
+    upstream: str = ""
     since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+    @property
+    def key(self) -> str:
+        """What the ledger calls it."""
+        return self.name or self.meter
+
+    @property
+    def energy(self) -> str:
+        """The one property that it is of."""
+        return self.net or self.imported or self.generation or self.storage
+
+    @property
+    def draws(self) -> bool:
+        """Whether it counts electricity that is drawn, from the grid or from a meter before it."""
+        return bool(self.net or self.imported) and not self.fuel
 
 
 class ForecastConfig(Section, frozen=True, kw_only=True):

@@ -212,7 +212,8 @@ def _check_project(path: str, project: ProjectConfig, site: Site) -> Iterator[Fa
         if thing.parent:
             yield from _check_known(f"{place}.parent", thing.parent, [name for name in names if name != thing.name])
     for index, account in enumerate(project.accounts):
-        yield from _check_account(f"{path}.account[{index}]", account, [one.meter for one in project.accounts[:index]])
+        before = [one.key for one in project.accounts[:index]]
+        yield from _check_account(f"{path}.account[{index}]", account, list(project.accounts), before)
     for index, forecast in enumerate(project.forecasts):
         yield from _check_forecast(f"{path}.forecast[{index}]", forecast)
     for index, controller in enumerate(project.controllers):
@@ -241,19 +242,43 @@ def _check_retention(path: str, rule: Retention) -> Iterator[Fault]:
             yield Fault(f"{path}.{field.encode_name}", error.message, error.remedy)
 
 
-def _check_account(path: str, account: AccountConfig, before: list[str]) -> Iterator[Fault]:
-    if account.meter in before:
-        yield Fault(f"{path}.meter", f"{account.meter} is accounted twice.", "Give each meter one account.")
-    chosen = [bool(account.net), bool(account.imported), bool(account.generation)]
-    if sum(chosen) != 1:
-        remedy = "Name one property as net, import or generation."
-        yield Fault(f"{path}.meter", f"The account of {account.meter} names no energy, or several.", remedy)
+def _check_account(
+    path: str, account: AccountConfig, others: list[AccountConfig], before: list[str]
+) -> Iterator[Fault]:
+    if account.key in before:
+        yield Fault(f"{path}.meter", f"{account.key} is accounted twice.", "Give each account of a meter its own name.")
+    chosen = [account.net, account.imported, account.generation, account.storage]
+    if sum(map(bool, chosen)) != 1:
+        remedy = "Name one property as net, import, generation or storage."
+        yield Fault(f"{path}.meter", f"The account of {account.key} names no energy, or several.", remedy)
     if account.exported and not account.imported:
         yield Fault(f"{path}.export", "An export goes with an import.", "Name the import too, or use net.")
-    if account.fuel and (account.exported or account.generation or account.region or account.intensity):
+    supply = (account.region, account.intensity, account.mix, account.carbon_free, account.supplier)
+    if account.fuel and (account.exported or account.generation or account.storage or any(supply)):
         yield Fault(f"{path}.fuel", "A fuel has an import alone.", "Leave the rest out.")
-    if account.intensity and account.intensity.count("/") != 2:
-        yield Fault(f"{path}.intensity", f"{account.intensity!r} is no property.", 'Write "project/thing/property".')
+    if account.intensity and account.mix:
+        yield Fault(f"{path}.mix", "The grid's intensity is named twice.", "Name intensity or mix.")
+    for name, parts in (("intensity", 2), ("mix", 1), ("carbon_free", 2)):
+        value, remedy = getattr(account, name), "project/thing/property" if parts == 2 else "project/thing"
+        if value and value.count("/") != parts:
+            yield Fault(
+                f"{path}.{name}", f"{value!r} is no {'property' if parts == 2 else 'thing'}.", f'Write "{remedy}".'
+            )
+    yield from _check_behind(path, account, {one.key: one for one in others})
+
+
+def _check_behind(path: str, account: AccountConfig, accounts: dict[str, AccountConfig]) -> Iterator[Fault]:
+    if account.behind in ("", "-"):
+        return
+    seen, at = [account.key], account.behind
+    while at in accounts and at not in seen:
+        if not accounts[at].draws:
+            break
+        seen.append(at)
+        at = accounts[at].behind
+    if at not in ("", "-"):
+        remedy = "Name an account of the project that draws electricity, without a circle."
+        yield Fault(f"{path}.behind", f"{account.key} cannot be behind {account.behind}.", remedy)
 
 
 def _check_controller(path: str, config: ControllerConfig, before: list[str]) -> Iterator[Fault]:

@@ -62,7 +62,9 @@ def merge(old: Site, new: Site) -> tuple[Site, Report]:
 def settings_of_worker(site: Site, limits: Limits) -> dict[str, Any]:
     """What the worker takes over of a changed site."""
     forecasts = {project.name: project.forecasts for project in site.projects}
-    return {"limits": limits, "log": site.log, "forecasts": forecasts, "retention": settings_of(site)}
+    accounts = {project.name: project.accounts for project in site.projects}
+    changing = {"forecasts": forecasts, "accounts": accounts, "retention": settings_of(site)}
+    return {"limits": limits, "log": site.log} | changing
 
 
 def _merge_table(section: str, before: msgspec.Struct, after: msgspec.Struct, report: Report) -> msgspec.Struct:

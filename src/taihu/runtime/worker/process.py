@@ -18,7 +18,7 @@ from taihu.kernel.clock import Clock
 from taihu.kernel.errors import TaihuError
 from taihu.kernel.files import OsFiles
 from taihu.kernel.limits import Limits, renew
-from taihu.kernel.sections import ForecastConfig, LogConfig, Site
+from taihu.kernel.sections import AccountConfig, ForecastConfig, LogConfig, Site
 from taihu.runtime import questions
 from taihu.runtime.deletion.scrub import Scrubber
 from taihu.runtime.forecast.answers import ForecastAnswers
@@ -34,7 +34,7 @@ from taihu.runtime.serving.searcher import Searcher
 from taihu.runtime.worker import pages, promql
 from taihu.runtime.worker.aside import Aside
 from taihu.runtime.worker.busy import WorkerBusy
-from taihu.runtime.worker.carbon import CarbonDesk
+from taihu.runtime.worker.carbon.service import CarbonDesk
 from taihu.runtime.worker.sql import SqlQuestions
 from taihu.runtime.worker.storage import Storage
 from taihu.things.batch import KIND_BATCH, KIND_DELETION, decode_batch
@@ -154,6 +154,7 @@ class Worker:
         renew(self._site.limits, msgspec.convert(body["limits"], Limits))
         set_logging("worker", msgspec.convert(body["log"], LogConfig))
         self._forecasts.configure(msgspec.convert(body["forecasts"], dict[str, list[ForecastConfig]]))
+        self._carbon.configure(msgspec.convert(body["accounts"], dict[str, list[AccountConfig]]))
         self._rules.use(body["retention"])
 
     async def _on_snapshot(self, body: int) -> None:

@@ -1,0 +1,190 @@
+"""Rows added up by the database: of parts of a period, hour by hour, and what was restated."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from taihu.carbon.ledger import CURRENT, NOW, Ledger
+from taihu.carbon.quantity import Numbers
+from taihu.carbon.rows import PARTS, Role, RowQuality, total
+
+SUMMED = (
+    "import_kwh",
+    "export_kwh",
+    "generation_kwh",
+    "fuel_kwh",
+    "scope1_kg",
+    "location_kg",
+    "market_kg",
+    "upstream_kg",
+    "certified_kwh",
+)
+_COUNTED = ("measured", "estimated", "missing", "restated")
+_HOUR_NS = 3_600_000_000_000
+_PERIOD = "project = :project AND start >= :start AND start < :end"
+_SUMS = ", ".join(
+    [f"sum({name})" for name in SUMMED]
+    + [f"sum(quality = '{quality}')" for quality in RowQuality]
+    + ["sum(version > 1)"]
+)
+_ENERGY = "iif(role = 'generation', generation_kwh, import_kwh)"
+_HOURS = (
+    f"SELECT (start - :start) / {_HOUR_NS}, role, behind, sum(import_kwh), sum(export_kwh), sum(generation_kwh),"  # noqa: S608
+    f' sum(certified_kwh), avg(carbon_free), sum(iif({_ENERGY} IS NULL, 0, "end" - start)),'
+    " sum(quality != 'measured')"
+    f" FROM rows WHERE {_PERIOD} AND meter = :meter AND role != 'fuel' AND {CURRENT} GROUP BY 1, 2, 3"
+)
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows added up: kWh and kg of what is known, and how many intervals are measured, estimated and missing."""
+
+    import_kwh: float | None
+    export_kwh: float | None
+    generation_kwh: float | None
+    fuel_kwh: float | None
+    scope1_kg: float | None
+    location_kg: float | None
+    market_kg: float | None
+    upstream_kg: float | None
+    certified_kwh: float | None
+    measured: int
+    estimated: int
+    missing: int
+    restated: int
+
+    @property
+    def coverage(self) -> float:
+        """The share of intervals that are not missing; 0 when there is none."""
+        whole = self.measured + self.estimated + self.missing
+        return (self.measured + self.estimated) / whole if whole else 0.0
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One meter in one part of the period, [start, end) (UTC ns)."""
+
+    meter: str
+    role: Role
+    behind: str
+    start: int
+    end: int
+    figures: Figures
+
+
+class Restated(msgspec.Struct, frozen=True, kw_only=True):
+    """What was restated for one reason: how many intervals, when, and by how much the totals changed (kg)."""
+
+    reason: str
+    intervals: int
+    first: int
+    last: int
+    scope1_kg: float
+    location_kg: float
+    market_kg: float
+    upstream_kg: float
+
+
+class MeterHours(msgspec.Struct, frozen=True, kw_only=True):
+    """One electricity meter hour by hour: kWh, NaN where an hour is not known in full.
+
+    Of a generator only `generation` counts, of a storage `imported` went into it. Before its first row a meter was not
+    there, and counts as zero: `first` is its hour. `sure` says which hours are measured in full.
+    """
+
+    meter: str
+    role: Role
+    behind: str
+    first: int
+    imported: Numbers
+    exported: Numbers
+    generation: Numbers
+    certified: Numbers
+    carbon_free: Numbers
+    sure: NDArray[np.bool_]
+
+    @property
+    def net(self) -> Numbers:
+        """What it draws from the meter before it, less what it gives."""
+        return -self.generation if self.role is Role.GENERATION else self.imported - self.exported
+
+
+def merge(figures: Sequence[Figures]) -> Figures:
+    """The figures of several together."""
+    sums: dict[str, Any] = {name: total([getattr(one, name) for one in figures]) for name in SUMMED}
+    return Figures(**sums, **{name: sum(getattr(one, name) for one in figures) for name in _COUNTED})
+
+
+def sums(ledger: Ledger, project: str, edges: Sequence[int], as_of: int = NOW) -> list[Line]:
+    """The rows of each meter in each part of a period that has any; a row is of the part it begins in."""
+    query = f"SELECT role, behind, {_SUMS} FROM rows WHERE {_PERIOD} AND meter = :meter AND {CURRENT} GROUP BY 1, 2"  # noqa: S608
+    lines = []
+    for meter in ledger.meters(project):
+        for start, end in pairwise(edges):
+            values = {"project": project, "meter": meter, "start": start, "end": end, "as_of": as_of}
+            for role, behind, *figures in ledger.ask(query, values):
+                found = Figures(**dict(zip(Figures.__struct_fields__, figures, strict=True)))
+                lines.append(Line(meter=meter, role=Role(role), behind=behind, start=start, end=end, figures=found))
+    return lines
+
+
+def used(ledger: Ledger, project: str, start: int, end: int, as_of: int = NOW) -> list[str]:
+    """The factors and properties that rows of a period were computed with."""
+    query = f"SELECT DISTINCT factors FROM rows WHERE {_PERIOD} AND {CURRENT}"  # noqa: S608 - own names
+    found = ledger.ask(query, {"project": project, "start": start, "end": end, "as_of": as_of})
+    return sorted({name for (text,) in found for name in msgspec.json.decode(text)})
+
+
+def restatements(ledger: Ledger, project: str, start: int, end: int, as_of: int = NOW) -> list[Restated]:
+    """What was restated of a period, by reason; parts of what another meter counts change no total."""
+    changes = ", ".join(
+        f"sum(iif(rows.role IN {tuple(map(str, PARTS))!r}, 0, ifnull(rows.{name}, 0) - ifnull(old.{name}, 0)))"
+        for name in ("scope1_kg", "location_kg", "market_kg", "upstream_kg")
+    )
+    found = ledger.ask(
+        f"SELECT rows.reason, count(*), min(rows.written_at), max(rows.written_at), {changes}"  # noqa: S608 - own names
+        " FROM rows INDEXED BY restated JOIN rows AS old ON old.project = rows.project AND old.meter = rows.meter"
+        " AND old.start = rows.start AND old.version = rows.version - 1"
+        " WHERE rows.version > 1 AND rows.project = :project"
+        " AND rows.start >= :start AND rows.start < :end AND rows.written_at <= :as_of GROUP BY rows.reason ORDER BY 3",
+        {"project": project, "start": start, "end": end, "as_of": as_of},
+    )
+    return [Restated(**dict(zip(Restated.__struct_fields__, row, strict=True))) for row in found]
+
+
+def hours(ledger: Ledger, project: str, start: int, count: int, as_of: int = NOW) -> list[MeterHours]:
+    """All electricity meters of a project over `count` hours from `start` (UTC ns)."""
+    found = []
+    for meter, first in ledger.meters(project).items():
+        values = {"project": project, "meter": meter, "start": start, "end": start + count * _HOUR_NS, "as_of": as_of}
+        rows = ledger.ask(_HOURS, values)
+        if rows:
+            found.append(_meter_hours(meter, rows, count, (first - start) // _HOUR_NS))
+    return found
+
+
+def _meter_hours(meter: str, rows: Sequence[tuple[Any, ...]], count: int, first: int) -> MeterHours:
+    table = np.full((5, count), np.nan)
+    sure = np.zeros(count, np.bool_)
+    for hour, _, _, imported, exported, generation, certified, carbon_free, known_ns, unsure in rows:
+        if known_ns == _HOUR_NS:
+            values = (imported, exported, generation, certified or 0.0, carbon_free)
+            table[:, hour] = [np.nan if value is None else value for value in values]
+            sure[hour] = not unsure
+    _, role, behind, *_ = rows[-1]
+    table[:4, : max(0, first)] = 0.0
+    return MeterHours(
+        meter=meter,
+        role=Role(role),
+        behind=behind,
+        first=max(0, first),
+        imported=table[0],
+        exported=table[1],
+        generation=table[2],
+        certified=table[3],
+        carbon_free=table[4],
+        sure=sure,
+    )

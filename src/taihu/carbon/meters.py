@@ -1,0 +1,205 @@
+"""What the history says of an account's intervals: its energies, and the grid's intensity of each.
+
+Energy of a counter is its increase, of an interval property its sum; of a gauge of power it is the time-weighted mean
+times the covered time (§9). A negative import or export is no energy, and missing (§3); generation below zero is what
+the device itself draws, and nothing was made.
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from taihu.carbon.account import ESTIMATE_FROM, Hourly, Metered
+from taihu.carbon.factors import CARBON_FREE, PER_KWH, FactorKind, FactorMissing, Factors, mix_intensity
+from taihu.carbon.quantity import AverageIntensity, Energy, Numbers, Power
+from taihu.carbon.rows import Role
+from taihu.history.history import History
+from taihu.history.windows import CounterWindows, GaugeWindows, IntervalWindows, Windows
+from taihu.kernel.clock import from_datetime
+from taihu.kernel.errors import RefusedError
+from taihu.kernel.sections import AccountConfig
+from taihu.kernel.units import commensurable, converter
+from taihu.things.property import Property
+
+Edges = NDArray[np.int64]
+
+
+class AccountBroken(RefusedError):
+    """A meter cannot be accounted as declared; the message says what is wrong with it."""
+
+    code = "account"
+
+
+class Account(msgspec.Struct, frozen=True):
+    """One meter to account: its project, that project's time zone, and what `site.toml` says of it."""
+
+    project: str
+    timezone: str
+    config: AccountConfig
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its project, and what the ledger calls it."""
+        return self.project, self.config.key
+
+    @property
+    def watched(self) -> set[tuple[str, str]]:
+        """The things whose late readings change the ledger."""
+        config = self.config
+        others = [name.split("/")[:2] for name in (config.intensity, config.mix, config.carbon_free) if name]
+        return {(self.project, config.meter), *((project, thing) for project, thing in others)}
+
+
+class Sources(msgspec.Struct, frozen=True):
+    """What the accountant asks: definitions and parents of things, and whether a project may read another's (§11)."""
+
+    definitions: Callable[[str, str], Mapping[str, Property]]
+    may_read: Callable[[str, str, str], bool]
+    parent: Callable[[str, str], str]
+
+
+class Meters:
+    """Reads accounts' intervals from the history."""
+
+    def __init__(self, history: History, sources: Sources) -> None:
+        self._history = history
+        self._sources = sources
+
+    def first(self, account: Account) -> int:
+        """When the account begins: as declared, else with the first reading; 0 while there is none."""
+        config = account.config
+        if config.since is not None:
+            return from_datetime(config.since)
+        found = self._history.read(account.project, config.meter, config.energy, limit=1)
+        return found[0].observed_at if found else 0
+
+    def metered(self, account: Account, edges: Edges, role: Role, behind: str) -> Metered:
+        """The energies of consecutive intervals."""
+        config, meter = account.config, account.config.meter
+        energy, coverage = self._energy(account, meter, config.energy, edges)
+        inputs = [f"{meter}/{config.energy}"]
+        if config.net or config.storage:
+            imported, exported = energy.imported(), energy.exported()
+        elif config.exported:
+            imported = _not_negative(energy)
+            exported, other = self._energy(account, meter, config.exported, edges)
+            exported, coverage = _not_negative(exported), np.minimum(coverage, other)
+            inputs.append(f"{meter}/{config.exported}")
+        else:
+            imported = energy.imported() if config.generation else _not_negative(energy)
+            exported = Energy(np.where(energy.known, 0.0, np.nan))
+        return Metered(
+            project=account.project,
+            meter=config.key,
+            edges=edges,
+            imported=imported,
+            exported=exported,
+            coverage=coverage,
+            inputs=tuple(inputs),
+            role=role,
+            behind=behind,
+        )
+
+    def hourly(self, account: Account, edges: Edges, factors: Factors) -> Hourly | None:
+        """The grid's own intensity of each interval, where a property or its mix gives it."""
+        config, found = account.config, None
+        if config.intensity:
+            values = self._gauge(account, config.intensity, PER_KWH, edges)
+            found = Hourly(AverageIntensity(values), [(config.intensity,)] * len(values))
+        elif config.mix:
+            found = self._mix(account, edges, factors)
+        if config.carbon_free:
+            none = np.full(len(edges) - 1, np.nan)
+            share = np.clip(self._gauge(account, config.carbon_free, "1", edges), 0.0, 1.0)
+            found = found or Hourly(AverageIntensity(none), [()] * len(none))
+            found = msgspec.structs.replace(found, carbon_free=share)
+        return found
+
+    def _mix(self, account: Account, edges: Edges, factors: Factors) -> Hourly:
+        """From generation by source: the grid thing's properties that are named as life-cycle factors are."""
+        project, thing = account.config.mix.split("/")
+        self._check_grant(account, project, thing)
+        sources = sorted(factors.subjects(FactorKind.LIFECYCLE) & set(self._sources.definitions(project, thing)))
+        if not sources:
+            raise AccountBroken(
+                f"No property of {account.config.mix} is named as a source of generation.",
+                "Name them as the life-cycle factors are: coal, gas, hydro, wind. See: taihu factors",
+            )
+        table = np.array([self._made(account, project, thing, name, edges) for name in sources])
+        count = len(edges) - 1
+        values = np.full(count, np.nan)
+        names: list[tuple[str, ...]] = [(account.config.mix,)] * count
+        for place in np.flatnonzero(~np.isnan(table).any(axis=0)):  # a mix with a source missing is no mix (§3)
+            made = dict(zip(sources, table[:, place].tolist(), strict=True))
+            try:
+                values[place], used = mix_intensity(made, factors, int(edges[place]))
+            except FactorMissing:
+                continue
+            names[place] = (account.config.mix, *used)
+        clean = table[[place for place, name in enumerate(sources) if name in CARBON_FREE]].sum(axis=0)
+        whole = table.sum(axis=0)
+        return Hourly(AverageIntensity(values), names, np.divide(clean, whole, np.full(count, np.nan), where=whole > 0))
+
+    def _made(self, account: Account, project: str, thing: str, name: str, edges: Edges) -> Numbers:
+        energy, coverage = self._energy(account, thing, name, edges, project)
+        known = coverage >= ESTIMATE_FROM
+        values: Numbers = np.maximum(energy.values, 0.0) / np.where(known, coverage, np.nan)
+        return values
+
+    def _energy(
+        self, account: Account, thing: str, name: str, edges: Edges, project: str = ""
+    ) -> tuple[Energy, Numbers]:
+        """KWh of what is known of each interval, and which share of it that is."""
+        windows, unit = self._windows(account, project or account.project, thing, name, edges)
+        match windows:
+            case CounterWindows() if commensurable(unit, "kW.h"):
+                values = windows.increase
+            case IntervalWindows() if commensurable(unit, "kW.h"):
+                values = windows.amount
+            case GaugeWindows() if commensurable(unit, "kW"):
+                factor, _ = converter(unit, "kW")
+                return Power(windows.time_mean * factor).over(windows.covered), windows.coverage
+            case _:
+                raise AccountBroken(
+                    f"{project or account.project}/{thing}/{name} is no energy and no power.",
+                    "Name a counter or interval in kW.h, or a gauge in kW.",
+                )
+        factor, _ = converter(unit, "kW.h")
+        return Energy(values * factor), windows.coverage
+
+    def _gauge(self, account: Account, path: str, wanted: str, edges: Edges) -> Numbers:
+        """A property of the grid in the unit wanted; NaN where most of an interval is not known."""
+        project, thing, name = path.split("/")
+        self._check_grant(account, project, thing)
+        windows, unit = self._windows(account, project, thing, name, edges)
+        if not isinstance(windows, GaugeWindows) or not commensurable(unit, wanted):
+            kind = "intensity" if wanted == PER_KWH else "share"
+            raise AccountBroken(f"{path} is no {kind}.", f"Name a gauge in {wanted}.")
+        factor, offset = converter(unit, wanted)
+        return np.where(windows.coverage >= ESTIMATE_FROM, windows.time_mean * factor + offset, np.nan)
+
+    def _check_grant(self, account: Account, project: str, thing: str) -> None:
+        if project != account.project and not self._sources.may_read(account.project, project, thing):
+            raise AccountBroken(
+                f"{account.project} may not read {project}/{thing}.",
+                f"Let {project} grant it: a grant names both sides.",
+            )
+
+    def _windows(self, account: Account, project: str, thing: str, name: str, edges: Edges) -> tuple[Windows, str]:
+        definition = self._sources.definitions(project, thing).get(name)
+        if definition is None:
+            raise AccountBroken(f"There is no property {project}/{thing}/{name}.", "Correct the account.")
+        if definition.unit is None:
+            raise AccountBroken(f"The unit of {project}/{thing}/{name} is undeclared.", "Declare it (§2).")
+        if definition.formula:  # a late reading of an input would not restate what was accounted
+            raise AccountBroken(f"{project}/{thing}/{name} is calculated.", "Name a property that a meter sends.")
+        windows = self._history.window(
+            project, thing, name, int(edges[0]), int(edges[-1]), account.config.every, account.timezone
+        )
+        return windows, definition.unit
+
+
+def _not_negative(energy: Energy) -> Energy:
+    return Energy(np.where(energy.values < 0, np.nan, energy.values))

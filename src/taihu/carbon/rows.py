@@ -1,0 +1,80 @@
+"""Rows of the ledger: one meter over one interval, with all its figures and how sure they are."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+
+
+class RowQuality(StrEnum):
+    """How sure a row is."""
+
+    MEASURED = "measured"
+    ESTIMATED = "estimated"
+    MISSING = "missing"
+
+
+class Role(StrEnum):
+    """What a meter counts."""
+
+    GRID = "grid"  # electricity drawn from the grid and given to it: scope 2
+    SUBMETER = "submeter"  # a part of what the meter before it counts: in no total
+    GENERATION = "generation"  # carbon-free electricity made on site
+    STORAGE = "storage"  # into a battery, and out of it: in no total
+    FUEL = "fuel"  # what is burnt on site: scope 1
+
+
+PARTS = (Role.SUBMETER, Role.STORAGE)  # what they count is in another meter's rows already
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One meter over [start, end) (UTC ns). Energies are kWh, emissions kg CO2 equivalent; None is missing.
+
+    Imports and exports are electricity, of a storage what went into it and came out; what a fuel held, by lower heating
+    value, is a figure of its own. `behind` is the meter that counts the same electricity before this one.
+    `certified_kwh` is how much of the import certificates cover, `carbon_free` the share of the rest that the grid says
+    is carbon-free.
+
+    `factors` are the ids of factor rows, or the names of properties that gave an intensity; `inputs` say which
+    readings the energies came from. `version` counts restatements of the same interval, `reason` says why.
+    """
+
+    project: str
+    meter: str
+    start: int
+    end: int
+    role: Role
+    import_kwh: float | None
+    export_kwh: float | None
+    generation_kwh: float | None
+    fuel_kwh: float | None
+    scope1_kg: float | None
+    location_kg: float | None
+    market_kg: float | None
+    upstream_kg: float | None
+    coverage: float
+    quality: RowQuality
+    factors: tuple[str, ...]
+    inputs: tuple[str, ...]
+    version: int = 1
+    reason: str = ""
+    written_at: int = 0
+    behind: str = ""
+    certified_kwh: float | None = None
+    carbon_free: float | None = None
+
+    @property
+    def energy_kwh(self) -> float | None:
+        """The one energy that the row is of; None is missing."""
+        return {Role.GENERATION: self.generation_kwh, Role.FUEL: self.fuel_kwh}.get(self.role, self.import_kwh)
+
+    def same(self, other: "Row") -> bool:
+        """Whether both say the same of the same interval, whenever and why they were written."""
+        plain = {"version": 0, "reason": "", "written_at": 0, "behind": ""}
+        return msgspec.structs.replace(self, **plain) == msgspec.structs.replace(other, **plain)
+
+
+def total(values: Sequence[float | None]) -> float | None:
+    """The sum of what is known; None when nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

@@ -1,0 +1,147 @@
+"""A project's electricity hour by hour, from its meters: what it drew, made and used, and whether that adds up.
+
+Load is what was drawn plus what was made behind the meter less what was given; a battery's charging counts as load,
+and its discharging takes from it. Where a storage is accounted, consumption is the load without it.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from taihu.carbon.balance import Balance, balance
+from taihu.carbon.figures import MeterHours
+from taihu.carbon.matching import cfe_score, match
+from taihu.carbon.quantity import Energy, Numbers
+from taihu.carbon.rows import Role
+
+APART = "-"  # behind no meter of the project: made elsewhere, for it
+_METER_ERROR = 0.01
+
+
+class SiteHours(msgspec.Struct, frozen=True, kw_only=True):
+    """KWh of each hour, NaN where one of the meters is not known.
+
+    `impossible` are hours in which more was given than drawn and made, beyond what meters err: their load is not known.
+    `carbon_free` is the share of the grid's electricity, NaN where the grid does not say; `sure` hours are measured.
+    """
+
+    drawn: Numbers
+    given: Numbers
+    made: Numbers
+    load: Numbers
+    stored: Numbers
+    certified: Numbers
+    carbon_free: Numbers
+    sure: NDArray[np.bool_]
+    impossible: NDArray[np.bool_]
+
+    @property
+    def contracted(self) -> Numbers:
+        """Carbon-free energy that is the project's own in each hour: made and kept, or by certificate."""
+        return np.maximum(self.made - self.given, 0.0) + self.certified
+
+    @property
+    def matched(self) -> Numbers:
+        """How much of the load it meets in its own hour."""
+        return np.minimum(self.load, self.contracted)
+
+    def part(self, start: int, end: int) -> "SiteHours":
+        """The hours from one place to another."""
+        return SiteHours(**{name: getattr(self, name)[start:end] for name in SiteHours.__struct_fields__})
+
+
+class Score(msgspec.Struct, frozen=True, kw_only=True):
+    """How carbon-free a load was, as shares of it from 0 to 1; NaN when there is none.
+
+    `annual` lets what was made in any hour meet the load of any other, `hourly` only that of its own. `contracted`
+    also counts certificates, without what was given away. `cfe` adds the grid's carbon-free share of the rest, and is
+    NaN where the grid does not say it. `coverage` is the share of hours that these speak for.
+    """
+
+    load_kwh: float
+    made_kwh: float
+    matched_kwh: float
+    annual: float
+    hourly: float
+    contracted: float
+    cfe: float
+    coverage: float
+    estimated: int
+    impossible: int
+
+
+def site_hours(meters: Sequence[MeterHours], count: int) -> SiteHours:
+    """All meters of a project together."""
+    mains = [meter for meter in meters if meter.role is Role.GRID]
+    makers = [meter for meter in meters if meter.role is Role.GENERATION]
+    stores = [meter for meter in meters if meter.role is Role.STORAGE]
+    zero = np.zeros(count)
+    drawn, given = _sum([meter.imported for meter in mains], count), _sum([meter.exported for meter in mains], count)
+    drawn[: min((meter.first for meter in mains), default=count)] = np.nan  # there was no site yet
+    made = _sum([meter.generation for meter in makers], count)
+    inside = _sum([meter.generation for meter in makers if meter.behind != APART], count)
+    stored = _sum([meter.net for meter in stores if meter.behind != APART], count)
+    load = drawn + inside - given
+    consumed = load - np.where(np.isnan(stored), 0.0, stored)
+    impossible = consumed < -_METER_ERROR * (drawn + inside)
+    parts = [*mains, *makers]
+    return SiteHours(
+        drawn=drawn,
+        given=given,
+        made=made,
+        load=np.where(impossible, np.nan, np.maximum(load, 0.0)),
+        stored=stored,
+        certified=_sum([meter.certified for meter in mains], count),
+        carbon_free=_mean([meter.carbon_free for meter in mains], count),
+        sure=np.logical_and.reduce([meter.sure for meter in parts]) if parts else zero.astype(bool),
+        impossible=impossible,
+    )
+
+
+def score(hours: SiteHours) -> Score:
+    """How carbon-free a project's load was."""
+    found = match(hours.load, hours.made)
+    known = ~np.isnan(hours.load + hours.made)
+    load, contracted = hours.load[known], hours.contracted[known]
+    total = float(load.sum())
+    return Score(
+        load_kwh=total,
+        made_kwh=float(hours.made[known].sum()),
+        matched_kwh=float(np.minimum(load, contracted).sum()),
+        annual=found.annual,
+        hourly=found.hourly,
+        contracted=cfe_score(load, contracted, 0.0),
+        cfe=cfe_score(load, contracted, hours.carbon_free[known]),
+        coverage=found.coverage,
+        estimated=int((known & ~hours.sure).sum()),
+        impossible=int(hours.impossible.sum()),
+    )
+
+
+def balances(meters: Sequence[MeterHours]) -> dict[str, Balance]:
+    """The balance of each meter that has submeters, against them, what is made and what is stored behind it (§9)."""
+    found = {}
+    for main in meters:
+        parts = [meter for meter in meters if meter.behind == main.meter]
+        if any(part.role is Role.SUBMETER for part in parts):  # without one, what is not metered is simply the load
+            net = np.where(np.arange(len(main.net)) < main.first, np.nan, main.net)
+            found[main.meter] = balance(Energy(net), {part.meter: Energy(part.net) for part in parts})
+    return found
+
+
+def _sum(series: Sequence[Numbers], count: int) -> Numbers:
+    total: Numbers = np.zeros(count)
+    for values in series:
+        total = total + values
+    return total
+
+
+def _mean(series: Sequence[Numbers], count: int) -> Numbers:
+    """Of those that are known; meters of one project are on one grid."""
+    if not series:
+        return np.full(count, np.nan)
+    table = np.array(series)
+    known = (~np.isnan(table)).sum(axis=0)
+    return np.where(known > 0, np.nansum(table, axis=0) / np.maximum(known, 1), np.nan)

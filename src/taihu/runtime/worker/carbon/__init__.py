@@ -1,0 +1,1 @@
+"""The carbon ledger as a service: kept in step with the history, and asked."""

@@ -1,0 +1,198 @@
+"""The answers about the carbon ledger: rows, reports, matching, balances, certificates, factors."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+import numpy as np
+
+from taihu.carbon.accountant import Accountant
+from taihu.carbon.document import Document, to_html, to_pdf
+from taihu.carbon.factors import Factors
+from taihu.carbon.figures import hours, merge, sums
+from taihu.carbon.hourly import hourly_report
+from taihu.carbon.inventory import HOUR_NS, inventory, main_balances, whole_hours
+from taihu.carbon.matching import match
+from taihu.carbon.report import hourly_csv, hourly_document, inventory_csv, inventory_document
+from taihu.carbon.rows import PARTS
+from taihu.carbon.site import SiteHours, score, site_hours
+from taihu.history.calendar import edges, parse_step, parse_zone
+from taihu.history.history import History
+from taihu.identity.directory import Directory
+from taihu.kernel.clock import Clock
+from taihu.kernel.errors import RefusedError
+from taihu.kernel.sections import Site
+
+Body = Mapping[str, Any]
+Answer = dict[str, Any]  # "type", a media type, and "body", bytes
+
+_FORMATS = {"json": "application/json", "csv": "text/csv", "html": "text/html", "pdf": "application/pdf"}
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class CarbonAnswers:
+    """Answers from one thread. `factors` are those there are now, whether or not a meter has an account."""
+
+    factors: Factors
+
+    def __init__(self, site: Site, history: History, directory: Directory, clock: Clock) -> None:
+        self._site = site
+        self._history = history
+        self._directory = directory
+        self._clock = clock
+        self._questions: dict[str, Callable[[Accountant, Body], Answer]] = {
+            "rows": self._rows,
+            "report": self._report,
+            "hourly": self._hourly,
+            "matching": self._matching,
+            "summary": self._summary,
+            "certificates": self._certificates,
+            "certify": lambda accountant, body: _json({"done": accountant.certify(body["project"], body["event"])}),
+        }
+
+    def answer(self, body: Body, accountant: Accountant | None) -> Answer:
+        """Answer the question `body["ask"]`."""
+        question = self._questions.get(body["ask"])
+        if body["ask"] == "factors":
+            return _json({"factors": list(self.factors)})
+        if question is None:
+            raise RefusedError(f"There is no question {body['ask']!r} about carbon.", "See docs/http.md.")
+        if accountant is None:
+            raise RefusedError(
+                "No meter of this site has an account.", "Write [[project.account]] in site.toml: docs/carbon.md."
+            )
+        with self._history.within(self._site.limits.query_timeout_s):
+            return question(accountant, body)
+
+    def _rows(self, accountant: Accountant, body: Body) -> Answer:
+        limit = self._site.limits.query_rows_max
+        rows = accountant.ledger.rows(
+            body["project"], body["start"], body["end"], body["meter"], versions=body["versions"], as_of=body["as_of"]
+        )
+        found = [row for row, _ in zip(rows, range(limit + 1), strict=False)]
+        if len(found) > limit:
+            raise RefusedError(f"These are more than {limit} rows.", "Ask for one meter, or a shorter time.")
+        return _json({"rows": found, "accounts": accountant.states(body["project"])})
+
+    def _report(self, accountant: Accountant, body: Body) -> Answer:
+        kind, project = _kind(body), body["project"]
+        self._hours(body)
+        title, timezone = self._named(project)
+        parts = edges(body["start"], body["end"], parse_step(body["by"]), parse_zone(timezone))
+        parts = np.unique(np.clip(parts, body["start"], body["end"]))
+        report = inventory(
+            accountant.ledger,
+            project,
+            parts.tolist(),
+            title=title,
+            timezone=timezone,
+            made_at=self._clock.now_ns(),
+            as_of=body["as_of"],
+        )
+        if kind == "csv":
+            return {"type": _FORMATS[kind], "body": inventory_csv(report).encode()}
+        if kind == "json":
+            return _json(report)
+        return _document(inventory_document(report, _rows_address(body)), kind)
+
+    def _hourly(self, accountant: Accountant, body: Body) -> Answer:
+        kind, project = _kind(body), body["project"]
+        first, count = self._hours(body)
+        title, timezone = self._named(project)
+        zone = parse_zone(timezone)
+        parts = edges(first, first + count * HOUR_NS, parse_step(body["by"]), zone) // HOUR_NS * HOUR_NS
+        parts = np.unique(np.clip(parts, first, first + count * HOUR_NS))
+        report, found = hourly_report(
+            accountant.ledger,
+            project,
+            parts.tolist(),
+            title=title,
+            zone=zone,
+            made_at=self._clock.now_ns(),
+            as_of=body["as_of"],
+        )
+        if kind == "csv":
+            return {"type": _FORMATS[kind], "body": hourly_csv(report, found).encode()}
+        if kind == "json":
+            return _json(report)
+        return _document(hourly_document(report, _rows_address(body)), kind)
+
+    def _matching(self, accountant: Accountant, body: Body) -> Answer:
+        """Load and carbon-free generation hour by hour: of each project, and shared between them."""
+        first, count = self._hours(body)
+        table = {name: self._site_hours(accountant, name, first, count) for name in body["projects"]}
+        whole = match([found.load for found in table.values()], [found.made for found in table.values()])
+        alone = {name: match(found.load, found.made) for name, found in table.items()}
+        scores = {name: score(found) for name, found in table.items()}
+        return _json(
+            {"start": first, "end": first + count * HOUR_NS, "shared": whole, "projects": alone, "scores": scores}
+        )
+
+    def _summary(self, accountant: Accountant, body: Body) -> Answer:
+        """Of each project: totals, matching, balances, certificates, how far it is accounted; and all together."""
+        first, count = self._hours(body)
+        table: dict[str, SiteHours] = {}
+        projects = {}
+        for name in body["projects"]:
+            meters = hours(accountant.ledger, name, first, count)
+            table[name] = found = site_hours(meters, count)
+            lines = sums(accountant.ledger, name, (body["start"], body["end"]))
+            registry = accountant.registry(name)
+            projects[name] = {
+                "figures": merge([line.figures for line in lines if line.role not in PARTS]),
+                "score": score(found),
+                "balances": main_balances(meters, first),
+                "certificates": {"issued_wh": registry.issued_wh, "cancelled_wh": registry.cancelled_wh},
+                "accounts": accountant.states(name),
+            }
+        shared = match([found.load for found in table.values()], [found.made for found in table.values()])
+        return _json({"start": body["start"], "end": body["end"], "shared": shared, "projects": projects})
+
+    def _certificates(self, accountant: Accountant, body: Body) -> Answer:
+        """Those of intervals that begin in the period, and who holds them."""
+        registry, limit = accountant.registry(body["project"]), self._site.limits.query_rows_max
+        found = [bundle for bundle in registry.bundles.values() if body["start"] <= bundle.start < body["end"]]
+        if len(found) > limit:
+            raise RefusedError(f"These are more than {limit} certificates.", "Ask for a shorter time.")
+        names = {bundle.name for bundle in found}
+        return _json({"bundles": found, "held": registry.holdings(names), "storages": registry.storages})
+
+    def _site_hours(self, accountant: Accountant, project: str, first: int, count: int) -> SiteHours:
+        return site_hours(hours(accountant.ledger, project, first, count), count)
+
+    def _hours(self, body: Body) -> tuple[int, int]:
+        """The hours that a period touches, if they are not too many."""
+        first, count = whole_hours(body["start"], body["end"])
+        if count > self._site.limits.query_rows_max:
+            raise RefusedError(f"These are {count} hours.", "Ask for a shorter time.")
+        return first, count
+
+    def _named(self, project: str) -> tuple[str, str]:
+        found = self._directory.project(project)
+        return (found.title or project, found.timezone) if found else (project, "UTC")
+
+
+def _json(body: Any) -> Answer:
+    return {"type": _FORMATS["json"], "body": _encode(body)}
+
+
+def _kind(body: Body) -> str:
+    kind = str(body["format"])
+    if kind not in _FORMATS:
+        raise RefusedError(f"There is no report as {kind[:20]!r}.", f"Ask for {', '.join(_FORMATS)}.")
+    return kind
+
+
+def _document(document: Document, kind: str) -> Answer:
+    return {"type": _FORMATS[kind], "body": to_pdf(document) if kind == "pdf" else to_html(document).encode()}
+
+
+def _rows_address(body: Body) -> Callable[[str, int, int], str]:
+    """Where the rows of a meter in a period are; of all meters when it has no name."""
+
+    def address(meter: str, start: int, end: int) -> str:
+        named = {"meter": meter} if meter else {}
+        return f"{body['rows']}?{urlencode(named | {'start': start, 'end': end})}"
+
+    return address
