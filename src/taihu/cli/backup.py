@@ -7,11 +7,17 @@ from pathlib import Path
 import click
 
 from taihu.cli.output import progress, show, show_json, time_text
+from taihu.cli.passphrase import read_passphrase
 from taihu.kernel.errors import TransientError
 
 _DAY_S = 86_400
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+_key = click.option(
+    "--passphrase-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The passphrase of backups that are encrypted; of a new folder, encrypt what goes there.",
+)
 
 
 @click.group()
@@ -23,8 +29,9 @@ def backup() -> None:
 @click.argument("folder", type=_FOLDER)
 @click.option("--site", type=_FOLDER, default=".", help="The site's folder, [.] when absent.")
 @click.option("--keep", type=click.IntRange(1), default=30, show_default=True, help="Days until it is to be removed.")
+@_key
 @_json
-def backup_create(folder: Path, site: Path, keep: int, as_json: bool) -> None:
+def backup_create(folder: Path, site: Path, keep: int, passphrase_file: Path | None, as_json: bool) -> None:
     """Add a backup of a site to FOLDER; what is there of earlier ones is not written again."""
     from taihu.kernel.clock import SystemClock
     from taihu.kernel.config import load_site
@@ -34,7 +41,7 @@ def backup_create(folder: Path, site: Path, keep: int, as_json: bool) -> None:
 
     content, files = load_site(site), OsFiles()
     with _disk(), progress("Reading") as bar:
-        repository = Repository(files, folder, create=True)
+        repository = Repository(files, folder, create=True, passphrase=read_passphrase(passphrase_file))
         with repository.held(alone=True):
             made = make(content, files, repository, SystemClock(), keep * _DAY_S, bar)
     if as_json:
@@ -53,15 +60,16 @@ def backup_create(folder: Path, site: Path, keep: int, as_json: bool) -> None:
 
 @backup.command("list")
 @click.argument("folder", type=_FOLDER)
+@_key
 @_json
-def backup_list(folder: Path, as_json: bool) -> None:
+def backup_list(folder: Path, passphrase_file: Path | None, as_json: bool) -> None:
     """List the backups in FOLDER."""
     from taihu.kernel.clock import SystemClock
     from taihu.kernel.files import OsFiles
     from taihu.runtime.backup.repository import Repository
 
     with _disk():
-        found = Repository(OsFiles(), folder).manifests()
+        found = Repository(OsFiles(), folder, passphrase=read_passphrase(passphrase_file)).manifests()
     now = SystemClock().now_ns()
     rows = [
         {
@@ -101,14 +109,15 @@ def backup_list(folder: Path, as_json: bool) -> None:
 @backup.command("verify")
 @click.argument("folder", type=_FOLDER)
 @click.option("--backup", "name", help="One backup; all of them when absent.")
+@_key
 @_json
-def backup_verify(folder: Path, name: str | None, as_json: bool) -> None:
+def backup_verify(folder: Path, name: str | None, passphrase_file: Path | None, as_json: bool) -> None:
     """Read every byte of the backups in FOLDER and compare it with its checksum; names each file that is damaged."""
     from taihu.kernel.files import OsFiles
     from taihu.runtime.backup.repository import BackupDamaged, Repository
 
     with _disk(), progress("Comparing") as bar:
-        repository = Repository(OsFiles(), folder)
+        repository = Repository(OsFiles(), folder, passphrase=read_passphrase(passphrase_file))
         with repository.held(alone=False):
             manifests = repository.manifests() if name is None else [repository.manifest(name)]
             bar.begin(sum(one.size for one in manifests))
@@ -132,15 +141,16 @@ def backup_verify(folder: Path, name: str | None, as_json: bool) -> None:
 
 @backup.command("prune")
 @click.argument("folder", type=_FOLDER)
+@_key
 @_json
-def backup_prune(folder: Path, as_json: bool) -> None:
+def backup_prune(folder: Path, passphrase_file: Path | None, as_json: bool) -> None:
     """Remove the backups in FOLDER whose time is over, and what no other backup needs."""
     from taihu.kernel.clock import SystemClock
     from taihu.kernel.files import OsFiles
     from taihu.runtime.backup.repository import Repository
 
     with _disk():
-        repository = Repository(OsFiles(), folder)
+        repository = Repository(OsFiles(), folder, passphrase=read_passphrase(passphrase_file))
         with repository.held(alone=True):
             removed, freed = repository.prune(SystemClock().now_ns())
     if as_json:
@@ -159,8 +169,11 @@ def backup_prune(folder: Path, as_json: bool) -> None:
     multiple=True,
     help="What was deleted since: a site's folder, its data folder, or what taihu deletions --json says; repeatable.",
 )
+@_key
 @_json
-def restore(folder: Path, site: Path, name: str, tombstones: tuple[Path, ...], as_json: bool) -> None:
+def restore(
+    folder: Path, site: Path, name: str, tombstones: tuple[Path, ...], passphrase_file: Path | None, as_json: bool
+) -> None:
     """Put a backup of FOLDER into the new or empty folder SITE, without what was deleted since it was made."""
     from taihu.kernel.files import OsFiles
     from taihu.runtime.backup import restoring
@@ -168,7 +181,7 @@ def restore(folder: Path, site: Path, name: str, tombstones: tuple[Path, ...], a
 
     files = OsFiles()
     with _disk(), progress("Writing") as bar:
-        repository = Repository(files, folder)
+        repository = Repository(files, folder, passphrase=read_passphrase(passphrase_file))
         with repository.held(alone=False):
             later = [one for path in tombstones for one in restoring.deletions_of(path)]
             done = restoring.restore(files, repository, repository.manifest(name), site, later, bar)

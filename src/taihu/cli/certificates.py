@@ -9,6 +9,7 @@ import click
 
 from taihu.cli.admin import Administration, administration_options, json_option
 from taihu.cli.output import MISSING, printable, show, show_json, time_text
+from taihu.cli.passphrase import read_passphrase
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import RefusedError
 
@@ -41,7 +42,7 @@ def ca_init(site: Path, name: str | None, days: int, passphrase_file: Path | Non
     from taihu.runtime.paths import Paths
 
     content = load_site(site)
-    passphrase = _passphrase(passphrase_file)
+    passphrase = read_passphrase(passphrase_file)
     folder = Paths(content.data).ca
     title = name or f"{content.site.title or content.site.name} authority"
     Authority.create(OsFiles(), folder, title, days, SystemClock().now_ns(), passphrase)
@@ -249,15 +250,6 @@ def _fetched(path: Path, ends: int, as_json: bool) -> None:
         show_json({"renewed": True, "certificate": str(path), "expires_at": ends})
     else:
         click.echo(f"Wrote {path}; good until {time_text(ends)}.")
-
-
-def _passphrase(path: Path | None) -> bytes:
-    if path is None:
-        return b""
-    found = path.read_bytes().strip()
-    if not found:
-        raise RefusedError(f"{path} is empty.", "Write a passphrase into it.")
-    return found
 
 
 def _write(path: Path, data: bytes, mode: int = 0o600) -> None:

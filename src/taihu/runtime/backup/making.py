@@ -134,7 +134,8 @@ class _Draft:
         self._repository = repository
         self._watcher = watcher
         self._known = {entry.path: entry for entry in last.entries} if last else {}
-        self._passing = repository.folder / "copy.new"
+        # A sealed folder may be anywhere: nothing goes there that is not.
+        self._passing = (self._paths.data if repository.sealed else repository.folder) / "copy.new"
 
     def round(self) -> int:
         """Read the site once; what an earlier round read is not read again. Returns the last position."""
@@ -142,10 +143,10 @@ class _Draft:
         self.entries = {}
         try:
             checkpoint = self._history()
+            unsent = read_state(self._paths.upstream).keep_from if upstream_of(self._site) else None
             snapshot = self._data()
             needed = checkpoint if snapshot is None else min(checkpoint, snapshot)
-            unsent = read_state(self._paths.upstream).keep_from if upstream_of(self._site) else needed + 1
-            position = self._journal(needed, min(needed, unsent - 1))
+            position = self._journal(needed, needed if unsent is None else min(needed, unsent - 1))
             if (heads := self._paths.data / "audit.head").exists():
                 self._file(heads, "data/audit.head")  # before the store: it may be behind it, and never ahead
             self._metadata()

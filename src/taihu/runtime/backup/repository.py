@@ -1,8 +1,8 @@
-"""A folder of backups: files in pieces, each piece once under its SHA-256, and a manifest for each backup (§14).
+"""A folder of backups: files in pieces, each piece once under its hash, and a manifest for each backup (§14).
 
-    taihu-backups            the format's version; the lock is on it
+    taihu-backups            the format's version, and of sealed ones a line about the key; the lock is on it
     pieces/ab/abcdef...      at most PIECE_BYTES each
-    manifests/NAME.json      a line with the SHA-256 of the next, which is the manifest
+    manifests/NAME.json      a line with the SHA-256 of the next, which is the manifest; both are sealed with the pieces
 
 A piece appears whole, and a manifest after all of its pieces are synced: what was cut off is no backup, and its pieces
 are used by the next one.
@@ -19,9 +19,11 @@ import msgspec
 
 from taihu.kernel.errors import DamagedError, RefusedError, TransientError
 from taihu.kernel.files import Files, write_atomic
+from taihu.runtime.backup.sealing import BackupKey, Marker, Plain, Seal, known_seal, new_marker
 from taihu.things.deletion import Deletion
 
 FORMAT = 1
+_SEALED = 2  # the format of a folder whose pieces and manifests are sealed
 PIECE_BYTES = 1_048_576
 _MARKER = "taihu-backups"
 
@@ -86,8 +88,11 @@ class Fault(msgspec.Struct, frozen=True):
 class Repository:
     """The backups of one folder."""
 
-    def __init__(self, files: Files, folder: Path, *, create: bool = False) -> None:
-        """Open, or make when told to. Raises NoBackup for a folder of anything else, or of a later release."""
+    def __init__(self, files: Files, folder: Path, *, create: bool = False, passphrase: bytes = b"") -> None:
+        """Open, or make when told to, sealed when there is a passphrase.
+
+        Raises NoBackup for a folder of anything else, or of a later release, and BackupKey.
+        """
         self.folder = folder
         self._files = files
         self._touched: set[Path] = set()
@@ -96,13 +101,20 @@ class Repository:
             if files.names(folder):
                 raise NoBackup(f"{folder} holds something else than backups.", "Name an empty folder, or a new one.")
             files.make_folder(folder)
-            write_atomic(files, marker, b"%d\n" % FORMAT)
+            text = b"%d\n" % FORMAT
+            if passphrase:
+                text = b"%d\n%b\n" % (_SEALED, msgspec.json.encode(new_marker(passphrase)))
+            write_atomic(files, marker, text)
         try:
-            found = files.read(marker).strip()
+            found = files.read(marker)
         except OSError:
             raise NoBackup(f"There are no backups in {folder}.", "Make one: taihu backup create FOLDER") from None
-        if found != b"%d" % FORMAT:
-            raise NoBackup(f"The backups in {folder} have another format.", "Use the release that made them, or later.")
+        self._seal = self._opened(found, passphrase)
+
+    @property
+    def sealed(self) -> bool:
+        """Whether only who has the key can read what is in it."""
+        return not isinstance(self._seal, Plain)
 
     @contextmanager
     def held(self, *, alone: bool) -> Iterator[None]:
@@ -127,7 +139,8 @@ class Repository:
         name = name or (names[-1] if names else "")
         if name not in names:
             raise NoBackup(f"There is no backup {name!r} in {self.folder}.", f"See: taihu backup list {self.folder}")
-        digest, _, body = self._files.read(self._manifest_path(name)).partition(b"\n")
+        kept = self._seal.open(f"manifest {name}", self._files.read(self._manifest_path(name)))
+        digest, _, body = (kept or b"").partition(b"\n")
         try:
             if hashlib.sha256(body).hexdigest().encode() != digest:
                 raise msgspec.DecodeError
@@ -154,7 +167,7 @@ class Repository:
 
     def put(self, data: bytes) -> tuple[str, int]:
         """Keep a piece; its name, and how many bytes that took: none when it was there. Raises OSError."""
-        name = hashlib.sha256(data).hexdigest()
+        name = self._seal.name(data)
         if self._holds(name, len(data)):
             return name, 0
         path = self._piece_path(name)
@@ -162,19 +175,19 @@ class Repository:
         draft = path.with_suffix(".new")
         self._files.remove(draft)
         with closing(self._files.append(draft)) as file:
-            file.write(data)
+            file.write(self._seal.close(name, data))
             file.datasync()
         draft.rename(path)  # its folder is synced before the manifest is
         self._touched.add(path.parent)
-        return name, len(data)
+        return name, len(data) + self._seal.overhead
 
     def get(self, name: str) -> bytes | None:
         """A piece; None when it is damaged or not there."""
         try:
-            data = self._files.read(self._piece_path(name))
+            data = self._seal.open(name, self._files.read(self._piece_path(name)))
         except OSError:
             return None
-        return data if hashlib.sha256(data).hexdigest() == name else None
+        return data if data is not None and self._seal.name(data) == name else None
 
     def commit(self, manifest: Manifest) -> None:
         """Make a backup one: all of it is durable when this returns. Raises OSError."""
@@ -184,7 +197,8 @@ class Repository:
         body = msgspec.json.encode(manifest)
         self._files.make_folder(self.folder / "manifests")
         digest = hashlib.sha256(body).hexdigest().encode()
-        write_atomic(self._files, self._manifest_path(manifest.name), digest + b"\n" + body)
+        kept = self._seal.close(f"manifest {manifest.name}", digest + b"\n" + body)
+        write_atomic(self._files, self._manifest_path(manifest.name), kept)
 
     def faults(self, manifests: Iterable[Manifest]) -> Iterator[tuple[int, Fault | None]]:
         """Read every piece of some backups once: the bytes of each file as it is done, with its fault if it has one."""
@@ -223,9 +237,28 @@ class Repository:
 
     def _holds(self, piece: str, size: int) -> bool:
         try:
-            return self._files.size(self._piece_path(piece)) == size
+            return self._files.size(self._piece_path(piece)) == size + self._seal.overhead
         except FileNotFoundError:
             return False
+
+    def _opened(self, marker: bytes, passphrase: bytes) -> Seal:
+        """What names and keeps the pieces of a folder with this marker."""
+        number, _, text = marker.strip().partition(b"\n")
+        if number == b"%d" % FORMAT and not text:
+            if passphrase:
+                raise BackupKey(f"The backups in {self.folder} are not encrypted.", "Name a new folder for such ones.")
+            return Plain()
+        try:
+            if number != b"%d" % _SEALED:
+                raise msgspec.DecodeError
+            of_key = msgspec.json.decode(text, type=Marker)
+        except msgspec.DecodeError:
+            raise NoBackup(
+                f"The backups in {self.folder} have another format.", "Use the release that made them, or later."
+            ) from None
+        if not passphrase:
+            raise BackupKey(f"The backups in {self.folder} are encrypted.", "Give their --passphrase-file.")
+        return known_seal(of_key, passphrase)
 
     def _piece_path(self, name: str) -> Path:
         return self.folder / "pieces" / name[:2] / name
