@@ -11,6 +11,7 @@ from tests.runtime.support import NOW_NS, Bench, Cell, Things, cells, claim_of, 
 from taihu.kernel.limits import Limits
 from taihu.runtime.ingest.intake import Intake
 from taihu.things.mapping import timed
+from taihu.things.mapping.reading import Source
 from taihu.things.mapping.timed import timed_lots
 from taihu.things.property import DataType
 
@@ -45,12 +46,12 @@ def test_all_at_once_equals_row_by_row(document: Any, may_create: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timed, "_LARGE", 0)  # as if it were worth a type of its own
         assert outcome(body, *where) == fast
-    add_timed = Intake._add_timed
-    Intake._add_timed = lambda self, claim, payload: False  # type: ignore[method-assign]
+    add_lots = Intake._add_lots
+    Intake._add_lots = lambda self, claim, payload: False  # type: ignore[method-assign]
     try:
         assert outcome(body, *where) == fast
     finally:
-        Intake._add_timed = add_timed  # type: ignore[method-assign]
+        Intake._add_lots = add_lots  # type: ignore[method-assign]
 
 
 def test_a_plain_batch_goes_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,8 +73,8 @@ def test_more_rows_than_may_come_are_left_to_the_decoder_which_refuses_them() ->
     """§6"""
     rows = [{"ts": MS, "values": {"power": 1}}] * 2
     body, mapping = msgspec.json.encode({"pump": rows, "fan": rows}), claim_of(None, GATEWAY, True).mapping
-    assert [len(lot) for lot in timed_lots(body, mapping, Limits(payload_rows_max=4))] == [2, 2]
-    assert timed_lots(body, mapping, Limits(payload_rows_max=3)) == []
+    assert [len(lot) for lot in timed_lots(Source(mapping, limits=Limits(payload_rows_max=4)), body)] == [2, 2]
+    assert timed_lots(Source(mapping, limits=Limits(payload_rows_max=3)), body) == []
 
 
 def test_rows_alike_are_read_by_a_type_of_their_own() -> None:
@@ -89,4 +90,4 @@ def test_rows_alike_are_read_by_a_type_of_their_own() -> None:
     rows[9]["values"] = {"power": 1}
     mixed = msgspec.json.encode({"pump": rows})
     assert timed._alike(mixed, gateway=True) == []
-    assert [len(lot) for lot in timed_lots(mixed, mapping)] == [198, 1, 1]
+    assert [len(lot) for lot in timed_lots(Source(mapping), mixed)] == [198, 1, 1]

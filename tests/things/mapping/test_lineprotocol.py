@@ -10,8 +10,8 @@ from influxdb_client import Point as InfluxPoint
 
 from taihu.kernel.limits import Limits
 from taihu.things.mapping import PayloadError, lineprotocol
-from taihu.things.mapping.lineprotocol import PRECISIONS, BadLine, Point, Series, parse_lines
-from taihu.things.mapping.lines import line_protocol
+from taihu.things.mapping.lineprotocol import PRECISIONS, BadLine, Point, Series, parse_columns, parse_lines
+from taihu.things.mapping.lines import line_lots, line_protocol
 from taihu.things.mapping.matcher import Matcher
 from taihu.things.mapping.reading import Source
 from taihu.things.mapping.rules import Format, Mapping, builtin_mappings
@@ -216,6 +216,38 @@ def test_all_at_once_equals_line_by_line(lines: list[str]) -> None:
     assert [each._replace(number=0) if isinstance(each, BadLine) else each for each in together] == [
         each._replace(number=0) if isinstance(each, BadLine) else each for each in alone
     ]
+
+
+HEADS = st.sampled_from(["m", "m,a=b", "cpu,host=x,cpu=0", "m,a=b,a=c", ",a=b", "m,a", "#m"])
+FIELD = st.sampled_from(
+    ["f=1", "f=1.5", "g=2", "f=7i", "g=-8i", "g=2u", "on=t", "f=1e3", "f=+1", "f=1_0", "f=", "f=1=2"]
+)
+BIG = st.sampled_from(["f=1e999", f"f={'9' * 19}i", f"f={'0' * 25}1i", f"f={'9' * 400}", "f=1e308", "f=5-i", "f=i"])
+FIELDS = st.lists(FIELD, min_size=1, max_size=3).map(",".join) | BIG
+PLAIN = st.tuples(HEADS, FIELDS, st.sampled_from(["1", "17", "9" * 19, "9" * 20, "-1"])).map(" ".join)
+LINES = st.sampled_from(["m f=1,g=2 5", "m,a=b f=3i 6", "m f=2,g=1 7"])
+
+
+@given(st.lists(LINES | PLAIN, max_size=6).map("\n".join) | st.lists(PIECES, max_size=24).map("".join))
+def test_column_by_column_is_line_by_line(text: str) -> None:
+    """Or it is left to that: what is not plain is none of its business."""
+    payload = text.encode()
+    found = [
+        Point(points.series, dict(zip(points.fields, values, strict=True)), time)
+        for points in parse_columns(payload)
+        for *values, time in zip(*points.columns, points.times, strict=True)
+    ]
+    if found:
+        assert sorted(map(repr, found)) == sorted(map(repr, parse_lines(payload)))
+
+
+def test_plain_lines_go_all_at_once() -> None:
+    lines = [f"meter,host=press-{at % 3} power={at}.5,count={at}i {at}" for at in range(30)]
+    source = Source(Mapping(name="m", topic="t", format=Format.LINE_PROTOCOL), unit_ns=1_000)
+    lots = line_lots(source, "\n".join(lines).encode())
+    assert [(lot.thing, len(lot)) for lot in lots] == [(f"press-{at}", 10) for at in range(3)]
+    assert lots[1].row(9) == {"meter.power": 28.5, "meter.count": 28} and lots[1].times[9] == 28_000
+    assert line_lots(source, "\n".join([*lines, "m f=2u 1"]).encode()) == []
 
 
 def test_the_host_is_the_thing_and_the_other_tags_tell_properties_apart() -> None:

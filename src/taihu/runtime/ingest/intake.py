@@ -23,10 +23,10 @@ from taihu.runtime.ingest.shape import DEFECT, Shape
 from taihu.things.batch import Batch
 from taihu.things.infer import infer_properties
 from taihu.things.mapping.errors import PayloadError
+from taihu.things.mapping.lots import Lot
 from taihu.things.mapping.matcher import Decoder
 from taihu.things.mapping.plan import plan_for
 from taihu.things.mapping.rules import Mapping
-from taihu.things.mapping.timed import Lot, timed_lots
 from taihu.things.ports import Refusal, Row
 from taihu.things.property import Property
 
@@ -211,12 +211,12 @@ class Intake:
         shape.of.append(claim)
 
     def _add_otherwise(self, claim: Claim, payload: bytes) -> None:
-        if not self._add_timed(claim, payload):
+        if not self._add_lots(claim, payload):
             self._add_slowly(claim, payload)
 
-    def _add_timed(self, claim: Claim, payload: bytes) -> bool:
-        """Take over a batch in ThingsBoard's timed form, form by form; False when it has to be read row by row."""
-        lots = timed_lots(payload, claim.mapping, self._limits)
+    def _add_lots(self, claim: Claim, payload: bytes) -> bool:
+        """Take over a payload all at once, form by form; False when it has to be read row by row."""
+        lots = claim.decoder.lots(payload)
         owners = {lot.thing or claim.thing for lot in lots}
         if not lots or None in owners or (owners != {claim.thing} and not claim.may_create):
             return False

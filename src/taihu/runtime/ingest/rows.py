@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from taihu.things.mapping.timed import Value
+from taihu.things.mapping.lots import Value
 
 _Value = Value | None
 _FORMS_MAX = 1_024

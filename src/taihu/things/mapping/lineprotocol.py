@@ -34,6 +34,12 @@ _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BARE = re.compile(r"[^, \n]*")
 _BLANKS = re.compile(r"[ \t\r\0]*")
 _ESCAPED_KEY, _ESCAPED_TEXT = re.compile(r"\\([,= ])"), re.compile(r'\\(["\\])')
+_PLAIN_LINE = re.compile(
+    r"^([^ \n]+) ([^ ,=\n]+=[^ ,=\n]+(?:,[^ ,=\n]+=[^ ,=\n]+)*) ([0-9]{1,19})$", re.MULTILINE
+)  # head, fields and time
+_UNPLAIN = re.compile(rb'[^ -~\n]|["\\#]')
+_INTEGER_LENGTH_MAX = 21
+_NO_FLOAT, _NO_INTEGER = re.compile(r"[^-.0-9eE]"), re.compile(r"[^-0-9i]")
 _DIGITS = frozenset("0123456789.")
 _INFINITE = {inf, -inf}
 
@@ -51,6 +57,15 @@ class Point(NamedTuple):
     series: Series
     fields: dict[str, Value]
     time: int | None
+
+
+class Points(NamedTuple):
+    """Points of one series with the same fields, column by column."""
+
+    series: Series
+    fields: tuple[str, ...]
+    columns: list[list[Value]]
+    times: list[int]
 
 
 class BadLine(NamedTuple):
@@ -92,6 +107,62 @@ def parse_lines(payload: bytes, unit_ns: int = 1) -> Iterator[Point | BadLine]:
         if point is not None:
             yield point
         place = end + 1
+
+
+def parse_columns(payload: bytes, unit_ns: int = 1) -> list[Points]:
+    r"""The points of a payload of plain lines with times; none when it has to be read line by line.
+
+    >>> parse_columns(b"mem,host=a used=1.5,cached=7i 17\nmem,host=a used=2,cached=8i 18")[0].columns
+    [[1.5, 2.0], [7, 8]]
+    """
+    if _UNPLAIN.search(payload):
+        return []
+    text = payload.decode("ascii").removesuffix("\n")
+    lines = _PLAIN_LINE.findall(text)
+    if len(lines) != text.count("\n") + 1:
+        return []
+    rows: dict[tuple[str, ...], list[list[str]]] = {}
+    times: dict[tuple[str, ...], list[str]] = {}
+    for head, fields, time in lines:
+        cells = fields.replace(",", "=").split("=")
+        form = (head, *cells[::2])
+        if form not in rows:
+            rows[form], times[form] = [], []
+        rows[form].append(cells[1::2])
+        times[form].append(time)
+    try:
+        return [_points(form, rows[form], times[form], unit_ns) for form in rows]
+    except (_Bad, ValueError):
+        return []
+
+
+def _points(form: tuple[str, ...], rows: list[list[str]], times: list[str], unit_ns: int) -> Points:
+    """The points of some lines; ValueError or _Bad when one of them is not plain."""
+    head, *fields = form
+    moments = [int(time) * unit_ns for time in times]
+    if len(set(fields)) < len(fields) or max(moments) >= _INT64_END:
+        raise _Bad("")
+    return Points(_series(head), tuple(fields), list(map(_column, zip(*rows, strict=True))), moments)
+
+
+def _column(texts: tuple[str, ...]) -> list[Value]:
+    """The values of one field; ValueError or _Bad when one of them is not plain."""
+    together = "".join(texts)
+    if not _NO_FLOAT.search(together):
+        numbers = list(map(float, texts))
+        if not isfinite(sum(numbers)):
+            raise _Bad("")
+        return list[Value](numbers)
+    if not _NO_INTEGER.search(together):
+        if together.count("i") < len(texts) or max(map(len, texts)) > _INTEGER_LENGTH_MAX:
+            raise _Bad("")
+        counts = [int(text[:-1]) for text in texts]
+        if max(counts) >= _INT64_END or min(counts) < -_INT64_END:
+            raise _Bad("")
+        return list[Value](counts)
+    if any(text[-1] == "u" for text in texts):
+        raise _Bad("")  # it may have more than 63 bits
+    return list(map(_value, texts))
 
 
 class _Bad(Exception):

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 from taihu.things.mapping.errors import PayloadError
-from taihu.things.mapping.lineprotocol import BadLine, Point, Series, parse_lines
+from taihu.things.mapping.lineprotocol import BadLine, Point, Series, parse_columns, parse_lines
+from taihu.things.mapping.lots import Lot
 from taihu.things.mapping.reading import Source, leaf, too_many
 from taihu.things.ports import Refusal, Row
 
@@ -18,6 +19,24 @@ _DOTS = re.compile(r"\.{2,}")
 def line_protocol(source: Source, payload: bytes, received_at: int) -> list[Row | Refusal]:
     """The rows of a payload in InfluxDB line protocol, one for each line, and the lines that are none."""
     return rows_of(parse_lines(payload, source.unit_ns), source)
+
+
+def line_lots(source: Source, payload: bytes) -> list[Lot]:
+    """The same, all at once; none when a line is not plain or names no thing."""
+    if source.mapping.units:
+        return []
+    known: dict[Series, _Naming] = {}
+    lots = []
+    try:
+        for points in parse_columns(payload, source.unit_ns):
+            naming = known.get(points.series) or known.setdefault(points.series, _Naming(points.series, source))
+            names = tuple(map(naming.name, points.fields))
+            if len(set(names)) < len(names):
+                return []
+            lots.append(Lot(naming.thing, names, points.columns, points.times))
+    except PayloadError:
+        return []
+    return lots if sum(map(len, lots)) <= source.limits.payload_rows_max else []
 
 
 def rows_of(points: Iterable[Point | BadLine], source: Source) -> list[Row | Refusal]:

@@ -1,22 +1,20 @@
 """From a topic to the mapping that claims it, and a decoder that knows what the topic says."""
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 
 import msgspec
 
 from taihu.kernel.limits import DEFAULT, Limits
 from taihu.things.mapping.bundle import bundle
 from taihu.things.mapping.decoders import flat_json, scalar, thingsboard, thingsboard_gateway
-from taihu.things.mapping.lines import line_protocol
+from taihu.things.mapping.lines import line_lots, line_protocol
+from taihu.things.mapping.lots import Lot
 from taihu.things.mapping.reading import Source
 from taihu.things.mapping.rules import Format, Mapping
 from taihu.things.mapping.senml import senml, senml_cbor, senml_json
+from taihu.things.mapping.timed import timed_lots
 from taihu.things.mapping.topics import Pattern, fill, parse_pattern
 from taihu.things.ports import Refusal, Row
-
-Decoder = Callable[[bytes, int], Sequence[Row | Refusal]]
-"""The rows of a payload received at a time (UTC ns), which only relative times need; raises PayloadError."""
 
 DECODERS: dict[Format, Callable[[Source, bytes, int], Sequence[Row | Refusal]]] = {
     Format.SCALAR: scalar,
@@ -29,6 +27,32 @@ DECODERS: dict[Format, Callable[[Source, bytes, int], Sequence[Row | Refusal]]] 
     Format.LINE_PROTOCOL: line_protocol,
     Format.BUNDLE: bundle,
 }
+
+
+_LOTS: dict[Format, Callable[[Source, bytes], list[Lot]]] = {
+    Format.THINGSBOARD: timed_lots,
+    Format.THINGSBOARD_GATEWAY: timed_lots,
+    Format.LINE_PROTOCOL: line_lots,
+}
+
+
+class Decoder:
+    """Reads the payloads of one topic: row by row, or, where it can, all of a payload at once."""
+
+    __slots__ = ("_lots", "_rows", "_source")
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._rows = DECODERS[source.mapping.format]
+        self._lots = _LOTS.get(source.mapping.format)
+
+    def __call__(self, payload: bytes, received_at: int) -> Sequence[Row | Refusal]:
+        """The rows of a payload received at a time (UTC ns), which only relative times need; raises PayloadError."""
+        return self._rows(self._source, payload, received_at)
+
+    def lots(self, payload: bytes) -> list[Lot]:
+        """The rows of a payload by thing and names; none when it has to be read row by row."""
+        return self._lots(self._source, payload) if self._lots is not None else []
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -47,7 +71,7 @@ class Match(msgspec.Struct, frozen=True):
         source = self.source
         if self.mapping.format is Format.LINE_PROTOCOL:
             source = msgspec.structs.replace(source, own=own, unit_ns=unit_ns)
-        return partial(DECODERS[self.mapping.format], source)
+        return Decoder(source)
 
 
 class Matcher:

@@ -6,19 +6,16 @@ else is left to the decoders, which say what is wrong with it.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from taihu.kernel.limits import DEFAULT, Limits
-from taihu.things.mapping.rules import Format, Mapping
+from taihu.things.mapping.lots import Lot, Value
+from taihu.things.mapping.reading import Source
+from taihu.things.mapping.rules import Format
 from taihu.things.mapping.times import unit_of
-
-Value = float | Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str | bool
-"""What needs no look at each: an integer beyond 64 bits is bent by the decoders, or refused."""
 
 
 class Timed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -28,27 +25,9 @@ class Timed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     values: dict[str, Value]
 
 
-@dataclass(slots=True)
-class Lot:
-    """Rows of one thing that have the same names, column by column; `thing` is None for that of the connection."""
-
-    thing: str | None
-    names: tuple[str, ...]
-    columns: list[list[Value]]
-    times: list[int]
-
-    def __len__(self) -> int:
-        return len(self.times)
-
-    def row(self, place: int) -> dict[str, Value]:
-        """The values of one row by name."""
-        return dict(zip(self.names, [column[place] for column in self.columns], strict=True))
-
-
 _FORMS_MAX = 1_024
 _LARGE = 4_096  # bytes of a payload that is worth a type of its own
 _FIRST = re.compile(rb'\s*(?:\{\s*"[^"\\]*"\s*:\s*)?\[\s*\{\s*"ts"\s*:\s*\d+\s*,\s*"values"\s*:\s*(\{[^{}]*\})')
-_GATEWAYS = {Format.THINGSBOARD: False, Format.THINGSBOARD_GATEWAY: True}
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _TS, _VALUES = attrgetter("ts"), attrgetter("values")
 _of_one = msgspec.json.Decoder(list[Timed]).decode
@@ -56,14 +35,10 @@ _of_many = msgspec.json.Decoder(dict[str, list[Timed]]).decode
 _values_of = msgspec.json.Decoder(dict[str, Value]).decode
 
 
-def timed_lots(payload: bytes, mapping: Mapping, limits: Limits = DEFAULT) -> list[Lot]:
-    """The rows of a payload, times in UTC nanoseconds; none when the decoders have to read it.
-
-    >>> timed_lots(b'[{"ts": 1700000000, "values": {"power": 3}}]', Mapping(name="m", topic="t", format="thingsboard"))
-    [Lot(thing=None, names=('power',), columns=[[3]], times=[1700000000000000000])]
-    """
-    gateway = _GATEWAYS.get(mapping.format)
-    if gateway is None or mapping.time != ("ts",) or mapping.rename or mapping.units:
+def timed_lots(source: Source, payload: bytes) -> list[Lot]:
+    """The rows of a payload, times in UTC nanoseconds; none when the decoders have to read it."""
+    mapping, limits, gateway = source.mapping, source.limits, source.mapping.format is Format.THINGSBOARD_GATEWAY
+    if mapping.time != ("ts",) or mapping.rename or mapping.units:
         return []
     lots = _alike(payload, gateway=gateway) or _mixed(payload, gateway=gateway)
     if sum(map(len, lots)) > limits.payload_rows_max:
