@@ -109,23 +109,34 @@ def build_description(
     """
     address = f"{base_href}/{quoted(thing.name)}"
     given, affordances = _of_model(project, thing, model, address, mqtt_href)
-    document: Json = {
-        "@context": [CONTEXT, {"taihu": TAIHU, "mqv": _MQTT}],
-        "id": thing.registered_id or thing_id(project, thing.name),
-        "title": thing.title or thing.name,
-        "taihu:name": thing.name,
-        "securityDefinitions": {"bearer": {"scheme": "bearer", "in": "header", "format": "opaque"}},
-        "security": "bearer",
-    }
+    document: Json = {"@context": [CONTEXT, {"taihu": TAIHU, "mqv": _MQTT}]}
+    document |= heading(project, thing)
+    document["securityDefinitions"] = {"bearer": {"scheme": "bearer", "in": "header", "format": "opaque"}}
+    document["security"] = "bearer"
     if mqtt_href:
         document["securityDefinitions"][MQTT_SECURITY] = {"scheme": "basic", "description": "The token as user name."}
     document |= given
-    document |= {f"taihu:{term}": getattr(thing, term) for term in _PLACES if getattr(thing, term)}
-    document |= {f"taihu:{term}": list(getattr(thing, term)) for term in ("tags", "groups") if getattr(thing, term)}
-    document |= {"taihu:inferred": True} if thing.inferred else {}
     document |= {"created": format_iso(thing.created_at)} if thing.created_at else {}
     document["links"] = _links(thing, base_href)
     return document | affordances
+
+
+HEADING = {"id", "title"} | {f"taihu:{term}" for term in ("name", "tags", "groups", "inferred", *_PLACES)}
+"""The members of `heading`; nothing else of a description has any of them."""
+
+
+def heading(project: str, thing: Thing) -> Json:
+    """What a Thing Description says of the thing by itself, its model and addresses aside."""
+    document: Json = {
+        "id": thing.registered_id or thing_id(project, thing.name),
+        "title": thing.title or thing.name,
+        "taihu:name": thing.name,
+    }
+    document |= {f"taihu:{term}": value for term in _PLACES if (value := getattr(thing, term))}
+    document |= {f"taihu:{term}": list(value) for term in ("tags", "groups") if (value := getattr(thing, term))}
+    if thing.inferred:
+        document["taihu:inferred"] = True
+    return document
 
 
 def part_of(description: Json, shown: Callable[[str], bool]) -> Json:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 from starlette.datastructures import State
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Router
 from starlette.types import Receive, Scope, Send
 
 from taihu.doors.http.answers import Problem, not_found, refusal
 from taihu.doors.http.endpoint import Endpoint
+from taihu.doors.http.requests import Asked
 from taihu.kernel.errors import TaihuError
 
 _Captured = tuple[str, ...]
@@ -52,7 +52,7 @@ class Dispatch:
             endpoint = segment.methods.get(method)
             if endpoint is not None:
                 scope["path_params"] = dict(zip(endpoint.captures, captured, strict=True))
-                return await endpoint.handler(Request(scope, receive))
+                return await endpoint.handler(Asked(scope, receive))
             allowed.update(segment.methods)
         if len(allowed) == 1:
             raise not_found("such address")

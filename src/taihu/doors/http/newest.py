@@ -48,8 +48,9 @@ async def values(request: Request) -> Response:
 
 async def _in_turns(names: Sequence[str]) -> AsyncIterator[Sequence[str]]:
     for start in range(0, len(names), _AT_ONCE):
+        if start:
+            await asyncio.sleep(0)
         yield names[start : start + _AT_ONCE]
-        await asyncio.sleep(0)
 
 
 async def _of_project(node: Node, project: str, after: str, limit: int) -> AsyncIterator[Sequence[str]]:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from taihu.doors.http.answers import Problem, bad_request, not_found, unauthorized
@@ -22,6 +23,24 @@ WAIT_S_MAX = 25.0
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _DIGITS_MAX = 12
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+class Asked(Request):
+    """A request whose query is read without a look at each character, where none is encoded."""
+
+    @property
+    def query_params(self) -> QueryParams:
+        """The parameters of the query."""
+        if not hasattr(self, "_query_params"):
+            query: bytes = self.scope["query_string"]
+            plain = b"%" not in query and b"+" not in query
+            self._query_params = QueryParams(_pairs(query.decode("latin-1")) if plain else query)
+        return self._query_params
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    parts = (part.partition("=") for part in query.split("&") if part)
+    return [(name, value) for name, _, value in parts]
 
 
 def node_of(request: HTTPConnection) -> Node:

@@ -8,7 +8,7 @@ import asyncio
 import os
 import resource
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +21,8 @@ from taihu.identity.directory import Directory
 from taihu.kernel.clock import Clock, SystemClock
 from taihu.kernel.errors import LimitError, RemoteError, TaihuError, TransientError
 from taihu.kernel.limits import Limits
-from taihu.things.description import build_description, part_of
+from taihu.runtime.serving.heads import picks_by_heads, reads_heads
+from taihu.things.description import build_description, heading, part_of
 from taihu.things.document import Json
 from taihu.things.property import Thing
 from taihu.things.registration import enrich, registration_of
@@ -155,6 +156,9 @@ def _result(answer: Answer) -> bytes:
 
 # What follows runs in the process itself.
 
+Maker = Callable[[Directory, Search, Thing, Registered | None], Json]
+"""Makes a description, or part of one, of a thing and what was registered of it."""
+
 
 def find(directory: Directory, search: Search) -> bytes:
     """The JSON array of what a query finds. Raises QueryInvalid and SearchStopped."""
@@ -166,7 +170,11 @@ def find(directory: Directory, search: Search) -> bytes:
         parts: list[bytes] = []
         size = 2
         query, ids = _narrowed(query, _visible_ids(directory, search))
-        documents = _documents(directory, search, ids)
+        make = _document
+        if _goes_one_by_one(query):
+            query, ids = _picked(directory, search, query, ids)
+            make = _head if reads_heads(query) else _document
+        documents = (document for _, document in _documents(directory, search, ids, make))
         roots = ([document] for document in documents) if _goes_one_by_one(query) else iter([list(documents)])
         for root in roots:
             for node in query.finditer(root):
@@ -199,6 +207,19 @@ def _narrowed(query: Any, ids: list[str]) -> tuple[Any, list[str]]:
     return JSONPathQuery(env=query.env, segments=(*every, *query.segments[1:])), picked
 
 
+def _picked(directory: Directory, search: Search, query: Any, ids: list[str]) -> tuple[Any, list[str]]:
+    """A query whose first step picks descriptions by their heads, such as `$[?@.title=='Lamp']`, as one over those."""
+    from jsonpath_rfc9535 import JSONPathQuery
+
+    first, *rest = query.segments
+    if not picks_by_heads(first):
+        return query, ids
+    pick = JSONPathQuery(env=query.env, segments=(first,))
+    heads = _documents(directory, search, ids, _head)
+    picked = [identifier for identifier, head in heads if any(True for _ in pick.finditer([head]))]
+    return JSONPathQuery(env=query.env, segments=(*query.env.compile("$[*]").segments, *rest)), picked
+
+
 def _is_rooted(query: Any) -> bool:
     """Whether a part of it looks at all descriptions again."""
     return any("$" in str(segment) for segment in query.segments)
@@ -225,17 +246,20 @@ def _visible_ids(directory: Directory, search: Search) -> list[str]:
     return [identifier for identifier, thing in things if thing is not None and thing.name in search.visible]
 
 
-def _documents(directory: Directory, search: Search, ids: list[str]) -> Iterator[Json]:
-    """The descriptions of these identifiers, in their order."""
+def _documents(directory: Directory, search: Search, ids: list[str], make: Maker) -> Iterator[tuple[str, Json]]:
+    """What `make` makes of the things of these identifiers, in their order."""
     for start in range(0, len(ids), _DOCUMENTS_AT_ONCE):
-        things = [
-            directory.thing_of(search.project, identifier) for identifier in ids[start : start + _DOCUMENTS_AT_ONCE]
-        ]
-        chosen = [thing for thing in things if thing is not None]
-        names = [thing.name for thing in chosen if thing.registered_id]
+        things = [(one, directory.thing_of(search.project, one)) for one in ids[start : start + _DOCUMENTS_AT_ONCE]]
+        chosen = [(identifier, thing) for identifier, thing in things if thing is not None]
+        names = [thing.name for _, thing in chosen if thing.registered_id]
         registered = directory.registered(search.project, names) if names else {}
-        for thing in chosen:
-            yield _document(directory, search, thing, registered.get(thing.name))
+        for identifier, thing in chosen:
+            yield identifier, make(directory, search, thing, registered.get(thing.name))
+
+
+def _head(directory: Directory, search: Search, thing: Thing, registered: Registered | None) -> Json:
+    """The head of a description; all of one that somebody registered, which is stored as it came."""
+    return heading(search.project, thing) if registered is None else _document(directory, search, thing, registered)
 
 
 def _document(directory: Directory, search: Search, thing: Thing, registered: Registered | None) -> Json:
