@@ -10,8 +10,10 @@ from collections.abc import Callable
 import msgspec
 
 from bench.harness import Options, Report, Row
+from bench.http_peers import starlette, victoria
 from bench.machine import cpu_seconds
 from bench.node import PROJECT, Node, gauge
+from bench.peers import Absent
 from taihu.things.batch import Batch, Column
 from taihu.twin.twin import Twin
 
@@ -20,11 +22,14 @@ _VALUES = {"power": 1.25, "voltage": 230.1, "current": 5.43, "temperature": 21.5
 _THINGS = 2_500
 _CONNECTIONS = 16
 _READINGS = (1_000, 5_000)
+_LINES = 1_000
 _REPEAT = 15
+Bodies = Callable[[int], tuple[str, str, bytes]]
+"""The path, content type and body of a POST by its number."""
 
 
 def run(options: Options) -> Report:
-    """Our node only; the floor is the same server's /healthz."""
+    """Our node, and what others make of requests like these; the floor is the same server's /healthz."""
     report = Report(NAME, "HTTP door: requests of one process, one core")
     things = [f"device-{number:04d}" for number in range(50 if options.smoke else _THINGS)]
     with Node(["device"], {name: gauge("kW") for name in _VALUES}, things=things) as node:
@@ -39,12 +44,17 @@ def run(options: Options) -> Report:
             ("1 h of one property, 10 readings", f"{root}/history?thing=device-0007&property=power&start=-1h"),
         ):
             request = f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {node.operator}\r\n\r\n"
-            report.rows.append(_hammered(name, node, request.encode(), options.seconds))
+            report.rows.append(_hammered(name, node.pids, node.addresses["http"], request.encode(), options.seconds))
         for count in _READINGS:
             report.rows.append(_batches(node, things[0], options.seconds, count))
         report.rows.append(_once(f"{len(found):,} newest values, one request", node, things))
         report.rows.append(_lines(node, options.seconds))  # last: it brings a thing of its own
     report.rows.append(_in_process(len(things)))
+    for row_of in (_hello, _victoria):
+        try:
+            report.rows.append(row_of(options.seconds))
+        except Absent as absent:
+            report.note(f"{absent}: not measured.")
     report.note(
         f"Rates at {_CONNECTIONS} connections that each wait for the answer; the rest one at a time, {_REPEAT} times."
     )
@@ -98,18 +108,39 @@ def _whole(answer: bytes) -> bool:
     return len(body) >= int(length)
 
 
-def _hammered(name: str, node: Node, request: bytes, seconds: float) -> Row:
-    before = {process: cpu_seconds(pid) for process, pid in node.pids.items()}
-    host, port = node.addresses["http"]
-    taken = hammer((host, port), request, seconds)
-    used = {process: cpu_seconds(pid) - before[process] for process, pid in node.pids.items()}
+def _hammered(name: str, pids: dict[str, int], address: tuple[str, int], request: bytes, seconds: float) -> Row:
+    before = {process: cpu_seconds(pid) for process, pid in pids.items()}
+    taken = hammer((address[0], address[1]), request, seconds)
+    used = {process: cpu_seconds(pid) - before[process] for process, pid in pids.items()}
     return {
         "request": name,
         "requests/s": len(taken) / seconds,
-        "ingest us": used["ingest"] / len(taken) * 1e6,
-        "worker us": used["worker"] / len(taken) * 1e6,
+        **{f"{process} us": spent / len(taken) * 1e6 for process, spent in used.items()},
         "p50 ms": statistics.median(taken) * 1000,
         "p99 ms": sorted(taken)[int(len(taken) * 0.99)] * 1000,
+    }
+
+
+def _hello(seconds: float) -> Row:
+    """The floor of others: what a request costs that finds, checks and reads nothing."""
+    with starlette() as peer:
+        request = b"GET / HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer x\r\n\r\n"
+        return _hammered("bare Starlette: a constant", peer.pids, ("127.0.0.1", peer.port), request, seconds)
+
+
+def _victoria(seconds: float) -> Row:
+    """The lines of `_lines` to VictoriaMetrics."""
+    with victoria() as peer:
+        before = cpu_seconds(peer.pids["peer"])
+        taken, elapsed = _post(("127.0.0.1", peer.port), {}, seconds, _line_bodies("/write", 1_700_000_000_000))
+        used, points = cpu_seconds(peer.pids["peer"]) - before, 4 * _LINES * len(taken)
+    return {
+        "request": f"VictoriaMetrics: POST of {_LINES:,} lines of 4 fields",
+        "requests/s": len(taken) / elapsed,
+        "peer us": used / len(taken) * 1e6,
+        "p50 ms": statistics.median(taken) * 1000,
+        "points/s": points / elapsed,
+        "peer us/point": used / points * 1e6,
     }
 
 
@@ -128,43 +159,27 @@ def _batches(node: Node, thing: str, seconds: float, count: int) -> Row:
 
 def _lines(node: Node, seconds: float) -> Row:
     """One connection that posts line protocol as Telegraf does."""
-    moment, count = node.status()["now"] // 1_000_000 - 10_000_000, 1_000
+    moment = node.status()["now"] // 1_000_000 - 10_000_000
+    bodies = _line_bodies(f"/api/v2/write?bucket={PROJECT}&precision=ms", moment)
+    return _posted(f"POST of {_LINES:,} lines of 4 fields", node, seconds, _LINES, bodies)
+
+
+def _line_bodies(path: str, start_ms: int) -> Bodies:
     values = ",".join(f"{name}={value}" for name, value in _VALUES.items())
 
-    def body(number: int) -> bytes:
-        first = moment + number * count
-        return "\n".join(f"meter,host=press-7 {values} {at}" for at in range(first, first + count)).encode()
+    def body(number: int) -> tuple[str, str, bytes]:
+        first = start_ms + number * _LINES
+        lines = [f"meter,host=press-7 {values} {at}" for at in range(first, first + _LINES)]
+        return path, "text/plain", "\n".join(lines).encode()
 
-    path = f"/api/v2/write?bucket={PROJECT}&precision=ms"
-    return _posted(
-        f"POST of {count:,} lines of 4 fields",
-        node,
-        seconds,
-        count,
-        lambda number: (path, "text/plain", body(number)),
-    )
+    return body
 
 
-def _posted(name: str, node: Node, seconds: float, count: int, make: Callable[[int], tuple[str, str, bytes]]) -> Row:
+def _posted(name: str, node: Node, seconds: float, count: int, make: Bodies) -> Row:
     """Post one body after the other on one connection; that all is stored is asserted."""
     before = {process: cpu_seconds(pid) for process, pid in node.pids.items()}
     stored = node.status()["stored"]
-    host, port = node.addresses["http"]
-    connection = http.client.HTTPConnection(host, port, timeout=120)
-    taken: list[float] = []
-    began = time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        path, kind, body = make(len(taken))
-        headers = {"Authorization": f"Bearer {node.operator}", "Content-Type": kind}
-        sent = time.perf_counter()
-        connection.request("POST", path, body, headers)
-        answer = connection.getresponse()
-        said = answer.read()
-        taken.append(time.perf_counter() - sent)
-        if answer.status not in (200, 204):
-            raise RuntimeError(said.decode())
-    elapsed = time.perf_counter() - began
-    connection.close()
+    taken, elapsed = _post(node.addresses["http"], {"Authorization": f"Bearer {node.operator}"}, seconds, make)
     node.settle()
     points = 4 * count * len(taken)
     assert node.status()["stored"] - stored == points, "a posted reading is missing"
@@ -178,6 +193,25 @@ def _posted(name: str, node: Node, seconds: float, count: int, make: Callable[[i
         "points/s": points / elapsed,
         "ingest us/point": used["ingest"] / points * 1e6,
     }
+
+
+def _post(address: tuple[str, int], headers: dict[str, str], seconds: float, make: Bodies) -> tuple[list[float], float]:
+    """The seconds that each answer took, and all together, bodies made included."""
+    connection = http.client.HTTPConnection(address[0], address[1], timeout=120)
+    taken: list[float] = []
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        path, kind, body = make(len(taken))
+        sent = time.perf_counter()
+        connection.request("POST", path, body, headers | {"Content-Type": kind})
+        answer = connection.getresponse()
+        said = answer.read()
+        taken.append(time.perf_counter() - sent)
+        if answer.status not in (200, 204):
+            raise RuntimeError(said.decode())
+    elapsed = time.perf_counter() - began
+    connection.close()
+    return taken, elapsed
 
 
 def _once(name: str, node: Node, things: list[str]) -> Row:
