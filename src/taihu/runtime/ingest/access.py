@@ -50,7 +50,7 @@ from taihu.twin.twin import Twin
 
 _COMES_IN = (CredentialKind.THING, CredentialKind.OPERATOR, CredentialKind.VIEWER)
 GATEWAY = "gateway"
-ANONYMOUS = "anonymous"
+ANONYMOUS, GRANTED = "anonymous", "$granted"
 
 _COMMANDS, _ANSWERS = f"/{COMMAND}", f"/{ANSWER}"
 _CALLS = (f"{RPC_REQUEST}+", f"{RPC_REQUEST}#", GATEWAY_RPC, f"{GATEWAYS}#", f"{GATEWAYS}+")
@@ -101,6 +101,7 @@ class Access:
         self.on_own_token: Callable[[str, str], None] = lambda project, thing: None
         self.on_answer: Callable[[str, str, str, bytes], bool] = lambda project, thing, topic, payload: False
         self.on_listening: Callable[[str, str, str], None] = lambda project, topic_filter, thing: None
+        self.on_granted: Callable[[Identity, str], int] = lambda identity, topic_filter: Reason.NOT_AUTHORIZED
         self.on_filter: Callable[[str, str], None] = lambda project, topic_filter: None
         self.on_operation: Callable[[Operation, str, bytes], str] = lambda operation, who, payload: ""
         self.on_speaking: Callable[[str, str, str, bool], None] = lambda project, gateway, thing, up: None
@@ -224,6 +225,8 @@ class Access:
             return Reason.SUCCESS if topic_filter == PROVISION_RESPONSE else Reason.NOT_AUTHORIZED
         if self.denied(identity.space, topic_filter):
             return Reason.UNSPECIFIED_ERROR
+        if topic_filter.startswith(f"{GRANTED}/"):
+            return self.on_granted(identity, topic_filter)
         if identity.reach is not None and not _reaches(identity, Scope.READ, topic_filter):
             return Reason.NOT_AUTHORIZED
         reason = self._may_read(identity, topic_filter)

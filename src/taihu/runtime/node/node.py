@@ -45,6 +45,7 @@ from taihu.runtime.node.reload import settings_of_worker
 from taihu.runtime.paths import Paths
 from taihu.runtime.retention import Newest, SiteRules
 from taihu.runtime.serving.catalogue import Catalogue
+from taihu.runtime.serving.granted import Granted
 from taihu.runtime.serving.lifecycle import Lifecycle
 from taihu.runtime.serving.live import Live
 from taihu.runtime.serving.observers import Observers
@@ -120,6 +121,7 @@ class Node(View):
         self.commands.attach(self.access)
         operations = Operations(self.broker, self.commands.give, self.directory.definitions, lambda: self.settle())
         operations.attach(self.access, self.commands, self.pipeline)
+        Granted(self.directory, self.broker, lambda: self.settle()).attach(self.access, self.pipeline)
         self._lifecycle = Lifecycle(site.limits, clock)
         self.catalogue = Catalogue(
             self.directory, clock, site.limits, self._lifecycle, self.worker.ask, site.mqtt.public

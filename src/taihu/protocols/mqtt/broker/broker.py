@@ -148,6 +148,11 @@ class Broker:
                     return True
         return False
 
+    def listens(self, space: str, levels: Sequence[str]) -> bool:
+        """Whether a subscription of a space may be of `$` topics that begin with these levels."""
+        home = self._core.store.spaces.get(space)
+        return home is not None and home.subscriptions.begins(levels)
+
     def publish_status(self) -> None:
         """Publish each space's own figures under `$SYS/broker/`, retained, where they changed."""
         core = self._core

@@ -4,7 +4,7 @@ A match visits only nodes that are prefixes of both the topic and some subscript
 matches (`Space.targets`), so thousands of `+/+/+` cost one walk for a topic, not one for a message.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from taihu.protocols.mqtt.broker.session import Entry, Session
 from taihu.protocols.mqtt.topics import SHARE_PREFIX
@@ -77,6 +77,15 @@ class SubscriptionTrie:
             if child.children or child.entries or child.groups:
                 break
             del parent.children[level]
+
+    def begins(self, levels: Sequence[str]) -> bool:
+        """Whether a filter may match topics that begin with some levels, the first of which is no wildcard's."""
+        reached = [self._root.children[levels[0]]] if levels[0] in self._root.children else []
+        for level in levels[1:]:
+            if any("#" in node.children for node in reached):
+                return True
+            reached = [node.children[each] for node in reached for each in (level, "+") if each in node.children]
+        return bool(reached)
 
     def match(self, topic: str) -> Iterator[Node]:
         """Every node whose filter matches `topic`. A leading wildcard matches no `$` topic [MQTT-4.7.2-1]."""
