@@ -107,6 +107,17 @@ def test_the_way_of_a_command() -> None:
     assert world.state(command) is State.DONE
 
 
+def test_what_a_device_has_received_keeps_the_next_waiting_until_it_answers() -> None:
+    world = World()
+    first, second = (world.desk.submit(BLINK, ANN, world.now) for _ in range(2))
+    world.carry()
+    world.desk.told(first.id, Answer.RECEIVED, world.now)
+    assert (world.state(first), world.state(second), world.carry()) == (State.ACKNOWLEDGED, State.PERMITTED, [])
+    world.desk.told(first.id, Answer.RECEIVED, world.now)
+    world.desk.told(first.id, Answer.DONE, world.now)
+    assert [one.id for one in world.carry()] == [second.id]
+
+
 def test_an_offline_device_is_never_delivered_to_and_the_command_expires() -> None:
     world = World()
     world.online.clear()

@@ -83,6 +83,8 @@ def test_version_2_opens(tmp_path: Path) -> None:
     )
     lamp = directory.thing("house-01", "lamp")
     assert lamp and lamp.registered_id == "urn:dev:ops:32473-lamp"
+    main = directory.thing("house-01", "main")
+    assert main and main.actions == {"reset": {"title": "Reset"}}
     described = directory.registered("house-01", ["lamp", "main"])
     assert {name: (one.ttl_s, b"32473-lamp" in one.document) for name, one in described.items()} == {
         "lamp": (86400.5, True)

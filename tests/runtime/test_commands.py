@@ -358,14 +358,16 @@ def test_writing_a_property_of_a_thing_that_listens_is_a_command(node: Node) -> 
 
 @pytest.mark.timeout(60)
 def test_a_thingsboard_device_is_called(node: Node) -> None:
+    """§7: its PUBACK acknowledges a call, its response ends it."""
     module = pytest.importorskip("tb_device_mqtt", reason="tb-mqtt-client is not installed")
     host, port = node.addresses["mqtt"]
     device = module.TBDeviceMqttClient(host, port, node.tokens["pump"])
     calls = []
 
     def on_call(number: str, body: Any) -> None:
+        """Answer after the PUBACK, which the client sends when this has returned."""
         calls.append(body)
-        device.send_rpc_reply(number, {"moved": body["params"]})
+        threading.Timer(0.2, device.send_rpc_reply, (number, {"moved": body["params"]})).start()
 
     device.set_server_side_rpc_request_handler(on_call)
     device.connect()
@@ -374,6 +376,7 @@ def test_a_thingsboard_device_is_called(node: Node) -> None:
         given = give(ann, "pump", action="blink", input={"times": 3}, wait_s=10, deadline_s=20)
         found = until(ann, given["id"], "done")
         assert found["steps"][-1]["result"] == {"moved": {"times": 3}}
+        assert [one["state"] for one in found["steps"]] == ["queued", "permitted", "sent", "acknowledged", "done"]
         assert calls[0]["method"] == "blink"
         given = give(ann, "pump", property="power", input=2.0, wait_s=10)
         assert until(ann, given["id"], "done")
@@ -405,6 +408,7 @@ def test_a_thing_behind_a_thingsboard_gateway_is_called_through_it(node: Node) -
         gateway.gw_connect_device("valve", "default")
         done = until(ann, waiting["id"], "done")
         assert done["steps"][-1]["result"] == {"moved": {"percent": 40}}
+        assert "acknowledged" not in [one["state"] for one in done["steps"]]  # that was the gateway, not the thing
         assert calls == [("valve", "open", {"percent": 40})]
         gateway.gw_disconnect_device("valve")
         gateway.gw_send_telemetry("valve", {"level": 2})  # on the same line: what came before it has been heard

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from tests.drivers.conformance import Peer
+from tests.runtime.test_node_wot import MODULES, Consumer
 from tests.supervised import SupervisedNode
 
-from taihu.cli.client import NodeClient
+from taihu.cli.client import NodeClient, NodeRefused, connect
 from taihu.cli.main import EXIT_REFUSED, EXIT_TRY_AGAIN, run
 
 PEER = Path(__file__).parents[1] / "drivers" / "modbus" / "peer.py"
@@ -105,3 +106,50 @@ def test_secrets_are_in_the_keyring_alone(tmp_path: Path) -> None:
     assert "hunter2" not in repr(connection)
     assert (tmp_path / "keyring.json").stat().st_mode & 0o077 == 0
     assert read_keyring(tmp_path) == {"plc": {"password": "hunter2"}}
+
+
+@pytest.mark.timeout(180)
+def test_methods_of_a_device_are_actions_that_a_stranger_invokes(node: tuple[Path, NodeClient]) -> None:
+    """§7: node-wot finds a method in the Thing Description, and calls it with what its inputs are called."""
+    pytest.importorskip("asyncua", reason="the extra opcua is not installed")
+    if not MODULES:
+        pytest.skip("node-wot is not installed: TAIHU_NODE_WOT names no folder with its node_modules")
+    from tests.drivers.opcua.support import Peer as OpcuaPeer
+
+    site, roof = node
+    peer = OpcuaPeer()
+    try:
+        url = f"opc.tcp://127.0.0.1:{peer.port}/plant/"
+        options = ["--project", "roof", "--name", "plant", "--option", "security=None", "--site", str(site)]
+        assert run(["add", url, *options]) == 0
+        path = ("projects", "roof", "things", "Boiler")
+        description = until(lambda: (found := roof.get(*path)).get("actions") and found)
+        assert description["actions"].keys() == {"Add", "Stop", "Refuse"}
+        until(lambda: roof.get("projects", "roof", "values", thing="Boiler")["values"])
+        names = list(description["actions"]["Add"]["input"]["properties"])
+        with pytest.raises(NodeRefused, match="no action"):
+            roof.post("projects", "roof", "commands", body={"thing": "Boiler", "action": "Explode"})
+        with pytest.raises(NodeRefused, match=names[0]):
+            roof.post("projects", "roof", "commands", body={"thing": "Boiler", "action": "Add", "input": {}})
+
+        address = f"{roof.url}/api/v1/projects/roof/things/Boiler"
+        consumer = Consumer(address, description["id"], issue(site))
+        try:
+            consumer.ask("consume")
+            assert consumer.ask("invoke", ["Add", dict(zip(names, (2.5, 4.0), strict=True))]) == 6.5
+            assert consumer.ask("write", ["Setpoint", 58.5]) == "written"
+        finally:
+            consumer.close()
+        until(lambda: any(
+            (one["property"], one["value"]) == ("Setpoint", 58.5)
+            for one in roof.get("projects", "roof", "values", thing="Boiler")["values"]
+        ))  # fmt: skip
+    finally:
+        peer.stop()
+
+
+def issue(site: Path) -> str:
+    token: str = connect(None, None, site).post("admin", "token-issue", body={"project": "roof", "kind": "operator"})[
+        "token"
+    ]
+    return token

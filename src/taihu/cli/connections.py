@@ -78,6 +78,11 @@ def add(
         for thing in file.plan.things
         for point in thing.points
     ]
+    rows += [
+        (printable(f"{thing.name}/{action.name}"), "action", MISSING, "", printable(action.title))
+        for thing in file.plan.things
+        for action in thing.actions
+    ]
     show(("property", "kind", "unit", "writable", "title"), rows[:_SHOWN_MAX])
     if len(rows) > _SHOWN_MAX:
         click.echo(f"and {len(rows) - _SHOWN_MAX} more")

@@ -138,10 +138,11 @@ class Desk:
             return
         if answer is Answer.LOST:
             self._lost(command, now, detail or "the connection was lost before an answer")
-        elif answer is Answer.ACKNOWLEDGED:
+        elif answer in (Answer.RECEIVED, Answer.ACKNOWLEDGED):
             if command.state is State.SENT:
                 self._step(command, State.ACKNOWLEDGED, now, detail, result)
-                self._land(command, now)
+                if answer is Answer.ACKNOWLEDGED:  # else the next waits for its answer
+                    self._land(command, now)
         elif answer is Answer.UNCONFIRMED:
             if command.state is State.SENT:
                 self._step(command, State.UNCONFIRMED, now, detail or "the device gives no answer")

@@ -45,7 +45,8 @@ class Who(msgspec.Struct, frozen=True):
 class Answer(StrEnum):
     """What a carrier says of a command it was given."""
 
-    ACKNOWLEDGED = "acknowledged"  # the device has it
+    RECEIVED = "received"  # it is with the device, which is still to answer
+    ACKNOWLEDGED = "acknowledged"  # the device answered that it has it
     DONE = "done"  # the device did it
     FAILED = "failed"  # the device says no, or the carrier could not send it
     UNCONFIRMED = "unconfirmed"  # it left, and there will be no answer

@@ -123,7 +123,8 @@ class _Finder:
             schema = affordance.get("input", {})
             title = str(affordance.get("title", ""))
             call = _call(form, target, "invokeaction") | ({} if schema else {"body": ""})
-            yield ActionPlan(name=name, title=title, input=schema, where=call)
+            output = affordance.get("output", {})
+            yield ActionPlan(name=name, title=title, input=schema, output=output, where=call)
 
 
 def _method(form: Json, op: str) -> str:

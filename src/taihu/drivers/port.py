@@ -39,11 +39,12 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ActionPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something a thing can be told to do; `input` is a W3C data schema, empty for none."""
+    """Something a thing can be told to do; `input` and `output` are W3C data schemas, empty for none."""
 
     name: str
     title: str = ""
     input: dict[str, Any] = {}
+    output: dict[str, Any] = {}
     where: dict[str, Any] = {}
 
 

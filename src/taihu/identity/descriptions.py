@@ -167,4 +167,5 @@ def _kept(state: ProjectMemory, thing: Thing) -> Thing:
         swaps = before[name].swaps if name in before else ()
         if swaps and definition.kind is before[name].kind:
             properties[name] = msgspec.structs.replace(definition, swaps=swaps)
-    return msgspec.structs.replace(thing, properties=state.share(properties))
+    actions = known.actions if known else thing.actions
+    return msgspec.structs.replace(thing, properties=state.share(properties), actions=actions)

@@ -15,6 +15,8 @@ from taihu.things.property import Property, Thing, ThingModel
 
 _properties = msgspec.json.Decoder(dict[str, Property])
 _labels = msgspec.json.Decoder(tuple[tuple[str, ...], tuple[str, ...]])
+_actions = msgspec.json.Decoder(dict[str, dict[str, Any]])
+_NO_ACTIONS = b"{}"
 _reaches = msgspec.json.Decoder(tuple[frozenset[Scope], tuple[str, ...]])
 _json = msgspec.json.Encoder().encode
 _PATTERNS = ("rights", "things", "properties")
@@ -57,6 +59,7 @@ def load_things(connection: Connection) -> Iterator[tuple[str, Thing]]:
             created_at,
             commissioned_at,
             registered_id,
+            actions,
         ) = row
         if (properties := deltas.get(delta)) is None:
             properties = deltas[delta] = _properties.decode(delta)
@@ -79,6 +82,7 @@ def load_things(connection: Connection) -> Iterator[tuple[str, Thing]]:
                 created_at=created_at,
                 commissioned_at=commissioned_at,
                 registered_id=registered_id,
+                actions=_actions.decode(actions) if actions != _NO_ACTIONS else {},
             ),
         )
 
@@ -301,6 +305,7 @@ def _thing_row(project: str, thing: Thing) -> dict[str, Any]:
         "created_at": thing.created_at,
         "commissioned_at": thing.commissioned_at,
         "registered_id": thing.registered_id,
+        "actions": _json(thing.actions),
     }
 
 

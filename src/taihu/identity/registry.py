@@ -1,6 +1,7 @@
 """Projects, models, things and their properties: what is declared, and what is inferred from traffic."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -100,6 +101,22 @@ class Registry(Writer):
                 state.put_thing(_with(state, thing, fresh))
         self._tell(Change(Event.PROPERTY, project, thing))
 
+    def declare_actions(self, project: str, thing: str, actions: Mapping[str, Any], by: str = "") -> None:
+        """Say what a thing can be told to do, beside what its model says; writes only what differs. Raises Unknown."""
+        with self._writing:
+            state = self._memory.project(project)
+            known = state.things.get(thing)
+            if known is None:
+                raise _unknown(state, thing)
+            if known.actions == actions:
+                return
+            with self._transaction() as connection:
+                records.put_things(connection, [(project, msgspec.structs.replace(known, actions=dict(actions)))])
+                self._note(connection, by, "actions", f"{project}/{thing}: {_some(sorted(actions))}", project)
+            with self._changing:
+                state.put_thing(msgspec.structs.replace(state.things[thing], actions=dict(actions)))
+        self._tell(Change(Event.THING_CHANGED, project, thing))
+
     def infer_properties(self, project: str, thing: str, definitions: Iterable[Property]) -> Mapping[str, Property]:
         """Add definitions a thing does not have yet and return all it has; in memory at once, stored by `flush`.
 
@@ -170,8 +187,10 @@ def _settled(state: ProjectMemory, thing: Thing, now_ns: int) -> Thing:
         return msgspec.structs.replace(thing, created_at=thing.created_at or now_ns)
     properties = {**known.properties, **thing.properties} if thing.properties else known.properties
     commissioned_at = thing.commissioned_at or known.commissioned_at
-    kept = {"created_at": known.created_at, "registered_id": known.registered_id}
-    return msgspec.structs.replace(thing, properties=properties, commissioned_at=commissioned_at, **kept)
+    return msgspec.structs.replace(
+        thing, properties=properties, commissioned_at=commissioned_at, created_at=known.created_at,
+        registered_id=known.registered_id, actions=thing.actions or known.actions,
+    )  # fmt: skip
 
 
 def _with(state: ProjectMemory, name: str, fresh: dict[str, Property]) -> Thing:

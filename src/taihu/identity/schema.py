@@ -71,6 +71,7 @@ things = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("commissioned_at", BigInteger, nullable=False),
     Column("registered_id", Text, nullable=False),
+    Column("actions", LargeBinary, nullable=False),
     PrimaryKeyConstraint("project", "name"),
 )
 
@@ -341,6 +342,7 @@ CREATE TABLE codes (
     issued_by TEXT NOT NULL, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL);
 CREATE INDEX codes_of_thing ON codes (project, thing);
 ALTER TABLE things ADD COLUMN registered_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE things ADD COLUMN actions BLOB NOT NULL DEFAULT x'7b7d';
 CREATE TABLE descriptions (
     project TEXT NOT NULL, thing TEXT NOT NULL, document BLOB NOT NULL, created_at BIGINT NOT NULL,
     modified_at BIGINT NOT NULL, expires_at BIGINT, ttl_s FLOAT, PRIMARY KEY (project, thing));

@@ -139,6 +139,11 @@ def heading(project: str, thing: Thing) -> Json:
     return document
 
 
+def actions_of(thing: Thing, model: Json) -> Json:
+    """What a thing can be told to do: its own actions, and those of its model's document, which count first."""
+    return {**thing.actions, **model.get("actions", {})}
+
+
 def part_of(description: Json, shown: Callable[[str], bool]) -> Json:
     """A description with the properties and events that are shown; what concerns all of the thing is left out."""
     whole = ("properties", "events", "actions", "forms", "uriVariables")
@@ -156,7 +161,7 @@ def _of_model(project: str, thing: Thing, model: ThingModel | None, address: str
     a fifth of what it takes to build them.
     """
     scheme, rest = address[: len(_SCHEME)], address[len(_SCHEME) :]
-    if model is None or thing.properties or mqtt_href or scheme != _SCHEME:
+    if model is None or thing.properties or thing.actions or mqtt_href or scheme != _SCHEME:
         return _built(project, thing, model, address, mqtt_href)
     known, text = _texts.get(model.name, (None, b""))
     if known is not model:
@@ -197,7 +202,7 @@ def _affordances(project: str, thing: Thing, model: ThingModel | None, raw: Json
             events[name] = _event(definition, raw.get("events", {}).get(name, {}), address)
             if mqtt_href:
                 events[name]["forms"].append(mqtt_event_form(mqtt_href, f"taihu/{project}/{thing.name}", name))
-    actions = {name: _action(name, item, address) for name, item in raw.get("actions", {}).items()}
+    actions = {name: _action(name, item, address) for name, item in actions_of(thing, raw).items()}
     for name, action in actions.items() if mqtt_href else ():
         action["forms"].append(mqtt_action_form(mqtt_href, f"taihu/{project}/{thing.name}", name))
     forms = thing_forms(address, list(known.values()), hidden)

@@ -124,7 +124,8 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
     `properties` holds only what the model does not define or the thing overrides. `inferred` marks a thing that
     registered itself and whose properties were inferred from its traffic. `commissioned_at` (UTC ns, 0 when unknown) is
     the earliest moment it can have observed anything. `registered_id` is the identifier of the Thing Description it was
-    registered by; empty for one that has its own here.
+    registered by; empty for one that has its own here. `actions` are those that its model does not have, as a Thing
+    Description says them, without forms.
     """
 
     name: str
@@ -141,3 +142,4 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int = 0
     commissioned_at: int = 0
     registered_id: str = ""
+    actions: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from taihu.kernel.clock import parse_iso
 from taihu.kernel.limits import Limits
-from taihu.things.document import Node
+from taihu.things.document import Json, Node, check_bounds
 
 CONTEXT = "https://www.w3.org/2022/wot/td/v1.1"
 MODEL_TYPE = "tm:ThingModel"
@@ -56,6 +56,12 @@ def check_structure(root: Node, limits: Limits, model: bool, *, old: bool = Fals
 def is_model(root: Node) -> bool:
     """Whether the document says that it is a Thing Model."""
     return MODEL_TYPE in (root.optional("@type", Node.texts, None) or ())
+
+
+def check_actions(actions: Json, limits: Limits) -> None:
+    """Raise DescriptionError where action affordances without forms are not well formed, or are too large."""
+    check_bounds(actions, limits)
+    _check_affordances(Node({"actions": actions}), "actions", _check_action, _ACTION_OPS, limits, model=True)
 
 
 def _check_context(root: Node, old: bool) -> None:

@@ -172,6 +172,12 @@ def _point(session: Session, node: Node, facts: _Facts, left: dict[str, int]) ->
     return Point(definition=definition, where=where)
 
 
+def _members(arguments: Sequence[Argument]) -> dict[str, Any]:
+    """The schema of an object that has these as its members; empty for none."""
+    members = {one.name: schema_of(one) for one in arguments}
+    return {"type": "object", "properties": members, "required": list(members)} if members else {}
+
+
 def _action(session: Session, node: Node, method: Node, facts: _Facts, names: "_Names") -> ActionPlan:
     named = facts.named.get(method.id, {})
     inputs, outputs = (_arguments(named.get(one), facts) for one in ("InputArguments", "OutputArguments"))
@@ -181,12 +187,12 @@ def _action(session: Session, node: Node, method: Node, facts: _Facts, names: "_
         inputs=inputs,
         outputs=outputs,
     )
-    schema: dict[str, Any] = {}
-    if inputs:
-        members = {one.name: schema_of(one) for one in inputs}
-        schema = {"type": "object", "properties": members, "required": list(members)}
     return ActionPlan(
-        name=names.free([method.name], "call"), title=method.title, input=schema, where=msgspec.to_builtins(where)
+        name=names.free([method.name], "call"),
+        title=method.title,
+        input=_members(inputs),
+        output=schema_of(outputs[0]) if len(outputs) == 1 else _members(outputs),
+        where=msgspec.to_builtins(where),
     )
 
 

@@ -49,7 +49,7 @@ def _project_create(directory: Directory, principal: Principal, arguments: Mappi
 def _thing_create(directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:
     project = str(arguments["project"])
     own(directory, principal, project)
-    given = {name: value for name, value in arguments.items() if name not in ("project", "registered_id")}
+    given = {name: value for name, value in arguments.items() if name not in ("project", "registered_id", "actions")}
     wanted = msgspec.convert(given, Thing)
     return msgspec.to_builtins(directory.create_thing(project, wanted, principal.who))
 

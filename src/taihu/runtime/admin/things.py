@@ -12,8 +12,10 @@ from taihu.identity.principal import Principal
 from taihu.identity.provisioning import Wanted
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import LimitError, RefusedError
+from taihu.kernel.ids import check_name
 from taihu.runtime.actions import Action, ActionRefused, own
 from taihu.things.property import Thing
+from taihu.things.structure import check_actions
 from taihu.things.topology import Topology
 
 _HOURS_MAX = 24 * 365
@@ -123,6 +125,18 @@ def edit(directory: Directory, principal: Principal, arguments: Mapping[str, Any
     }
 
 
+def declare_actions(directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:
+    """Say what a thing can be told to do, as action affordances without forms: all of it, in the place of before."""
+    project = str(arguments["project"])
+    own(directory, principal, project)
+    actions = msgspec.convert(arguments["actions"], dict[str, dict[str, Any]])
+    check_actions(actions, directory.limits(project))
+    for name in actions:
+        check_name(name)
+    directory.declare_actions(project, str(arguments["thing"]), actions, principal.who)
+    return {"declared": sorted(actions)}
+
+
 def _wanted(entry: ThingEntry) -> Wanted:
     fields = {name: getattr(entry, name) for name in ("name", *_SCALARS, "tags", "groups")}
     hashes = {name: bytes.fromhex(getattr(entry, name)) for name in ("token_hash", "enrolment_hash", "claim_hash")}
@@ -175,4 +189,9 @@ def _shown(value: Any) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
-ACTIONS: dict[str, Action] = {"things-provision": provision, "thing-claim": claim, "things-edit": edit}
+ACTIONS: dict[str, Action] = {
+    "things-provision": provision,
+    "thing-claim": claim,
+    "things-edit": edit,
+    "actions-declare": declare_actions,
+}

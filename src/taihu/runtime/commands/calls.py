@@ -50,8 +50,11 @@ class Calls:
         """Whether the device, or its gateway, listens for calls now."""
         return self._listens(project, thing) or self._gateway_listens(project, thing)
 
-    def send(self, command: Command) -> None:
-        """Call the device; `answered` says what becomes of it."""
+    def send(self, command: Command, received: Callable[[], None]) -> None:
+        """Call the device; `received` says that it has the call, `answered` what becomes of it.
+
+        What a gateway acknowledges says nothing of the device behind it.
+        """
         while len(self._waiting) >= _CALLS_MAX:
             del self._waiting[next(iter(self._waiting))]
         self._last += 1
@@ -61,7 +64,7 @@ class Calls:
             method, params = "setValue", {command.name: command.input}
         if self._listens(command.project, command.thing):
             topic, payload = f"{tb.RPC_REQUEST}{self._last}", tb.format_rpc_request(method, params)
-            self._broker.tell(command.project, _is(command.thing), topic, payload)
+            self._broker.tell(command.project, _is(command.thing), topic, payload, received=received)
         else:
             payload = tb.format_gateway_rpc_request(command.thing, self._last, method, params)
             gateway = self._gateways.get((command.project, command.thing), "")

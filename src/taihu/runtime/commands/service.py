@@ -32,6 +32,7 @@ from taihu.runtime.ingest.pipeline import Pipeline
 from taihu.runtime.ingest.request import Request
 from taihu.runtime.paths import Paths
 from taihu.things.batch import KIND_CONTROL, Batch
+from taihu.things.description import actions_of
 from taihu.things.mapping import thingsboard as tb
 from taihu.things.property import is_stale
 from taihu.things.schema import schema_fault
@@ -256,12 +257,13 @@ class Commands:
     # What happens inside
 
     def _action_fault(self, project: str, wanted: Wanted) -> str:
-        """By the thing's model where it has one; without one the device knows what it can do."""
+        """By what its model and its driver say of it; where neither does, the device knows what it can do."""
         thing = self._directory.thing(project, wanted.thing)
         model = self._directory.model(project, thing.model) if thing is not None and thing.model else None
-        if model is None or not model.document:
+        described = msgspec.json.decode(model.document) if model is not None and model.document else None
+        if thing is None or (described is None and not thing.actions):
             return ""
-        actions = msgspec.json.decode(model.document).get("actions", {})
+        actions = actions_of(thing, described or {})
         if wanted.name not in actions:
             return f"{wanted.thing} has no action {wanted.name[:80]!r}; it has {', '.join(actions) or 'none'}."
         fault = schema_fault(wanted.input, actions[wanted.name].get("input", {}))
@@ -340,9 +342,13 @@ class Commands:
         if self._listens(command.project, command.thing):
             self._broker.publish(command.project, topic, encode_command(command, permit), qos=1)
         elif self._calls.reachable(command.project, command.thing):
-            self._calls.send(command)
+            self._calls.send(command, lambda: self._received(command.id))
         else:
             self.desk.told(command.id, Answer.LOST, now, "the device left before it was sent")
+
+    def _received(self, number: str) -> None:
+        self.desk.told(number, Answer.RECEIVED, self._clock.now_ns())
+        self._stir()
 
     def _changed(self, command: Command) -> None:
         self.stepped(command)

@@ -15,6 +15,7 @@ import msgspec
 
 from taihu.control.permit import Authority
 from taihu.drivers.files import FOLDER, KEYRING, ConnectionFile, read_connection, read_keyring
+from taihu.drivers.port import ActionPlan
 from taihu.drivers.telling import Teller
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import ConfigError, RefusedError, TaihuError
@@ -166,7 +167,7 @@ class Field:
 
 
 async def declare(ask: Ask, file: ConnectionFile) -> None:
-    """Make the node know the things of a connection, with kinds and units."""
+    """Make the node know the things of a connection: properties with kinds and units, and actions."""
     for thing in file.plan.things:
         properties = {point.definition.name: msgspec.to_builtins(point.definition) for point in thing.points}
         known = await ask.get(f"/api/v1/projects/{file.project}/things/{thing.name}")
@@ -174,12 +175,21 @@ async def declare(ask: Ask, file: ConnectionFile) -> None:
             body: Mapping[str, Any] = {
                 "project": file.project, "name": thing.name, "title": thing.title, "properties": properties
             }  # fmt: skip
-            await ask.post("/api/v1/admin/thing-create", body)
-            continue
+            known = await ask.post("/api/v1/admin/thing-create", body) | {"properties": properties}
         for name, definition in properties.items():
             if name not in known.get("properties", {}):
                 body = {"project": file.project, "thing": thing.name, "property": definition}
                 await ask.post("/api/v1/admin/property-declare", body)
+        if thing.actions or known.get("actions"):
+            actions = {action.name: _affordance(action) for action in thing.actions}
+            body = {"project": file.project, "thing": thing.name, "actions": actions}
+            await ask.post("/api/v1/admin/actions-declare", body)
+
+
+def _affordance(action: ActionPlan) -> dict[str, Any]:
+    """An action as a Thing Description says it; how it is done is the driver's business."""
+    said = {"title": action.title, "input": action.input, "output": action.output}
+    return {term: value for term, value in said.items() if value}
 
 
 def _changed(path: Path) -> int:

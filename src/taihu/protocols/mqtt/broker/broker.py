@@ -130,13 +130,26 @@ class Broker:
         settle(core)
         return True
 
-    def tell(self, space: str, who: Callable[[Any], bool], topic: str, payload: bytes, qos: int = 1) -> None:
-        """Send a message of the server's own to the connected clients that `who` picks, if they subscribed to it."""
-        core = self._core
+    def tell(
+        self,
+        space: str,
+        who: Callable[[Any], bool],
+        topic: str,
+        payload: bytes,
+        qos: int = 1,
+        received: Callable[[], None] | None = None,
+    ) -> None:
+        """Send a message of the server's own to the connected clients that `who` picks, if they subscribed to it.
+
+        `received` is called once, when one of them acknowledges it at QoS 1.
+        """
+        core, message = self._core, Message(topic, payload, qos)
+        if received is not None:
+            core.watch(message, received)
         for connection in list(core.connections):
             identity, session = connection.identity, connection.session
             if session is not None and identity is not None and identity.space == space and who(identity):
-                reply(core, session, Message(topic, payload, qos))
+                reply(core, session, message)
         settle(core)
 
     def subscribed(self, space: str, topic: str, who: Callable[[Any], bool], chosen: Callable[[str], bool]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from taihu.kernel.limits import Limits
 from taihu.protocols.mqtt.broker.counters import Counters
 from taihu.protocols.mqtt.broker.lot import Lot
+from taihu.protocols.mqtt.broker.message import Message
 from taihu.protocols.mqtt.broker.ports import Policy
 from taihu.protocols.mqtt.broker.session import Outlet
 from taihu.protocols.mqtt.broker.store import Store
@@ -16,6 +17,7 @@ log = logging.getLogger("taihu.mqtt")
 
 _NOTICES_PER_WINDOW = 20
 _NOTICE_WINDOW_S = 10.0
+_WATCHED_MAX = 10_000
 
 
 class Core:
@@ -23,6 +25,7 @@ class Core:
 
     `dirty` holds the connections that got output from others; `doomed` those to disconnect once routing is done.
     `lot` is what the next group commit takes.
+    `watched` holds, by identity, messages of the server whose acknowledgement somebody waits for.
     `handlers` maps a packet type to what handles it on a connection.
     """
 
@@ -37,12 +40,19 @@ class Core:
         self.dirty: dict[Any, None] = {}
         self.doomed: dict[Outlet, tuple[int, str]] = {}
         self.handlers: dict[type, Callable[[Any, Any], None]] = {}
+        self.watched: dict[int, tuple[Message, Callable[[], None]]] = {}
         self.outbound_bytes = 0
         self.lot = Lot()
         self.now = 0.0
         self.now_ns = 0
         self._notices = 0
         self._notices_until = 0.0
+
+    def watch(self, message: Message, received: Callable[[], None]) -> None:
+        """Call `received` when a client acknowledges this very message; of too many the oldest are forgotten."""
+        while len(self.watched) >= _WATCHED_MAX:
+            del self.watched[next(iter(self.watched))]
+        self.watched[id(message)] = message, received
 
     def notice(self, ids: Mapping[str, str], text: str, *values: object) -> None:
         """One log line about one refused or limited connection; many alike are summed up, not written."""

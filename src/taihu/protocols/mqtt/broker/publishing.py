@@ -14,6 +14,8 @@ from taihu.protocols.mqtt.packets import Puback, Pubcomp, Publish, Pubrec, Pubre
 from taihu.protocols.mqtt.reasons import Reason
 from taihu.protocols.mqtt.scan import PLAIN_BYTES_MAX, route_key
 
+_NOBODY: tuple[None, None] = (None, None)
+
 
 def on_publish(connection: Connection, packet: Publish) -> None:
     """A message from the client: journal, retain and route it, and acknowledge once it is durable (§4)."""
@@ -56,7 +58,13 @@ def on_pubrel(connection: Connection, packet: Pubrel) -> None:
 
 
 def on_puback(connection: Connection, packet: Puback) -> None:
-    """The client has a QoS 1 message."""
+    """The client has a QoS 1 message, or refuses it."""
+    core = connection.core
+    if core.watched and connection.session is not None:
+        delivery = connection.session.inflight.get(packet.packet_id)
+        _, received = core.watched.pop(id(delivery.message), _NOBODY) if delivery is not None else _NOBODY
+        if received is not None and packet.reason < Reason.UNSPECIFIED_ERROR:
+            received()
     _finish(connection, packet.packet_id, qos=1)
 
 
