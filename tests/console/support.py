@@ -53,6 +53,26 @@ VALUES: dict[str, list[dict[str, Any]]] = {
     "house-03": house(9.0, 9.0, 90.0, age_s=7_300.0),
     "house-04": [],
 }
+CARBON: dict[str, Any] = {
+    "shared": {"annual": 0.61, "hourly": 0.339, "shared": 0.443, "coverage": 0.97},
+    "by_hour": [{"hour": hour, "load_kwh": 2.0, "matched_kwh": 1.0 if hour == 12 else 0.0} for hour in range(24)],
+    "projects": {
+        "district": {"accounts": []},
+        "house-01": {
+            "figures": {"location_kg": 12.5, "market_kg": None},
+            "score": {"load_kwh": 48.0, "made_kwh": 30.0, "annual": 0.625, "hourly": 0.25, "coverage": 1.0},
+            "balances": [{"meter": "meter", "residual_kwh": 0.0, "share": 0.0002, "coverage": 1.0}],
+            "certificates": {"issued_wh": 5_000, "cancelled_wh": 1_500},
+            "accounts": [{"meter": "meter", "broken": ""}],
+        },
+        "house-02": {
+            "figures": {"location_kg": 2.5, "market_kg": 3.5},
+            "score": {"load_kwh": 0.0, "made_kwh": 0.0, "annual": None, "hourly": None, "coverage": 0.0},
+            "balances": [{"meter": "meter", "residual_kwh": 3.0, "share": 0.142_86, "coverage": 0.5}],
+            "accounts": [{"meter": "meter", "broken": "There is no property <x>."}],
+        },
+    },
+}
 STATES = {"district": "online", "house-01": "online", "house-02": "late", "house-03": "silent", "house-04": "never"}
 
 
@@ -83,6 +103,7 @@ class FakeNode:
                 Route("/api/v1/projects/{project}/things", self._things),
                 Route("/api/v1/projects/{project}/values", self._values),
                 Route("/api/v1/projects/{project}/history", self._history),
+                Route("/api/v1/carbon", self._carbon),
             ]
         )
 
@@ -117,6 +138,9 @@ class FakeNode:
 
     def _values(self, request: Request) -> Response:
         return self._answer(request, {"now": NOW, "values": self.values[request.path_params["project"]]})
+
+    def _carbon(self, request: Request) -> Response:
+        return self._answer(request, CARBON)
 
     def _history(self, request: Request) -> Response:
         project = request.path_params["project"]

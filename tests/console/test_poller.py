@@ -2,7 +2,7 @@
 
 import asyncio
 
-from taihu.console.answers import Newest, NodeStatus, PlansAnswer, Project, Series, Thing, Window
+from taihu.console.answers import CarbonAnswer, Newest, NodeStatus, PlansAnswer, Project, Series, Thing, Window
 from taihu.console.client import NodeAway, TokenRefused
 from taihu.console.poller import BACKOFF_S_MAX, PAGES_MAX, THINGS_PER_PAGE, Link, Poller, Snapshot
 from taihu.kernel.clock import NS_PER_S, SimClock
@@ -39,6 +39,10 @@ class FakeSource:
     async def plans(self, projects: tuple[str, ...]) -> PlansAnswer:
         self.planned.append(projects)
         return PlansAnswer()
+
+    async def carbon(self, projects: tuple[str, ...], days: int) -> CarbonAnswer:
+        self.asked.append(f"carbon {','.join(projects)} {days}")
+        return CarbonAnswer()
 
     async def hours(self, series: Series, hours: int, tz: str) -> tuple[Window, ...]:
         self.asked.append(f"hours {series.project}/{series.thing}/{series.property}")
@@ -177,3 +181,20 @@ def test_the_controllers_of_the_houses_are_asked_for_every_few_seconds() -> None
     clock.advance(3.5)
     tick(poller)
     assert len(source.planned) == 2
+
+
+def test_the_ledger_is_asked_only_while_its_page_is_open() -> None:
+    poller, source, clock, told = make()
+    poller.watch()
+    tick(poller)
+    assert not [one for one in told if one.carbon is not None]
+    leave = poller.watch(carbon=True)
+    for _ in range(31):
+        tick(poller)
+        clock.advance(1)
+    assert source.asked.count("carbon district,house-01 30") == 3
+    assert any(one.carbon is not None for one in told)
+    leave()
+    clock.advance(60)
+    tick(poller)
+    assert source.asked.count("carbon district,house-01 30") == 3

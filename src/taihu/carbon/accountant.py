@@ -86,17 +86,31 @@ class Accountant:
                     self.ledger.mark(*account.key, Mark(Cause.READINGS, earliest, LATE))
 
     def step(self) -> bool:
-        """Account at most `_CHUNK` intervals of one meter; False when all is accounted as far as it can be."""
+        """Account again what has changed of one meter, and what is over of all, about `_CHUNK` intervals at most.
+
+        False when all is accounted as far as it can be.
+        """
+        rows: list[Row] = []
+        done: dict[tuple[str, str], int] = {}
+        recounted = False
         for key, account in self._accounts.items():
             try:
-                if self._recount(account) or self._advance(account):
+                recounted = self._recount(account)
+                edges = self._due(account)
+                if len(edges) > 1:
+                    rows += self._rows(account, edges)
+                    done[key] = int(edges[-1])
+                if recounted or key in done:
                     self._broken.pop(key, None)
-                    return True
             except (AccountBroken, FactorMissing) as error:
                 if self._broken.get(key) != str(error):  # once, not once a second
                     log.error("%s/%s is not accounted: %s", *key, error)
                 self._broken[key] = str(error)
-        return False
+            if recounted or len(rows) >= _CHUNK:
+                break
+        self.ledger.append(rows, "", self._clock.now_ns())  # one sync for all
+        self._done |= done
+        return bool(recounted or rows)
 
     def states(self, project: str) -> list[dict[str, Any]]:
         """How far each account of a project has come, and why one has not."""
@@ -142,19 +156,14 @@ class Accountant:
         account = self._accounts.get((project, consumer))
         return account.config.region if account else ""
 
-    def _advance(self, account: Account) -> bool:
-        """Account what is over and settled since the last time."""
+    def _due(self, account: Account) -> NDArray[np.int64]:
+        """The edges of intervals that are over and settled since the last time."""
         start = self._done[account.key] or self._meters.first(account)
         until = self._clock.now_ns() - self._settle_ns
         if not start or start >= until:
-            return False
+            return np.array([], np.int64)
         edges = self._edges(account, start, until)
-        edges = edges[edges <= until]
-        if len(edges) < 2:
-            return False
-        self.ledger.append(self._rows(account, edges), "", self._clock.now_ns())
-        self._done[account.key] = int(edges[-1])
-        return True
+        return edges[edges <= until]
 
     def _recount(self, account: Account) -> bool:
         """Account again what has changed."""

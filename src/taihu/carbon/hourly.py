@@ -14,7 +14,6 @@ import numpy as np
 from taihu.carbon.figures import hours, merge, sums
 from taihu.carbon.inventory import HOUR_NS, Category, MainBalance, UsedFactor, categories, main_balances, used_factors
 from taihu.carbon.ledger import NOW, Ledger
-from taihu.carbon.quantity import Numbers
 from taihu.carbon.rows import Role
 from taihu.carbon.site import Score, SiteHours, score, site_hours
 from taihu.kernel.clock import to_datetime
@@ -81,12 +80,26 @@ def hourly_report(
         scope2=(location, market),
         drawn_kwh=figures.import_kwh,
         certified_kwh=figures.certified_kwh,
-        by_hour=_by_hour(found, start, zone),
+        by_hour=by_hour([found], start, zone),
         parts=tuple(_parts(found, edges)),
         balances=main_balances(meters, start),
         factors=used_factors(ledger, project, start, end, at),
     )
     return report, found
+
+
+def by_hour(sites: Sequence[SiteHours], start: int, zone: ZoneInfo) -> tuple[HourOfDay, ...]:
+    """What sites used and matched, each by itself, by the local time of day; their hours begin at `start` (UTC ns)."""
+    count = len(sites[0].load)
+    local = np.array([to_datetime(start + place * HOUR_NS).astimezone(zone).hour for place in range(count)], np.int64)
+    load, matched = np.zeros(_DAY_HOURS), np.zeros(_DAY_HOURS)
+    for site in sites:
+        known = ~np.isnan(site.matched)
+        load += np.bincount(local[known], site.load[known], _DAY_HOURS)
+        matched += np.bincount(local[known], site.matched[known], _DAY_HOURS)
+    return tuple(
+        HourOfDay(hour=hour, load_kwh=float(load[hour]), matched_kwh=float(matched[hour])) for hour in range(_DAY_HOURS)
+    )
 
 
 def _parts(found: SiteHours, edges: Sequence[int]) -> list[Part]:
@@ -96,16 +109,3 @@ def _parts(found: SiteHours, edges: Sequence[int]) -> list[Part]:
         for number in range(len(edges) - 1)
         if places[number] < places[number + 1]
     ]
-
-
-def _by_hour(found: SiteHours, start: int, zone: ZoneInfo) -> tuple[HourOfDay, ...]:
-    local = np.array([to_datetime(start + place * HOUR_NS).astimezone(zone).hour for place in range(len(found.load))])
-    known = ~np.isnan(found.matched)
-
-    def total(values: Numbers, hour: int) -> float:
-        return float(values[known & (local == hour)].sum())
-
-    return tuple(
-        HourOfDay(hour=hour, load_kwh=total(found.load, hour), matched_kwh=total(found.matched, hour))
-        for hour in range(_DAY_HOURS)
-    )

@@ -6,7 +6,7 @@ every factor as it was known over time: what the ledger said at any moment, and 
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
@@ -64,12 +64,14 @@ class Ledger:
                 f"The ledger {path.name} cannot be read: {error}.", "Put a backup back: taihu restore."
             ) from None
 
-    def append(self, rows: Iterable[Row], reason: str, now_ns: int) -> int:
+    def append(self, rows: Sequence[Row], reason: str, now_ns: int) -> int:
         """Add what is new and restate what differs from the ledger; durable at return. Returns the rows written.
 
         A row that says what the ledger says already is left out, so that doing the same twice changes nothing.
         """
-        added = []
+        added: list[Row] = []
+        if not rows:
+            return 0
         with self._transaction():
             for row in rows:
                 known = self.current_row(row.project, row.meter, row.start)

@@ -126,9 +126,13 @@ def balances(meters: Sequence[MeterHours]) -> dict[str, Balance]:
     for main in meters:
         parts = [meter for meter in meters if meter.behind == main.meter]
         if any(part.role is Role.SUBMETER for part in parts):  # without one, what is not metered is simply the load
-            net = np.where(np.arange(len(main.net)) < main.first, np.nan, main.net)
-            found[main.meter] = balance(Energy(net), {part.meter: Energy(part.net) for part in parts})
+            found[main.meter] = balance(_seen(main), {part.meter: _seen(part) for part in parts})
     return found
+
+
+def _seen(meter: MeterHours) -> Energy:
+    """What a meter drew, from when it counts: whether there was something before it, it does not know."""
+    return Energy(np.where(np.arange(len(meter.net)) < meter.first, np.nan, meter.net))
 
 
 def _sum(series: Sequence[Numbers], count: int) -> Numbers:

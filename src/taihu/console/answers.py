@@ -146,6 +146,81 @@ class PlansAnswer(msgspec.Struct, frozen=True):
     saved: Saved = Saved()
 
 
+class Shared(msgspec.Struct, frozen=True):
+    """How projects together were matched, as shares of their load: in sum, each by the hour, and shared by the hour."""
+
+    annual: float | None = None
+    hourly: float | None = None
+    shared: float | None = None
+    coverage: float = 0.0
+
+
+class HourOfDay(msgspec.Struct, frozen=True):
+    """All hours that begin at the same time of the local day, together."""
+
+    hour: int
+    load_kwh: float
+    matched_kwh: float
+
+
+class Score(msgspec.Struct, frozen=True):
+    """How a project's load was matched; `coverage` is the share of hours that are known."""
+
+    load_kwh: float = 0.0
+    made_kwh: float = 0.0
+    annual: float | None = None
+    hourly: float | None = None
+    coverage: float = 0.0
+
+
+class Emitted(msgspec.Struct, frozen=True):
+    """Scope 2 by both rules, which are never added."""
+
+    location_kg: float | None = None
+    market_kg: float | None = None
+
+
+class Balance(msgspec.Struct, frozen=True):
+    """A main meter against what is behind it; `share` is None where that is not known."""
+
+    meter: str
+    residual_kwh: float = 0.0
+    share: float | None = None
+    coverage: float = 0.0
+
+
+class Certificates(msgspec.Struct, frozen=True):
+    """What was issued, and what of it was used."""
+
+    issued_wh: int = 0
+    cancelled_wh: int = 0
+
+
+class Account(msgspec.Struct, frozen=True):
+    """A meter with an account, and why it is not accounted."""
+
+    meter: str
+    broken: str = ""
+
+
+class ProjectCarbon(msgspec.Struct, frozen=True):
+    """What the ledger says of a project."""
+
+    figures: Emitted = Emitted()
+    score: Score = Score()
+    balances: tuple[Balance, ...] = ()
+    certificates: Certificates = Certificates()
+    accounts: tuple[Account, ...] = ()
+
+
+class CarbonAnswer(msgspec.Struct, frozen=True):
+    """Answer of `/carbon`."""
+
+    shared: Shared = Shared()
+    by_hour: tuple[HourOfDay, ...] = ()
+    projects: dict[str, ProjectCarbon] = {}
+
+
 class WindowsAnswer(msgspec.Struct, frozen=True):
     """Answer of `/history` with `every`: each kind of property has its own members beside start, end and coverage."""
 

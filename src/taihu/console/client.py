@@ -6,6 +6,7 @@ import httpx
 import msgspec
 
 from taihu.console.answers import (
+    CarbonAnswer,
     Newest,
     NodeStatus,
     PlansAnswer,
@@ -93,6 +94,11 @@ class NodeClient:
     async def plans(self, projects: tuple[str, ...]) -> PlansAnswer:
         """The controllers of projects, and what they have saved together."""
         return await self._get("/api/v1/plans", PlansAnswer, project=projects) or PlansAnswer()
+
+    async def carbon(self, projects: tuple[str, ...], days: int) -> CarbonAnswer:
+        """What the ledger says of projects over the last days."""
+        found = await self._get("/api/v1/carbon", CarbonAnswer, project=projects, start=f"-{days}d")
+        return found or CarbonAnswer()
 
     async def close(self) -> None:
         """Close the connections."""

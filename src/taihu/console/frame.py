@@ -20,7 +20,7 @@ _LANGUAGE_NAMES: dict[Language, str] = {"en": "EN", "zh": "中文"}
 
 
 class Frame:
-    """The header and the notice of one page. `page` is its path below the language: "" or "things".
+    """The header and the notice of one page. `page` is its path below the language: "", "things" or "carbon".
 
     `person` is who is signed in; empty where nobody has to.
     """
@@ -79,7 +79,9 @@ class Frame:
         with box("pages", tag="nav").props(f'aria-label="{text(self._language, "navigation")}"'):
             home = text(self._language, "page_site")
             self._home = _link(home, f"/{self._language}", "page-link", here=page == "")
-            _link(text(self._language, "page_things"), f"/{self._language}/things", "page-link", here=page == "things")
+            for name in ("things", "carbon"):
+                words, path = text(self._language, f"page_{name}"), f"/{self._language}/{name}"
+                _link(words, path, "page-link", here=page == name)
 
     def _languages(self, page: str) -> None:
         with box("languages", tag="nav").props(f'aria-label="{text(self._language, "language")}"'):

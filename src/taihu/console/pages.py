@@ -1,4 +1,4 @@
-"""The console's addresses: `/en`, `/zh` and `/en/things`, `/zh/things`; `/` goes to the reader's language."""
+"""The console's addresses: `/en`, `/en/things`, `/en/carbon`, the same in `/zh`; `/` goes to the reader's language."""
 
 import logging
 from functools import partial
@@ -10,6 +10,7 @@ from nicegui import app, ui
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from taihu.console.carbon import CarbonBody
 from taihu.console.client import NodeAway
 from taihu.console.district import DistrictBody
 from taihu.console.frame import Frame
@@ -24,7 +25,7 @@ from taihu.kernel.addresses import is_loopback
 
 log = logging.getLogger("taihu.console")
 
-_STYLE = Path(__file__).with_name("console.css")
+_STYLES = [Path(__file__).with_name(name) for name in ("console.css", "carbon.css")]
 _LOCALES: dict[Language, Literal["en-US", "zh-CN"]] = {"en": "en-US", "zh": "zh-CN"}
 _THEME = """<script>
   const root = document.documentElement;
@@ -60,14 +61,18 @@ class Console:
     def mount(self) -> None:
         """Open the addresses on NiceGUI's app."""
         ui.add_head_html(_THEME, shared=True)
-        ui.add_css(_STYLE, shared=True)
+        for style in _STYLES:
+            ui.add_css(style, shared=True)
         app.get("/")(partial(_redirect, ""))
-        app.get("/things")(partial(_redirect, "/things"))
+        for page in ("/things", "/carbon"):
+            app.get(page)(partial(_redirect, page))
         for language in LANGUAGES:
             title, locale = text(language, "app"), _LOCALES[language]
             home, things = partial(self._home, language), partial(self._things, language)
+            carbon = partial(self._carbon, language)
             ui.page(f"/{language}", title=title, language=locale)(home)
             ui.page(f"/{language}/things", title=title, language=locale)(things)
+            ui.page(f"/{language}/carbon", title=title, language=locale)(carbon)
 
     async def _home(self, language: Language, request: Request) -> Response | None:
         visit = await self._enter(language, request)
@@ -90,6 +95,16 @@ class Console:
         self._follow(visit, Framed(frame, body), place, request)
         return None
 
+    async def _carbon(self, language: Language, request: Request) -> Response | None:
+        visit = await self._enter(language, request)
+        if isinstance(visit, Response):
+            return visit
+        frame = Frame(language, "carbon", visit.who.name if visit.who else "")
+        with frame.content:
+            body = CarbonBody(language)
+        self._follow(visit, Framed(frame, body), None, request, carbon=True)
+        return None
+
     async def _enter(self, language: Language, request: Request) -> Visit | Response:
         """The visit of who asks; otherwise where to sign in, or why that cannot be told."""
         secret = request.cookies.get(COOKIE, "") if self._asks else ""
@@ -100,10 +115,10 @@ class Console:
             return away(language)
         return visit or RedirectResponse(_sign_in(language, request), 303)
 
-    def _follow(self, visit: Visit, body: Body, place: Place | None, request: Request) -> None:
+    def _follow(self, visit: Visit, body: Body, place: Place | None, request: Request, *, carbon: bool = False) -> None:
         client, asks = ui.context.client, self._asks
         onward = _sign_in("zh" if request.url.path.startswith("/zh") else "en", request)
-        client.on_delete(visit.watch(place))
+        client.on_delete(visit.watch(place, carbon=carbon))
 
         def show(snapshot: Snapshot) -> None:
             if asks and snapshot.link is Link.REFUSED:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from taihu.console.answers import Newest, NodeStatus, PlansAnswer, Project, Series, Thing, Window
+from taihu.console.answers import CarbonAnswer, Newest, NodeStatus, PlansAnswer, Project, Series, Thing, Window
 from taihu.console.client import CONNECTIONS_MAX, NodeAway, TokenRefused
 from taihu.console.hours import HOURS_SHOWN, Hour, merge_hours
 from taihu.console.model import DISTRICT, ENERGY_UNIT, GRID, INTENSITY_UNIT, METER, Page, View, house_views, page_of
@@ -23,9 +23,11 @@ BACKOFF_S_MAX = 10.0
 PROJECTS_MAX = 64
 THINGS_PER_PAGE = 200
 PAGES_MAX = 64
+CARBON_DAYS = 30
 _HOURS_EVERY_S = 5.0
 _HOURS_LATEST_S = 60.0
 _PLANS_EVERY_S = 3.0
+_CARBON_EVERY_S = 15.0
 _HOURS_MOVED_NS = 360 * NS_PER_S
 
 Place = tuple[str, str]  # a project, and the thing after which its page begins
@@ -46,6 +48,8 @@ class Source(Protocol):
 
     async def plans(self, projects: tuple[str, ...]) -> PlansAnswer: ...
 
+    async def carbon(self, projects: tuple[str, ...], days: int) -> CarbonAnswer: ...
+
 
 class Link(StrEnum):
     """How the console stands with the node."""
@@ -59,8 +63,8 @@ class Link(StrEnum):
 class Snapshot(msgspec.Struct, frozen=True):
     """What is known at one moment. While the node is away the rest stays as it was; `away_s` says for how long.
 
-    `hours` is None until the history has answered once, and `plans` until the controllers have. `views` holds the pages
-    of things that are read.
+    `hours` is None until the history has answered once, `plans` until the controllers have, `carbon` until the ledger
+    has, which is asked while its page is open. `views` holds the pages of things that are read.
     """
 
     link: Link = Link.STARTING
@@ -70,6 +74,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     views: dict[Place, View] = {}
     hours: tuple[Hour, ...] | None = None
     plans: PlansAnswer | None = None
+    carbon: CarbonAnswer | None = None
 
 
 class Poller:
@@ -89,24 +94,28 @@ class Poller:
         self._hours_s = -_HOURS_LATEST_S
         self._hours_ns = 0
         self._plans_s = -_HOURS_LATEST_S
+        self._carbon_s = -_HOURS_LATEST_S
+        self._carbon_watchers = 0
         self.snapshot = Snapshot()
 
-    def watch(self, place: Place | None = None) -> Callable[[], None]:
+    def watch(self, place: Place | None = None, *, carbon: bool = False) -> Callable[[], None]:
         """Begin to read for one more session, until the returned function is called.
 
-        `place` asks for a further page of things; at most PAGES_MAX are read for all sessions together.
+        `place` asks for a further page of things, at most PAGES_MAX for all sessions together; `carbon` for the ledger.
         """
         if not self._watchers:  # what was known then is not known now
             self.snapshot = Snapshot()
             self._heard_s = self._clock.monotonic()
-            self._hours_s = self._plans_s = self._heard_s - _HOURS_LATEST_S
+            self._hours_s = self._plans_s = self._carbon_s = self._heard_s - _HOURS_LATEST_S
         self._watchers += 1
+        self._carbon_watchers += carbon
         self._wake.set()
         if place is not None:
             self._places[place] += 1
 
         def leave() -> None:
             self._watchers -= 1
+            self._carbon_watchers -= carbon
             if place is not None:
                 self._places[place] -= 1
 
@@ -135,6 +144,7 @@ class Poller:
             self._tell(msgspec.structs.replace(self.snapshot, link=Link.CONNECTED, away_s=0.0, page=page, views=views))
             hours = await self._read_hours(page, views)
             plans = await self._read_plans(page, views)
+            carbon = await self._read_carbon(views)
         except (NodeAway, TokenRefused) as error:
             self._failed(error)
             return
@@ -145,6 +155,8 @@ class Poller:
             self._tell(msgspec.structs.replace(self.snapshot, hours=hours))
         if plans is not None:
             self._tell(msgspec.structs.replace(self.snapshot, plans=plans))
+        if carbon is not None:
+            self._tell(msgspec.structs.replace(self.snapshot, carbon=carbon))
 
     def _failed(self, error: NodeAway | TokenRefused) -> None:
         if not self._failures:
@@ -199,6 +211,14 @@ class Poller:
             return None
         self._plans_s = self._clock.monotonic()
         return await self._source.plans(tuple(view.project.name for view in house_views(views.values())))
+
+    async def _read_carbon(self, views: dict[Place, View]) -> CarbonAnswer | None:
+        """What the ledger says, while its page is open and when it is time to ask again."""
+        if not self._carbon_watchers or self._clock.monotonic() - self._carbon_s < _CARBON_EVERY_S:
+            return None
+        self._carbon_s = self._clock.monotonic()
+        projects = tuple(dict.fromkeys(name for name, _ in views))
+        return await self._source.carbon(projects, CARBON_DAYS) if projects else CarbonAnswer()
 
     async def _windows(self, series: Series, timezone: str) -> tuple[Window, ...]:
         async with self._slots:

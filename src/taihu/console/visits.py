@@ -38,9 +38,9 @@ class Visit:
         """What is known now."""
         return self._poller.snapshot
 
-    def watch(self, place: Place | None) -> Callable[[], None]:
+    def watch(self, place: Place | None, *, carbon: bool = False) -> Callable[[], None]:
         """One more page reads, until the returned function is called; with the last, the visit is over."""
-        leave = self._poller.watch(place)
+        leave = self._poller.watch(place, carbon=carbon)
         self._pages += 1
         if self._task is None:
             self._task = background_tasks.create(self._poller.run(), name="poller")

@@ -58,6 +58,16 @@ def meter_hour(live: LiveHouse) -> Say:
     return say
 
 
+def battery_hour(live: LiveHouse) -> Say:
+    """What went into the battery in the hour that begins at an instant; before it was live, by its own rule."""
+
+    def say(start: int) -> Values:
+        live.advance(start + HOUR_NS)
+        return {"energy": live.state.stored.get(start, float(live.house.battery[0][hour_of(start)]))}
+
+    return say
+
+
 def shadow_hour(house: House) -> Say:
     """The meter's energy of the hour that begins at an instant, had the battery been at rest."""
     return lambda start: {"energy": float(house.load[hour_of(start)] - house.solar[hour_of(start)])}
@@ -120,7 +130,7 @@ def speakers(district: District, houses: dict[str, LiveHouse]) -> Iterator[tuple
         house = live.house
         yield house.name, "meter", meter_now(live), meter_hour(live)
         yield house.name, "pv", pv_now(house), pv_hour(house)
-        yield house.name, "battery", battery_now(live), None
+        yield house.name, "battery", battery_now(live), battery_hour(live)
         yield house.name, "shadow", None, shadow_hour(house)
     yield "district", "grid", grid_now(district), grid_now(district)
 

@@ -24,7 +24,7 @@ _IDLE_KW = 0.01
 class State(msgspec.Struct):
     """Where a house is: until when it has gone, what its battery holds (kWh), its registers, and what it was told.
 
-    `energy` is the net energy (kWh) of the last hours by their beginning.
+    `energy` is the net energy (kWh) of the last hours by their beginning, `stored` what went into the battery.
     """
 
     at: int
@@ -34,6 +34,7 @@ class State(msgspec.Struct):
     setpoint: float | None = None
     told_at: int = 0
     energy: dict[int, float] = {}
+    stored: dict[int, float] = {}
 
 
 class LiveHouse:
@@ -84,9 +85,10 @@ class LiveHouse:
         state.imported += max(energy, 0.0)
         state.exported += max(-energy, 0.0)
         hour = state.at // HOUR_NS * HOUR_NS
-        state.energy[hour] = state.energy.get(hour, 0.0) + energy
-        while len(state.energy) > _HOURS_KEPT:
-            del state.energy[min(state.energy)]
+        for hours, amount in ((state.energy, energy), (state.stored, moved)):
+            hours[hour] = hours.get(hour, 0.0) + amount
+            while len(hours) > _HOURS_KEPT:
+                del hours[min(hours)]
         state.at += STEP_NS
 
     def _base(self, at: int) -> float:

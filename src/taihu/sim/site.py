@@ -20,7 +20,7 @@ _THINGS = (
     ("battery", "Home battery", "storage"),
     ("shadow", "Shadow meter: the same house, its battery at rest", "shadow"),
 )
-# The meter's net energy and what the inverter made are in the carbon ledger, hour by hour.
+# What the meter saw, and what house, inverter and battery did behind it, is in the carbon ledger, hour by hour.
 _ACCOUNTS = f"""[[project.account]]
 meter = "meter"
 net = "energy"
@@ -28,8 +28,19 @@ region = "CITYLEARN-2022"
 intensity = "{DISTRICT}/grid/carbon_intensity"
 
 [[project.account]]
+meter = "meter"
+name = "load"
+import = "load"
+behind = "meter"
+intensity = "{DISTRICT}/grid/carbon_intensity"
+
+[[project.account]]
 meter = "pv"
 generation = "energy"
+
+[[project.account]]
+meter = "battery"
+storage = "{{storage}}"
 """
 
 _CONTROLLER = f"""[[project.controller]]
@@ -94,7 +105,8 @@ port = {ports["console"]}
     ]
     for number, house in enumerate(HOUSE_NAMES, 1):
         parts.append(_project(house, f"House {number}", _THINGS))
-        parts.append(_ACCOUNTS)
+        # what went into a battery that does not count it is reckoned from its power, as far as that was seen
+        parts.append(_ACCOUNTS.replace("{storage}", "power" if house in MODBUS_BATTERIES else "energy"))
         parts.append(_CONTROLLER)
         parts.append(f'[[grant]]\nfrom = "{DISTRICT}"\nto = "{house}"\nrights = ["read"]\n')
         parts.append(f'[[grant]]\nfrom = "{house}"\nto = "{DISTRICT}"\nrights = ["read"]\n')

@@ -11,8 +11,8 @@ from taihu.carbon.accountant import Accountant
 from taihu.carbon.document import Document, to_html, to_pdf
 from taihu.carbon.factors import Factors
 from taihu.carbon.figures import hours, merge, sums
-from taihu.carbon.hourly import hourly_report
-from taihu.carbon.inventory import HOUR_NS, inventory, main_balances, whole_hours
+from taihu.carbon.hourly import by_hour, hourly_report
+from taihu.carbon.inventory import HOUR_NS, inventory, main_balances, since_there
 from taihu.carbon.matching import match
 from taihu.carbon.report import hourly_csv, hourly_document, inventory_csv, inventory_document
 from taihu.carbon.rows import PARTS
@@ -58,6 +58,8 @@ class CarbonAnswers:
             return _json({"factors": list(self.factors)})
         if question is None:
             raise RefusedError(f"There is no question {body['ask']!r} about carbon.", "See docs/http.md.")
+        if accountant is None and body["ask"] == "summary":  # a page for whoever has none
+            return _json({"start": body["start"], "end": body["end"], "by_hour": [], "projects": {}})
         if accountant is None:
             raise RefusedError(
                 "No meter of this site has an account.", "Write [[project.account]] in site.toml: docs/carbon.md."
@@ -77,7 +79,7 @@ class CarbonAnswers:
 
     def _report(self, accountant: Accountant, body: Body) -> Answer:
         kind, project = _kind(body), body["project"]
-        self._hours(body)
+        self._hours(accountant, body, project)
         title, timezone = self._named(project)
         parts = edges(body["start"], body["end"], parse_step(body["by"]), parse_zone(timezone))
         parts = np.unique(np.clip(parts, body["start"], body["end"]))
@@ -98,7 +100,7 @@ class CarbonAnswers:
 
     def _hourly(self, accountant: Accountant, body: Body) -> Answer:
         kind, project = _kind(body), body["project"]
-        first, count = self._hours(body)
+        first, count = self._hours(accountant, body, project)
         title, timezone = self._named(project)
         zone = parse_zone(timezone)
         parts = edges(first, first + count * HOUR_NS, parse_step(body["by"]), zone) // HOUR_NS * HOUR_NS
@@ -120,7 +122,7 @@ class CarbonAnswers:
 
     def _matching(self, accountant: Accountant, body: Body) -> Answer:
         """Load and carbon-free generation hour by hour: of each project, and shared between them."""
-        first, count = self._hours(body)
+        first, count = self._hours(accountant, body, *body["projects"])
         table = {name: self._site_hours(accountant, name, first, count) for name in body["projects"]}
         whole = match([found.load for found in table.values()], [found.made for found in table.values()])
         alone = {name: match(found.load, found.made) for name, found in table.items()}
@@ -131,7 +133,7 @@ class CarbonAnswers:
 
     def _summary(self, accountant: Accountant, body: Body) -> Answer:
         """Of each project: totals, matching, balances, certificates, how far it is accounted; and all together."""
-        first, count = self._hours(body)
+        first, count = self._hours(accountant, body, *body["projects"])
         table: dict[str, SiteHours] = {}
         projects = {}
         for name in body["projects"]:
@@ -147,7 +149,11 @@ class CarbonAnswers:
                 "accounts": accountant.states(name),
             }
         shared = match([found.load for found in table.values()], [found.made for found in table.values()])
-        return _json({"start": body["start"], "end": body["end"], "shared": shared, "projects": projects})
+        zone = parse_zone(self._named(body["projects"][0])[1])
+        day = by_hour(list(table.values()), first, zone)
+        return _json(
+            {"start": body["start"], "end": body["end"], "shared": shared, "by_hour": day, "projects": projects}
+        )
 
     def _certificates(self, accountant: Accountant, body: Body) -> Answer:
         """Those of intervals that begin in the period, and who holds them."""
@@ -161,9 +167,10 @@ class CarbonAnswers:
     def _site_hours(self, accountant: Accountant, project: str, first: int, count: int) -> SiteHours:
         return site_hours(hours(accountant.ledger, project, first, count), count)
 
-    def _hours(self, body: Body) -> tuple[int, int]:
-        """The hours that a period touches, if they are not too many."""
-        first, count = whole_hours(body["start"], body["end"])
+    def _hours(self, accountant: Accountant, body: Body, *projects: str) -> tuple[int, int]:
+        """The hours of a period from when one of the projects had an account, if they are not too many."""
+        found = [since_there(accountant.ledger, name, body["start"], body["end"]) for name in projects]
+        first, count = max(found, key=lambda one: one[1])
         if count > self._site.limits.query_rows_max:
             raise RefusedError(f"These are {count} hours.", "Ask for a shorter time.")
         return first, count
