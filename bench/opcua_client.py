@@ -43,7 +43,7 @@ class Sink:
         self.counts: Counter[str] = Counter()
 
     async def readings(self, rows: Sequence[Reading]) -> None:
-        for _, values, observed_at in rows:
+        for _, values, observed_at, _ in rows:
             _encode({"ts": observed_at, **values})
             self.changes += len(values)
             self.names.update(values)

@@ -51,7 +51,7 @@ class Collected:
 
     def newest(self) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
-        for thing, values, _ in self.rows:
+        for thing, values, *_ in self.rows:
             found.setdefault(thing, {}).update(values)
         return found
 
@@ -169,7 +169,7 @@ class Conformance(ABC):
     def false_of(self, out: Collected) -> list[tuple[str, str, Any]]:
         """What a driver passed on that the peer does not have."""
         expected = self.expected()
-        return [(thing, name, value) for thing, values, _ in out.rows for name, value in values.items()
+        return [(thing, name, value) for thing, values, *_ in out.rows for name, value in values.items()
                 if expected.get(thing, {}).get(name, value) != value]  # fmt: skip
 
     def linked(self, port: int) -> Link | DatagramLink:

@@ -127,6 +127,21 @@ def test_a_suspect_cell_is_stored_and_flagged() -> None:
     assert not bench.refused
 
 
+def test_what_its_sender_doubts_is_suspect_and_marks_nothing_else() -> None:
+    """With a time and without one, and whatever was remembered of the form before."""
+    bench, claim = Bench(declared()), claim_of(topic=f"taihu/{PROJECT}/pump/a")
+    payloads = [
+        b'{"value": 1, "ts": %d}' % (MS - 3),
+        b'{"value": 2, "ts": %d, "quality": "suspect"}' % (MS - 2),
+        b'{"value": 3, "ts": %d, "quality": "good"}' % (MS - 1),
+        b'{"value": 4, "quality": "suspect"}',
+    ]
+    found = bench.cells(*((claim, payload) for payload in payloads))
+    assert [(cell.value, cell.flags) for cell in sorted(found, key=lambda cell: cell.value)] == [
+        (1.0, 0), (2.0, FLAG_SUSPECT), (3.0, 0), (4.0, FLAG_SUSPECT | FLAG_STAMPED),
+    ]  # fmt: skip
+
+
 def test_a_bad_cell_does_not_touch_other_rows_of_its_group() -> None:
     bench = Bench(declared())
     claim = claim_of()

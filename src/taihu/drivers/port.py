@@ -116,11 +116,15 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(NamedTuple):
-    """Values of one thing at one time (UTC ns; None where the device says none)."""
+    """Values of one thing at one time (UTC ns; None where the device says none).
+
+    `suspect` says that the device itself doubts them; what it calls wrong is no reading (§3).
+    """
 
     thing: str
     values: Mapping[str, Any]
     observed_at: int | None = None
+    suspect: bool = False
 
 
 class Result(StrEnum):

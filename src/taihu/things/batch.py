@@ -69,7 +69,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
 
 
 FLAG_STAMPED = 1  # observed_at is the receiver's (§1); such rows never collide: each has its own nanosecond
-FLAG_SUSPECT = 2  # a value breaks its property's definition and the definition says to store it all the same
+FLAG_SUSPECT = 2  # its sender doubts it, or it breaks its property's definition, which says to store it all the same
 
 _WIDTHS = {"d": 8, "q": 8, "b": 1}
 

@@ -88,7 +88,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
 
     `thing` is None for the thing of the connection. `observed_at` is None when the payload has no time.
     `units` names the units the payload itself declares (as SenML does), by property; `definitions` are those that the
-    sender goes by, for properties that are not known here yet.
+    sender goes by, for properties that are not known here yet. `suspect` says that the sender itself doubts the values.
     """
 
     values: dict[str, Any]
@@ -96,6 +96,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     thing: str | None = None
     units: dict[str, str] = {}
     definitions: dict[str, Property] = {}
+    suspect: bool = False
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True):

@@ -101,7 +101,7 @@ class Quality(StrEnum):
     """How far a reading can be trusted."""
 
     GOOD = "good"
-    SUSPECT = "suspect"  # broke its property's definition, stored by its rule
+    SUSPECT = "suspect"  # doubted by its sender, or broke its property's definition and was stored by its rule
     STAMPED = "stamped"  # good, but observed_at is the receiver's time (§1)
 
 

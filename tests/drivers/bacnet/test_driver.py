@@ -187,7 +187,7 @@ class TestBacnet(Conformance):
             peer.stop()
 
 
-def test_a_value_that_its_flags_call_faulty_is_missing_3() -> None:
+def test_a_value_that_its_flags_call_faulty_is_missing_and_one_set_by_hand_suspect_3() -> None:
     async def body() -> None:
         driver, out = (
             BacnetDriver(Connection(name="x", url="bacnet://127.0.0.1/1"), SystemClock(), DEFAULT),
@@ -196,11 +196,11 @@ def test_a_value_that_its_flags_call_faulty_is_missing_3() -> None:
         driver._out = out
         address = Address(object="analog-input,1")
         driver._owners = {address.identifier: [("ahu", "supply", address)]}
-        for flags in ([0, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0]):
+        for flags in ([0, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]):
             told = {85: Any_(Real(5.0)), 111: Any_(StatusFlags(flags))}
             await driver._pass_on([(address.identifier, told)])
         await driver._pass_on([(address.identifier, {85: Any_(CharacterString("no number"))})])
-        assert len(out.rows) == 2
+        assert [row.suspect for row in out.rows] == [False, False, True, True]
         assert out.counts == {"invalid": 2}
 
     asyncio.run(body())

@@ -20,6 +20,8 @@ def main() -> None:
     add(12, c104.Type.M_SP_NA_1, True)
     add(13, c104.Type.M_ME_NB_1, c104.Int16(-42))
     add(14, c104.Type.M_ME_TF_1, 12.5)
+    add(16, c104.Type.M_ME_NC_1, 1.0).quality = c104.Quality.Invalid
+    add(17, c104.Type.M_ME_NC_1, 2.0).quality = c104.Quality.Substituted
     setpoint = add(15, c104.Type.M_ME_NC_1, 5.0)
 
     def on_set(point: c104.Point, previous_info: c104.Information, message: c104.IncomingMessage) -> c104.ResponseState:

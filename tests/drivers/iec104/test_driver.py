@@ -43,13 +43,17 @@ class TestIec104(Conformance):
             point("switch", 12, "single"),
             point("scaled", 13, "scaled"),
             point("timed", 14, "float"),
+            point("invalid", 16, "float"),
+            point("substituted", 17, "float"),
             point("setpoint", 15, "float", command=20),
             point("locked", 15, "float", command=21),
         )
         return Plan(things=(ThingPlan(name="bay", points=points),))
 
     def expected(self) -> dict[str, dict[str, Any]]:
-        return {"bay": {"voltage": 230.5, "switch": True, "scaled": -42, "timed": 12.5, "setpoint": 5.0}}
+        return {
+            "bay": {"voltage": 230.5, "switch": True, "scaled": -42, "timed": 12.5, "setpoint": 5.0, "substituted": 2.0}
+        }
 
     def to_write(self) -> tuple[str, str, Any]:
         return "bay", "setpoint", 7.25
@@ -85,6 +89,19 @@ class TestIec104(Conformance):
             asyncio.run(body())
         finally:
             peer.stop()
+
+    def test_what_is_invalid_is_missing_and_what_is_substituted_suspect_3(self, kept: Peer) -> None:
+        async def body() -> None:
+            driver, out = self.open(kept.port), Collected()
+            try:
+                await self.running(driver, out)
+            finally:
+                await driver.close()
+            assert "invalid" not in out.newest()["bay"]
+            assert out.counts["invalid"] >= 1
+            assert {name for row in out.rows if row.suspect for name in row.values} == {"substituted"}
+
+        asyncio.run(body())
 
     def test_a_confirmation_by_another_station_is_none(self, kept: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
         def of_another(data: bytes) -> bytes:
@@ -122,5 +139,5 @@ class TestIec104(Conformance):
         finally:
             peer.stop()
         (thing,) = plan.things
-        assert [one.definition.name for one in thing.points] == ["o11", "o12", "o13", "o14", "o15"]
+        assert [one.definition.name for one in thing.points] == [f"o{place}" for place in range(11, 18)]
         assert thing.name == "station-7"

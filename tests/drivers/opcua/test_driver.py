@@ -57,7 +57,7 @@ class TestOpcua(Conformance):
 
     def expected(self) -> dict[str, dict[str, Any]]:
         values = {"Temperature": 61.5, "Setpoint": 60.0, "Starts": 7, "Running": True, "Maker": "Wuxi Kettles",
-                  "Stages": [1.5, 2.5], "Mode": "heating"}  # fmt: skip
+                  "Stages": [1.5, 2.5], "Mode": "heating", "Doubtful": 7.5}  # fmt: skip
         return {"Boiler": values, "Press1": {"Force": 1.0}, "Press2": {"Force": 2.0}}
 
     def to_write(self) -> tuple[str, str, Any]:
@@ -112,6 +112,14 @@ class TestOpcua(Conformance):
         async def body(driver: OpcuaDriver, out: Collected) -> None:
             assert out.counts["bad"] >= 1
             assert "Broken" not in out.newest()["Boiler"]
+
+        self.at_work(body)
+
+    def test_an_uncertain_value_is_suspect_alone(self) -> None:
+        async def body(driver: OpcuaDriver, out: Collected) -> None:
+            assert {tuple(row.values) for row in out.rows if row.suspect} == {("Doubtful",)}
+            assert out.newest()["Boiler"]["Doubtful"] == 7.5
+            assert out.counts["uncertain"] >= 1
 
         self.at_work(body)
 
@@ -261,10 +269,10 @@ class Slow(Collected):
 
 def ticks(out: Collected) -> list[float]:
     """The numbers that the boiler counts, in the order in which they came."""
-    return [values["Ticks"] for thing, values, _ in out.rows if thing == "Boiler" and "Ticks" in values]
+    return [values["Ticks"] for thing, values, *_ in out.rows if thing == "Boiler" and "Ticks" in values]
 
 
 def numbers(out: Collected) -> list[int]:
     """The numbers in the boiler's alarms, in the order in which they came."""
-    events = [values["events"] for thing, values, _ in out.rows if thing == "Boiler" and "events" in values]
+    events = [values["events"] for thing, values, *_ in out.rows if thing == "Boiler" and "events" in values]
     return [int(event["message"].removeprefix("too hot ")) for event in events]

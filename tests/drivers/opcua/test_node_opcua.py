@@ -119,7 +119,7 @@ def test_a_line_that_is_cut_hides_no_gap(port: int, tmp_path: Path) -> None:
     link = Link(port)
 
     def ticks() -> list[float]:
-        return [values["Ticks"] for thing, values, _ in out.rows if thing == "Press" and "Ticks" in values]
+        return [values["Ticks"] for thing, values, *_ in out.rows if thing == "Press" and "Ticks" in values]
 
     async def body() -> None:
         plan = await found(port, tmp_path)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taihu.kernel.limits import Limits
-from taihu.things.batch import Batch, Column, encode_batch
+from taihu.things.batch import FLAG_SUSPECT, Batch, Column, encode_batch
 from taihu.things.mapping.bundle import bundle, pack, parts
 from taihu.things.mapping.errors import PayloadError
 from taihu.things.mapping.reading import Source
@@ -50,6 +50,14 @@ def test_round_trip(rows: list[tuple[str, int, float, object]], most: int) -> No
         assert isinstance(row, Row)
         known = {one.name: one for one in DEFINITIONS["a"]} if row.thing == "a" else {}
         assert (row.definitions, row.units) == (known, {"energy": "kW.h"} if known else {})
+
+
+def test_what_is_suspect_stays_suspect() -> None:
+    batch = msgspec.structs.replace(
+        batch_of([("a", 1, 0.5, None), ("a", 2, 1.5, None)]), flags=bytes([0, FLAG_SUSPECT])
+    )
+    found = bundle(SOURCE, pack({}, [encode_batch(batch)]), 0)
+    assert [row.suspect for row in found if isinstance(row, Row)] == [False, True]
 
 
 @given(st.binary(max_size=100) | st.binary(max_size=60).map(zlib.compress))

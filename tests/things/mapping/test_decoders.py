@@ -55,6 +55,11 @@ def test_a_scalar_is_bare_or_in_an_object(value: object) -> None:
     assert type(rows(Format.SCALAR, value)[0].values["power"]) is type(value)
 
 
+def test_a_sender_may_doubt_a_scalar() -> None:
+    assert rows(Format.SCALAR, {"value": 1, "quality": "suspect"}) == [Row({"power": 1}, None, "meter", suspect=True)]
+    assert rows(Format.SCALAR, {"value": 1, "quality": ["fine"]}) == [Row({"power": 1}, None, "meter")]
+
+
 def test_a_scalar_may_hold_an_object() -> None:
     assert rows(Format.SCALAR, {"value": {"x": [1, None]}}) == [Row({"power": {"x": [1, None]}}, None, "meter")]
 

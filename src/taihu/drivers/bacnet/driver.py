@@ -19,7 +19,7 @@ from bacpypes3.primitivedata import Null, ObjectIdentifier
 
 from taihu.drivers.address import endpoint_of, where_of
 from taihu.drivers.bacnet.finding import find
-from taihu.drivers.bacnet.objects import PAGE, Address, coded, is_fault, plain
+from taihu.drivers.bacnet.objects import PAGE, Address, coded, is_doubtful, is_fault, plain
 from taihu.drivers.bacnet.stack import Station, local_address, read_several, told_of
 from taihu.drivers.port import (
     Act,
@@ -258,14 +258,15 @@ class BacnetDriver:
                 continue
             for thing, name, address in self._owners.get(key, ()):
                 try:
-                    faulty = flags is not None and is_fault(flags.cast_out(StatusFlags))
-                    value = None if faulty else plain(coding.cast_out(address.type.coding), address)
+                    status = [] if flags is None else flags.cast_out(StatusFlags)
+                    suspect = is_doubtful(status)
+                    value = None if is_fault(status) else plain(coding.cast_out(address.type.coding), address)
                 except (ValueError, TypeError, AttributeError, IndexError, OverflowError, RejectException):
                     value = None
                 if value is None:
                     self._out.count("invalid")
                 else:
-                    rows.append(Reading(thing, {name: value}, now))
+                    rows.append(Reading(thing, {name: value}, now, suspect))
         if rows:
             await self._out.readings(rows)
 

@@ -114,8 +114,13 @@ def coded(value: Any, address: Address) -> Any:
 
 
 def is_fault(flags: Any) -> bool:
-    """Whether status flags say that the value is not to be trusted."""
+    """Whether status flags say that the value is none."""
     return len(flags) > _FAULT and bool(flags[_FAULT])
+
+
+def is_doubtful(flags: Any) -> bool:
+    """Whether status flags say that somebody sets the value by hand: it is overridden, or out of service."""
+    return any(flags[_FAULT + 1 :])
 
 
 def point_of(identifier: str, told: dict[str, Any], taken: set[str]) -> Point:

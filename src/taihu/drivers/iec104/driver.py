@@ -54,6 +54,7 @@ _CONFIRM_S = 10.0
 _DONE_S = 3.0
 _POINTS_MAX = 100_000
 _UNUSABLE = Quality.INVALID | Quality.NOT_TOPICAL
+_DOUBTFUL = Quality.OVERFLOW | Quality.BLOCKED | Quality.SUBSTITUTED
 _KINDS = {1: "single", 3: "double", 5: "step", 7: "bits", 9: "normalized", 11: "scaled", 13: "float", 15: "counter",
           21: "normalized", 30: "single", 31: "double", 32: "step", 33: "bits", 34: "normalized", 35: "scaled",
           36: "float", 37: "counter"}  # fmt: skip
@@ -302,18 +303,19 @@ class Iec104Driver:
     def _rows(self, asdu: Asdu, owners: dict[int, list[tuple[str, str]]], out: Out) -> list[Reading]:
         """Values without a time are one row a thing; each value with a time is a row at it."""
         now = self._clock.now_ns()
-        together: dict[str, dict[str, Any]] = {}
+        together: dict[tuple[str, bool], dict[str, Any]] = {}
         rows = []
         for address, value, quality, time_ns in asdu.values:
             if quality & _UNUSABLE:
                 out.count("invalid")
                 continue
+            suspect = bool(quality & _DOUBTFUL)
             for thing, name in owners.get(address, ()):
                 if time_ns is None:
-                    together.setdefault(thing, {})[name] = value
+                    together.setdefault((thing, suspect), {})[name] = value
                 else:
-                    rows.append(Reading(thing, {name: value}, self._utc(time_ns)))
-        return rows + [Reading(thing, values, now) for thing, values in together.items()]
+                    rows.append(Reading(thing, {name: value}, self._utc(time_ns), suspect))
+        return rows + [Reading(thing, values, now, suspect) for (thing, suspect), values in together.items()]
 
     def _utc(self, shown_ns: int) -> int:
         """The instant at which the station's clock shows a time."""

@@ -204,9 +204,9 @@ class MqttDriver:
     def _tell(self, rows: Sequence[Reading]) -> None:
         """Whoever waits for a value hears that it came."""
         if self._waiting:
-            for thing, values, _ in rows:
-                for name, value in values.items():
-                    for expected, told in self._waiting.get((thing, name), ()):
+            for row in rows:
+                for name, value in row.values.items():
+                    for expected, told in self._waiting.get((row.thing, name), ()):
                         if same(expected, value) and not told.done():
                             told.set_result(None)
 

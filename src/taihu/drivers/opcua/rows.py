@@ -45,7 +45,7 @@ class Rows:
     def take(self, changes: Sequence[Change], now: float) -> tuple[list[Reading], Counter[str]]:
         """Readings, those of one thing and time together; and what was left out or is notable, counted."""
         rows: list[Reading] = []
-        open_rows: dict[tuple[str, int], dict[str, Any]] = {}
+        open_rows: dict[tuple[str, int, bool], dict[str, Any]] = {}
         counts: Counter[str] = Counter()
         owners, heard, prefer_source = self._owners, self.heard, self._prefer_source
         for handle, value, status, source, server in changes:
@@ -53,11 +53,13 @@ class Rows:
                 counts["unknown"] += 1
                 continue
             heard[handle] = now
+            suspect = False
             if status:
                 if status >> 30 > _UNCERTAIN:
                     counts["bad"] += 1
                     continue
-                counts["uncertain"] += status >> 30 == _UNCERTAIN
+                suspect = status >> 30 == _UNCERTAIN
+                counts["uncertain"] += suspect
                 counts["overflow"] += status & _OVERFLOW == _OVERFLOW
             if value - value != 0.0 if type(value) is float else not usable(value):  # neither infinite nor NaN
                 counts["bad"] += 1
@@ -66,9 +68,10 @@ class Rows:
             if symbols:
                 value = symbols.get(str(value), str(value))
             ticks = (source or server) if prefer_source else (server or source)
-            values = open_rows.get((thing, ticks))
+            values = open_rows.get((thing, ticks, suspect))
             if values is None or name in values:
-                values = open_rows[thing, ticks] = {}
-                rows.append(Reading(thing, values, (ticks - _TICKS_1970) * 100 if ticks > _TICKS_1970 else None))
+                values = open_rows[thing, ticks, suspect] = {}
+                observed_at = (ticks - _TICKS_1970) * 100 if ticks > _TICKS_1970 else None
+                rows.append(Reading(thing, values, observed_at, suspect))
             values[name] = value
         return rows, +counts

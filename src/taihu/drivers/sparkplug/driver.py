@@ -106,8 +106,8 @@ class SparkplugDriver:
                     for thing in places.things(event.source):
                         held.pop(thing, None)
                         out.offline(thing, f"{event.source} is dead")
-            for thing, values, _ in rows:
-                held.setdefault(thing, {}).update(values)
+            for row in rows:
+                held.setdefault(row.thing, {}).update(row.values)
             if rows:
                 await out.readings(rows)
 

@@ -93,13 +93,14 @@ class Attachment:
     async def readings(self, rows: Sequence[Reading]) -> None:
         """Publish readings; waits while the node is slow."""
         assert self._uplink is not None
-        for thing, values, observed_at in rows:
+        for thing, values, observed_at, suspect in rows:
             time = {} if observed_at is None else {"ts": observed_at}
-            if not _WHOLE.isdisjoint(map(type, values.values())):
-                whole = {name: value for name, value in values.items() if type(value) in _WHOLE}
-                values = {name: value for name, value in values.items() if name not in whole}
-                for name, value in whole.items():
-                    await self._uplink.publish(f"{self._topics[thing]}/{name}", _encode({"value": value, **time}))
+            if suspect or not _WHOLE.isdisjoint(map(type, values.values())):
+                alone = {name: value for name, value in values.items() if suspect or type(value) in _WHOLE}
+                values = {name: value for name, value in values.items() if name not in alone}
+                said = {**time, "quality": "suspect"} if suspect else time
+                for name, value in alone.items():
+                    await self._uplink.publish(f"{self._topics[thing]}/{name}", _encode({"value": value, **said}))
             if values:
                 await self._uplink.publish(self._topics[thing], _encode({**time, **values}))
         self.counts["readings"] += len(rows)

@@ -20,7 +20,7 @@ from taihu.kernel.units import convert
 from taihu.runtime.ingest.quarantine import Refused
 from taihu.runtime.ingest.rows import UNDECODABLE, decode_flat, row_decoder
 from taihu.runtime.ingest.shape import DEFECT, Shape
-from taihu.things.batch import Batch
+from taihu.things.batch import FLAG_SUSPECT, Batch
 from taihu.things.infer import infer_properties
 from taihu.things.mapping.errors import PayloadError
 from taihu.things.mapping.lots import Lot
@@ -274,7 +274,7 @@ class Intake:
     def _add_row(self, claim: Claim, thing: str, row: Row, payload: bytes, now: int) -> None:
         form = (thing, tuple(row.values))
         known = claim.forms.get(form)
-        if known is not None and not row.units and None not in row.values.values():
+        if known is not None and not row.units and not row.suspect and None not in row.values.values():
             self._put(known, claim, thing, row.values, row.observed_at)
             return
         definitions = self._registry.definitions(claim.project, thing)
@@ -301,8 +301,11 @@ class Intake:
         values = {name: value for name, value in values.items() if value is not None}
         if not values:
             return
-        shape = self._shape(claim, thing, tuple(definitions[name] for name in values), -1)
+        flag = FLAG_SUSPECT if row.suspect else 0
+        shape = self._shape(claim, thing, tuple(definitions[name] for name in values), -1, flag)
         self._put(shape, claim, thing, values, row.observed_at)
+        if flag:
+            return
         if not row.units and len(values) == len(row.values) and len(claim.forms) < _FORMS_PER_CLAIM_MAX:
             claim.forms[form] = shape
         self._plan(claim, thing, payload, values, definitions)
@@ -354,14 +357,16 @@ class Intake:
             shape = claim.plans[keys] = self._shape(claim, thing, definitions_of, plan.time_index)
             claim.decode, claim.shape = (row_decoder(keys), shape) if len(claim.plans) == 1 else (None, None)
 
-    def _shape(self, claim: Claim, thing: str, definitions: tuple[Property, ...], time_index: int | None) -> Shape:
+    def _shape(
+        self, claim: Claim, thing: str, definitions: tuple[Property, ...], time_index: int | None, flag: int = 0
+    ) -> Shape:
         model = self._registry.model_of(claim.project, thing)
         earliest = self._registry.commissioned_at(claim.project, thing)
-        key = (claim.project, model, claim.label, time_index, earliest, definitions)
+        key = (claim.project, model, claim.label, time_index, earliest, definitions, flag)
         shape = self._shapes.get(key)
         if shape is None:
             ages = tuple([self._registry.raw_age(claim.project, definition) for definition in definitions])
-            shape = Shape(claim.project, model, claim.label, definitions, time_index, earliest, ages)
+            shape = Shape(claim.project, model, claim.label, definitions, time_index, earliest, ages, flag)
             self._shapes[key] = shape
         return shape
 

@@ -46,11 +46,12 @@ class Shape:
 
     `time_index` says where a row has its time as the device wrote it; None that it has none; -1 that it comes last, in
     nanoseconds or None. What has its time last gathers in `columns`, anything else in `rows`, of what `row` makes.
+    `flag` is what all rows are marked with.
     """
 
     __slots__ = (
-        "age_min", "ages", "columns", "definitions", "earliest", "mapping", "model", "names", "of", "project", "row",
-        "rows", "time_index",
+        "age_min", "ages", "columns", "definitions", "earliest", "flag", "mapping", "model", "names", "of", "project",
+        "row", "rows", "time_index",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +63,7 @@ class Shape:
         time_index: int | None,
         earliest: int,
         ages: tuple[int, ...],
+        flag: int = 0,
     ) -> None:
         self.project = project
         self.model = model
@@ -72,6 +74,7 @@ class Shape:
         self.row = row_maker(self.width)
         self.earliest = earliest
         self.ages = ages
+        self.flag = flag
         self.age_min = min(ages, default=FOREVER)
         self.rows: list[Any] = []
         self.columns: list[list[Any]] = self._empty()
@@ -131,6 +134,8 @@ class _Part:
             flags = bytes(flags[row] for row in keep) if flags else b""
         if self.shape.age_min < FOREVER and of and min(observed) < self.now - self.shape.age_min:
             self._refuse_expired(columns, observed, of)
+        if self.shape.flag:
+            flags = bytes(mark | self.shape.flag for mark in flags or bytes(len(of)))
         return self._pack(columns, observed, flags, of) if of else []
 
     def _refuse_expired(self, columns: list[list[Any]], observed: "array[int]", of: list[Origin]) -> None:

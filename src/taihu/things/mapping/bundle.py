@@ -9,7 +9,7 @@ import msgspec
 
 from taihu.kernel.errors import TaihuError
 from taihu.kernel.limits import Limits
-from taihu.things.batch import Batch, Column, decode_batch
+from taihu.things.batch import FLAG_SUSPECT, Batch, Column, decode_batch
 from taihu.things.definition import check_definition
 from taihu.things.mapping.errors import PayloadError
 from taihu.things.mapping.reading import Source, too_many, tree
@@ -100,7 +100,8 @@ def _rows(
     columns = [column.values() for column in batch.columns]
     things = [batch.things[index] for index in array("i", batch.thing_of)] or batch.things * len(batch)
     times = array("q", batch.observed)
-    for thing, moment, *values in zip(things, times, *columns, strict=True):
+    flags = batch.flags or bytes(len(batch))
+    for thing, moment, flag, *values in zip(things, times, flags, *columns, strict=True):
         known, units = definitions.get(thing, ({}, {}))
         try:
             named = zip(batch.properties, values, strict=True)
@@ -110,7 +111,7 @@ def _rows(
             continue
         present = {name: value for name, value in found.items() if value is not None}
         if present:
-            yield Row(present, moment, thing, units, known)
+            yield Row(present, moment, thing, units, known, suspect=bool(flag & FLAG_SUSPECT))
 
 
 def _cut(data: bytes, part: slice, width: int) -> bytes:

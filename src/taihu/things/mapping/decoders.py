@@ -16,10 +16,14 @@ from taihu.things.mapping.reading import (
     unit_code,
 )
 from taihu.things.ports import Row
+from taihu.things.property import Quality
 
 
 def scalar(source: Source, payload: bytes, received_at: int) -> list[Row]:
-    """One value of the property that the topic names: a bare JSON scalar, or {"value": ..., "ts": ..., "unit": ...}."""
+    """One value of the property that the topic names: a bare JSON scalar, or {"value": ..., "ts": ..., "unit": ...}.
+
+    With "quality": "suspect" the sender says that it doubts the value itself.
+    """
     return _rows(source, payload, _scalar)
 
 
@@ -52,7 +56,7 @@ def _rows(source: Source, payload: bytes, read: Callable[[Source, Any], Iterator
 
 
 def _scalar(source: Source, document: Any) -> Iterator[Row]:
-    moment, units = None, source.mapping.units
+    moment, units, suspect = None, source.mapping.units, False
     if type(document) is dict:
         if "value" not in document:
             raise PayloadError("no-values", 'The object has no "value".', 'Send {"value": 20.5, "ts": 1700000000}.')
@@ -60,11 +64,12 @@ def _scalar(source: Source, document: Any) -> Iterator[Row]:
         unit = document.get("unit")
         if unit is not None:
             units = {source.property: unit_code(unit)}
+        suspect = document.get("quality") == Quality.SUSPECT
         document = document["value"]
     elif type(document) is list:
         raise PayloadError("bad-form", "A bare array is not a value.", 'Send it as {"value": [...]}.')
     if document is not None:
-        yield Row({source.property: tree(document, source.limits)}, moment, source.thing, units)
+        yield Row({source.property: tree(document, source.limits)}, moment, source.thing, units, suspect=suspect)
 
 
 def _flat(source: Source, document: Any) -> Iterator[Row]:
