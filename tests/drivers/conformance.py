@@ -8,7 +8,7 @@ import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -115,6 +115,12 @@ class Conformance(ABC):
     def peer(self) -> Any:
         """A fresh peer, serving."""
 
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def planned(cls) -> None:
+        """A plan that is found takes a loop of its own: before any other runs."""
+        cls().plan()
+
     @pytest.fixture(scope="class")
     @classmethod
     def kept(cls) -> Iterator[Any]:
@@ -158,6 +164,17 @@ class Conformance(ABC):
         task = asyncio.create_task(driver.run(self.plan(), out))
         await self.until(task, lambda: self.all_there(out))
         return task
+
+    async def found_again(self, driver: Driver, ready: Callable[[Collected], bool]) -> Collected:
+        """What a driver passed on until `ready`, called again while the device is lost, as the host does."""
+        out = Collected()
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                task = asyncio.create_task(driver.run(self.plan(), out))
+                with suppress(DeviceLost):
+                    await self.until(task, lambda: ready(out))
+                    task.cancel()
+                    return out
 
     async def until(self, task: asyncio.Task[None], ready: Any) -> None:
         async with asyncio.timeout(WAIT_S):
@@ -244,8 +261,7 @@ class Conformance(ABC):
                         await driver.write(thing, self.point(thing, name), value)
                 peer.stop()
                 peer.start()
-                again = await self.running(driver, Collected())
-                again.cancel()
+                await self.found_again(driver, self.all_there)
             finally:
                 await driver.close()
 
@@ -269,10 +285,7 @@ class Conformance(ABC):
                             await doing
                 link.delay_s = 0.0
                 link.drop()
-                after = Collected()
-                again = asyncio.create_task(driver.run(self.plan(), after))
-                await self.until(again, lambda: self.back(after))
-                again.cancel()
+                after = await self.found_again(driver, self.back)
             finally:
                 await driver.close()
             assert not self.false_of(out) + self.false_of(after)
@@ -334,8 +347,10 @@ class Conformance(ABC):
                 await driver.close()
                 server.close()
 
-        for data in self.garbage:
-            asyncio.run(body(data))
+        async def all_at_once() -> None:
+            await asyncio.gather(*map(body, self.garbage))
+
+        asyncio.run(all_at_once())
 
     def test_nobody_there_is_lost(self) -> None:
         async def body() -> None:
@@ -353,6 +368,10 @@ class Conformance(ABC):
         for url in self.bad_urls:
             with pytest.raises(DeviceRefused):
                 self.driver.open(Connection(name="bad", url=url), SystemClock(), DEFAULT)
+        for scheme in self.driver.schemes:
+            with pytest.raises(DeviceRefused) as refused:
+                self.driver.open(Connection(name="bad", url=f"{scheme}://u:hunter2@host:1/1"), SystemClock(), DEFAULT)
+            assert "hunter2" not in str(refused.value)
 
     def point(self, thing: str, name: str) -> Point:
         plan = self.plan().thing(thing)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from taihu.drivers.address import Endpoint
 from taihu.drivers.line import Line
 from taihu.journal.reader import JournalReader
 from taihu.journal.segments import SegmentJournal
@@ -96,7 +97,7 @@ async def at_work(
     aside: dict[int, Any] = {}
     sender = Sender(
         "plant",
-        lambda: Line(host, port, Client("", version=5, clean_start=True), CLOCK),
+        lambda: Line(Endpoint(host, port), Client("", version=5, clean_start=True), CLOCK),
         Cutter(JournalReader(OsFiles(), folder), lambda project, thing: DEFINITIONS, "plant"),
         Ledger(),
         CLOCK,

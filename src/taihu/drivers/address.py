@@ -1,7 +1,9 @@
-"""Where a device is: the host and port of a connection's URL, the stream to them, and a point's own address."""
+"""Where a device is: the host and port of a connection's URL, the way to them, and a point's own address."""
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -17,16 +19,23 @@ class Endpoint(NamedTuple):
 
     host: str
     port: int
-    path: str
+    path: str = ""
+
+    @property
+    def bracketed(self) -> str:
+        """The host as a URL has it: an IPv6 address in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 def endpoint_of(connection: Connection, port: int | None, example: str) -> Endpoint:
     """Where a connection's URL points; `port` is the protocol's own, None when the URL must name one.
 
     Raises:
-        DeviceRefused: it names no host, or no port that can be; `example` is what to write.
+        DeviceRefused: it holds a password, names no host, or no port that can be; `example` is what to write.
     """
     parts = connection.parts
+    if parts.password:
+        raise DeviceRefused("A URL is no place for a password.", "Leave it out, and give it by --secret password.")
     try:
         given = parts.port or port
     except ValueError:
@@ -36,15 +45,35 @@ def endpoint_of(connection: Connection, port: int | None, example: str) -> Endpo
     return Endpoint(parts.hostname, given, parts.path.strip("/"))
 
 
+@asynccontextmanager
+async def connecting(endpoint: Endpoint) -> AsyncIterator[None]:
+    """Ten seconds in which a device is to be connected; DeviceLost when it is not."""
+    try:
+        async with asyncio.timeout(_CONNECT_S):
+            yield
+    except (OSError, TimeoutError) as error:
+        raise unreachable(endpoint, error) from None
+
+
 async def open_stream(
     endpoint: Endpoint, tls: ssl.SSLContext | None = None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A TCP stream to a device; DeviceLost when there is none within ten seconds."""
+    """A TCP stream to a device; DeviceLost when there is none."""
+    async with connecting(endpoint):
+        return await asyncio.open_connection(endpoint.host, endpoint.port, ssl=tls)
+
+
+def trust_of(connection: Connection) -> ssl.SSLContext:
+    """Whom TLS trusts: the authorities in the file of the option `ca`, else those of the machine.
+
+    Raises:
+        DeviceRefused: the file holds none.
+    """
+    authorities = connection.option("ca", "")
     try:
-        async with asyncio.timeout(_CONNECT_S):
-            return await asyncio.open_connection(endpoint.host, endpoint.port, ssl=tls)
-    except (OSError, TimeoutError) as error:
-        raise unreachable(endpoint, error) from None
+        return ssl.create_default_context(cafile=authorities or None)
+    except (OSError, ssl.SSLError) as error:
+        raise DeviceRefused(f"The option ca, {authorities}: {error}.", "Name a PEM file of certificates.") from None
 
 
 def unreachable(endpoint: Endpoint, why: Exception) -> DeviceLost:

@@ -4,12 +4,12 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 
+from taihu.drivers.address import Endpoint, open_stream
 from taihu.kernel.clock import Clock
 from taihu.protocols.mqtt.client import Client
 from taihu.protocols.mqtt.packets import Packet
 
 _READ_BYTES = 262_144
-_CONNECT_S = 10.0
 
 Took = Callable[[Sequence[Packet]], Awaitable[None]]
 """Called with what a read brought; nothing more is read until it returns (§6)."""
@@ -18,10 +18,9 @@ Took = Callable[[Sequence[Packet]], Awaitable[None]]
 class Line:
     """One client's connections to one server, one after the other."""
 
-    def __init__(self, host: str, port: int, client: Client, clock: Clock, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, server: Endpoint, client: Client, clock: Clock, tls: ssl.SSLContext | None = None) -> None:
         self.client = client
-        self._host = host
-        self._port = port
+        self._server = server
         self._clock = clock
         self._tls = tls
         self._writer: asyncio.StreamWriter | None = None
@@ -33,8 +32,7 @@ class Line:
         When it is cancelled, what `leave` says is the last that is sent.
         """
         try:
-            async with asyncio.timeout(_CONNECT_S):
-                reader, self._writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls)
+            reader, self._writer = await open_stream(self._server, self._tls)
             self.client.connect(self._clock.monotonic())
             self.flush()
             while True:

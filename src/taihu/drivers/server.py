@@ -4,12 +4,14 @@
 in place of the machine's; `version`, 5 or 4 (MQTT 3.1.1); `keep_alive_s`. Secrets: `username`, `password`.
 """
 
-import ssl
+from collections.abc import Callable
 from typing import Any
 
-from taihu.drivers.line import Line
-from taihu.drivers.port import Connection, DeviceRefused
+from taihu.drivers.address import endpoint_of, trust_of
+from taihu.drivers.line import Line, Took
+from taihu.drivers.port import Connection, DeviceLost, DeviceRefused
 from taihu.kernel.clock import Clock
+from taihu.kernel.errors import RefusedError, TaihuError
 from taihu.protocols.mqtt.client import Client
 from taihu.protocols.mqtt.packets import Connack, Suback, Will
 
@@ -25,25 +27,16 @@ class Server:
 
     def __init__(self, connection: Connection) -> None:
         parts = connection.parts
-        example = f"Write {parts.scheme}://host:1883."
-        try:
-            port = parts.port
-        except ValueError:
-            raise DeviceRefused(f"{connection.name} has no port that can be.", "Write one up to 65535.") from None
-        if not parts.hostname:
-            raise DeviceRefused(f"The URL of {connection.name} names no server.", example)
-        if parts.password:
-            raise DeviceRefused("A URL is no place for a password.", "Give it with --secret password.")
         secure = parts.scheme.endswith("s")
-        self.host = parts.hostname
-        self.port = port or (_PORT_TLS if secure else _PORT)
+        self._endpoint = endpoint_of(connection, _PORT_TLS if secure else _PORT, f"{parts.scheme}://host:1883")
+        self.host = self._endpoint.host
         self.version = connection.option("version", 5)
         self.keep_alive_s = connection.option("keep_alive_s", 30)
         if self.version not in _VERSIONS or not 0 < self.keep_alive_s < 65_536:
             raise DeviceRefused("The option version is 4 or 5, keep_alive_s from 1 to 65535.")
         self._user = connection.secrets.get("username") or parts.username
         self._password = connection.secrets.get("password")
-        self._tls = _context(connection.option("ca", "")) if secure else None
+        self._tls = trust_of(connection) if secure else None
 
     def line(self, client_id: str, clock: Clock, will: Will | None = None, resumes: bool = False) -> Line:
         """A line for a new client; one that resumes keeps its session, and acknowledges what it took care of."""
@@ -63,7 +56,16 @@ class Server:
             properties=properties,
             acknowledges=not resumes,
         )
-        return Line(self.host, self.port, client, clock, self._tls)
+        return Line(self._endpoint, client, clock, self._tls)
+
+    async def serve(self, line: Line, took: Took, leave: Callable[[], None]) -> None:
+        """`Line.serve`, which ends by DeviceLost, or by a refusal."""
+        try:
+            await line.serve(took, leave)
+        except (DeviceLost, RefusedError):
+            raise
+        except (OSError, TaihuError) as error:
+            raise DeviceLost(f"{self.host}: {error or type(error).__name__}") from None
 
     def check(self, packet: Connack | Suback) -> None:
         """Raise DeviceRefused for a connection or a subscription that the server refuses."""
@@ -74,10 +76,3 @@ class Server:
             raise DeviceRefused(f"{self.host} refuses the connection with reason {reason}.", remedy)
         if reason >= _FAILURE:
             raise DeviceRefused(f"{self.host} refuses the subscription with reason {reason}.", "See its access rules.")
-
-
-def _context(authorities: str) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=authorities or None)
-    except (OSError, ssl.SSLError) as error:
-        raise DeviceRefused(f"The option ca: {error}.", "Name a PEM file of certificates.") from None

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from taihu.drivers.address import Endpoint
 from taihu.drivers.line import Line
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import TaihuError
@@ -29,7 +30,7 @@ class Device:
     ) -> None:
         self._listens = listens
         self._heard = heard
-        self._line = Line(host, port, client, clock)
+        self._line = Line(Endpoint(host, port), client, clock)
         self._lost = False
 
     async def run(self) -> None:

@@ -37,6 +37,7 @@ def point(name: str, place: str, **where: Any) -> Point:
 class TestBacnet(Conformance):
     driver = BacnetDriver
     datagrams = True
+    late_s = 1.5
     bad_urls: ClassVar = ("bacnet://", "bacnet://host/x", "bacnet://host/4194303", "bacnet://host:99999/1")
     garbage: ClassVar = (
         *Conformance.garbage,
@@ -52,7 +53,7 @@ class TestBacnet(Conformance):
         return f"bacnet://127.0.0.1:{port}/599"
 
     def options(self) -> dict[str, Any]:
-        return {"timeout_s": 0.4, "retries": 0}
+        return {"timeout_s": 0.8, "retries": 0}
 
     def plan(self) -> Plan:
         points = (

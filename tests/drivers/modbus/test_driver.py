@@ -102,7 +102,6 @@ def test_a_sunspec_device_is_found_with_units_kinds_and_scales() -> None:
 
 class TestSunSpec(TestModbus):
     def peer(self) -> Peer:
-        found()  # before a loop runs
         return Peer(PEER, "1")
 
     def plan(self) -> Plan:

@@ -38,10 +38,7 @@ class TestOpcua(Conformance):
     _plan: ClassVar[Plan | None] = None
 
     def peer(self) -> Peer:
-        peer = Peer()
-        if TestOpcua._plan is None:
-            TestOpcua._plan = found(peer.port)
-        return peer
+        return Peer()
 
     def url(self, port: int) -> str:
         return f"opc.tcp://127.0.0.1:{port}/plant/"
@@ -51,8 +48,9 @@ class TestOpcua(Conformance):
 
     def plan(self) -> Plan:
         if TestOpcua._plan is None:
-            self.peer().stop()
-        assert TestOpcua._plan is not None
+            peer = Peer()
+            TestOpcua._plan = found(peer.port)
+            peer.stop()
         return TestOpcua._plan
 
     def expected(self) -> dict[str, dict[str, Any]]:

@@ -36,8 +36,7 @@ class CoapClient:
 
     def __init__(self, connection: Connection, limits: Limits) -> None:
         self.endpoint = endpoint_of(connection, 5683, _EXAMPLE)
-        host = f"[{self.endpoint.host}]" if ":" in self.endpoint.host else self.endpoint.host
-        self.origin = f"coap://{host}:{self.endpoint.port}"
+        self.origin = f"coap://{self.endpoint.bracketed}:{self.endpoint.port}"
         self._limits = limits
         self._timeout_s = float(connection.option("timeout_s", 2.0))
         answer_s = float(connection.option("answer_s", 10.0))

@@ -6,19 +6,17 @@ An own client over llhttp, since a poll must cost little: 80 us of CPU a request
 
 import asyncio
 import base64
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import quote, urljoin, urlsplit
 
-from taihu.drivers.address import endpoint_of, unreachable
+from taihu.drivers.address import connecting, endpoint_of, trust_of
 from taihu.drivers.http.line import Line, Response
 from taihu.drivers.port import Connection, DeviceLost, DeviceRefused
 from taihu.kernel.limits import Limits
 
 Pieces = AsyncIterator[bytes]
 SCHEMES = ("http", "https")
-_CONNECT_S = 10.0
 _REDIRECTS_MAX = 3
 _REDIRECTS = (301, 302, 303, 307, 308)
 _SAFE = "%/:?#[]@!$&'()*+,;=~"
@@ -31,18 +29,16 @@ class HttpClient:
     def __init__(self, connection: Connection, limits: Limits) -> None:
         parts = connection.parts
         self._scheme = parts.scheme
-        self.endpoint = endpoint_of(connection, 443 if parts.scheme == "https" else 80, _EXAMPLE)
-        if parts.password:
-            raise DeviceRefused("The address holds a password.", "Leave it out, and give: --secret password")
+        default = 443 if parts.scheme == "https" else 80
+        self.endpoint = endpoint_of(connection, default, _EXAMPLE)
         self.timeout_s = float(connection.option("timeout_s", 5.0))
         self._limits = limits
         self._lines_max = int(connection.option("connections", 2))
         if not 0 < self._lines_max <= 64:
             raise DeviceRefused("The option connections is not from 1 to 64.", "Most devices serve one to four.")
-        self._tls = _tls(connection) if parts.scheme == "https" else None
-        default = 443 if parts.scheme == "https" else 80
-        host = f"[{self.endpoint.host}]" if ":" in self.endpoint.host else self.endpoint.host
-        self.origin = f"{parts.scheme}://{host}" + ("" if self.endpoint.port == default else f":{self.endpoint.port}")
+        self._tls = trust_of(connection) if parts.scheme == "https" else None
+        port = "" if self.endpoint.port == default else f":{self.endpoint.port}"
+        self.origin = f"{parts.scheme}://{self.endpoint.bracketed}{port}"
         self._fixed, self._query = _credentials(connection)
         self._fixed += f"Host: {self.origin.partition('://')[2]}\r\nUser-Agent: taihu\r\n"
         self._idle: list[Line] = []
@@ -137,16 +133,13 @@ class HttpClient:
 
     async def _line(self) -> Line:
         loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(_CONNECT_S):
-                _, line = await loop.create_connection(
-                    lambda: Line(self.endpoint.host, self._limits.device_answer_bytes_max),
-                    self.endpoint.host,
-                    self.endpoint.port,
-                    ssl=self._tls,
-                )
-        except (OSError, TimeoutError) as error:
-            raise unreachable(self.endpoint, error) from None
+        async with connecting(self.endpoint):
+            _, line = await loop.create_connection(
+                lambda: Line(self.endpoint.host, self._limits.device_answer_bytes_max),
+                self.endpoint.host,
+                self.endpoint.port,
+                ssl=self._tls,
+            )
         return line
 
     def _request(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
@@ -181,11 +174,3 @@ def _credentials(connection: Connection) -> tuple[str, str]:
             raise DeviceRefused(f"{header!r} is no name of a header.", "Write one such as X-API-Key.")
         return f"{header}: {key}\r\n", ""
     return "", ""
-
-
-def _tls(connection: Connection) -> ssl.SSLContext:
-    authority = str(connection.option("ca", ""))
-    try:
-        return ssl.create_default_context(cafile=authority or None)
-    except (OSError, ssl.SSLError) as error:
-        raise DeviceRefused(f"The option ca, {authority}: {error}.", "Name a file of certificates in PEM.") from None

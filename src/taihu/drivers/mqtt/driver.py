@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Self
 
-from taihu.drivers.line import Line, Took
+from taihu.drivers.line import Line
 from taihu.drivers.mqtt.conventions import load, plan_of
 from taihu.drivers.mqtt.places import Routes, body_of, filled, place_of, same
 from taihu.drivers.port import Act, ActionPlan, Connection, DeviceLost, DeviceRefused, Out, Plan, Point, Reading, Result
 from taihu.drivers.server import Server
 from taihu.kernel.clock import Clock
-from taihu.kernel.errors import RefusedError, TaihuError
+from taihu.kernel.errors import TaihuError
 from taihu.kernel.ids import new_id
 from taihu.kernel.limits import Limits
 from taihu.protocols.mqtt.packets import Connack, Packet, Publish, Suback, Subscription
@@ -72,7 +72,7 @@ class MqttDriver:
 
         with suppress(TimeoutError):
             async with asyncio.timeout(self._discover_s):
-                await self._serve(line, took)
+                await self._server.serve(line, took, lambda: _leave(line))
         note = f"Heard {len(heard)} topics in {self._discover_s:g} s. The option discover_s hears longer."
         return plan_of(heard, self._conventions, (note,))
 
@@ -104,7 +104,7 @@ class MqttDriver:
         acknowledging = asyncio.create_task(self._acknowledge(line, out))
         self._line = line
         try:
-            await self._serve(line, took)
+            await self._server.serve(line, took, lambda: _leave(line))
         finally:
             self._line = None
             acknowledging.cancel()
@@ -158,14 +158,6 @@ class MqttDriver:
         """See `Driver.close`."""
         if self._line is not None:
             _leave(self._line)
-
-    async def _serve(self, line: Line, took: Took) -> None:
-        try:
-            await line.serve(took, lambda: _leave(line))
-        except RefusedError:
-            raise
-        except (OSError, TaihuError) as error:
-            raise DeviceLost(f"{self._server.host}: {error or type(error).__name__}") from None
 
     def _connected(self, line: Line, routes: Routes, plan: Plan, out: Out) -> None:
         topics = routes.topics()

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self, get_args
 
 from asyncua import ua
 
+from taihu.drivers.address import endpoint_of
 from taihu.drivers.opcua.discovery import discover
 from taihu.drivers.opcua.feed import Feed, Settings
 from taihu.drivers.opcua.rows import items_of
@@ -32,6 +33,7 @@ from taihu.kernel.clock import Clock
 from taihu.kernel.limits import Limits
 
 _PORT = 4840
+_EXAMPLE = "opc.tcp://host:4840/path"
 _STATE = ua.NodeId(2259)  # Server_ServerStatus_State
 _RUNNING = 0
 _STATES = ("running", "failed", "not configured", "suspended", "shutting down", "in test", "without its devices")
@@ -172,15 +174,9 @@ class OpcuaDriver:
 
 
 def _target(connection: Connection) -> Target:
-    parts = connection.parts
-    try:
-        port = parts.port or _PORT
-    except ValueError:
-        raise DeviceRefused(f"{connection.name} has no port that can be.", "Write one up to 65535.") from None
-    if not parts.hostname or parts.username or parts.password:
-        raise DeviceRefused(
-            "The address names no server, or a user.", "Write opc.tcp://host:4840/path; the user is an option."
-        )
+    endpoint, parts = endpoint_of(connection, _PORT, _EXAMPLE), connection.parts
+    if parts.username:
+        raise DeviceRefused("The address names a user.", "Leave it out, and give it by --option user=NAME.")
     policy, mode = connection.option("security", "auto"), connection.option("mode", "")
     if policy not in POLICIES or mode not in ("", *get_args(Mode)):
         raise DeviceRefused(
@@ -189,10 +185,9 @@ def _target(connection: Connection) -> Target:
     timeout_s = float(connection.option("timeout_s", 4.0))
     if not timeout_s > 0:
         raise DeviceRefused("The option timeout_s is not above 0.", "Write seconds, such as 4.0.")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return Target(
-        url=f"opc.tcp://{host}:{port}{parts.path}",
-        host=parts.hostname,
+        url=f"opc.tcp://{endpoint.bracketed}:{endpoint.port}{parts.path}",
+        host=endpoint.host,
         timeout_s=timeout_s,
         policy=policy,
         mode=mode,

@@ -26,7 +26,7 @@ from taihu.drivers.port import (
 from taihu.drivers.server import Server
 from taihu.drivers.sparkplug.points import Places, address_of, plan_of
 from taihu.kernel.clock import Clock
-from taihu.kernel.errors import RefusedError, TaihuError
+from taihu.kernel.errors import TaihuError
 from taihu.kernel.ids import new_id
 from taihu.kernel.limits import Limits
 from taihu.protocols.mqtt.packets import Connack, Packet, Publish, Suback, Subscription, Will
@@ -162,11 +162,7 @@ class SparkplugDriver:
         ticking = asyncio.create_task(self._tick(line, host))
         self._line = line
         try:
-            await line.serve(took, lambda: self._leave(line))
-        except RefusedError:
-            raise
-        except (OSError, TaihuError) as error:
-            raise DeviceLost(f"{self._server.host}: {error or type(error).__name__}") from None
+            await self._server.serve(line, took, lambda: self._leave(line))
         finally:
             ticking.cancel()
             await asyncio.gather(ticking, return_exceptions=True)

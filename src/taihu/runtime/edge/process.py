@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from taihu.drivers.address import Endpoint
 from taihu.drivers.files import FOLDER, read_keyring
 from taihu.drivers.line import Line
 from taihu.identity.directory import Directory
@@ -102,7 +103,7 @@ class Edge:
         host, port = address.hostname or "", address.port or (8883 if secure else 1883)
 
         def connect() -> Line:
-            return Line(host, port, Client("", version=5, username=token, clean_start=True), self._clock, tls)
+            return Line(Endpoint(host, port), Client("", version=5, username=token, clean_start=True), self._clock, tls)
 
         return connect
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from random import Random
 
+from taihu.drivers.address import Endpoint
 from taihu.drivers.line import Line
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import TaihuError
@@ -28,7 +29,7 @@ class Uplink:
     """One MQTT session with the node, until `run` is cancelled."""
 
     def __init__(self, host: str, port: int, client: Client, clock: Clock, message: Message, random: Random) -> None:
-        self._line = Line(host, port, client, clock)
+        self._line = Line(Endpoint(host, port), client, clock)
         self._client = client
         self._message = message
         self._random = random

@@ -16,7 +16,7 @@ from taihu.drivers.port import Connection, DeviceLost, DeviceRefused, Plan
 from taihu.drivers.server import Server
 from taihu.drivers.telling import Newest, View
 from taihu.kernel.clock import NS_PER_S, Clock
-from taihu.kernel.errors import RefusedError, TaihuError
+from taihu.kernel.errors import TaihuError
 from taihu.kernel.ids import new_id
 from taihu.kernel.limits import Limits
 from taihu.protocols.mqtt.packets import Connack, Packet, Publish, Suback, Subscription, Will
@@ -139,13 +139,7 @@ class SparkplugTeller:
 
     async def _serve(self, server: Server, line: Line, took: Any, edge: Edge | None = None) -> None:
         try:
-            await line.serve(took, lambda: self._leave(line, edge))
-        except RefusedError:
-            raise
-        except DeviceLost:
-            raise
-        except (OSError, TaihuError) as error:
-            raise DeviceLost(f"{server.host}: {error or type(error).__name__}") from None
+            await server.serve(line, took, lambda: self._leave(line, edge))
         finally:
             if edge is not None:
                 edge.connection_lost()
