@@ -41,15 +41,20 @@ class Streams:
             for number, _ in self._poll.poll(0.1):
                 self._rest[number] += self._sockets[number].recv(65_536)
         assert all(rest.startswith(b"HTTP/1.1 200") for rest in self._rest.values()), "an observer was refused"
-        self._rest = {number: rest.partition(b"\r\n\r\n")[2] for number, rest in self._rest.items()}
+        for number, came in self._rest.items():
+            self._rest[number] = b""
+            self._take(number, came.partition(b"\r\n\r\n")[2])
 
     def take(self, until: float, count: int) -> None:
         """Read until `count` values came in all, or the time is up."""
         while len(self.delays) < count and (left := until - time.perf_counter()) > 0:
             for number, _ in self._poll.poll(min(left, 0.05)):
-                *lines, self._rest[number] = (self._rest[number] + self._sockets[number].recv(65_536)).split(b"\n")
-                now = time.perf_counter()
-                self.delays += [now - float(line[6:]) for line in lines if line.startswith(b"data: ")]
+                self._take(number, self._sockets[number].recv(65_536))
+
+    def _take(self, number: int, came: bytes) -> None:
+        *lines, self._rest[number] = (self._rest[number] + came).split(b"\n")
+        now = time.perf_counter()
+        self.delays += [now - float(line[6:]) for line in lines if line.startswith(b"data: ")]
 
     def close(self) -> None:
         for one in self._sockets.values():
