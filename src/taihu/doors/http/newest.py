@@ -95,24 +95,27 @@ class _Look:
             return ()
         known = self._of(definitions)
         found, row = [], None
-        for name, value, its_row in node.cells(project, thing):
+        for name, value, its_row in node.cells(project, thing, definitions):
             if (self._only and name != self._only) or not (whole_thing or node.may_read(caller, project, thing, name)):
                 continue
             if its_row is not row:  # all that one message brought has the same age
                 row = its_row
                 quality, observed_at, received_at = row.quality, row.observed_at, row.received_at
                 age_s = (self.now - observed_at) / NS_PER_S
-            unit, kind, hold = known.get(name, _UNKNOWN)
+            said = known.get(name)
+            if said is None:
+                one = definitions.get(name)
+                said = known[name] = _UNKNOWN if one is None else (one.unit, one.kind, hold_s(one))
+            unit, kind, hold = said
             stale = UNSET if kind is UNSET else age_s > hold
             found.append(NewestValue(thing, name, value, unit, quality, observed_at, received_at, age_s, kind, stale))
         return found
 
     def _of(self, definitions: Mapping[str, Property]) -> dict[str, _Known]:
-        """What is to be said of each property; worked out once for all things alike."""
+        """What is to be said of properties, as far as it was worked out already for things alike."""
         known = self._known.get(id(definitions))
         if known is None:
-            said: dict[str, _Known] = {one.name: (one.unit, one.kind, hold_s(one)) for one in definitions.values()}
-            known = self._known[id(definitions)] = definitions, said
+            known = self._known[id(definitions)] = definitions, {}
         return known[1]
 
 

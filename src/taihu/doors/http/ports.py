@@ -234,8 +234,8 @@ class Node(Protocol):
         """The newest reading of each property of a thing."""
         ...
 
-    def cells(self, project: str, thing: str) -> list[Cell]:
-        """As `newest`, without an object for each."""
+    def cells(self, project: str, thing: str, definitions: Mapping[str, Property]) -> list[Cell]:
+        """As `newest`, without an object for each; `definitions` are the thing's own."""
         ...
 
     def exported(self, caller: Caller, project: str, form: str) -> None:

@@ -20,6 +20,7 @@ from taihu.twin.twin import Cell, Twin, readings, row_of
 _TICK_S = 0.1
 _BUSY_S = 0.02  # of a tick; what is left then waits for the next
 _OF_THINGS = (Event.THING, Event.THING_CHANGED, Event.THING_REMOVED, Event.PROPERTY)
+_UNKNOWN: Mapping[str, Property] = {}  # of a thing that is not there
 _RANK = (Quality.GOOD, Quality.STAMPED, Quality.SUSPECT)
 
 Thing = tuple[str, str]  # project and name
@@ -50,12 +51,11 @@ class Live:
         self._timer: asyncio.TimerHandle | None = None
         directory.on_change(self._change_soon)
 
-    def cells(self, project: str, thing: str) -> list[Cell]:
+    def cells(self, project: str, thing: str, definitions: Mapping[str, Property]) -> list[Cell]:
         """The newest value of each property of a thing, and of each that is calculated and has one."""
         cells = self._twin.cells(project, thing)
-        definitions = self._directory.definitions(project, thing)
-        calculated = self._calculated(definitions) if definitions is not None else ()
-        if definitions is None or not calculated:
+        calculated = self._calculated(definitions)
+        if not calculated:
             return cells
         values = [self.value(project, thing, definitions[name]) for name in calculated]
         worked_out = [(one.property, one.value, row_of(one)) for one in values if one is not None]
@@ -63,7 +63,8 @@ class Live:
 
     def newest(self, project: str, thing: str) -> dict[str, Reading]:
         """As `cells`, as readings by property."""
-        return readings(project, thing, self.cells(project, thing))
+        definitions = self._directory.definitions(project, thing)
+        return readings(project, thing, self.cells(project, thing, _UNKNOWN if definitions is None else definitions))
 
     def value(self, project: str, thing: str, definition: Property) -> Reading | None:
         """The value of a calculated property now; None while it is missing (§3)."""

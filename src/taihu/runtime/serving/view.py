@@ -216,9 +216,9 @@ class View:
         """The newest reading of each property of a thing, those that are calculated with them."""
         return self.live.newest(project, thing)
 
-    def cells(self, project: str, thing: str) -> list[Cell]:
-        """As `newest`, without an object for each."""
-        return self.live.cells(project, thing)
+    def cells(self, project: str, thing: str, definitions: Mapping[str, Property]) -> list[Cell]:
+        """As `newest`, without an object for each; `definitions` are the thing's own."""
+        return self.live.cells(project, thing, definitions)
 
     def exported(self, caller: Caller, project: str, form: str) -> None:
         """Note for the audit that the caller takes readings away in a file; what it asks often is told together."""
