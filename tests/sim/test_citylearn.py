@@ -21,7 +21,6 @@ from taihu.sim.citylearn import (
     read_folder,
     weighted,
 )
-from taihu.sim.foresight import Foresight
 
 PHASES = phases()
 
@@ -106,10 +105,26 @@ def test_a_plan_is_better_than_a_forecast_alone() -> None:
     assert scores["plan"] < scores["forecast"] - 0.02
 
 
+@pytest.mark.skipif(not find_spec("highspy"), reason="linear programs need HiGHS: pip install 'taihu[plan]'")
 def test_foresight_is_a_mark_that_no_policy_reaches() -> None:
+    from taihu.sim.foresight import Foresight
+
     buildings = first_hours(PHASES["phase_1"], 240)
     known = evaluate(play(buildings, lambda battery, _: Foresight(battery, buildings)), buildings)
     assert known.score < evaluate(play(buildings, POLICIES["plan"]), buildings).score - 0.05
+
+
+@pytest.mark.skipif(not find_spec("highspy"), reason="linear programs need HiGHS: pip install 'taihu[plan]'")
+def test_foresight_goes_on_past_the_end_of_a_month() -> None:
+    from taihu.sim.foresight import Foresight
+
+    whole = PHASES["phase_2"]
+    buildings = msgspec.structs.replace(
+        first_hours(whole, 760), load_kwh=whole.load_kwh[:2, :760], solar_kwh=whole.solar_kwh[:2, :760]
+    )
+    known = play(buildings, lambda battery, _: Foresight(battery, buildings))
+    assert np.isfinite(known).all() and np.abs(known - buildings.net_kwh)[:, 731:].sum() > 1
+    assert evaluate(known, buildings).score < 0.8
 
 
 def test_the_captured_part() -> None:

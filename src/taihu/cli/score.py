@@ -1,21 +1,28 @@
 """`taihu score`: battery policies on the CityLearn challenge 2022, or on other data in its layout."""
 
 import sys
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from taihu.cli.output import share_text, show, show_json
 
-_MARKS = ("oracle", "foresight")  # they know what is to come
+if TYPE_CHECKING:
+    from taihu.sim.citylearn import Buildings, Numbers
+
+_MARKS = ("reflex", "oracle", "foresight")  # what they know is made up, or is to come
 _PARTS = ("score", "price", "emission", "grid", "ramping", "load_factor")
 
 
 @click.command()
 @click.option(
-    "--controller", "name", default="plan", show_default=True, help="Which policy, or a mark: oracle, foresight."
+    "--controller",
+    "name",
+    default="plan",
+    show_default=True,
+    help="Which policy, or a mark: reflex, oracle, foresight.",
 )
 @click.option(
     "--data", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A folder in its layout."
@@ -26,8 +33,7 @@ def score(name: str, folder: Path | None, as_json: bool) -> None:
     import msgspec
 
     from taihu.decide.policies import POLICIES
-    from taihu.sim.citylearn import captured, evaluate, phases, play, play_oracle, read_folder, weighted
-    from taihu.sim.foresight import Foresight
+    from taihu.sim.citylearn import captured, evaluate, phases, read_folder, weighted
 
     if name not in (*POLICIES, *_MARKS):
         raise click.BadParameter(f"{name!r} is none of {', '.join((*POLICIES, *_MARKS))}", param_hint="--controller")
@@ -36,13 +42,7 @@ def score(name: str, folder: Path | None, as_json: bool) -> None:
     scores = {}
     with click.progressbar(length=hours, label=name, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         for label, buildings in sets.items():
-            if name == "oracle":
-                meters = play_oracle(buildings)
-            elif name == "foresight":
-                meters = play(buildings, partial(_of, Foresight, buildings), lambda _: bar.update(100))
-            else:
-                meters = play(buildings, POLICIES[name], lambda _: bar.update(100))
-            scores[label] = evaluate(meters, buildings)
+            scores[label] = evaluate(_play(name, buildings, lambda _: bar.update(100)), buildings)
     known = {label: one.score for label, one in scores.items()}
     known |= {"weighted": weighted(scores)} if folder is None else {}
     shares = {label: captured(label, one) for label, one in known.items()} if folder is None else {}
@@ -63,6 +63,21 @@ def score(name: str, folder: Path | None, as_json: bool) -> None:
     show(("data", *heads), rows, heads)
 
 
-def _of(make: Any, buildings: Any, battery: Any, count: int) -> Any:
-    """A mark as `play` makes a policy: it is told of the buildings themselves."""
-    return make(battery, buildings)
+def _play(name: str, buildings: "Buildings", progress: Callable[[int], None]) -> "Numbers":
+    from taihu.decide.plan import need_solver
+    from taihu.decide.policies import POLICIES
+    from taihu.sim.citylearn import play, play_oracle
+    from taihu.sim.minutes import play_reflex
+
+    match name:
+        case "oracle":
+            return play_oracle(buildings)
+        case "reflex":
+            return play_reflex(buildings, progress)
+        case "foresight":
+            need_solver()
+            from taihu.sim.foresight import Foresight
+
+            return play(buildings, lambda battery, _: Foresight(battery, buildings), progress)
+        case _:
+            return play(buildings, POLICIES[name], progress)

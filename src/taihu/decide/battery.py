@@ -12,8 +12,8 @@ Numbers = NDArray[np.float64]
 
 _SHARES = np.array([0.0, 0.3, 0.7, 0.8, 1.0])
 _ROUND_TRIP = np.array([0.83, 0.83, 0.9, 0.9, 0.85])
-_FULL_POWER_TO = 0.8
-_FALL = 4.0
+FULL_POWER_TO = 0.8
+FALL = 4.0
 
 
 class Battery(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,14 +32,14 @@ class Batteries:
         self.content_kwh: Numbers = np.zeros(count)
         self.capacity_kwh: Numbers = np.full(count, battery.capacity_kwh)
 
-    def step(self, wanted_kwh: ArrayLike) -> Numbers:
-        """Charge (positive) or discharge for an hour; returns the energy at the terminals that came of it."""
+    def step(self, wanted_kwh: ArrayLike, hours: float = 1.0) -> Numbers:
+        """Charge (positive) or discharge for so long; returns the energy at the terminals that came of it."""
         wanted = np.asarray(wanted_kwh, np.float64)
         charge = self.content_kwh / self.capacity_kwh
-        taper = np.where(charge <= _FULL_POWER_TO, 1.0, 1.0 - _FALL * (charge - _FULL_POWER_TO))
-        limit = self.battery.power_kw * taper
+        taper = np.where(charge <= FULL_POWER_TO, 1.0, 1.0 - FALL * (charge - FULL_POWER_TO))
+        limit = self.battery.power_kw * taper * hours
         energy = np.clip(wanted, -limit, limit)
-        way = efficiency(energy / self.battery.power_kw)
+        way = efficiency(energy / (self.battery.power_kw * hours))
         moved = np.where(energy >= 0, energy * way, energy / way)
         content = np.clip(self.content_kwh + moved, 0.0, self.capacity_kwh)
         change = content - self.content_kwh

@@ -12,7 +12,7 @@ from taihu.decide.expected import Prices
 
 Numbers = NDArray[np.float64]
 
-_BLOCK_HOURS = 730  # over which a load factor is taken
+BLOCK_HOURS = 730  # over which a load factor is taken
 _OWN_WEIGHT = 1.3  # as errors are cut at zero; tuned on phase 1
 _END_SHARE = 0.6  # of the mean price: what is left at a plan's end is worth
 _FIRST_PEAK = 1.3  # the first block's peak is taken to rise by so much
@@ -45,8 +45,8 @@ class RunningBill:
             self._cost += max(0.0, without * price)
             self._emission += float(np.maximum(0.0, net_kwh).sum()) * intensity
             self._ramp += abs(without - self._before)
-        if self._hours and self._hours % _BLOCK_HOURS == 0:
-            self._factors.append(self._block_factor(_BLOCK_HOURS))
+        if self._hours and self._hours % BLOCK_HOURS == 0:
+            self._factors.append(self._block_factor(BLOCK_HOURS))
             self._block_sum, self._block_peak = 0.0, 0.0
             self._last_peak, self._peak = self._peak, 0.0
         self._before = without
@@ -54,7 +54,7 @@ class RunningBill:
         self._block_peak = max(self._block_peak, without)
         self._peak = max(self._peak, total_kwh)
         self._hours += 1
-        self._mean += max(1 / self._hours, 1 / _BLOCK_HOURS) * (total_kwh - self._mean)
+        self._mean += max(1 / self._hours, 1 / BLOCK_HOURS) * (total_kwh - self._mean)
 
     def prices(self, price: Numbers, intensity: Numbers) -> Prices:
         """Prices of the hours to come, in units of the score in an hour."""
@@ -62,13 +62,13 @@ class RunningBill:
         own = self._own_weight * intensity / (3 * self._emission / self._hours)
         level = self._peak_level()
         factor = float(np.mean(self._factors)) if self._factors else self._block_factor(self._hours)
-        peak = max(0.0, self._mean) / level**2 * _BLOCK_HOURS / (6 * max(factor, 0.1))
+        peak = max(0.0, self._mean) / level**2 * BLOCK_HOURS / (6 * max(factor, 0.1))
         ramp = np.full(len(price), 1 / (6 * self._ramp / self._hours))
         return Prices(own, shared, ramp, peak, level, _END_SHARE * float(own.mean() + shared.mean()))
 
     def _peak_level(self) -> float:
         """The peak that the block is expected to end with: less of the last one's, the less of the block is left."""
-        left = 1 - (self._hours - 1) % _BLOCK_HOURS / _BLOCK_HOURS
+        left = 1 - (self._hours - 1) % BLOCK_HOURS / BLOCK_HOURS
         last = self._last_peak or _FIRST_PEAK * self._peak
         return max(_PEAK_MIN_KWH, self._peak + left * max(0.0, last - self._peak))
 

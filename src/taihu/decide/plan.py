@@ -42,6 +42,8 @@ class Plan:
         self._bill = RunningBill()
         self._plan: Planner = ExpectedCostPlan(count, HORIZON, float(efficiency([0.0])[0]))
         self._prices = np.full(24, np.nan)
+        self.expected_kwh = np.zeros(count)
+        """Load less PV of each house in the hour that was decided last, as it was expected."""
 
     def decide(self, hour: Hour) -> Numbers:
         clock = hour.hour % 24
@@ -49,6 +51,7 @@ class Plan:
         total = float(hour.meter_kwh.sum())
         self._bill.update(hour.load_kwh - hour.solar_kwh, total, hour.price, hour.intensity)
         outlook = self._houses.update(clock, hour.load_kwh, hour.solar_kwh)
+        self.expected_kwh = outlook.net_kwh[:, 0]
         prices = self._bill.prices(self._tariff(clock, hour), self._intensity.update(clock, hour.intensity))
         ramp_spread = np.concatenate([outlook.total_spread_kwh[:1], _RAMP_SPREAD * outlook.total_spread_kwh[1:]])
         expected = Expected(
@@ -78,12 +81,17 @@ class Certain(Plan):
 
     def __init__(self, battery: Battery, count: int) -> None:
         super().__init__(battery, count)
-        if find_spec("highspy") is None:
-            raise SolverMissing("Linear programs need HiGHS.", "Install it: pip install 'taihu[plan]'.")
+        need_solver()
         from taihu.decide.linear import LinearPlan
 
         self._bill = RunningBill(own_weight=1.0)
         self._plan = LinearPlan(count, HORIZON, _CERTAIN_WAY, battery.power_kw)
+
+
+def need_solver() -> None:
+    """Raise `SolverMissing` where HiGHS is not installed."""
+    if find_spec("highspy") is None:
+        raise SolverMissing("Linear programs need HiGHS.", "Install it: pip install 'taihu[plan]'.")
 
 
 def terminal_energy(moved_kwh: Numbers, battery: Battery) -> Numbers:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taihu.decide.battery import Batteries, Battery
+from taihu.decide.bill import BLOCK_HOURS
 from taihu.decide.policy import Hour, Policy
 from taihu.kernel.errors import RefusedError
 from taihu.sim.district import District
@@ -25,7 +26,6 @@ PHASES = {"phase_1": range(5), "phase_2": range(5, 10), "phase_3": range(10, 17)
 WEIGHTS = {"phase_1": 0.2, "phase_2": 0.3, "phase_3": 0.5}
 FORESIGHT = {"phase_1": 0.639, "phase_2": 0.646, "phase_3": 0.664, "weighted": 0.654}
 """The best scores found with the future known: linear programs over whole months; in phase 2 `foresight` is better."""
-_BLOCK_HOURS = 730
 _AHEAD_HOURS = 24
 _LEADS = (6, 12, 24)
 _PRICE = "Electricity Pricing [$]"
@@ -104,21 +104,25 @@ def play(
     policy, batteries = make(battery, count), Batteries(battery, count)
     meters = buildings.net_kwh.copy()
     for hour in range(hours - 1):
-        seen = Hour(
-            int(buildings.hour[hour]),
-            buildings.load_kwh[:, hour],
-            buildings.solar_kwh[:, hour],
-            meters[:, hour],
-            batteries.content_kwh,
-            batteries.capacity_kwh,
-            float(buildings.price[hour]),
-            float(buildings.intensity[hour]),
-            buildings.tariff(hour),
-        )
-        meters[:, hour + 1] += batteries.step(policy.decide(seen))
+        meters[:, hour + 1] += batteries.step(policy.decide(hour_seen(buildings, hour, meters, batteries)))
         if progress is not None and hour % 100 == 0:
             progress(hour)
     return meters
+
+
+def hour_seen(buildings: Buildings, hour: int, meters_kwh: Numbers, batteries: Batteries) -> Hour:
+    """What is known at the end of an hour."""
+    return Hour(
+        int(buildings.hour[hour]),
+        buildings.load_kwh[:, hour],
+        buildings.solar_kwh[:, hour],
+        meters_kwh[:, hour],
+        batteries.content_kwh,
+        batteries.capacity_kwh,
+        float(buildings.price[hour]),
+        float(buildings.intensity[hour]),
+        buildings.tariff(hour),
+    )
 
 
 def play_oracle(buildings: Buildings) -> Numbers:
@@ -182,7 +186,7 @@ def read_folder(folder: Path) -> Buildings:
 
 def _costs(meters: Numbers, buildings: Buildings) -> Sequence[float]:
     district = meters.sum(axis=0)
-    blocks = np.arange(len(district)) // _BLOCK_HOURS
+    blocks = np.arange(len(district)) // BLOCK_HOURS
     factors = [1 - part.mean() / part.max() for part in (district[blocks == one] for one in range(blocks[-1] + 1))]
     return (
         float(np.maximum(0, buildings.price * district).sum()),

@@ -1,46 +1,116 @@
-"""The mark of perfect foresight: the same planner with the true next day of every house, price and intensity.
+"""The mark of perfect foresight: every hour of the year known, a linear program for each month and a day more.
 
-Not causal. It is what a policy without forecast errors comes to, and so what there is to be captured; it is found by
-planning 24 hours again each hour, and no proof that nothing is better.
+Not causal: what there is to be captured. Each month is solved twice, the second time with the efficiencies of the
+powers that were found, and the price of a peak where the first peak was. It is no proof that nothing is better: a
+program may charge and discharge in one hour, which no battery can, and sees a day past its month and no further.
 """
 
+import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from taihu.decide.battery import Battery
-from taihu.decide.bill import RunningBill
-from taihu.decide.expected import Expected, ExpectedCostPlan, Numbers
+from taihu.decide.battery import FALL, FULL_POWER_TO, Battery, efficiency
+from taihu.decide.bill import BLOCK_HOURS
+from taihu.decide.highs import Outcome, Solver
 from taihu.decide.plan import terminal_energy
 from taihu.decide.policy import Hour
-from taihu.insight.day import HORIZON
+from taihu.decide.sheet import Index, Program, Sheet
 from taihu.sim.citylearn import Buildings
 
-_WAY = 0.925
+Numbers = NDArray[np.float64]
+
+_TAIL_HOURS = 24  # so that a month does not end empty
+_ROUNDS = 2
+_WAY = 0.925  # one-way efficiency in the first round
+_FIRST_PEAK = 0.6  # of the peak without batteries
+_UNIT = 1e4  # a cost of one hour is a tiny part of the score: solvers like numbers near one
 
 
 class Foresight:
-    """Plans with what will be; past the end of the data the last day comes again."""
+    """Does each hour what the month's plan says."""
 
     def __init__(self, battery: Battery, buildings: Buildings) -> None:
-        self._battery = battery
-        self._bill = RunningBill(own_weight=1.0)
-        self._plan = ExpectedCostPlan(len(buildings.load_kwh), HORIZON, _WAY)
-        self._net, self._price, self._intensity = map(
-            _with_a_day_more, (buildings.net_kwh, buildings.price, buildings.intensity)
-        )
-        self._next = 0
+        self._battery, self._buildings = battery, buildings
+        self._net = buildings.net_kwh
+        self._total = self._net.sum(axis=0)
+        blocks = np.split(self._total, range(BLOCK_HOURS, len(self._total), BLOCK_HOURS))
+        self._price = _UNIT * buildings.price / (3 * np.maximum(0, buildings.price * self._total).sum())
+        self._intensity = _UNIT * buildings.intensity / (3 * np.maximum(0, buildings.intensity * self._net).sum())
+        self._ramp = _UNIT / (6 * float(np.abs(np.diff(self._total)).sum()))
+        self._peak = _UNIT / (6 * sum(1 - float(one.mean() / one.max()) for one in blocks))
+        self._hour = self._end = 0
+        self._contents: list[Numbers] = []  # at the end of each hour from the next one on, the last one first
 
     def decide(self, hour: Hour) -> Numbers:
-        self._next += 1
-        ahead = slice(self._next, self._next + HORIZON)
-        total = float(hour.meter_kwh.sum())
-        self._bill.update(hour.load_kwh - hour.solar_kwh, total, hour.price, hour.intensity)
-        net = self._net[:, ahead]
-        certain = np.zeros(HORIZON)
-        expected = Expected(net, np.zeros_like(net), net.sum(axis=0), certain, certain, total)
-        prices = self._bill.prices(self._price[ahead], self._intensity[ahead])
-        content = self._plan.solve(hour.content_kwh, hour.capacity_kwh, expected, prices)
-        return terminal_energy(content[:, 0] - hour.content_kwh, self._battery)
+        self._hour += 1
+        if self._hour >= self._end:
+            self._end = min(self._hour // BLOCK_HOURS * BLOCK_HOURS + BLOCK_HOURS, len(self._total))
+            planned = self._month(self._hour, self._end, hour)
+            self._contents = list(planned[:, : self._end - self._hour].T[::-1])
+        return terminal_energy(self._contents.pop() - hour.content_kwh, self._battery)
+
+    def _month(self, first: int, last: int, now: Hour) -> Numbers:
+        """Content at the end of each hour from `first` on."""
+        body = self._total[first:last]
+        hours = min(len(self._total), last + _TAIL_HOURS) - first
+        way = np.full((len(self._net), hours), _WAY)
+        mean, peak = float(body.mean()), _FIRST_PEAK * float(body.max())
+        for _ in range(_ROUNDS):
+            month = self._write(first, len(body), way, now, self._peak * max(mean, 0.0) / peak**2)
+            solved = Solver().solve(month.program, np.inf)
+            assert solved.outcome is Outcome.BEST  # batteries at rest are an answer, and no cost is below zero
+            energy = solved.columns[month.charge] - solved.columns[month.discharge]
+            total = body + energy[:, : len(body)].sum(axis=0)
+            mean, peak = float(total.mean()), float(total.max())
+            way = efficiency(energy / self._battery.power_kw)
+        return np.asarray(solved.columns[month.content])
+
+    def _write(self, first: int, body: int, way: Numbers, now: Hour, peak_price: float) -> "_Month":
+        sheet, battery, shape = Sheet(), self._battery, way.shape
+        hours, many = shape[1], way.size
+        there = slice(first, first + hours)
+        net, total = self._net[:, there], self._total[there]
+        charge, discharge = (sheet.columns(many, 0.0, battery.power_kw, 0.0).reshape(shape) for _ in range(2))
+        content = sheet.columns(many, 0.0, np.repeat(now.capacity_kwh, hours), 0.0).reshape(shape)
+        own = sheet.columns(many, 0.0, np.inf, np.tile(self._intensity[there], len(net))).reshape(shape)
+        shared = sheet.columns(hours, 0.0, np.inf, self._price[there])
+        up, down = (sheet.columns(hours, 0.0, np.inf, self._ramp) for _ in range(2))
+        peaks = sheet.columns(2, 0.0, np.inf, peak_price * np.array([1.0, (hours - body) / BLOCK_HOURS]))
+        start = np.zeros(shape)
+        start[:, 0] = now.content_kwh
+        balance = sheet.rows(many, start.ravel(), start.ravel()).reshape(shape)
+        sheet.put(balance, content, 1.0)
+        sheet.put(balance[:, 1:], content[:, :-1], -1.0)
+        sheet.put(balance, charge, -way)
+        sheet.put(balance, discharge, 1 / way)
+        for rows, column in (
+            (sheet.rows(many, net.ravel(), np.inf).reshape(shape), own),
+            (sheet.rows(hours, total, np.inf), shared),
+            (sheet.rows(hours, total, np.inf), np.where(np.arange(hours) < body, *peaks)),
+        ):
+            sheet.put(rows, column, 1.0)
+            sheet.put(rows, charge, -1.0)
+            sheet.put(rows, discharge, 1.0)
+        change = np.diff(total, prepend=float(now.meter_kwh.sum()))
+        ramp = sheet.rows(hours, change, change)
+        sheet.put(ramp, up, 1.0)
+        sheet.put(ramp, down, -1.0)
+        for sign, moved in ((-1.0, charge), (1.0, discharge)):
+            sheet.put(ramp, moved, sign)
+            sheet.put(ramp[1:], moved[:, :-1], -sign)
+        fall = FALL * battery.power_kw / battery.capacity_kwh
+        most = battery.power_kw * (1 + FALL * FULL_POWER_TO) - fall * start
+        power = sheet.rows(many, -np.inf, most.ravel()).reshape(shape)
+        sheet.put(power, charge, 1.0)
+        sheet.put(power, discharge, 1.0)
+        sheet.put(power[:, 1:], content[:, :-1], fall)
+        return _Month(sheet.program(), charge, discharge, content)
 
 
-def _with_a_day_more(values: Numbers) -> Numbers:
-    return np.concatenate([values, values[..., -HORIZON:]], axis=-1)
+class _Month(msgspec.Struct, frozen=True):
+    """A program, and where in its columns the answer is: batteries by hours."""
+
+    program: Program
+    charge: Index
+    discharge: Index
+    content: Index
