@@ -196,7 +196,7 @@ def test_an_account_that_cannot_be_says_why_and_the_others_go_on(
 
 
 def test_certificates_stand_on_what_the_ledger_knows(plants: Any) -> None:
-    plant = plants(account(imported="energy", region="CN"), account("pv", generation="energy"))
+    plant = plants(account(imported="energy", region="CN"), account("pv", generation="energy", behind="-"))
     plant.say("main", "energy", START, 2.0)
     plant.say("pv", "energy", START, 1.5)
     plant.account(START + 2 * HOUR)
@@ -215,6 +215,8 @@ def test_certificates_stand_on_what_the_ledger_knows(plants: Any) -> None:
     assert (row.market_kg, row.reason) == (pytest.approx(0.5 * 0.5856), "certificates")
     assert row.location_kg == 2.0 * 0.5366
     assert plant.open().registry("plant").cancelled("main", START) == 1_500
+    with pytest.raises(CertificateRefused, match="0 Wh are left"):
+        plant.accountant.certify("plant", issue | {"bundle": "c", "end": START + 2 * HOUR, "amount_wh": 1})
     elsewhere = issue | {"bundle": "c", "location": "UCTE", "amount_wh": 1}
     with pytest.raises(CertificateRefused):
         plant.accountant.certify("plant", elsewhere)  # all of it is issued
@@ -324,3 +326,29 @@ def test_a_mix_of_another_project_needs_its_grant_and_sources_11(plants: Any) ->
     plant.granted = False
     assert plant.account(START + 2 * HOUR) == []
     assert "may not read grid/mix" in plant.accountant.states("plant")[0]["broken"]
+
+
+def test_certificates_are_issued_of_what_left_the_site_and_once(plants: Any) -> None:
+    plant = plants(
+        account(net="energy", region="CN"), account("pv", generation="energy", region="CN", certificates=True),
+        account("wind", generation="energy", certificates=True), account("park", generation="energy", behind="-"),
+    )  # fmt: skip
+    for hour, (net, pv, wind) in enumerate(((1.0, 2.0, 0.0), (-2.5, 2.0, 1.0), (-1.0, 1.5, 0.0))):
+        for thing, energy in (("main", net), ("pv", pv), ("wind", wind), ("park", 4.0)):
+            plant.say(thing, "energy", START + hour * HOUR, energy)
+    plant.account(START + 3 * HOUR + 600 * NS_PER_S)
+    bundles = plant.accountant.registry("plant").bundles
+    assert {(one.device, (one.start - START) // HOUR): one.issued_wh for one in bundles.values()} == {
+        ("pv", 1): 2_000, ("wind", 1): 500, ("pv", 2): 1_000
+    }  # fmt: skip
+    assert bundles["pv 2022-05-01T01:00:00Z"].location == "CN"
+    assert plant.accountant.registry("plant").held("plant") == {name: one.issued_wh for name, one in bundles.items()}
+    with pytest.raises(CertificateRefused, match="gave 1000 Wh then; 0 Wh are left"):
+        plant.accountant.certify(
+            "plant",
+            {"type": "issue", "bundle": "x", "device": "pv", "owner": "us", "start": START + 2 * HOUR,
+             "end": START + 3 * HOUR, "amount_wh": 1},
+        )  # fmt: skip
+    plant.open()  # a crash, and the same again
+    plant.account(START + 3 * HOUR + 700 * NS_PER_S)
+    assert plant.accountant.registry("plant").bundles == bundles

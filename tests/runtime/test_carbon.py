@@ -43,9 +43,17 @@ model = "meter.tm.json"
 meter = "main"
 net = "energy"
 region = "CN"
+[[project.thing]]
+name = "park"
+model = "meter.tm.json"
 [[project.account]]
 meter = "pv"
 generation = "energy"
+certificates = true
+[[project.account]]
+meter = "park"
+generation = "energy"
+behind = "-"
 
 [[project]]
 name = "hall"
@@ -186,6 +194,10 @@ def test_hours_reports_certificates_and_the_border(node: SupervisedNode, tmp_pat
     plant = node.operator("plant")
     send(plant, "plant", main={"energy": [2.0, 1.0, None, -1.0]}, pv={"energy": [1.5, 0.5, None, 2.0]})
     rows = rows_when(plant, "plant", lambda found: len(found) == 48)
+    given = until(lambda: plant.get("projects", "plant", "carbon", "certificates", **period(4))["bundles"])
+    assert [(one["device"], one["start"], one["issued_wh"]) for one in given] == [("pv", START + 3 * HOUR_NS, 1_000)]
+    send(plant, "plant", park={"energy": [1.5, 0.0, 0.0, 0.0]})
+    rows_when(plant, "plant", lambda found: len(found) == 72)
     first = {(row["meter"], (row["start"] - START) // HOUR_NS): row for row in rows}
     assert first["main", 0]["location_kg"] == 2 * 0.5366
     assert first["main", 2]["quality"] == "missing"
@@ -197,7 +209,7 @@ def test_hours_reports_certificates_and_the_border(node: SupervisedNode, tmp_pat
     report = plant.get("projects", "plant", "carbon", "report", **period(4))
     assert report["total"]["import_kwh"] == 7.0
     assert report["total"]["export_kwh"] == 1.0
-    assert report["total"]["generation_kwh"] == 4.0
+    assert report["total"]["generation_kwh"] == 5.5
     assert [(one["reason"], one["intervals"]) for one in report["restated"]] == [("late readings", 1)]
     assert report["restated"][0]["location_kg"] == pytest.approx(4 * 0.5366)
     for words in (("report",), ("matching",)):
@@ -212,9 +224,9 @@ def test_hours_reports_certificates_and_the_border(node: SupervisedNode, tmp_pat
     assert f"/api/v1/projects/plant/carbon/rows?meter=main&amp;start={START}" in page
 
     found = plant.get("matching", project=["plant"], **period(2))
-    assert found["projects"]["plant"]["hourly"] == pytest.approx(2.0 / 5.0)
+    assert found["projects"]["plant"]["hourly"] == pytest.approx(3.5 / 5.0)
 
-    issue = {"type": "issue", "bundle": "b1", "device": "pv", "owner": "plant", "start": START,
+    issue = {"type": "issue", "bundle": "b1", "device": "park", "owner": "plant", "start": START,
              "end": START + HOUR_NS, "amount_wh": 1_500}  # fmt: skip
     plant.post("projects", "plant", "carbon", "certificates", body=issue)
     cancel = {"type": "cancel", "bundle": "b1", "owner": "plant", "consumer": "main", "amount_wh": 1_000}
@@ -225,9 +237,9 @@ def test_hours_reports_certificates_and_the_border(node: SupervisedNode, tmp_pat
     row = next(row for row in rows if row["reason"] == "certificates")
     assert (row["market_kg"], row["location_kg"], row["certified_kwh"]) == (1 * 0.5856, 2 * 0.5366, 1.0)
     matched = plant.get("projects", "plant", "carbon", "hourly", **period(1))
-    assert matched["score"]["contracted"] == pytest.approx(2.5 / 3.5)  # what was made, and the certificate
+    assert matched["score"]["contracted"] == pytest.approx(2.5 / 3.5)  # what the roof made, and the park's certificate
     kept = plant.get("projects", "plant", "carbon", "certificates", **period(4))
-    assert kept["held"] == {"plant": {"b1": 500}}
+    assert kept["held"]["plant"]["b1"] == 500
     assert plant.get("projects", "plant", "carbon", "certificates", start="-1h")["bundles"] == []
     capsys.readouterr()
     assert run(["carbon", "certificates", "--site", str(node.folder), "plant", "--start", period(4)["start"]]) == 0
@@ -329,7 +341,8 @@ def test_what_is_not_known_is_marked_and_takes_no_part_3(node: SupervisedNode) -
     plant = node.operator("plant")
     start = START + 30 * HOUR_NS
     send(plant, "plant", start, main={"energy": [1.0, -3.0, None, 2.0]}, pv={"energy": [1.0, 1.0, 1.0, None]})
-    rows_when(plant, "plant", lambda found: sum(row["quality"] == "measured" for row in found) >= 6, start, 4)
+    send(plant, "plant", start, park={"energy": [0.0] * 4})
+    rows_when(plant, "plant", lambda found: sum(row["quality"] == "measured" for row in found) >= 10, start, 4)
     text = plant.get_bytes("projects", "plant", "carbon", "hourly", **period(4, start), format="csv").decode()
     table = list(csv.DictReader(io.StringIO(text)))
     assert [row["quality"] for row in table] == ["measured", "impossible", "missing", "missing"]

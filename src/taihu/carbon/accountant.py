@@ -110,7 +110,7 @@ class Accountant:
                 break
         self.ledger.append(rows, "", self._clock.now_ns())  # one sync for all
         self._done |= done
-        return bool(recounted or rows)
+        return bool(recounted or rows) or self._certify()
 
     def states(self, project: str) -> list[dict[str, Any]]:
         """How far each account of a project has come, and why one has not."""
@@ -164,6 +164,16 @@ class Accountant:
             return np.array([], np.int64)
         edges = self._edges(account, start, until)
         return edges[edges <= until]
+
+    def _certify(self) -> bool:
+        """Issue certificates of what devices gave, as far as they and the meters before them are accounted."""
+        found = False
+        for key, account in self._accounts.items():
+            if account.config.certificates:
+                behind = (account.project, self._place(account)[1])
+                until = min(self._done[key], self._done.get(behind, self._done[key]))
+                found |= self._certifier.issue_due(*key, until, account.config.region, self._clock.now_ns())
+        return found
 
     def _recount(self, account: Account) -> bool:
         """Account again what has changed."""

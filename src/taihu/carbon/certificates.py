@@ -7,7 +7,7 @@ bundle that names the storage. Every operation is checked against these rules an
 its events, replayed.
 
 Rules, whatever the order of operations:
-- issued for a device and interval: at most what it produced;
+- issued for a device and interval: at most what it produced, as far as that left the site;
 - cancelled for a consumer and interval: at most what it consumed, and at most what was issued of that interval;
 - nothing is used twice: held + stored + cancelled of a bundle is what was issued;
 - green energy out of a storage is at most green energy in, less the losses.
@@ -118,7 +118,7 @@ class Registry:
         self.bundles: dict[str, Bundle] = {}
         self.storages: dict[str, Content] = {}
         self._held: dict[tuple[str, str], int] = {}
-        self._issued: dict[tuple[str, int], int] = {}
+        self._issued: dict[int, dict[str, int]] = {}
         self._cancelled: dict[tuple[str, int], int] = {}
         for event in events:
             self.apply(event)
@@ -154,7 +154,11 @@ class Registry:
     @property
     def issued_wh(self) -> int:
         """What was issued of generation; what came out of storage was issued when it was made."""
-        return sum(self._issued.values())
+        return sum(sum(devices.values()) for devices in self._issued.values())
+
+    def issued(self, start: int) -> dict[str, int]:
+        """Wh that were issued to each device of its interval that begins at `start`."""
+        return self._issued.get(start, {})
 
     @property
     def cancelled_wh(self) -> int:
@@ -168,14 +172,14 @@ class Registry:
     def _issue(self, event: Issue) -> None:
         _positive(event.amount_wh)
         self._new(event.bundle, event.start, event.end)
-        key = (event.device, event.start)
-        left = event.produced_wh - self._issued.get(key, 0)
+        issued = self._issued.setdefault(event.start, {})
+        left = event.produced_wh - issued.get(event.device, 0)
         if event.amount_wh > left:
             raise CertificateRefused(
-                f"{event.device} produced {event.produced_wh} Wh then; {max(0, left)} Wh are left to issue.",
+                f"{event.device} gave {event.produced_wh} Wh then; {max(0, left)} Wh are left to issue.",
                 "Issue no more than that.",
             )
-        self._issued[key] = self._issued.get(key, 0) + event.amount_wh
+        issued[event.device] = issued.get(event.device, 0) + event.amount_wh
         self._add(event.bundle, event.device, event, event.amount_wh, event.source)
 
     def _cancel(self, event: Cancel) -> None:

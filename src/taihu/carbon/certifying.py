@@ -1,15 +1,20 @@
 """A project's certificates and the ledger together: what was produced and consumed is what the ledger says."""
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 import msgspec
 
-from taihu.carbon.certificates import CertificateRefused, Event, Registry
+from taihu.carbon.certificates import CertificateRefused, Event, Issue, Registry
 from taihu.carbon.ledger import Cause, Ledger, Mark
+from taihu.carbon.rows import Row, RowQuality
+from taihu.carbon.site import APART
+from taihu.kernel.clock import format_iso
 
 CERTIFIED = "certificates"
 _WH_PER_KWH = 1_000
+_CHUNK = 744
 _events = msgspec.json.Decoder(Event)
 
 
@@ -23,6 +28,7 @@ class Certifier:
         self._ledger = ledger
         self._region_of = region_of
         self._registries: dict[str, Registry] = {}
+        self._seen: dict[tuple[str, str], int] = {}  # up to when a device's intervals were looked at
 
     def registry(self, project: str) -> Registry:
         """The project's certificates as they are now."""
@@ -48,25 +54,51 @@ class Certifier:
         try:
             start = int(facts.get("start", 0))
             if facts.get("type") == "issue":
-                facts["produced_wh"] = self._wh(project, str(facts.get("device")), start, "generation_kwh")
+                row = self._row(project, str(facts.get("device")), start, int(facts.get("end", 0)))
+                facts["produced_wh"] = self._issuable(registry, row) if row else 0
             elif facts.get("type") == "cancel":
                 bundle = registry.bundles.get(str(facts.get("bundle")))
                 consumer = str(facts.get("consumer"))
-                facts["consumed_wh"] = self._wh(project, consumer, bundle.start if bundle else 0, "import_kwh")
+                used = self._row(project, consumer, bundle.start, bundle.end) if bundle else None
+                facts["consumed_wh"] = _wh(used.import_kwh) if used else 0
                 self._check_deliverable(bundle.location if bundle else "", self._region_of(project, consumer))
             event: Event = msgspec.convert(facts, Event)
         except (msgspec.ValidationError, ValueError, TypeError) as error:
             raise CertificateRefused(f"That is no operation on certificates: {error}.", "See docs/carbon.md.") from None
         registry.apply(event)
-        try:
-            self._ledger.add_events(project, [msgspec.json.encode(event)], now_ns)
-        except BaseException:
-            self.forget(project)  # what is not kept did not happen
-            raise
+        self._keep(project, [event], now_ns)
         if facts["type"] == "cancel":
             at = registry.bundles[facts["bundle"]].start
             self._ledger.mark(project, facts["consumer"], Mark(Cause.CERTIFICATES, at, CERTIFIED))
         return event
+
+    def issue_due(self, project: str, device: str, until: int, location: str, now_ns: int) -> bool:
+        """Issue to the project what a device gave in its intervals that end by `until`; whether there were any.
+
+        At most `_CHUNK` intervals; what is estimated or missing gets no certificate.
+        """
+        key, registry = (project, device), self.registry(project)
+        bundles = registry.bundles.values()
+        begin = self._seen.get(key) or max((one.end for one in bundles if one.device == device), default=0)
+        rows = list(islice(self._ledger.rows(project, begin, until, device), _CHUNK))
+        events: list[Event] = []
+        for row in rows:
+            amount = self._issuable(registry, row) if row.quality is RowQuality.MEASURED else 0
+            amount -= registry.issued(row.start).get(device, 0)
+            name = f"{device} {format_iso(row.start)}"
+            if amount <= 0 or name in registry.bundles:
+                continue
+            event = Issue(
+                bundle=name, device=device, owner=project, start=row.start, end=row.end,
+                amount_wh=amount, produced_wh=amount, location=location,
+            )  # fmt: skip
+            registry.apply(event)
+            events.append(event)
+        if events:
+            self._keep(project, events, now_ns)
+        if rows:
+            self._seen[key] = rows[-1].end
+        return bool(rows)
 
     def cancelled_kwh(self, project: str, consumer: str, start: int) -> float:
         """What certificates cover of a consumer's interval."""
@@ -78,7 +110,34 @@ class Certifier:
                 f"The certificate is of {location}, the consumer is in {region}.", "Use one of the same grid."
             )
 
-    def _wh(self, project: str, meter: str, start: int, name: str) -> int:
+    def _issuable(self, registry: Registry, row: Row) -> int:
+        """What a device's interval gave, in Wh: behind a meter no more than left through that, or was left by others.
+
+        What was used on site is matched already: a certificate of it would let the same energy count twice.
+        """
+        made = _wh(row.generation_kwh)
+        if row.behind in ("", APART):
+            return made
+        main = self._row(row.project, row.behind, row.start, row.end)
+        if main is None:
+            return 0
+        others = (name for name in registry.issued(row.start) if name != row.meter)
+        beside = (self._ledger.current_row(row.project, name, row.start) for name in others)
+        taken = sum(registry.issued(row.start)[one.meter] for one in beside if one and one.behind == row.behind)
+        return min(made, max(0, _wh(main.export_kwh) - taken))
+
+    def _row(self, project: str, meter: str, start: int, end: int) -> Row | None:
+        """A meter's row of exactly this interval."""
         row = self._ledger.current_row(project, meter, start)
-        known = None if row is None else getattr(row, name)
-        return 0 if known is None else int(known * _WH_PER_KWH)
+        return row if row is not None and row.end == end else None
+
+    def _keep(self, project: str, events: list[Event], now_ns: int) -> None:
+        try:
+            self._ledger.add_events(project, [msgspec.json.encode(event) for event in events], now_ns)
+        except BaseException:
+            self.forget(project)  # what is not kept did not happen
+            raise
+
+
+def _wh(known_kwh: float | None) -> int:
+    return 0 if known_kwh is None else int(known_kwh * _WH_PER_KWH)

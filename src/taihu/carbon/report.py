@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -74,7 +75,7 @@ def hourly_csv(report: HourlyReport, found: SiteHours) -> str:
 def _hour_quality(found: SiteHours, place: int) -> str:
     if found.impossible[place]:
         return "impossible"
-    if found.load[place] != found.load[place]:
+    if math.isnan(found.load[place] + found.made[place]):
         return "missing"
     return "measured" if found.sure[place] else "estimated"
 

@@ -23,6 +23,7 @@ _METER_ERROR = 0.01
 class SiteHours(msgspec.Struct, frozen=True, kw_only=True):
     """KWh of each hour, NaN where one of the meters is not known.
 
+    `made` is all, `inside` what of it was made behind a meter of the project.
     `impossible` are hours in which more was given than drawn and made, beyond what meters err: their load is not known.
     `carbon_free` is the share of the grid's electricity, NaN where the grid does not say; `sure` hours are measured.
     """
@@ -30,6 +31,7 @@ class SiteHours(msgspec.Struct, frozen=True, kw_only=True):
     drawn: Numbers
     given: Numbers
     made: Numbers
+    inside: Numbers
     load: Numbers
     stored: Numbers
     certified: Numbers
@@ -39,8 +41,8 @@ class SiteHours(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def contracted(self) -> Numbers:
-        """Carbon-free energy that is the project's own in each hour: made and kept, or by certificate."""
-        return np.maximum(self.made - self.given, 0.0) + self.certified
+        """Carbon-free energy that is the project's own in each hour: made on site and kept, or by certificate."""
+        return np.maximum(self.inside - self.given, 0.0) + self.certified
 
     @property
     def matched(self) -> Numbers:
@@ -56,8 +58,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     """How carbon-free a load was, as shares of it from 0 to 1; NaN when there is none.
 
     `annual` lets what was made in any hour meet the load of any other, `hourly` only that of its own. `contracted`
-    also counts certificates, without what was given away. `cfe` adds the grid's carbon-free share of the rest, and is
-    NaN where the grid does not say it. `coverage` is the share of hours that these speak for.
+    is what was made on site and kept, and what certificates cover. `cfe` adds the grid's carbon-free share of the rest,
+    and is NaN where the grid does not say it. `coverage` is the share of hours that these speak for.
     """
 
     load_kwh: float
@@ -91,6 +93,7 @@ def site_hours(meters: Sequence[MeterHours], count: int) -> SiteHours:
         drawn=drawn,
         given=given,
         made=made,
+        inside=inside,
         load=np.where(impossible, np.nan, np.maximum(load, 0.0)),
         stored=stored,
         certified=_sum([meter.certified for meter in mains], count),

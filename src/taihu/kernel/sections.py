@@ -210,6 +210,7 @@ class AccountConfig(Section, frozen=True, kw_only=True):
     carbon_free: str = ""
     supplier: str = ""
     upstream: str = ""
+    certificates: bool = False
     since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
     @property

@@ -256,6 +256,8 @@ def _check_account(
     supply = (account.region, account.intensity, account.mix, account.carbon_free, account.supplier)
     if account.fuel and (account.exported or account.generation or account.storage or any(supply)):
         yield Fault(f"{path}.fuel", "A fuel has an import alone.", "Leave the rest out.")
+    if account.certificates and not account.generation:
+        yield Fault(f"{path}.certificates", "Certificates are of generation.", "Leave it out.")
     if account.intensity and account.mix:
         yield Fault(f"{path}.mix", "The grid's intensity is named twice.", "Name intensity or mix.")
     for name, parts in (("intensity", 2), ("mix", 1), ("carbon_free", 2)):

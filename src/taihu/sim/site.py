@@ -37,6 +37,8 @@ intensity = "{DISTRICT}/grid/carbon_intensity"
 [[project.account]]
 meter = "pv"
 generation = "energy"
+region = "CITYLEARN-2022"
+certificates = true
 
 [[project.account]]
 meter = "battery"
