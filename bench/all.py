@@ -30,6 +30,7 @@ NAMES = (
     "score",
     "plan",
     "ev",
+    "carbon",
     "sparkplug",
     "opcua",
     "bridge",
