@@ -145,6 +145,15 @@ class Accounts:
         """Revoke a token of the person's."""
         await self._ask("DELETE", f"/tokens/{_part(number)}", secret)
 
+    async def projects(self, secret: str) -> list[dict[str, Any]]:
+        """The projects that a person may read, but not those of others that are granted to theirs."""
+        found = (await self._ask("GET", "/projects", secret))["projects"]
+        return [one for one in found if not one.get("granted")]
+
+    async def act(self, secret: str, action: str, **arguments: Any) -> dict[str, Any]:
+        """Administer, as far as the person may: see docs/http.md on `/admin`."""
+        return await self._ask("POST", f"/admin/{action}", secret, arguments)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()

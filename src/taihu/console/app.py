@@ -48,6 +48,7 @@ def main(options: Options) -> None:
     from taihu.console.account import Accounts
     from taihu.console.account_page import AccountPage
     from taihu.console.pages import Console
+    from taihu.console.people_page import PeoplePage
     from taihu.console.signing import Signing
     from taihu.console.visits import Visits
 
@@ -57,6 +58,7 @@ def main(options: Options) -> None:
     if relay:
         Signing(accounts, clock, options.address).mount()
         AccountPage(accounts, clock).mount()
+        PeoplePage(accounts, clock).mount()
     app.on_shutdown(accounts.close)
     tls: dict[str, Any] = {}
     if options.certificate is not None:

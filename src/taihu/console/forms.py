@@ -126,7 +126,7 @@ def _header(language: Language, here: str) -> str:
         for other in LANGUAGES
     )
     back = ""
-    if here == "account":
+    if here in ("account", "people"):
         back = f'<a class=page-link href="/{language}">{escape(text(language, "page_site"))}</a>'
     return (
         f'<header class="plain-top"><a class=brand href="/{language}"><span class=brand-mark>{_LOGO}</span>'
