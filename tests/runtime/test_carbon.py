@@ -13,7 +13,7 @@ from tests.supervised import SupervisedNode, until
 
 from taihu.carbon.factors import Factor
 from taihu.cli.client import NodeClient, NodeRefused
-from taihu.cli.main import run
+from taihu.cli.main import EXIT_REFUSED, run
 from taihu.kernel.clock import NS_PER_S, format_iso, parse_iso
 
 HOUR_NS = 3_600 * NS_PER_S
@@ -358,6 +358,9 @@ def test_a_corrected_factor_restates_and_what_was_said_stays_10(node: Supervised
     before = rows_when(berlin, "berlin", lambda found: len(found) == 24, start)
     assert {row["location_kg"] for row in before} == {0.4}
     then = max(row["written_at"] for row in before)
+    (node.folder / "factors.csv").write_text(FACTORS + "half a row\n")
+    assert run(["reload", "--site", str(node.folder)]) == EXIT_REFUSED
+    assert "factors.csv, line 4" in capsys.readouterr().err
     corrected = "local-2022-b,LOCAL,2022,average,electricity,0.5,kg/(kW.h),the company again,2024-01-01,2022-01-01,\n"
     (node.folder / "factors.csv").write_text(FACTORS + corrected)
     assert run(["reload", "--site", str(node.folder)]) == 0

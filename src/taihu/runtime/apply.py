@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from taihu.carbon.factors import load_factors
 from taihu.identity.directory import Directory
 from taihu.identity.grant import Grant, Right
 from taihu.identity.principal import CredentialKind, Project
@@ -28,8 +29,13 @@ def apply_site(site: Site, directory: Directory, files: Files) -> None:
     All files are read and checked before anything is changed.
 
     Raises:
-        ConfigError: a model file is not a Thing Model, with its JSON pointer, or things cannot belong together so.
+        ConfigError: a model file is not a Thing Model, with its JSON pointer, or things cannot belong together so, or
+            the file of emission factors is none.
     """
+    if (
+        site.carbon.factors
+    ):  # the worker goes by them; what is wrong is said here, to whoever starts or reloads the node
+        load_factors(site.path(site.carbon.factors))
     models = {config.name: _read_models(site, config) for config in site.projects}
     things = {config.name: _things(config, models[config.name], directory) for config in site.projects}
     for config in site.projects:
