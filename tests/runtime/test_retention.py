@@ -6,8 +6,10 @@ from typing import Any
 
 import duckdb
 import msgspec
-from tests.faults.support import Answer, LiveNode, wait_until
+import pytest
+from tests.faults.support import CLOCK, Answer, LiveNode, wait_until
 
+from taihu.cli.main import run
 from taihu.kernel.clock import Clock
 from taihu.runtime.process import clock_of
 
@@ -69,3 +71,36 @@ def rows_in_files(node: LiveNode) -> int:
         except duckdb.InvalidInputException:
             found += 1  # it is being written: nobody knows yet
     return found
+
+
+def test_a_changed_age_counts_after_a_reload(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the site, then of the project: what is older is in no answer and refused; a longer age takes it again."""
+    node = LiveNode(tmp_path / "site", ["old", "pump"])
+    path = node.folder / "site.toml"
+    text = path.read_text()
+
+    def reload(changed: str) -> list[str]:
+        path.write_text(changed)
+        capsys.readouterr()
+        assert run(["reload", "--json", "--site", str(node.folder)]) == 0
+        return list(msgspec.json.decode(capsys.readouterr().out)["applied"])
+
+    try:
+        node.start()
+        now = CLOCK.now_ns()
+        for age in (0, 3, 20):
+            assert send(node, "old", now - age * HOUR - HOUR // 60).status == 200
+        node.settle()
+        assert len(readings(node)) == 90
+        assert reload(text + '\n[retention]\nraw = "10h"\n') == ["retention.raw"]
+        wait_until(lambda: len(readings(node)) == 60, "the site's age counts")
+        assert "before what is kept" in send(node, "old", now - 20 * HOUR).body["refused"][0]
+        project = text.replace(
+            'name = "plant"\n', 'name = "plant"\n[project.retention]\nraw = "2h"\n[[project.thing]]\nname = "x"\n', 1
+        )
+        assert reload(project + '\n[retention]\nraw = "10h"\n') == ["project"]
+        wait_until(lambda: len(readings(node)) == 30, "the project's age counts")
+        assert reload(text) == ["retention.raw", "project"]
+        wait_until(lambda: send(node, "old", now - 40 * HOUR).status == 200, "older ones are taken again")
+    finally:
+        node.stop()
