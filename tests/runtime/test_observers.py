@@ -194,8 +194,8 @@ def test_nothing_is_told_after_the_permission_ends() -> None:
     run(body())
 
 
-def test_an_observer_that_takes_nothing_is_disconnected() -> None:
-    """§6: publishers never wait for it."""
+def test_an_observer_whose_connection_is_gone_ends() -> None:
+    """As one does that takes nothing (§6): the connection gives it up."""
 
     async def body() -> None:
         site = Site()
@@ -203,17 +203,18 @@ def test_an_observer_that_takes_nothing_is_disconnected() -> None:
         observer.begin("power")
         site.tell("power", ("meter", 1, 1))
         sent: list[Message] = []
+        gone = asyncio.Event()
 
         async def send(message: Message) -> None:
             sent.append(message)
             if b"data" in message.get("body", b""):
-                await asyncio.Event().wait()
+                gone.set()
 
         async def receive() -> Message:
-            await asyncio.Event().wait()
-            raise AssertionError
+            await gone.wait()
+            return {"type": "http.disconnect"}
 
-        await EventStream(observer, unnamed, 0.1)({}, receive, send)
+        await EventStream(observer, unnamed)({}, receive, send)
         assert (observer.reason, site.hub.count) == ("gone", 0)
         assert sent[0]["type"] == "http.response.start"
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
+import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
@@ -28,12 +29,12 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def serve(client: Client, timeout_s: float = 5.0) -> Any:
+def serve(client: Client, timeout_s: float = 5.0, app: Any = echo) -> Any:
     """Connect a client to a server of such connections."""
 
     async def run() -> Any:
         limits = msgspec.structs.replace(DEFAULT, http_request_timeout_s=timeout_s)
-        config = uvicorn.Config(echo, timeout_keep_alive=0, access_log=False, log_config=None, proxy_headers=False)
+        config = uvicorn.Config(app, timeout_keep_alive=0, access_log=False, log_config=None, proxy_headers=False)
         config.load()
         config.timeout_keep_alive = KEEP_ALIVE_S  # type: ignore[assignment]
         made, state = bounded(limits, lambda: 0), ServerState()
@@ -115,3 +116,27 @@ def test_requests_that_come_together_are_answered_one_after_the_other() -> None:
         return await reader.read()  # type: ignore[return-value]
 
     assert serve(client) == b""
+
+
+def test_a_client_that_takes_nothing_of_its_answer_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    """§6: whoever answers hears that there is nobody, and goes on to other work."""
+    ended = []
+
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        message = asyncio.ensure_future(receive())
+        while not message.done():
+            await send({"type": "http.response.body", "body": bytes(65_536), "more_body": True})
+            await asyncio.sleep(0)
+        ended.append(message.result()["type"])
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(ASK % b"x")
+        while not ended:
+            await asyncio.sleep(0.02)
+
+    serve(client, timeout_s=0.2, app=endless)
+    assert ended == ["http.disconnect"]
+    assert "took nothing of its answer for 0.2 s" in caplog.text

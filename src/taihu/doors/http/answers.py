@@ -1,7 +1,5 @@
 """How answers and errors look: JSON by msgspec, and RFC 9457 problem details."""
 
-import asyncio
-import logging
 from collections.abc import Mapping
 from math import ceil
 from typing import Any
@@ -14,8 +12,6 @@ from starlette.types import Receive, Scope, Send
 
 from taihu.kernel.errors import LimitError, RefusedError, RemoteError, TaihuError, TransientError
 from taihu.things.document import DescriptionError
-
-log = logging.getLogger("taihu.http")
 
 NEVER_THE_SAME = {"Cache-Control": "no-store"}
 """For an answer that tells of now: it is not kept, and has no entity tag."""
@@ -74,18 +70,15 @@ def large_content(request: Request, data: bytes, media_type: str, headers: Mappi
     shared, limits = request.app.state, request.app.state.node.limits
     if shared.answer_bytes + len(data) > limits.http_answers_bytes_max:
         raise Problem(503, "busy", "Too much is being read at once.", "Ask for less, or try again in a moment.")
-    return _Pieces(data, media_type, shared, limits.http_request_timeout_s, headers)
+    return _Pieces(data, media_type, shared, headers)
 
 
 class _Pieces(Response):
-    """An answer sent as the client takes it; one who takes nothing is given up."""
+    """An answer sent as the client takes it."""
 
-    def __init__(
-        self, data: bytes, media_type: str, shared: State, timeout_s: float, headers: Mapping[str, str] | None
-    ) -> None:
+    def __init__(self, data: bytes, media_type: str, shared: State, headers: Mapping[str, str] | None) -> None:
         super().__init__(data, headers=headers, media_type=media_type)
         self._shared = shared
-        self._timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         data, last = memoryview(self.body), len(self.body) - _PIECE_BYTES
@@ -93,11 +86,8 @@ class _Pieces(Response):
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             for place in range(0, len(data), _PIECE_BYTES):
-                piece = {"type": "http.response.body", "body": bytes(data[place : place + _PIECE_BYTES])}
-                async with asyncio.timeout(self._timeout_s):
-                    await send(piece | {"more_body": place < last})
-        except TimeoutError:
-            log.warning("an HTTP client took nothing of its answer for %g s and is disconnected", self._timeout_s)
+                piece = bytes(data[place : place + _PIECE_BYTES])
+                await send({"type": "http.response.body", "body": piece, "more_body": place < last})
         finally:
             self._shared.answer_bytes -= len(data)
 

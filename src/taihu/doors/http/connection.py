@@ -24,8 +24,9 @@ CERTIFICATE = "taihu.certificate"
 def bounded(limits: Limits, streams: Callable[[], int]) -> type[HttpToolsProtocol]:
     """The protocol class for these limits; `streams` says how many observe, each on a connection of its own.
 
-    A request's head is at most `http_head_bytes_max`, and head and body come within `http_request_timeout_s`; otherwise
-    the connection is closed, with one log line, or one for many alike.
+    A request's head is at most `http_head_bytes_max`, head and body come within `http_request_timeout_s`, and within
+    that again something of the answer is taken; otherwise the connection is closed, with one log line, or one for many
+    alike.
     """
     told = Told(log)
 
@@ -128,16 +129,18 @@ class Connection(HttpToolsProtocol):
         scope["raw_path"], scope["query_string"] = url.path, url.query or b""
         scope["path"] = unquote(url.path.decode("ascii"))
         app = _busy if self._is_busy() else self.app
-        before, self.cycle = self.cycle, Exchange(
+        before, exchange = self.cycle, Exchange(
             self.scope, self.transport, self.flow, self.logger, self.access_logger, self.access_log,
             self.server_state.default_headers, asyncio.Event(), self.expect_100_continue,
             version != "1.0" and self.parser.should_keep_alive(), self.on_response_complete,
         )  # fmt: skip
+        exchange.patience_s, exchange.give_up = self.timeout_s, self._unread
+        self.cycle = exchange
         if before is None or before.response_complete:
-            self._start_asgi_task(self.cycle, app)
+            self._start_asgi_task(exchange, app)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, app))
+            self.pipeline.appendleft((exchange, app))
 
     def on_message_complete(self) -> None:
         self._in_head = True
@@ -197,10 +200,17 @@ class Connection(HttpToolsProtocol):
         if codings not in ([], [b"chunked"]):
             raise ValueError("a body is in chunks or has a length")
 
+    def _unread(self) -> None:
+        self.tell("%s took nothing of its answer for %g s and is disconnected", self._who(), self.timeout_s)
+        self.transport.abort()
+
+    def _who(self) -> str:
+        return f"HTTP client {self.client[0] if self.client else '(unknown)'}"
+
     def _give_up(self, reason: str, problem: Problem | None) -> None:
         """Close the connection, and say why if a request can be answered."""
         if self.transport is not None and not self.transport.is_closing():
-            self.tell("HTTP client %s disconnected: %s", self.client[0] if self.client else "(unknown)", reason)
+            self.tell("%s disconnected: %s", self._who(), reason)
             self._refuse(problem)
 
     def _refuse(self, problem: Problem | None) -> None:

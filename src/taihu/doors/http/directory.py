@@ -136,7 +136,7 @@ def _events(request: Request, kinds: tuple[str, ...]) -> Response:
     node = node_of(request)
     permitted = _permission(node, token, caller, project)
     watcher = node.catalogue.watch(caller, project, kinds, diff == "true", after_of(request), permitted)
-    return EventStream(watcher, named, node.limits.http_request_timeout_s)
+    return EventStream(watcher, named)
 
 
 def _description(request: Request, node: Node, caller: Caller, project: str) -> Response:

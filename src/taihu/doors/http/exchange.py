@@ -1,6 +1,8 @@
 """One request and its answer on a connection: uvicorn's, with the head of an answer written together with its body."""
 
+import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 
 from starlette.types import Message
@@ -12,15 +14,20 @@ _BODILESS = (204, 304)
 
 
 class Exchange(RequestResponseCycle):
-    """Holds the head of an answer until the first part of its body: what fits in one write wakes the client once."""
+    """Holds the head of an answer until the first part of its body: what fits in one write wakes the client once.
 
+    A client that takes nothing of its answer for `patience_s` is given up.
+    """
+
+    patience_s: float
+    give_up: Callable[[], None]
     _start: Message | None = None
     _left: int | None = None
 
     async def send(self, message: Any) -> None:
         """Take the next message of the application; waits while the client takes nothing."""
         if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
+            await self._drain()
         if self.disconnected:
             return
         if not self.response_started:
@@ -46,6 +53,14 @@ class Exchange(RequestResponseCycle):
         self.transport.write(b"".join(parts))
         if not more:
             self._complete()
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(self.patience_s):
+                await self.flow.drain()
+        except TimeoutError:
+            self.disconnected = True
+            self.give_up()
 
     def _complete(self) -> None:
         self.response_complete = True

@@ -1,6 +1,5 @@
 """Long answers of the history, sent page by page as the client takes them: memory holds one page (§6)."""
 
-import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -135,8 +134,6 @@ class _Paged(Response):
             while page is not None:
                 await self._send(page, send)
                 page = await self._next()
-        except TimeoutError:
-            log.warning("an HTTP client took nothing of its answer for a while and is disconnected")
         except TaihuError as error:
             log.warning("a long answer was cut: %s", error)
 
@@ -147,12 +144,11 @@ class _Paged(Response):
         return await self._question.page()
 
     async def _send(self, page: bytes, send: Send) -> None:
-        shared, timeout_s = self._request.app.state, node_of(self._request).limits.http_request_timeout_s
+        shared = self._request.app.state
         shared.answer_bytes += len(page)
         try:
             for piece in _pieces(page):
-                async with asyncio.timeout(timeout_s):
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
             if self._question.ended:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:

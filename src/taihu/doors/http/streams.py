@@ -1,7 +1,6 @@
 """Observation by server-sent events: the WoT operations observeproperty and subscribeevent, of one or of all."""
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -17,8 +16,6 @@ from taihu.doors.http.ports import Caller, Node
 from taihu.doors.http.requests import node_of, readable_thing, stream_token
 from taihu.doors.http.wot_ports import Notice, Observer, Stream
 from taihu.things.property import Kind, Property
-
-log = logging.getLogger("taihu.http")
 
 T = TypeVar("T")
 Frame = Callable[[Notice], bytes]
@@ -45,12 +42,11 @@ class EventStream(Response):
 
     media_type = _MEDIA_TYPE
 
-    def __init__(self, observer: Stream, frame: Frame, timeout_s: float) -> None:
+    def __init__(self, observer: Stream, frame: Frame) -> None:
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._observer = observer
         self._frame = frame
-        self._timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         observer = self._observer
@@ -59,14 +55,11 @@ class EventStream(Response):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             body = _HEARTBEAT
             while body:
-                async with asyncio.timeout(self._timeout_s):
-                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                await send({"type": "http.response.body", "body": body, "more_body": True})
                 body = await self._next()
             if observer.reason != GONE:
                 body = b"event: $end\ndata: %b\n\n" % msgspec.json.encode({"reason": observer.reason})
                 await send({"type": "http.response.body", "body": body})
-        except TimeoutError:
-            log.warning("an observer took nothing for %g s and is disconnected", self._timeout_s)
         finally:
             leaving.cancel()
             observer.end(GONE)
@@ -181,7 +174,7 @@ def _stream(
         return no_stream()
     observer = node.observe(project, thing, permission(node, token, caller, project, thing, name))
     begin(observer, after_of(request))
-    return EventStream(observer, frame, node.limits.http_request_timeout_s)
+    return EventStream(observer, frame)
 
 
 def after_of(request: Request) -> int | None:
