@@ -228,17 +228,30 @@ PLAIN = st.tuples(HEADS, FIELDS, st.sampled_from(["1", "17", "9" * 19, "9" * 20,
 LINES = st.sampled_from(["m f=1,g=2 5", "m,a=b f=3i 6", "m f=2,g=1 7"])
 
 
-@given(st.lists(LINES | PLAIN, max_size=6).map("\n".join) | st.lists(PIECES, max_size=24).map("".join))
-def test_column_by_column_is_line_by_line(text: str) -> None:
+@pytest.mark.parametrize("many", [1, lineprotocol._MANY])
+@given(text=st.lists(LINES | PLAIN, max_size=6).map("\n".join) | st.lists(PIECES, max_size=24).map("".join))
+def test_column_by_column_is_line_by_line(many: int, text: str) -> None:
     """Or it is left to that: what is not plain is none of its business."""
     payload = text.encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lineprotocol, "_MANY", many)
+        parsed = parse_columns(payload)
     found = [
         Point(points.series, dict(zip(points.fields, values, strict=True)), time)
-        for points in parse_columns(payload)
+        for points in parsed
         for *values, time in zip(*points.columns, points.times, strict=True)
     ]
     if found:
         assert sorted(map(repr, found)) == sorted(map(repr, parse_lines(payload)))
+
+
+def test_many_lines_alike_are_read_by_an_expression_of_their_own() -> None:
+    """Names that mean something in an expression mean nothing in it; one line that is not alike ends it."""
+    lines = [f"m.x+,host=a(b f.1={at}.5,g*={at}i {at}" for at in range(lineprotocol._MANY)]
+    (found,) = lineprotocol._alike("\n".join(lines), 1)
+    assert found.fields == ("f.1", "g*") and found.columns[1][7] == 7
+    for other in ("mxx+,host=a(b f.1=1.5,g*=1i 5", "m.x+,host=a(b g*=1i,f.1=1.5 5", "m.x+,host=a(b f.1=1.5 5", "# x"):
+        assert lineprotocol._alike("\n".join([*lines, other]), 1) == []
 
 
 def test_plain_lines_go_all_at_once() -> None:

@@ -37,9 +37,10 @@ _ESCAPED_KEY, _ESCAPED_TEXT = re.compile(r"\\([,= ])"), re.compile(r'\\(["\\])')
 _PLAIN_LINE = re.compile(
     r"^([^ \n]+) ([^ ,=\n]+=[^ ,=\n]+(?:,[^ ,=\n]+=[^ ,=\n]+)*) ([0-9]{1,19})$", re.MULTILINE
 )  # head, fields and time
-_UNPLAIN = re.compile(rb'[^ -~\n]|["\\#]')
+_PLAIN = bytes({*range(32, 127), 10} - {*b'"\\#'})
 _INTEGER_LENGTH_MAX = 21
-_NO_FLOAT, _NO_INTEGER = re.compile(r"[^-.0-9eE]"), re.compile(r"[^-0-9i]")
+_MANY = 32  # lines that are worth an expression of their own
+_OF_FLOATS, _OF_INTEGERS = "-.0123456789eE", "-0123456789i"
 _DIGITS = frozenset("0123456789.")
 _INFINITE = {inf, -inf}
 
@@ -115,45 +116,64 @@ def parse_columns(payload: bytes, unit_ns: int = 1) -> list[Points]:
     >>> parse_columns(b"mem,host=a used=1.5,cached=7i 17\nmem,host=a used=2,cached=8i 18")[0].columns
     [[1.5, 2.0], [7, 8]]
     """
-    if _UNPLAIN.search(payload):
+    if payload.translate(None, _PLAIN):
         return []
     text = payload.decode("ascii").removesuffix("\n")
-    lines = _PLAIN_LINE.findall(text)
-    if len(lines) != text.count("\n") + 1:
-        return []
-    rows: dict[tuple[str, ...], list[list[str]]] = {}
-    times: dict[tuple[str, ...], list[str]] = {}
-    for head, fields, time in lines:
-        cells = fields.replace(",", "=").split("=")
-        form = (head, *cells[::2])
-        if form not in rows:
-            rows[form], times[form] = [], []
-        rows[form].append(cells[1::2])
-        times[form].append(time)
     try:
-        return [_points(form, rows[form], times[form], unit_ns) for form in rows]
+        return _alike(text, unit_ns) or _mixed(text, unit_ns)
     except (_Bad, ValueError):
         return []
 
 
-def _points(form: tuple[str, ...], rows: list[list[str]], times: list[str], unit_ns: int) -> Points:
+def _alike(text: str, unit_ns: int) -> list[Points]:
+    """The points of many plain lines of one series with the same fields; none of others."""
+    first, count = _PLAIN_LINE.match(text), text.count("\n") + 1
+    if first is None or count < _MANY:
+        return []
+    names = first[2].replace(",", "=").split("=")[::2]
+    fields = ",".join([f"{re.escape(name)}=([^ ,=\n]+)" for name in names])
+    lines = re.findall(f"^{re.escape(first[1])} {fields} ([0-9]{{1,19}})$", text, re.MULTILINE)
+    if len(lines) != count:
+        return []
+    *columns, times = zip(*lines, strict=True)
+    return [_points(first[1], names, columns, times, unit_ns)]
+
+
+def _mixed(text: str, unit_ns: int) -> list[Points]:
+    """The points of plain lines; none when one of them is not plain."""
+    lines = _PLAIN_LINE.findall(text)
+    if len(lines) != text.count("\n") + 1:
+        return []
+    rows: dict[tuple[str, ...], list[list[str]]] = {}
+    for head, fields, time in lines:
+        cells = fields.replace(",", "=").split("=")
+        rows.setdefault((head, *cells[::2]), []).append([*cells[1::2], time])
+    found = []
+    for (head, *names), alike in rows.items():
+        *columns, times = zip(*alike, strict=True)
+        found.append(_points(head, names, columns, times, unit_ns))
+    return found
+
+
+def _points(
+    head: str, fields: list[str], columns: list[tuple[str, ...]], times: tuple[str, ...], unit_ns: int
+) -> Points:
     """The points of some lines; ValueError or _Bad when one of them is not plain."""
-    head, *fields = form
     moments = [int(time) * unit_ns for time in times]
     if len(set(fields)) < len(fields) or max(moments) >= _INT64_END:
         raise _Bad("")
-    return Points(_series(head), tuple(fields), list(map(_column, zip(*rows, strict=True))), moments)
+    return Points(_series(head), tuple(fields), list(map(_column, columns)), moments)
 
 
 def _column(texts: tuple[str, ...]) -> list[Value]:
     """The values of one field; ValueError or _Bad when one of them is not plain."""
     together = "".join(texts)
-    if not _NO_FLOAT.search(together):
+    if not together.strip(_OF_FLOATS):
         numbers = list(map(float, texts))
         if not isfinite(sum(numbers)):
             raise _Bad("")
         return list[Value](numbers)
-    if not _NO_INTEGER.search(together):
+    if not together.strip(_OF_INTEGERS):
         if together.count("i") < len(texts) or max(map(len, texts)) > _INTEGER_LENGTH_MAX:
             raise _Bad("")
         counts = [int(text[:-1]) for text in texts]
