@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from taihu.control.command import Command
+from taihu.control.command import Affordance, Command
 from taihu.kernel.errors import RefusedError
 
 
@@ -44,13 +44,15 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     def fault(self, command: Command, now: int) -> str:
         """Why it does not cover a command; empty when it does."""
         value = command.input
+        bare = value is None and command.affordance is Affordance.ACTION  # nothing of it to bound
         if now >= self.expires_at:
             return f"the standing permit {self.id} has expired"
         if command.project != self.project or command.who != self.holder:
             return f"the standing permit {self.id} is another's"
         if not fnmatchcase(command.thing, self.things) or command.name != self.name:
             return f"the standing permit {self.id} is for {self.things}/{self.name}"
-        if not isinstance(value, int | float) or isinstance(value, bool) or not self.low <= value <= self.high:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not bare and not (number and self.low <= value <= self.high):
             return f"{value!r} is outside the corridor {self.low:g} to {self.high:g} of the standing permit {self.id}"
         return ""
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from taihu.kernel.clock import from_datetime
+from taihu.kernel.flexible import SchedulerConfig
 from taihu.kernel.limits import Limits
 from taihu.kernel.retention import Retention
 
@@ -315,6 +316,7 @@ class ProjectConfig(Section, frozen=True, kw_only=True):
     commands: tuple[CommandRuleConfig, ...] = msgspec.field(default=(), name="command")
     forecasts: tuple[ForecastConfig, ...] = msgspec.field(default=(), name="forecast")
     controllers: tuple[ControllerConfig, ...] = msgspec.field(default=(), name="controller")
+    schedulers: tuple[SchedulerConfig, ...] = msgspec.field(default=(), name="scheduler")
 
 
 class GrantConfig(Section, frozen=True, kw_only=True):

@@ -146,8 +146,8 @@ class Supervisor:
             await self.start_field()
 
     async def _attend_to_controllers(self) -> None:
-        """Start the pilot when a project has a controller."""
-        if any(project.controllers for project in self.site.projects):
+        """Start the pilot when a project has a controller or a scheduler."""
+        if any(project.controllers or project.schedulers for project in self.site.projects):
             await self._add_process("pilot")
 
     def _save_clock(self, *, clean: bool) -> None:

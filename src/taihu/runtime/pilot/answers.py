@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from taihu.kernel.clock import Clock
-from taihu.kernel.sections import ControllerConfig, Site
+from taihu.kernel.flexible import SchedulerConfig
+from taihu.kernel.sections import ControllerConfig, ProjectConfig, Site
 from taihu.runtime.paths import Paths
 from taihu.runtime.pilot.decisions import Decisions, Errors, Saved
 from taihu.things.deletion import Deletion
@@ -22,10 +23,8 @@ class PlanDesk:
 
     def __init__(self, site: Site, clock: Clock) -> None:
         self._clock = clock
-        self._configs: dict[str, dict[str, ControllerConfig]] = {
-            project.name: {one.name: one for one in project.controllers}
-            for project in site.projects
-            if project.controllers
+        self._configs = {
+            project.name: _configs(project) for project in site.projects if project.controllers or project.schedulers
         }
         self._thread = ThreadPoolExecutor(1, "plans")
         path = Paths(site.data).decisions
@@ -68,14 +67,30 @@ class PlanDesk:
                     for plan in plans[:1]
                 ]
             else:
-                plans = [plan | {"battery": config.battery, "inputs": _inputs(config)} for plan in plans]
+                plans = [plan | {"battery": _battery(config), "inputs": _inputs(config)} for plan in plans]
             found.append({"project": project, "controller": name, "decisions": plans, "saved": _shown(saved)})
         return found
 
 
-def _inputs(config: ControllerConfig) -> dict[str, str]:
+def _configs(project: ProjectConfig) -> dict[str, ControllerConfig | SchedulerConfig]:
+    found: dict[str, ControllerConfig | SchedulerConfig] = {one.name: one for one in project.controllers}
+    return found | {one.name: one for one in project.schedulers}
+
+
+def _battery(config: ControllerConfig | SchedulerConfig) -> str:
+    """The thing of the one battery that a console may draw a plan of."""
+    if isinstance(config, ControllerConfig):
+        return config.battery
+    return config.batteries[0].thing if len(config.batteries) == 1 else ""
+
+
+def _inputs(config: ControllerConfig | SchedulerConfig) -> dict[str, str]:
     names = ("net", "load", "generation", "price", "intensity", "shadow")
-    return {name: getattr(config, name) for name in names if getattr(config, name)}
+    found = {name: getattr(config, name, "") for name in names}
+    if isinstance(config, SchedulerConfig):
+        found["price"] = config.buys.property or config.buys.file
+        found |= {one.name: one.energy if "/" in one.energy else f"{one.thing}/{one.energy}" for one in config.solars}
+    return {name: path for name, path in found.items() if path}
 
 
 def _shown(saved: Saved) -> dict[str, Any]:

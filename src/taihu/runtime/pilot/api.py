@@ -10,6 +10,7 @@ from taihu.kernel.errors import RefusedError, TransientError
 
 _TIMEOUT_S = 10.0
 _FRESH_S = 0.2
+_MODELS_FRESH_S = 60.0
 
 
 class NodeApi:
@@ -19,14 +20,19 @@ class NodeApi:
         self._http = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT_S, trust_env=False, transport=transport)
         self._tokens = tokens
         self._values: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}
+        self._models: dict[str, tuple[float, dict[tuple[str, str], dict[str, Any]]]] = {}
 
     async def hours(self, project: str, path: str, start: int, end: int) -> dict[int, float]:
-        """A property's hours by their beginning: sums of intervals, increases of counters, means of gauges.
+        """A property's hours by their beginning: `windows` of an hour."""
+        return await self.windows(project, path, start, end, "1h")
 
-        An hour that is not covered whole is missing (§3).
+    async def windows(self, project: str, path: str, start: int, end: int, every: str) -> dict[int, float]:
+        """A property's windows by their beginning: sums of intervals, increases of counters, means of gauges.
+
+        A window that is not covered whole is missing (§3).
         """
-        owner, thing, name = _where(project, path)
-        parameters = {"thing": thing, "property": name, "start": start, "end": end, "every": "1h"}
+        owner, thing, name = split_path(project, path)
+        parameters = {"thing": thing, "property": name, "start": start, "end": end, "every": every}
         body = await self._get(project, f"/api/v1/projects/{owner}/history", parameters)
         found = {}
         for window in body["windows"]:
@@ -42,17 +48,42 @@ class NodeApi:
 
     async def reading(self, project: str, thing: str, name: str) -> tuple[int, float] | None:
         """When it was observed, and the number; None when it is missing or stale. A thing is asked once in a moment."""
-        now = asyncio.get_running_loop().time()
-        asked, known = self._values.get((project, thing), (0.0, {}))
-        if now - asked > _FRESH_S:
-            body = await self._get(project, f"/api/v1/projects/{project}/values", {"thing": thing})
-            known = {one["property"]: one for one in body["values"]}
-            self._values[project, thing] = (now, known)
-        one = known.get(name)
+        one = (await self._known(project, thing)).get(name)
         value = None if one is None or one.get("stale") else one.get("value")
         if one is None or not isinstance(value, int | float) or isinstance(value, bool):
             return None
         return one["observed_at"], float(value)
+
+    async def holds(self, project: str, thing: str, name: str) -> Any:
+        """The value that a property holds, of whatever type; None when it is missing or stale."""
+        one = (await self._known(project, thing)).get(name)
+        return None if one is None or one.get("stale") else one.get("value")
+
+    async def at(self, project: str, path: str) -> float | None:
+        """The number that the property of a path holds; None when it is missing or stale."""
+        owner, thing, name = split_path(project, path)
+        if owner == project:
+            return await self.value(project, thing, name)
+        body = await self._get(project, f"/api/v1/projects/{owner}/values", {"thing": thing})
+        found = {one["property"]: one for one in body["values"] if not one.get("stale")}
+        value = found.get(name, {}).get("value")
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    async def models(self, project: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """Who forecasts which series of a project, by thing and property; asked now and then."""
+        now = asyncio.get_running_loop().time()
+        asked, known = self._models.get(project, (0.0, {}))
+        if not asked or now - asked > _MODELS_FRESH_S:
+            body = await self._get(project, f"/api/v1/projects/{project}/forecast/models", {})
+            known = {(one["thing"], one["property"]): one for one in body["models"]}
+            self._models[project] = (now, known)
+        return known
+
+    async def forecast(self, project: str, thing: str, name: str) -> dict[str, Any]:
+        """The forecast of a series as it is kept: quantiles of each step from its issue on, and the unit."""
+        asked = {"thing": thing, "property": name}
+        found: dict[str, Any] = await self._get(project, f"/api/v1/projects/{project}/forecast", asked)
+        return found
 
     async def post(self, project: str, what: str, body: dict[str, Any]) -> Any:
         """The answer to a POST.
@@ -61,6 +92,15 @@ class NodeApi:
             RefusedError: the node says no; TransientError: it does not answer now.
         """
         return await self._send("POST", project, f"/api/v1/projects/{project}/{what}", {}, msgspec.json.encode(body))
+
+    async def _known(self, project: str, thing: str) -> dict[str, Any]:
+        now = asyncio.get_running_loop().time()
+        asked, known = self._values.get((project, thing), (0.0, {}))
+        if now - asked > _FRESH_S:
+            body = await self._get(project, f"/api/v1/projects/{project}/values", {"thing": thing})
+            known = {one["property"]: one for one in body["values"]}
+            self._values[project, thing] = (now, known)
+        return known
 
     async def breathe(self) -> None:
         """Let the other controllers have a turn."""
@@ -88,7 +128,8 @@ class NodeApi:
         return msgspec.json.decode(answer.content)
 
 
-def _where(project: str, path: str) -> tuple[str, str, str]:
+def split_path(project: str, path: str) -> tuple[str, str, str]:
+    """Project, thing and property of a path that may leave out the project."""
     parts = path.split("/")
     owner, thing, name = parts if len(parts) == 3 else (project, *parts)
     return owner, thing, name

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from taihu.decide.guard import DAYS
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS decision (
   project TEXT NOT NULL, controller TEXT NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL,
@@ -14,6 +16,12 @@ CREATE TABLE IF NOT EXISTS decision (
 CREATE TABLE IF NOT EXISTS hour (
   project TEXT NOT NULL, controller TEXT NOT NULL, start INTEGER NOT NULL, real_kg REAL NOT NULL,
   without_kg REAL NOT NULL, estimated INTEGER NOT NULL, PRIMARY KEY (project, controller, start)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS day (
+  project TEXT NOT NULL, controller TEXT NOT NULL, date TEXT NOT NULL, saving REAL NOT NULL,
+  PRIMARY KEY (project, controller, date)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS memory (
+  project TEXT NOT NULL, controller TEXT NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY (project, controller)) WITHOUT ROWID;
 """
 _VERSION = 1
 
@@ -72,6 +80,31 @@ class Decisions:
         row = (project, controller, start, real_kg, without_kg, estimated)
         self._db.execute("INSERT OR REPLACE INTO hour VALUES (?, ?, ?, ?, ?, ?)", row)
 
+    def add_day(self, project: str, controller: str, date: str, saving: float) -> None:
+        """Keep what a local day would have saved, as the guard's twins came to."""
+        self._db.execute("INSERT OR REPLACE INTO day VALUES (?, ?, ?, ?)", (project, controller, date, saving))
+
+    def days(self, project: str, controller: str) -> list[float]:
+        """The savings of the last days, the newest last."""
+        found = self._db.execute(
+            "SELECT saving FROM day WHERE project = ? AND controller = ? ORDER BY date DESC LIMIT ?",
+            (project, controller, DAYS),
+        )
+        return [saving for (saving,) in found][::-1]
+
+    def remember(self, project: str, controller: str, body: Mapping[str, Any]) -> None:
+        """Keep what a controller must know after a restart."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO memory VALUES (?, ?, ?)", (project, controller, msgspec.json.encode(body))
+        )
+
+    def recall(self, project: str, controller: str) -> dict[str, Any]:
+        """What it kept; empty when nothing."""
+        row = self._db.execute(
+            "SELECT body FROM memory WHERE project = ? AND controller = ?", (project, controller)
+        ).fetchone()
+        return dict(msgspec.json.decode(row[0])) if row else {}
+
     def last(self, project: str, controller: str, count: int = 1) -> list[dict[str, Any]]:
         """The last decisions, the newest first."""
         found = self._db.execute(
@@ -97,7 +130,7 @@ class Decisions:
 
     def forget(self, project: str) -> None:
         """What is known of a project goes with it."""
-        for table in ("decision", "hour"):
+        for table in ("decision", "hour", "day", "memory"):
             self._db.execute(f"DELETE FROM {table} WHERE project = ?", (project,))  # noqa: S608 - our own names
 
     def close(self) -> None:

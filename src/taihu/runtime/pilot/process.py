@@ -18,7 +18,8 @@ from taihu.runtime.logs import start_logging
 from taihu.runtime.paths import Paths
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions
-from taihu.runtime.pilot.steering import Loop, told
+from taihu.runtime.pilot.scheduler import Scheduler
+from taihu.runtime.pilot.steering import Loop
 from taihu.runtime.process import clock_of, run_until_signal
 
 log = logging.getLogger("taihu.pilot")
@@ -50,11 +51,14 @@ class Pilot:
                     await asyncio.sleep(_RETRY_S)
             if api is None:
                 return
-            loops = [
-                Loop(project.name, self._site.timezone_of(project), config, api, store, self._clock)
-                for project in self._site.projects
-                for config in project.controllers
-            ]
+            loops: list[Loop | Scheduler] = []
+            for project in self._site.projects:
+                zone = self._site.timezone_of(project)
+                for config in project.controllers:
+                    loops.append(Loop(project.name, zone, config, api, store, self._clock))
+                for scheduler in project.schedulers:
+                    folder = self._site.folder
+                    loops.append(Scheduler(project.name, zone, scheduler, api, store, self._clock, folder))
             tasks = [asyncio.create_task(self._steer(loop)) for loop in loops]
             await stop.wait()
             for task in tasks:
@@ -65,7 +69,7 @@ class Pilot:
             if api is not None:
                 await api.close()
 
-    async def _steer(self, loop: Loop) -> None:
+    async def _steer(self, loop: Loop | Scheduler) -> None:
         """Turn after turn, until cancelled. What goes wrong is said once, and tried again."""
         period_s = max(loop.config.reflex_s / self._clock.speed, _PERIOD_S_MIN)
         failing = False
@@ -75,7 +79,7 @@ class Pilot:
                 failing = False
             except (TaihuError, OSError) as error:
                 if not failing:
-                    told(error, loop)
+                    log.warning("%s/%s waits: %s", loop.project, loop.config.name, error)
                 failing = True
                 await asyncio.sleep(_RETRY_S)
             await asyncio.sleep(period_s)
@@ -87,7 +91,7 @@ class Pilot:
         if path.exists():
             tokens = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
         for project in self._site.projects:
-            if project.controllers and project.name not in tokens:
+            if (project.controllers or project.schedulers) and project.name not in tokens:
                 body = {"project": project.name, "kind": "operator", "label": "controllers"}
                 tokens[project.name] = (await ask.post("/api/v1/admin/token-issue", body))["token"]
                 write_atomic(self._files, path, msgspec.json.encode(tokens))

@@ -12,7 +12,6 @@ from taihu.decide.controller import HOUR_NS, Controller, Decision, Seen, Setup, 
 from taihu.decide.guard import DAYS
 from taihu.decide.problem import Battery, Objective
 from taihu.kernel.clock import NS_PER_S, Clock, format_iso
-from taihu.kernel.errors import TaihuError
 from taihu.kernel.sections import ControllerConfig
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions
@@ -185,8 +184,3 @@ class Loop:
 
     async def _value(self, thing: str, name: str) -> float | None:
         return await self._api.value(self.project, thing, name)
-
-
-def told(error: TaihuError | OSError, loop: Loop) -> None:
-    """Say why a turn did not come about."""
-    log.warning("%s/%s waits: %s", loop.project, loop.config.name, error)

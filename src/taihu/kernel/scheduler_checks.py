@@ -1,0 +1,68 @@
+"""What must hold between the settings of a scheduler, beyond their types."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from taihu.kernel.flexible import LoadConfig, SchedulerConfig, TariffConfig
+from taihu.kernel.toml import Fault
+
+_PROPERTY = 'Write "thing/property".'
+
+
+def scheduler_faults(path: str, config: SchedulerConfig, before: list[str], folder: Path) -> Iterator[Fault]:
+    """Every fault of a scheduler; `before` are the controllers and schedulers that the project has already."""
+    if config.name in before:
+        yield Fault(f"{path}.name", f"There are two controllers {config.name!r}.", "Give each its own name.")
+    for name in ("net", "load", "intensity"):
+        value = getattr(config, name)
+        if value and value.count("/") != 1 and (name == "net" or value.count("/") != 2):
+            yield Fault(f"{path}.{name}", f"{value!r} is no property.", _PROPERTY)
+    if not config.assets:
+        yield Fault(path, "There is nothing to plan.", f"Add a table such as [[{_table(path)}.battery]].")
+    if not config.cost_weight and not config.carbon_weight:
+        yield Fault(f"{path}.cost_weight", "Nothing is to be made small.", "Give cost_weight or carbon_weight.")
+    if config.cost_weight and not _given(config.buys):
+        remedy = f"Add [{_table(path)}.buys], or cost_weight = 0."
+        yield Fault(path, "Costs have a weight, and there is no tariff.", remedy)
+    if config.carbon_weight and not config.intensity:
+        remedy = "Name intensity, or carbon_weight = 0."
+        yield Fault(f"{path}.carbon_weight", "CO2 has a weight, and there is no intensity.", remedy)
+    for side in ("buys", "sells"):
+        yield from _tariff(f"{path}.{side}", getattr(config, side), folder)
+    names = [asset.name for asset in config.assets]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Fault(path, f"There are two assets {name!r}.", "Give each its own name.")
+    for index, group in enumerate(config.groups):
+        for member in group.members:
+            if member not in names:
+                yield Fault(f"{path}.group[{index}].members", f"There is no asset {member!r}.", f"Known: {names}.")
+    for index, load in enumerate(config.loads):
+        yield from _load(f"{path}.load[{index}]", load)
+
+
+def _tariff(path: str, tariff: TariffConfig, folder: Path) -> Iterator[Fault]:
+    if _given(tariff) > 1:
+        yield Fault(path, "A tariff has several sources.", "Keep one of price, band, property and file.")
+    where, mark, ahead = tariff.property.partition("@")
+    hours = ahead.removesuffix("h")
+    if tariff.property and (where.count("/") not in (1, 2) or (mark and not (hours.isdecimal() and int(hours)))):
+        remedy = 'Write "thing/property", or "thing/property@24h" where readings are of a day later.'
+        yield Fault(f"{path}.property", f"{tariff.property!r} is no property.", remedy)
+    if tariff.file and not (folder / tariff.file).is_file():
+        remedy = "Paths are relative to the site folder."
+        yield Fault(f"{path}.file", f"There is no file {folder / tariff.file}.", remedy)
+
+
+def _load(path: str, load: LoadConfig) -> Iterator[Fault]:
+    if bool(load.start) == bool(load.switch):
+        yield Fault(path, f"{load.name} is started by nothing, or by two.", "Name an action start, or a switch.")
+    if load.start and (load.on_minutes_min or load.off_minutes_min):
+        yield Fault(path, f"{load.name} runs in one go.", "Least times on and off are for a switch.")
+
+
+def _given(tariff: TariffConfig) -> int:
+    return sum((tariff.price is not None, bool(tariff.bands), bool(tariff.property), bool(tariff.file)))
+
+
+def _table(path: str) -> str:
+    return path.removeprefix("$.").split("[")[0] + ".scheduler"

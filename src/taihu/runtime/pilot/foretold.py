@@ -1,0 +1,78 @@
+"""What the node's forecasts say of a series, where it is kept forecast, has a champion, and is fresh; else why not."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from taihu.decide.problem import Numbers
+from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.errors import TaihuError
+from taihu.runtime.pilot.api import NodeApi, split_path
+
+_OLD_STEPS = 3  # a forecast whose first step began longer ago is not used
+_LEVELS = ("q10", "median", "q90")
+
+
+class Foretold(msgspec.Struct, frozen=True):
+    """Quantiles (10, 50 and 90 %) of each step, NaN where nobody knows; `how` says who foretold, or why nobody did.
+
+    Values are kW, whatever the property counts.
+    """
+
+    low: Numbers
+    middle: Numbers
+    high: Numbers
+    how: str
+
+    @property
+    def known(self) -> int:
+        """How many steps have a median."""
+        return int(np.isfinite(self.middle).sum())
+
+
+async def foretold(api: NodeApi, project: str, path: str, edges: NDArray[np.int64]) -> Foretold:
+    """What is foretold of a property for steps from edge to edge, the first of which is now."""
+    owner, thing, name = split_path(project, path)
+    if owner != project:
+        return _nobody(edges, f"{path} is another project's")
+    try:
+        models = await api.models(project)
+        model = models.get((thing, name))
+        if model is None or not model["trained_at"]:
+            return _nobody(edges, f"{path} is not kept forecast" if model is None else f"{path} has no champion yet")
+        answer = await api.forecast(project, thing, name)
+    except TaihuError as error:
+        return _nobody(edges, f"forecasts do not answer: {error.message}")
+    step_ns = answer["step_s"] * NS_PER_S
+    age = (int(edges[0]) - answer["issued_at"]) / step_ns
+    if age > _OLD_STEPS:
+        return _nobody(edges, f"the forecast of {path} is {age:.0f} steps old")
+    return _spread(answer, edges, step_ns, f"{answer['model']}, {answer['step_s'] // 60} min steps")
+
+
+def _spread(answer: Any, edges: NDArray[np.int64], step_ns: int, how: str) -> Foretold:
+    """The steps of a forecast laid over those of a plan, each at its middle."""
+    scale = _kw_per(answer["unit"], answer["step_s"] / 3_600)
+    rows = {row["start"] // step_ns: row for row in answer["values"]}
+    middles = (edges[:-1] + edges[1:]) // 2
+    found = []
+    for level in _LEVELS:
+        values = [(rows.get(int(at) // step_ns) or {}).get(level) for at in middles]
+        found.append(np.array([np.nan if value is None else scale * value for value in values], np.float64))
+    low, middle, high = found
+    low, high = np.where(np.isfinite(low), low, middle), np.where(np.isfinite(high), high, middle)
+    return Foretold(low, middle, high, how)
+
+
+def _kw_per(unit: str, hours: float) -> float:
+    """What a value of this unit is in kW, energies being those of a step."""
+    powers = {"W": 1e-3, "kW": 1.0, "MW": 1e3}
+    energies = {"Wh": 1e-3, "kWh": 1.0, "MWh": 1e3, "W.h": 1e-3, "kW.h": 1.0, "MW.h": 1e3}
+    return powers.get(unit) or energies.get(unit, 1.0) / hours
+
+
+def _nobody(edges: NDArray[np.int64], how: str) -> Foretold:
+    none = np.full(len(edges) - 1, np.nan)
+    return Foretold(none, none, none, how)

@@ -1,0 +1,195 @@
+"""A scheduler at work: all flexible loads behind one meter, planned every few minutes and driven in between.
+
+A client of the node like the controller of one battery (`steering`): what it sees goes through the public API, what it
+commands under standing permits. Plans are made on a thread, so that other loops go on meanwhile.
+"""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from taihu.decide.flexible import Grid, State
+from taihu.decide.planner import Planner
+from taihu.decide.problem import Asset
+from taihu.decide.scheduling import Expected, Scheduled, asset_reason, reason, schedule
+from taihu.decide.twins import HOUR_NS, Twins
+from taihu.kernel.clock import NS_PER_S, Clock
+from taihu.kernel.flexible import SchedulerConfig
+from taihu.runtime.pilot.api import NodeApi
+from taihu.runtime.pilot.decisions import Decisions
+from taihu.runtime.pilot.driving import Driving
+from taihu.runtime.pilot.expecting import Expecting
+from taihu.runtime.pilot.seeing import Ran, Seeing
+
+log = logging.getLogger("taihu.pilot")
+
+_SETTLE_NS = 60 * NS_PER_S
+_HISTORY_NS = 16 * 24 * HOUR_NS
+_EVERY_NS = {"5m": 300 * NS_PER_S, "10m": 600 * NS_PER_S, "15m": 900 * NS_PER_S, "30m": 1_800 * NS_PER_S}
+_FORGIVE_NS = HOUR_NS
+_FIRST_STEPS = 4  # for which what does not obey is taken to go on as it is
+
+
+class Scheduler:
+    """One scheduler of one project, with its own knowledge."""
+
+    def __init__(
+        self, project: str, zone: str, config: SchedulerConfig, api: NodeApi, store: Decisions, clock: Clock,
+        folder: Path,
+    ) -> None:  # fmt: skip
+        self.project, self.config = project, config
+        self._api, self._store, self._clock = api, store, clock
+        self._zone = ZoneInfo(zone)
+        ran = store.recall(project, config.name)
+        self._seeing = Seeing(project, config, api, msgspec.convert(ran, dict[str, Ran]))
+        self._expecting = Expecting(project, zone, config, api, folder)
+        self._twins = Twins(config, store.days(project, config.name))
+        self._driving = Driving(project, config, api, clock)
+        self._planner = Planner()
+        self._slot = 0
+        self._drives = False
+        self._drove_since = 0
+        self._before: dict[str, State] = {}
+        self._notes: dict[str, int] = {}  # what happened between plans, and when
+
+    async def turn(self, now: int) -> None:
+        """What is due now: learn, plan, and follow the meter."""
+        if now >= self._expecting.learned_until + HOUR_NS + _SETTLE_NS:
+            await self._learn(now)
+            now = self._clock.now_ns()
+        slot = now // _EVERY_NS[self.config.every]
+        if slot != self._slot and self._expecting.learned_until:
+            await self._plan(now)
+            self._slot = slot
+        if self._drives:
+            for name in await self._driving.follow(now):
+                log.warning("%s/%s: %s does not do what it is told", self.project, self.config.name, name)
+
+    async def _learn(self, now: int) -> None:
+        """Take over the hours that have ended since the last time."""
+        config, end = self.config, (now - _SETTLE_NS) // HOUR_NS * HOUR_NS
+        start = max(self._expecting.learned_until, end - _HISTORY_NS)
+        if start >= end:
+            return
+        paths = {"load": config.load, "net": config.net}
+        paths |= {"carbon": config.intensity} if config.intensity else {}
+        paths |= {one.name: one.energy if "/" in one.energy else f"{one.thing}/{one.energy}" for one in config.solars}
+        hours = {name: await self._api.hours(self.project, path, start, end) for name, path in paths.items()}
+        for hour in range(start, end, HOUR_NS):
+            load = hours["load"].get(hour)
+            solar = {one.name: hours[one.name].get(hour) for one in config.solars}
+            carbon = hours["carbon"].get(hour) if config.intensity else None
+            if load is None or None in solar.values() or (config.intensity and carbon is None):
+                continue
+            made = {name: kwh for name, kwh in solar.items() if kwh is not None}
+            self._expecting.learn(hour, load, made, carbon)
+            without = self._twins.settle(hour, load, sum(made.values()))
+            net = hours["net"].get(hour)
+            if self._drove_since and hour >= self._drove_since and net is not None and carbon is not None:
+                real_kg, without_kg = carbon * max(0.0, net), carbon * max(0.0, without)
+                self._store.account(self.project, config.name, hour, real_kg, without_kg, estimated=True)
+            await self._api.breathe()
+
+    async def _plan(self, now: int) -> None:
+        config, grid = self.config, Grid(now, self._zone)
+        states = await self._seeing.states(grid)
+        self._compare(states, now)
+        net = await self._api.at(self.project, config.net)
+        expected = await self._expecting.ahead(grid, net)
+        ended = await asyncio.to_thread(self._twins.plan, states, grid, expected)
+        if ended is not None:
+            self._store.add_day(self.project, config.name, *ended)
+        lost = self._driving.disobedient(now, _FORGIVE_NS)
+        known = {name: state for name, state in states.items() if name not in lost}
+        self._judge(now)
+        planned = await asyncio.to_thread(schedule, config, known, grid, _with(expected, states, lost), self._planner)
+        self._driving.take(planned, grid, states)
+        self._store.add(self.project, config.name, now, self._body(now, planned, states, lost))
+        self._store.remember(self.project, config.name, msgspec.to_builtins(self._seeing.ran))
+
+    def _compare(self, states: dict[str, State], now: int) -> None:
+        """What happened since the last plan and was not foreseen."""
+        for vehicle in self.config.vehicles:
+            state, before = states[vehicle.name], self._before.get(vehicle.name)
+            if before is None or not before.present or state.present:
+                continue
+            short = vehicle.target * vehicle.capacity_kwh - (before.level or 0.0)
+            if before.level is not None and short > 0.01 * vehicle.capacity_kwh:
+                early = " before its time" if now < before.until else ""
+                self._notes[f"{vehicle.name} left{early}, {short:.1f} kWh short"] = now
+        self._before = states
+        self._notes = {note: at for note, at in self._notes.items() if now - at < 24 * HOUR_NS}
+
+    def _judge(self, now: int) -> None:
+        drives = self.config.mode == "auto" and self._twins.verdict.drives
+        if drives != self._drives:
+            log.info("%s/%s %s", self.project, self.config.name, self._reason())
+            self._drove_since = -(-now // HOUR_NS) * HOUR_NS if drives else 0
+        self._drives = drives
+
+    def _reason(self) -> str:
+        return "advises, as it is configured" if self.config.mode == "advise" else self._twins.verdict.text
+
+    def _body(self, now: int, planned: Scheduled, states: dict[str, State], lost: frozenset[str]) -> dict[str, Any]:
+        binding, why = reason(planned)
+        verdict, plan, without = self._twins.verdict, planned.plan, planned.without
+        dull = tuple(f"{name} does not do what it is told: it is left alone for an hour" for name in sorted(lost))
+        kinds = {asset.name: type(asset).__name__.removesuffix("Config").lower() for asset in self.config.assets}
+        assets = [
+            {
+                "name": name, "kind": kinds[name], "thing": config.thing, "power_kw": planned.first(name),
+                "now_kw": states[name].power_kw, "level": states[name].level,
+                "why": "does not do what it is told" if name in lost else asset_reason(planned, name),
+                "powers_kw": [round(float(one), 3) for one in plan.powers.get(name, ())],
+            }
+            for config in self.config.assets
+            for name in [config.name]
+        ]  # fmt: skip
+        stored = sum(states[one.name].level or 0.0 for one in self.config.batteries)
+        return {
+            "controller": self.config.name, "mode": "drives" if self._drives else "advises", "reason": self._reason(),
+            "guard": msgspec.to_builtins(verdict) | {"text": verdict.text}, "at": now, "content_kwh": stored,
+            "stages": _stages(planned, [one.name for one in self.config.batteries]), "binding": binding, "why": why,
+            "with_money": plan.money, "without_money": without.money, "with_kg": plan.carbon_kg,
+            "without_kg": without.carbon_kg, "notes": (*planned.notes, *dull, *self._notes), "method": str(plan.method),
+            "breaches": msgspec.to_builtins(plan.breaches), "assets": assets,
+        }  # fmt: skip
+
+
+def _with(expected: Expected, states: dict[str, State], lost: frozenset[str]) -> Expected:
+    """What does not obey goes on as it is for a while: a load like any other."""
+    kw = sum(states[name].power_kw or 0.0 for name in lost)
+    if not kw:
+        return expected
+    loads = []
+    for load in expected.load_kw:
+        more = load.copy()
+        more[:_FIRST_STEPS] += kw
+        loads.append(more)
+    low, middle, high = loads
+    return msgspec.structs.replace(expected, load_kw=(low, middle, high))
+
+
+def _stages(planned: Scheduled, batteries: list[str]) -> list[dict[str, Any]]:
+    """The steps of a plan: what all assets take together, the net of the meter, prices, and what batteries hold."""
+    meter = planned.problem.meters[0]
+    edges = planned.edges
+    assets: tuple[Asset, ...] = planned.problem.assets
+    power = sum((planned.plan.powers[one.name] for one in assets), 0.0 * planned.problem.step_h)
+    held = sum(
+        (planned.plan.content[name] for name in batteries if name in planned.plan.content), 0.0 * planned.problem.step_h
+    )
+    carbon = 0.0 * planned.problem.step_h if meter.carbon is None else meter.carbon
+    return [
+        {
+            "start": int(edges[step]), "end": int(edges[step + 1]), "low_kw": round(float(power[step]), 3),
+            "high_kw": round(float(power[step]), 3), "power_kw": round(float(power[step]), 3),
+            "content_kwh": round(float(held[step]), 3), "net_kw": round(float(meter.load_kw[step]), 3),
+            "price": float(meter.import_price[step]), "intensity": float(carbon[step]),
+        }
+        for step in range(planned.problem.steps)
+    ]  # fmt: skip

@@ -1,0 +1,102 @@
+"""What the things of a scheduler say of themselves now, as the states of its assets; and what loads have run."""
+
+from typing import Any
+
+import msgspec
+
+from taihu.decide.flexible import STEP_NS, Grid, State, is_running, steps_of, window_of
+from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.flexible import (
+    AssetConfig,
+    BatteryConfig,
+    HeatConfig,
+    JobConfig,
+    LoadConfig,
+    SchedulerConfig,
+    VehicleConfig,
+)
+from taihu.runtime.pilot.api import NodeApi
+
+_NEARLY_NS = 300 * NS_PER_S  # a load that stops so much before its end has run
+
+
+class Ran(msgspec.Struct):
+    """What a load has run in its window: since when it is on, ns before that, and the window it is done with."""
+
+    since: int = 0
+    on_ns: int = 0
+    done: int = 0
+    window: int = 0
+
+
+class Seeing:
+    """The states of all assets of a scheduler. `ran` is what is remembered of its loads."""
+
+    def __init__(self, project: str, config: SchedulerConfig, api: NodeApi, ran: dict[str, Ran] | None = None) -> None:
+        self._project, self._config, self._api = project, config, api
+        self.ran = ran or {}
+
+    async def states(self, grid: Grid) -> dict[str, State]:
+        """By the names of the assets."""
+        return {config.name: await self._state(config, grid) for config in self._config.assets}
+
+    async def _state(self, config: AssetConfig, grid: Grid) -> State:
+        power = await self.number(config.thing, config.power)
+        match config:
+            case BatteryConfig():
+                return State(level=await self._kwh(config), power_kw=power)
+            case VehicleConfig():
+                present = bool(await self._holds(config.thing, config.plugged))
+                until = await self.number(config.thing, config.departure) if config.departure else None
+                level = await self._kwh(config) if present else None
+                return State(level=level, present=present, until=_ns(until), power_kw=power)
+            case HeatConfig():
+                outside = await self._at(config.outside) if config.outside else None
+                level = await self.number(config.thing, config.temperature)
+                return State(level=level, outside_c=outside, power_kw=power)
+            case JobConfig():
+                until = await self.number(config.thing, config.deadline) if config.deadline else None
+                level = await self.number(config.thing, config.remaining)
+                return State(level=level, until=_ns(until), power_kw=power)
+            case LoadConfig():
+                return await self._load(config, grid, power)
+        return State(power_kw=power)
+
+    async def _load(self, config: LoadConfig, grid: Grid, power: float | None) -> State:
+        running = await self._holds(config.thing, config.running)
+        on = is_running(power) if running is None else bool(running)
+        ran, whole = self.ran.setdefault(config.name, Ran()), steps_of(config) * STEP_NS
+        if on and not ran.since:
+            ran.since = grid.now
+        elapsed = ran.on_ns + (grid.now - ran.since if ran.since else 0)
+        if not on and ran.since:
+            ran.on_ns, ran.since = elapsed, 0
+        if elapsed >= whole - _NEARLY_NS and not on:
+            ran.done, ran.on_ns = window_of(config, Grid(grid.now - STEP_NS, grid.zone), ran.done)[0], 0
+            elapsed = 0
+        window = window_of(config, grid, ran.done)[0]
+        if window != ran.window and not on:  # what it did not finish in the last one is over
+            ran.on_ns = elapsed = 0
+        ran.window = window
+        left = max(1, -(-(whole - elapsed) // STEP_NS)) if elapsed or on else 0
+        steps = (grid.now - ran.since) // STEP_NS + 1 if ran.since else 0
+        return State(ran=int(steps), left=int(left), power_kw=power, done=ran.done)
+
+    async def number(self, thing: str, name: str) -> float | None:
+        """The number that a property holds; None when it is missing or stale."""
+        return await self._api.value(self._project, thing, name)
+
+    async def _kwh(self, config: BatteryConfig | VehicleConfig) -> float | None:
+        charge = await self.number(config.thing, config.charge)
+        return None if charge is None else charge / 100 * config.capacity_kwh
+
+    async def _holds(self, thing: str, name: str) -> Any:
+        return await self._api.holds(self._project, thing, name)
+
+    async def _at(self, path: str) -> float | None:
+        return await self._api.at(self._project, path)
+
+
+def _ns(seconds: float | None) -> int:
+    """A time of day on which something leaves, as things give it: seconds since 1970."""
+    return int(seconds * NS_PER_S) if seconds and seconds > 0 else 0
