@@ -284,6 +284,12 @@ def test_a_loop_acts_inside_its_corridor_until_it_is_ended() -> None:
     world.desk.submit(acting, loop, world.now)
     assert "as many as may be" in world.why(world.desk.submit(acting, loop, world.now))
     assert "expired" in world.why(world.desk.submit(acting, loop, NOON + 3_600 * NS_PER_S))
+    bare = msgspec.structs.replace(standing, id="b", name="blink")
+    world.desk.grant(bare)  # of an action without input there is nothing to bound
+    blink = Wanted(thing="heater", affordance=Affordance.ACTION, name="blink", standing="b")
+    assert world.state(world.desk.submit(blink, loop, world.now)) is not State.REFUSED
+    nothing = msgspec.structs.replace(acting, input=None)
+    assert "outside the corridor" in world.why(world.desk.submit(nothing, loop, world.now))
     assert not world.desk.withdraw("other", "s")
     world.commit()
     world.crash()

@@ -9,6 +9,8 @@ from taihu.cli.output import number_text, printable, show, show_json, time_text
 
 _HEADS = ("from", "corridor kW", "plan kW", "holds kWh", "net kW", "price", "kg/kWh")
 
+_ASSET_HEADS = ("asset", "kind", "thing", "plan kW", "now kW", "kWh or °C", "why")
+
 
 @click.group()
 def plan() -> None:
@@ -69,12 +71,31 @@ def _explain(name: str, decision: dict[str, Any]) -> None:
     for note in decision["notes"]:
         click.echo(printable(f"Note: {note}."))
     click.echo(printable("From: " + ", ".join(f"{key} = {value}" for key, value in decision["inputs"].items()) + "."))
+    if decision.get("assets"):
+        _show_assets(decision["assets"])
     names = ("power_kw", "content_kwh", "net_kw", "price", "intensity")
     rows = [
         (time_text(one["start"]), _corridor(one), *(number_text(round(one[key], 3)) for key in names))
         for one in decision["stages"]
     ]
     show(_HEADS, rows, _HEADS[2:])
+
+
+def _show_assets(assets: list[dict[str, Any]]) -> None:
+    """What a scheduler has each of its assets do now."""
+    rows = [
+        (
+            printable(one["name"]),
+            one["kind"],
+            printable(one["thing"]),
+            number_text(round(one["power_kw"], 2)),
+            "-" if one["now_kw"] is None else number_text(round(one["now_kw"], 2)),
+            "-" if one["level"] is None else number_text(round(one["level"], 2)),
+            printable(one["why"]),
+        )
+        for one in assets
+    ]
+    show(_ASSET_HEADS, rows, _ASSET_HEADS[3:6])
 
 
 def _corridor(stage: dict[str, Any]) -> str:

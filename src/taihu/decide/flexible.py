@@ -48,7 +48,7 @@ class Grid(msgspec.Struct, frozen=True):
         return np.asarray(np.diff(self.edges) / (4 * STEP_NS), np.float64)
 
     def step(self, at: int) -> int:
-        """The step that begins at an instant, or next after it: 0 for what is over, above the last for what is later."""
+        """The step that begins at an instant or next after it: 0 for what is over, above the last for later."""
         return max(0, -(-(at - self.now // STEP_NS * STEP_NS) // STEP_NS)) if at > self.now else 0
 
     def next(self, clock: str, after: int = 0) -> int:

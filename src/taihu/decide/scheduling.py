@@ -41,6 +41,7 @@ class Scheduled(msgspec.Struct, frozen=True, kw_only=True):
     without: Judged
     sights: Mapping[str, Sight]
     edges: NDArray[np.int64]
+    spread_kw: Numbers  # between the 10 and the 90 % quantile of what nobody can move
     notes: tuple[str, ...]
 
     def first(self, name: str) -> float:
@@ -64,7 +65,10 @@ def schedule(
     rested = at_rest(problem)
     notes = (*expected.notes, *(one.note for one in sights.values() if one.note), *plan.notes)
     without = judge(rested, by_rule(rested))
-    return Scheduled(plan=plan, problem=problem, without=without, sights=sights, edges=grid.edges, notes=notes)
+    spread = sum((high - low for low, _, high in expected.solar_kw.values()), expected.load_kw[2] - expected.load_kw[0])
+    return Scheduled(
+        plan=plan, problem=problem, without=without, sights=sights, edges=grid.edges, spread_kw=spread, notes=notes
+    )
 
 
 def sights_of(

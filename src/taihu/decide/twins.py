@@ -86,7 +86,7 @@ class Twins:
 
     def plan(self, states: States, grid: Grid, expected: Expected) -> tuple[str, float] | None:
         """Go on to now, and decide for both; a day that ended, and what it saved, if one did."""
-        self._go_on(grid.now)
+        self.go_on(grid.now)
         day = to_datetime(grid.now).astimezone(grid.zone).date().isoformat()
         ended = self._end_day() if day != self._day and self._day else None
         if day != self._day:
@@ -124,7 +124,8 @@ class Twins:
             self._saved += saved
         return without
 
-    def _go_on(self, now: int) -> None:
+    def go_on(self, now: int) -> None:
+        """Bring both to now, as was decided for them last."""
         if self._grid is None or self._last is None or now <= self._grid.now:
             return
         flexible = [one.name for one in self._config.assets if not isinstance(one, SolarConfig)]
@@ -134,6 +135,7 @@ class Twins:
         self._slots.append(Slot(self._grid.now, now, kw[0], kw[1], used, buys, sells, carbon))
         for twin in (self._planned, self._alone):
             twin.advance(self._config.assets, self._grid, now)
+        self._grid = None
 
     def _meet(self, twin: _Twin, states: States) -> None:
         """What happens to the site happens to its twins: a car comes or goes, work arrives, something is seen again."""

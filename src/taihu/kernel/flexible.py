@@ -151,7 +151,7 @@ class SchedulerConfig(Table, frozen=True, kw_only=True):
 
     name: str
     net: str
-    load: str
+    base: str
     intensity: str = ""
     buys: TariffConfig = TariffConfig()
     sells: TariffConfig = TariffConfig()

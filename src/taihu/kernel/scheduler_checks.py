@@ -13,7 +13,7 @@ def scheduler_faults(path: str, config: SchedulerConfig, before: list[str], fold
     """Every fault of a scheduler; `before` are the controllers and schedulers that the project has already."""
     if config.name in before:
         yield Fault(f"{path}.name", f"There are two controllers {config.name!r}.", "Give each its own name.")
-    for name in ("net", "load", "intensity"):
+    for name in ("net", "base", "intensity"):
         value = getattr(config, name)
         if value and value.count("/") != 1 and (name == "net" or value.count("/") != 2):
             yield Fault(f"{path}.{name}", f"{value!r} is no property.", _PROPERTY)

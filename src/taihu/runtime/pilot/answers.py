@@ -88,6 +88,7 @@ def _inputs(config: ControllerConfig | SchedulerConfig) -> dict[str, str]:
     names = ("net", "load", "generation", "price", "intensity", "shadow")
     found = {name: getattr(config, name, "") for name in names}
     if isinstance(config, SchedulerConfig):
+        found["base"] = config.base
         found["price"] = config.buys.property or config.buys.file
         found |= {one.name: one.energy if "/" in one.energy else f"{one.thing}/{one.energy}" for one in config.solars}
     return {name: path for name, path in found.items() if path}

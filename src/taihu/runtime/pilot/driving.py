@@ -23,7 +23,7 @@ from taihu.kernel.flexible import (
     VehicleConfig,
 )
 from taihu.runtime.pilot.api import NodeApi
-from taihu.runtime.pilot.hand import Hand
+from taihu.runtime.pilot.process.hand import Hand
 
 _SETTLE_S = 10.0  # in which a device comes to its setpoint ...
 _DELAY_S = 1.0  # ... of the machine's time: in which a command and a reading are on their way
@@ -50,6 +50,11 @@ class Driving:
         self._grid: Grid | None = None
         self._states: dict[str, State] = {}
         self._started: dict[str, int] = {}
+
+    @property
+    def has_plan(self) -> bool:
+        """Whether there is a plan to follow."""
+        return self._planned is not None
 
     def take(self, planned: Scheduled, grid: Grid, states: dict[str, State]) -> None:
         """From now on this plan holds, for its whole day, should no newer one come."""
@@ -78,12 +83,14 @@ class Driving:
             name = config.name
             if name in self._lost or name not in self._hands or self._planned.sights[name].asset is None:
                 continue
+            if not await self._is_there(config):
+                continue
             if isinstance(config, LoadConfig):
                 await self._run(config, now, step, why)
             else:
                 kw = wanted[name]
-                if isinstance(config, SolarConfig):
-                    kw = config.power_kw if kw is None else kw
+                if isinstance(config, SolarConfig) and kw is None and self._hands[name].told is not None:
+                    kw = config.power_kw  # what was curtailed is let in again
                 if kw is not None:
                     written = await self._hands[name].write(now, kw, why)
                     if written and name in self._obedience:
@@ -95,6 +102,9 @@ class Driving:
         watch = self._obedience.get(config.name)
         if watch is None or config.name in self._lost:
             return ""
+        if not await self._is_there(config):
+            watch.forgive()
+            return ""
         seen = await self._api.reading(self._project, config.thing, config.power)
         if seen is not None:
             watch.see(*seen, await self._fullness(config))
@@ -102,6 +112,11 @@ class Driving:
             return ""
         self._lost[config.name] = now
         return config.name
+
+    async def _is_there(self, config: AssetConfig) -> bool:
+        if not isinstance(config, VehicleConfig):
+            return True
+        return bool(await self._api.holds(self._project, config.thing, config.plugged))
 
     async def _fullness(self, config: AssetConfig) -> float:
         """From 0 to 1: a thing that is nearly full may take less than it is told, and one nearly empty give less."""
@@ -127,7 +142,8 @@ class Driving:
             return found
         now_kw = {one.name: await self._now(one) for one in self._config.assets}
         batteries = [one for one in self._config.batteries if found[one.name] is not None]
-        if len(batteries) == 1 and abs(float(self._planned.plan.net_kw[""][step])) < _ZERO_KW:
+        near = max(_ZERO_KW, float(self._planned.spread_kw[step]))
+        if len(batteries) == 1 and abs(float(self._planned.plan.net_kw[""][step])) < near:
             one = batteries[0]
             low = -one.power_kw
             if not self._config.battery_to_vehicle:

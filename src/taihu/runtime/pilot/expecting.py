@@ -17,8 +17,8 @@ from taihu.insight.day import HORIZON, HouseForecast, SignalForecast
 from taihu.kernel.clock import from_datetime, to_datetime
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.runtime.pilot.api import NodeApi
-from taihu.runtime.pilot.foretold import foretold
-from taihu.runtime.pilot.tariffs import prices_of
+from taihu.runtime.pilot.process.foretold import foretold
+from taihu.runtime.pilot.process.tariffs import prices_of
 
 HOUR_NS = 3_600_000_000_000
 _QUARTER_NS = HOUR_NS // 4
@@ -87,11 +87,11 @@ class Expecting:
         """What is expected from now on."""
         config, starts = self._config, grid.edges[:-1]
         notes: list[str] = []
-        load = await self._series(config.load, self._load, grid, notes)
+        load = await self._series(config.base, self._load, grid, notes)
         solar = {}
         for one in config.solars:
             path = one.energy if "/" in one.energy else f"{one.thing}/{one.energy}"
-            low, middle, high = await self._series(path, self._solar[one.name], grid, notes)
+            low, middle, high = await self._series(path, self._solar[one.name], grid, notes, one.power_kw)
             solar[one.name] = (np.maximum(low, 0.0), np.maximum(middle, 0.0), np.maximum(high, 0.0))
         none = np.zeros(len(starts))
         buys = sells = none
@@ -110,13 +110,13 @@ class Expecting:
             demand_seen_kw=await self._demand_seen(grid) if config.demand_price else 0.0,
         )  # fmt: skip
 
-    async def _series(self, path: str, plain: Plain, grid: Grid, notes: list[str]) -> Three:
+    async def _series(self, path: str, plain: Plain, grid: Grid, notes: list[str], most_kw: float = 0.0) -> Three:
         own = plain.ahead(grid)
         told = await foretold(self._api, self._project, path, grid.edges)
         if not told.known:
             notes.append(f"{told.how}: its own plain forecast stands for it")
             return own
-        low, high = _BEYOND * min(plain.least, -_LEAST_KW), _BEYOND * max(plain.most, _LEAST_KW)
+        low, high = _BEYOND * min(plain.least, -_LEAST_KW), _BEYOND * max(plain.most, _LEAST_KW, most_kw)
         filled = mend(told.middle, low, high, own[1], path)
         notes += filled.notes
         right = filled.prices == told.middle

@@ -14,22 +14,23 @@ import msgspec
 
 from taihu.decide.flexible import Grid, State
 from taihu.decide.planner import Planner
-from taihu.decide.problem import Asset
+from taihu.decide.problem import Asset, ProblemRefused
 from taihu.decide.scheduling import Expected, Scheduled, asset_reason, reason, schedule
 from taihu.decide.twins import HOUR_NS, Twins
 from taihu.kernel.clock import NS_PER_S, Clock
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions
-from taihu.runtime.pilot.driving import Driving
-from taihu.runtime.pilot.expecting import Expecting
-from taihu.runtime.pilot.seeing import Ran, Seeing
+from taihu.runtime.pilot.process.driving import Driving
+from taihu.runtime.pilot.process.expecting import Expecting
+from taihu.runtime.pilot.process.seeing import Ran, Seeing
 
 log = logging.getLogger("taihu.pilot")
 
 _SETTLE_NS = 60 * NS_PER_S
 _HISTORY_NS = 16 * 24 * HOUR_NS
 _EVERY_NS = {"5m": 300 * NS_PER_S, "10m": 600 * NS_PER_S, "15m": 900 * NS_PER_S, "30m": 1_800 * NS_PER_S}
+_NEWS_NS = 30 * NS_PER_S  # no plan follows another sooner
 _FORGIVE_NS = HOUR_NS
 _FIRST_STEPS = 4  # for which what does not obey is taken to go on as it is
 
@@ -50,7 +51,8 @@ class Scheduler:
         self._twins = Twins(config, store.days(project, config.name))
         self._driving = Driving(project, config, api, clock)
         self._planner = Planner()
-        self._slot = 0
+        self._slot = self._planned_at = 0
+        self._complaint = ""
         self._drives = False
         self._drove_since = 0
         self._before: dict[str, State] = {}
@@ -61,13 +63,27 @@ class Scheduler:
         if now >= self._expecting.learned_until + HOUR_NS + _SETTLE_NS:
             await self._learn(now)
             now = self._clock.now_ns()
+        await self._seeing.watch(Grid(now, self._zone))
         slot = now // _EVERY_NS[self.config.every]
-        if slot != self._slot and self._expecting.learned_until:
-            await self._plan(now)
+        if self._expecting.learned_until and (slot != self._slot or await self._has_news(now)):
+            try:
+                await self._plan(now)
+                self._complaint = ""
+            except ProblemRefused as error:  # the last plan holds for its day
+                if str(error) != self._complaint:
+                    log.warning("%s/%s plans nothing new: %s", self.project, self.config.name, error)
+                self._complaint = str(error)
             self._slot = slot
-        if self._drives:
+        if self._drives and self._driving.has_plan:
             for name in await self._driving.follow(now):
                 log.warning("%s/%s: %s does not do what it is told", self.project, self.config.name, name)
+
+    async def _has_news(self, now: int) -> bool:
+        """Whether a car or work came or went, or something is known again: no reason to wait for the next plan."""
+        if now - self._planned_at < _NEWS_NS:
+            return False
+        states = await self._seeing.states(Grid(now, self._zone))
+        return _signs(states) != _signs(self._before)
 
     async def _learn(self, now: int) -> None:
         """Take over the hours that have ended since the last time."""
@@ -75,7 +91,8 @@ class Scheduler:
         start = max(self._expecting.learned_until, end - _HISTORY_NS)
         if start >= end:
             return
-        paths = {"load": config.load, "net": config.net}
+        self._twins.go_on(now)
+        paths = {"load": config.base, "net": config.net}
         paths |= {"carbon": config.intensity} if config.intensity else {}
         paths |= {one.name: one.energy if "/" in one.energy else f"{one.thing}/{one.energy}" for one in config.solars}
         hours = {name: await self._api.hours(self.project, path, start, end) for name, path in paths.items()}
@@ -96,6 +113,7 @@ class Scheduler:
 
     async def _plan(self, now: int) -> None:
         config, grid = self.config, Grid(now, self._zone)
+        self._planned_at = now
         states = await self._seeing.states(grid)
         self._compare(states, now)
         net = await self._api.at(self.project, config.net)
@@ -158,6 +176,14 @@ class Scheduler:
             "without_kg": without.carbon_kg, "notes": (*planned.notes, *dull, *self._notes), "method": str(plan.method),
             "breaches": msgspec.to_builtins(plan.breaches), "assets": assets,
         }  # fmt: skip
+
+
+def _signs(states: dict[str, State]) -> dict[str, tuple[bool, bool, bool]]:
+    """What of the states calls for a new plan when it changes."""
+    return {
+        name: (state.present, state.level is None, state.level is not None and state.level > 0)
+        for name, state in states.items()
+    }
 
 
 def _with(expected: Expected, states: dict[str, State], lost: frozenset[str]) -> Expected:

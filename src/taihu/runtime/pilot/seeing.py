@@ -1,7 +1,5 @@
 """What the things of a scheduler say of themselves now, as the states of its assets; and what loads have run."""
 
-from typing import Any
-
 import msgspec
 
 from taihu.decide.flexible import STEP_NS, Grid, State, is_running, steps_of, window_of
@@ -46,7 +44,7 @@ class Seeing:
             case BatteryConfig():
                 return State(level=await self._kwh(config), power_kw=power)
             case VehicleConfig():
-                present = bool(await self._holds(config.thing, config.plugged))
+                present = bool(await self._api.holds(self._project, config.thing, config.plugged))
                 until = await self.number(config.thing, config.departure) if config.departure else None
                 level = await self._kwh(config) if present else None
                 return State(level=level, present=present, until=_ns(until), power_kw=power)
@@ -59,26 +57,36 @@ class Seeing:
                 level = await self.number(config.thing, config.remaining)
                 return State(level=level, until=_ns(until), power_kw=power)
             case LoadConfig():
-                return await self._load(config, grid, power)
+                await self._watch(config, grid)
+                return self._load(config, grid, power)
         return State(power_kw=power)
 
-    async def _load(self, config: LoadConfig, grid: Grid, power: float | None) -> State:
-        running = await self._holds(config.thing, config.running)
-        on = is_running(power) if running is None else bool(running)
+    async def watch(self, grid: Grid) -> None:
+        """Note which loads run now; the more often, the better it is known when they began and ended."""
+        for config in self._config.loads:
+            await self._watch(config, grid)
+
+    async def _watch(self, config: LoadConfig, grid: Grid) -> None:
+        running = await self._api.holds(self._project, config.thing, config.running)
+        on = bool(running) if running is not None else is_running(await self.number(config.thing, config.power))
         ran, whole = self.ran.setdefault(config.name, Ran()), steps_of(config) * STEP_NS
-        if on and not ran.since:
-            ran.since = grid.now
-        elapsed = ran.on_ns + (grid.now - ran.since if ran.since else 0)
-        if not on and ran.since:
-            ran.on_ns, ran.since = elapsed, 0
-        if elapsed >= whole - _NEARLY_NS and not on:
-            ran.done, ran.on_ns = window_of(config, Grid(grid.now - STEP_NS, grid.zone), ran.done)[0], 0
-            elapsed = 0
         window = window_of(config, grid, ran.done)[0]
-        if window != ran.window and not on:  # what it did not finish in the last one is over
-            ran.on_ns = elapsed = 0
-        ran.window = window
-        left = max(1, -(-(whole - elapsed) // STEP_NS)) if elapsed or on else 0
+        if on:
+            ran.since = ran.since or grid.now
+        elif ran.since:
+            ran.on_ns, ran.since = ran.on_ns + grid.now - ran.since, 0
+            if ran.on_ns >= whole - _NEARLY_NS:
+                ran.done, ran.on_ns = ran.window, 0
+                window = window_of(config, grid, ran.done)[0]
+        elif window != ran.window:  # what it did not finish in the last one is over
+            ran.on_ns = 0
+        if not ran.since:
+            ran.window = window
+
+    def _load(self, config: LoadConfig, grid: Grid, power: float | None) -> State:
+        ran, whole = self.ran[config.name], steps_of(config) * STEP_NS
+        elapsed = ran.on_ns + (grid.now - ran.since if ran.since else 0)
+        left = max(1, -(-(whole - elapsed) // STEP_NS)) if elapsed or ran.since else 0
         steps = (grid.now - ran.since) // STEP_NS + 1 if ran.since else 0
         return State(ran=int(steps), left=int(left), power_kw=power, done=ran.done)
 
@@ -89,9 +97,6 @@ class Seeing:
     async def _kwh(self, config: BatteryConfig | VehicleConfig) -> float | None:
         charge = await self.number(config.thing, config.charge)
         return None if charge is None else charge / 100 * config.capacity_kwh
-
-    async def _holds(self, thing: str, name: str) -> Any:
-        return await self._api.holds(self._project, thing, name)
 
     async def _at(self, path: str) -> float | None:
         return await self._api.at(self._project, path)

@@ -1,0 +1,56 @@
+"""A scheduler's settings: what does not fit is told by line, with what to write instead."""
+
+from pathlib import Path
+
+import pytest
+
+from taihu.kernel.config import parse_site
+from taihu.kernel.errors import ConfigError
+
+GOOD = """[[project]]
+name = "home"
+[[project.scheduler]]
+name = "flexible"
+net = "meter/power"
+base = "meter/base"
+[project.scheduler.buys]
+price = 0.3
+[[project.scheduler.battery]]
+name = "battery"
+thing = "battery"
+capacity_kwh = 10
+power_kw = 5
+"""
+LOAD = '[[project.scheduler.load]]\nname = "washer"\nthing = "w"\npower_kw = 2\nminutes = 60\n'
+
+
+def test_a_good_one_is_read(tmp_path: Path) -> None:
+    (scheduler,) = parse_site(GOOD, tmp_path).projects[0].schedulers
+    assert [one.name for one in scheduler.assets] == ["battery"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        (GOOD.replace("price = 0.3", ""), 3, "there is no tariff"),
+        (GOOD.replace("price = 0.3", 'price = 0.3\nproperty = "grid/price"'), 7, "several sources"),
+        (GOOD.replace("price = 0.3", 'property = "grid/price@soon"'), 8, "is no property"),
+        (GOOD.replace("price = 0.3", 'file = "none.csv"'), 8, "There is no file"),
+        (GOOD.replace('base = "meter/base"', 'base = "base"'), 6, "is no property"),
+        (GOOD.partition("[[project.scheduler.battery]]")[0], 3, "nothing to plan"),
+        (GOOD.replace('base = "', 'cost_weight = 0\nbase = "'), 6, "Nothing is to be made small"),
+        (GOOD.replace('base = "', 'carbon_weight = 1\nbase = "'), 6, "there is no intensity"),
+        (GOOD + GOOD[GOOD.index("[[project.scheduler]]") :], 15, "two controllers"),
+        (GOOD + LOAD, 14, "started by nothing"),
+        (GOOD + LOAD + 'start = "start"\non_minutes_min = 30\n', 14, "runs in one go"),
+        (GOOD + LOAD.replace("washer", "battery") + 'switch = "on"\n', 3, "two assets"),
+        (GOOD + '[[project.scheduler.group]]\nname = "g"\nmembers = ["car"]\nimport_max_kw = 5\n', 16, "no asset"),
+        (GOOD + LOAD.replace("60", "5") + 'start = "start"\n', 18, "minutes does not fit"),
+        (GOOD.replace("price = 0.3", "[[project.scheduler.buys.band]]\nstart = 8"), 9, "start is a whole number"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_told_by_line(tmp_path: Path, text: str, line: int, says: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_site(text, tmp_path)
+    assert says in str(raised.value)
+    assert f"site.toml:{line}" in str(raised.value.where)

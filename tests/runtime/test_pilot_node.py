@@ -1,0 +1,272 @@
+"""Controllers through a running node: devices over MQTT, a plan, commands, devices that obey, and what the API tells.
+
+The site of docs/flexible-loads.md, one that loses and has a solver that is late, and a battery with a controller.
+"""
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.ports import free_port
+
+from taihu.cli.client import NodeClient, connect
+from taihu.decide.twins import HOUR_NS
+from taihu.kernel.clock import NS_PER_S, Clock, format_iso, parse_iso
+from taihu.kernel.config import load_site
+from taihu.protocols.mqtt.client import Client
+from taihu.runtime.paths import Paths
+from taihu.runtime.pilot.decisions import Decisions
+from taihu.runtime.process import clock_of
+from taihu.sim.device import Device
+from taihu.sim.flexible import Yard, obey
+
+pytest.importorskip("highspy", reason="the extra `plan` is not installed")
+
+PAGE = Path(__file__).parents[2] / "docs" / "flexible-loads.md"
+BEGIN = parse_iso("2026-03-02T20:02:00Z")  # 04:02 at the site: cheap hours
+THINGS = ("meter", "grid", "battery", "charger", "heatpump", "washer", "server", "pv")
+MORE = """
+[[project]]
+name = "loser"
+[[project.scheduler]]
+name = "flexible"
+net = "meter/power"
+base = "meter/base"
+solver_s = 0.000001
+[project.scheduler.buys]
+price = 0.3
+[[project.scheduler.vehicle]]
+name = "car"
+thing = "charger"
+capacity_kwh = 60
+power_kw = 11
+[[project]]
+name = "single"
+[[project.controller]]
+name = "battery"
+battery = "battery"
+net = "meter/power"
+load = "meter/base"
+generation = "pv/power"
+intensity = "grid/intensity"
+cost_weight = 0
+carbon_weight = 1
+capacity_kwh = 10
+power_kw = 5
+"""
+NUMBERS = {
+    "kW": ("power", "base", "setpoint", "limit"), "%": ("state_of_charge",), "Cel": ("temperature",),
+    "s": ("departure",), "kW.h": ("remaining",), "kg/kW.h": ("intensity",),
+}  # fmt: skip
+_WRITTEN = ("setpoint", "limit")
+
+
+def model() -> dict[str, Any]:
+    """One model for all of them: whatever any of them says or takes."""
+    properties: dict[str, Any] = {
+        name: {"type": "number", "unit": unit, "readOnly": name not in _WRITTEN, "taihu:maxAge": 7_200}
+        for unit, names in NUMBERS.items()
+        for name in names
+    }
+    properties |= {name: {"type": "boolean", "taihu:maxAge": 7_200} for name in ("plugged", "running")}
+    return {
+        "@context": ["https://www.w3.org/2022/wot/td/v1.1", {"taihu": "urn:taihu:ns#"}], "@type": "tm:ThingModel",
+        "title": "Anything", "properties": properties, "actions": {"start": {}},
+    }  # fmt: skip
+
+
+def things(names: tuple[str, ...]) -> str:
+    return "".join(f'[[project.thing]]\nname = "{name}"\nmodel = "any.tm.json"\n' for name in names)
+
+
+def site_text(mqtt: int, http: int) -> str:
+    """The page's own text, and the other two projects."""
+    text = PAGE.read_text("utf-8")
+    block = re.search(r"one of each:\n\n((?:    .*\n|\n)+)", text)
+    assert block is not None
+    home = re.sub(r"^    ", "", block[1], flags=re.MULTILINE)
+    loser, single = MORE.split('[[project]]\nname = "single"')
+    return (
+        f"[clock]\nstart = {format_iso(BEGIN)}\nspeed = 2\n[mqtt]\nport = {mqtt}\n[http]\nport = {http}\n{home}"
+        f'{things(THINGS)}{loser}{things(("meter", "charger"))}[[project]]\nname = "single"{single}'
+        f"{things(('meter', 'grid', 'battery', 'pv'))}"
+    )
+
+
+class Live:
+    """The node and the devices of three projects, each with a yard of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.mqtt, self.http = free_port(), free_port()
+        (folder / "any.tm.json").write_text(json.dumps(model()))
+        (folder / "site.toml").write_text(site_text(self.mqtt, self.http))
+        self.site = load_site(folder)
+        self.site.data.mkdir(exist_ok=True)
+        store = Decisions(Paths(self.site.data).decisions)
+        for day in range(14):
+            store.add_day("home", "flexible", f"2026-02-{day + 10}", 1.0)
+            store.add_day("loser", "flexible", f"2026-02-{day + 10}", -1.0)
+        store.close()
+        command = [sys.executable, "-m", "taihu.cli.main", "run", str(folder)]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if "API on" in line:
+                break
+        self.log = threading.Thread(target=self.process.stderr.read, daemon=True)
+        self.log.start()
+        self.owner = connect(None, None, folder)
+        self.clock = clock_of(self.site)
+        now = self.clock.now_ns()
+        self.yards = {
+            name: Yard(at=now, sun_kw=0.5 if name == "single" else 0.0, departure_s=(now + 4 * HOUR_NS) // NS_PER_S)
+            for name in ("home", "loser", "single")
+        }
+        self.yards["single"].base_kw = 1.5
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._devices()), daemon=True)
+        self.thread.start()
+
+    def client(self, project: str) -> NodeClient:
+        token = self.owner.post("admin", "token-issue", body={"project": project, "kind": "operator"})["token"]
+        return NodeClient(self.owner.url, token)
+
+    def end(self) -> None:
+        self.stop.set()
+        self.thread.join(10)
+        self.process.terminate()
+        self.process.wait(20)
+        self.log.join(5)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+    async def _devices(self) -> None:
+        tasks = [
+            asyncio.create_task(self._speak(project.name, thing.name, self.clock))
+            for project in self.site.projects
+            for thing in project.things
+        ]
+        while not self.stop.is_set():
+            await asyncio.sleep(0.1)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _speak(self, project: str, thing: str, clock: Clock) -> None:
+        """A device: it tells the days before, then what it is, and does what it is told."""
+        body = {"project": project, "kind": "thing", "thing": thing}
+        token = (await asyncio.to_thread(self.owner.post, "admin", "token-issue", body=body))["token"]
+        yard = self.yards[project]
+        client = Client(f"{project}-{thing}", username=token, clean_start=False, keep_alive=60)
+        device = Device(
+            "127.0.0.1", self.mqtt, client, clock, "v1/devices/me/rpc/request/+",
+            lambda topic, payload: obey(yard, thing, clock.now_ns(), topic, payload),
+        )  # fmt: skip
+        running = asyncio.create_task(device.run())
+        try:
+            if thing in ("meter", "grid", "pv"):
+                device.publish("v1/devices/me/telemetry", json.dumps(self._days(project, thing)).encode())
+            while True:
+                now = clock.now_ns()
+                yard.advance(now)
+                said = {"intensity": 0.5} if thing == "grid" else yard.say(thing)
+                said |= {"base": yard.base_kw} if thing == "meter" else {}
+                row = {"ts": now // 1_000_000, "values": said}
+                device.publish("v1/devices/me/telemetry", json.dumps(row).encode())
+                await asyncio.sleep(0.4)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    def _days(self, project: str, thing: str) -> list[dict[str, Any]]:
+        """Hours of 16 days: sun at noon and a load in the evening, or nothing to win."""
+        first, rows = self.clock.now_ns() // HOUR_NS * HOUR_NS - 16 * 24 * HOUR_NS, []
+        for hour in range(16 * 24):
+            clock = (first // HOUR_NS + hour) % 24
+            day = project == "single"
+            values = {
+                "meter": {"base": 2.0 if day and clock > 16 else 0.5, "power": 0.5},
+                "grid": {"intensity": 0.5},
+                "pv": {"power": 4.0 if day and 8 <= clock < 16 else 0.0},
+            }[thing]
+            rows.append({"ts": (first + hour * HOUR_NS) // 1_000_000, "values": values})
+        return rows
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    found = Live(tmp_path_factory.mktemp("pilot"))
+    yield found
+    found.end()
+
+
+def until(look: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """What is looked for, once it is there."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := look():
+            return found
+        time.sleep(0.2)
+    raise AssertionError("it did not come about")
+
+
+def decided(client: NodeClient, project: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get("projects", project, "plans", limit=5)["plans"][0]["decisions"]
+    return found
+
+
+def test_what_is_planned_is_commanded_done_and_told(live: Live) -> None:
+    """§7, §10: from the device to the plan, to the device, to the API."""
+    home, yard = live.client("home"), live.yards["home"]
+    last = until(lambda: decided(home, "home"))[0]
+    assert (last["mode"], last["reason"][:6]) == ("drives", "drives")
+    assert {one["kind"] for one in last["assets"]} == {"battery", "vehicle", "heat", "load", "job", "solar"}
+    assert len(last["stages"]) == 96
+    assert last["inputs"]["base"] == "meter/base"
+    assert last["with_money"] <= last["without_money"]
+    driven = {"battery", "charger", "server", "heatpump"}
+    until(lambda: driven <= set(yard.told))
+    assert max(abs(yard.power(thing)) for thing in driven) > 0.5
+    assert yard.power("meter") < 15.01
+    commands = until(lambda: done_of(home)) and done_of(home)
+    assert driven <= {one["thing"] for one in commands}
+    assert all(one["standing"] and one["why"].startswith("flexible: plan of") for one in commands)
+    until(
+        lambda: (
+            "setpoint" in {one["property"] for one in home.get("projects", "home", "values", thing="charger")["values"]}
+        )
+    )
+
+
+def done_of(client: NodeClient) -> list[dict[str, Any]]:
+    """Commands that the devices have done; none until each of those driven has."""
+    commands: list[dict[str, Any]] = client.get("projects", "home", "commands")["commands"]
+    done = [one for one in commands if one["state"] == "done"]
+    return done if len({one["thing"] for one in done}) >= 4 else []
+
+
+def test_a_loser_advises_and_a_late_solver_leaves_the_plan_to_the_rule(live: Live) -> None:
+    """§12: the guard keeps it from driving; there is a plan all the same."""
+    client = live.client("loser")
+    last = until(lambda: decided(client, "loser"))[0]
+    assert (last["mode"], last["method"]) == ("advises", "rule")
+    assert any("the solver had no answer within" in note for note in last["notes"])
+    assert client.get("projects", "loser", "commands")["commands"] == []
+    assert live.yards["loser"].told == {}
+
+
+def test_a_battery_with_stored_days_is_driven_at_once(live: Live) -> None:
+    """§7, §12: 14 days are replayed from the history, then its setpoints bring the meter to zero."""
+    client, yard = live.client("single"), live.yards["single"]
+    last = until(lambda: decided(client, "single"))[0]
+    assert (last["mode"], last["guard"]["days"]) == ("drives", 14)
+    until(lambda: yard.told.get("battery", 0.0) == pytest.approx(-1.0, abs=0.05))
+    assert yard.power("meter") == pytest.approx(0.0, abs=0.05)

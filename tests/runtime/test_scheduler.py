@@ -1,0 +1,297 @@
+"""A scheduler against a node in memory: it drives each kind of load as planned, and degrades as is stated."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import numpy as np
+import pytest
+from taihu.runtime.pilot.process.scheduler import Scheduler
+from tests.runtime.yard import EVENING, YardNode
+
+from taihu.decide.twins import HOUR_NS
+from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.flexible import (
+    BandConfig,
+    BatteryConfig,
+    GroupConfig,
+    HeatConfig,
+    JobConfig,
+    LoadConfig,
+    SchedulerConfig,
+    SolarConfig,
+    TariffConfig,
+    VehicleConfig,
+)
+from taihu.runtime.pilot.api import NodeApi
+from taihu.runtime.pilot.decisions import Decisions
+
+pytest.importorskip("highspy", reason="the extra `plan` is not installed")
+
+NIGHT = TariffConfig(
+    bands=(BandConfig(start="22:00", end="08:00", price=0.1), BandConfig(start="08:00", end="22:00", price=0.5))
+)
+BATTERY = BatteryConfig(name="battery", thing="battery", capacity_kwh=10, power_kw=5)
+CAR = VehicleConfig(name="car", thing="charger", departure="departure", capacity_kwh=60, power_kw=11, target=0.5)
+TANK = HeatConfig(
+    name="tank", thing="heatpump", capacity_kwh_per_k=0.35, loss_kw_per_k=0.02, power_kw=3, cop=3, low_c=45, high_c=60
+)
+JOB = JobConfig(name="batch", thing="server", power_kw=1)
+WASHER = LoadConfig(
+    name="washer", thing="washer", start="start", power_kw=2, minutes=60, earliest="20:00", latest="07:00"
+)
+PV = SolarConfig(name="pv", thing="pv", limit="limit", energy="power", power_kw=8)
+CONFIG = SchedulerConfig(
+    name="flexible",
+    net="meter/power",
+    base="meter/base",
+    buys=NIGHT,
+    sells=TariffConfig(price=0.02),
+    every="30m",
+    reflex_s=300,
+)
+
+
+def with_(**more: Any) -> SchedulerConfig:
+    return msgspec.structs.replace(CONFIG, **more)
+
+
+class Played:
+    """What came of some time of a scheduler."""
+
+    def __init__(self, node: YardNode, bodies: list[dict[str, Any]], nets: list[float]) -> None:
+        self.node, self.bodies, self.nets = node, bodies, nets
+
+    @property
+    def last(self) -> dict[str, Any]:
+        return self.bodies[0]
+
+    @property
+    def notes(self) -> str:
+        return "; ".join(note for body in self.bodies for note in body["notes"])
+
+    def told(self, thing: str) -> list[dict[str, Any]]:
+        return [one for one in self.node.commands if one["thing"] == thing]
+
+
+def play(
+    folder: Path,
+    config: SchedulerConfig,
+    hours: float,
+    node: YardNode | None = None,
+    *,
+    days: float = 1.0,
+    at: Any = None,
+) -> Played:
+    """So many hours of a scheduler whose twins saved `days` on each of 14 days; `at(node, hour)` happens meanwhile."""
+    node = node or YardNode()
+
+    async def run() -> Played:
+        store = Decisions(folder / "decisions.sqlite")
+        for day in range(14):
+            store.add_day("home", config.name, f"2026-02-{day + 10}", days)
+        api = NodeApi("http://node", {"home": "token"}, httpx.MockTransport(node.handle))
+        loop = Scheduler("home", "UTC", config, api, store, node.clock, folder)
+        nets = []
+        for turn in range(round(hours * 12)):
+            if at is not None:
+                at(node, turn / 12)
+            await loop.turn(node.clock.now_ns())
+            api._values.clear()  # time of the node goes on, that of the machine hardly does
+            node.step(300)
+            nets.append(node.yard.power("meter"))
+        await api.close()
+        bodies = store.last("home", config.name, 1_000)
+        store.close()
+        return Played(node, bodies, nets)
+
+    return asyncio.run(run())
+
+
+def test_a_night_of_a_car_a_tank_and_work(tmp_path: Path) -> None:
+    """What can wait takes the cheap hours, everything is done in time, and limits hold."""
+    config = with_(
+        vehicles=(CAR,), heats=(TANK,), jobs=(JOB,), import_max_kw=9.0,
+        groups=(GroupConfig(name="cellar", members=("car", "tank"), import_max_kw=7.0),),
+    )  # fmt: skip
+    played = play(tmp_path, config, 10.8)
+    yard = played.node.yard
+    assert yard.car_kwh == pytest.approx(30.0, abs=0.3)
+    assert yard.job_kwh < 0.05
+    assert 44.5 < yard.tank_c < 60.5
+    assert max(played.nets) <= 9.01
+    dear = [one for one in played.told("charger") if one["at"] < EVENING + 115 * 60 * NS_PER_S and one["input"] > 0]
+    assert dear == []
+    assert {one["things"] for one in played.node.permits} == {"charger", "heatpump", "server"}
+    assert all(one["standing"] for one in played.node.commands)
+    assert (played.last["mode"], played.last["method"]) == ("drives", "solver")
+    assert played.last["with_money"] <= played.last["without_money"] + 1e-6
+
+
+def test_a_battery_follows_the_meter_and_stores_for_the_dear_hours(tmp_path: Path) -> None:
+    node = YardNode()
+    node.yard.battery_kwh = 9.0
+    played = play(tmp_path, with_(batteries=(BATTERY,)), 1.5, node)
+    assert max(abs(net) for net in played.nets[2:]) < 0.05
+    assert played.last["assets"][0]["kind"] == "battery"
+
+
+def test_a_load_is_started_once_in_the_cheap_hours_and_remembered(tmp_path: Path) -> None:
+    played = play(tmp_path, with_(loads=(WASHER,)), 4.0)
+    (started,) = played.told("washer")
+    assert started["action"] == "start"
+    assert started["at"] >= EVENING + 118 * 60 * NS_PER_S
+    assert played.node.yard.washer_left_s == 0
+    store = Decisions(tmp_path / "decisions.sqlite")
+    assert store.recall("home", "flexible")["washer"]["done"] > 0
+    store.close()
+    again = play(tmp_path, with_(loads=(WASHER,)), 1.0, YardNode(EVENING + 5 * HOUR_NS))
+    assert again.told("washer") == []
+
+
+def test_the_sun_is_curtailed_only_as_far_as_the_feed_in_limit_asks(tmp_path: Path) -> None:
+    node = YardNode(EVENING - 8 * HOUR_NS)
+    node.yard.sun_kw = 6.0
+    config = with_(solars=(msgspec.structs.replace(PV, energy="sun/kw"),), export_max_kw=2.0)
+    node.yard.base_kw = 1.0
+    node.models = [{"thing": "sun", "property": "kw", "trained_at": 1, "model": "x"}]
+    node.forecast = forecast(node, 6.0, 6.0, 6.0)
+    played = play(tmp_path, config, 0.5, node)
+    assert played.told("pv")[-1]["input"] == pytest.approx(3.0, abs=0.1)
+    assert played.nets[-1] == pytest.approx(-2.0, abs=0.1)
+
+
+def forecast(node: YardNode, low: float, middle: float, high: float, age: int = 0) -> dict[str, Any]:
+    begin = node.clock.now_ns() // HOUR_NS * HOUR_NS - age * HOUR_NS
+    rows = [
+        {
+            "start": begin + step * HOUR_NS,
+            "end": begin + (step + 1) * HOUR_NS,
+            "q10": low,
+            "median": middle,
+            "q90": high,
+        }
+        for step in range(30)
+    ]
+    return {"issued_at": begin, "step_s": 3_600, "model": "regression", "unit": "kW", "values": rows}
+
+
+@pytest.mark.parametrize(
+    ("age", "middle", "trained", "says", "load"),
+    [
+        (0, 2.5, 1, "", 2.5),
+        (9, 2.5, 1, "9 steps old: its own plain forecast stands for it", 1.0),
+        (0, 80.0, 1, "values of meter/base are missing or outside", 1.0),
+        (0, 2.5, None, "has no champion yet", 1.0),
+    ],
+)
+def test_the_service_forecasts_where_it_is_good_and_a_plain_one_elsewhere(
+    tmp_path: Path, age: int, middle: float, trained: int | None, says: str, load: float
+) -> None:
+    node = YardNode()
+    node.models = [{"thing": "meter", "property": "base", "trained_at": trained, "model": "regression"}]
+    node.forecast = forecast(node, middle - 0.5, middle, middle + 0.5, age)
+    played = play(tmp_path, with_(batteries=(BATTERY,)), 0.2, node)
+    assert played.last["stages"][0]["net_kw"] == pytest.approx(load, abs=0.05)
+    assert says in played.notes
+    assert says or "stands for it" not in played.notes
+
+
+def test_a_loser_advises_and_a_scheduler_may_be_told_to_only_advise(tmp_path: Path) -> None:
+    """§12: the guard reads the days of its twins."""
+    lost = play(tmp_path, with_(batteries=(BATTERY,)), 0.5, days=-0.2)
+    assert (lost.last["mode"], lost.node.commands) == ("advises", [])
+    told = play(tmp_path, with_(name="told", batteries=(BATTERY,), mode="advise"), 0.5)
+    assert (told.last["mode"], told.node.commands) == ("advises", [])
+
+
+def test_a_late_solver_leaves_the_plan_to_the_rule(tmp_path: Path) -> None:
+    """§12: a plan always exists."""
+    played = play(tmp_path, with_(vehicles=(CAR,), batteries=(BATTERY,), solver_s=1e-6), 0.3)
+    assert played.last["method"] == "rule"
+    assert "the solver had no answer within" in played.notes
+    assert played.told("charger")[-1]["input"] > 0  # as early as may be
+
+
+def test_a_car_that_leaves_early_is_noted_and_told_nothing_more(tmp_path: Path) -> None:
+    node = YardNode(EVENING + 3 * HOUR_NS)
+
+    def leave(node: YardNode, hour: float) -> None:
+        node.yard.plugged = hour < 0.7
+
+    played = play(tmp_path, with_(vehicles=(CAR,)), 2.0, node, at=leave)
+    assert "car left before its time" in played.notes
+    assert played.told("charger")[-1]["at"] <= EVENING + 3 * HOUR_NS + HOUR_NS
+    assert played.last["assets"][0]["why"] == "nothing to do"
+    assert "does not do" not in played.notes
+
+
+def test_a_thing_that_does_not_obey_is_left_alone_and_planned_around(tmp_path: Path) -> None:
+    node = YardNode(EVENING + 3 * HOUR_NS)
+    node.yard.deaf = frozenset({"charger"})
+    played = play(tmp_path, with_(vehicles=(CAR,), batteries=(BATTERY,)), 1.5, node)
+    assert "car does not do what it is told: it is left alone for an hour" in played.notes
+    assert played.told("charger")[-1]["at"] < EVENING + 3 * HOUR_NS + HOUR_NS
+
+
+@pytest.mark.parametrize(
+    ("thing", "config", "says"),
+    [
+        ("battery", {"batteries": (BATTERY,)}, "battery is left out: its state of charge is not known"),
+        ("heatpump", {"heats": (TANK,)}, "tank is left out: its temperature is not known"),
+        ("server", {"jobs": (JOB,)}, "batch is left out: what it has to do is not known"),
+    ],
+)
+def test_what_is_not_known_is_left_out_and_said(tmp_path: Path, thing: str, config: dict[str, Any], says: str) -> None:
+    """§3: stale is not zero."""
+    node = YardNode()
+    node.stale = {thing}
+    played = play(tmp_path, with_(**config), 0.3, node)
+    assert says in played.notes
+    assert played.told(thing) == []
+
+
+def test_a_dynamic_tariff_with_a_hole_is_filled_and_noted(tmp_path: Path) -> None:
+    node = YardNode()
+    first = (EVENING - 9 * 24 * HOUR_NS) // (HOUR_NS // 4) * (HOUR_NS // 4)
+    quarters = [first + place * (HOUR_NS // 4) for place in range(9 * 96)]
+    node.prices = {at: 0.1 if (at // HOUR_NS) % 24 < 6 else 0.5 for at in quarters}
+    for at in quarters[-40:-30]:  # published a day ahead, with a hole
+        del node.prices[at]
+    config = with_(vehicles=(CAR,), buys=TariffConfig(property="grid/price@24h"))
+    played = play(tmp_path, config, 0.3, node)
+    prices = np.array([one["price"] for one in played.last["stages"]])
+    assert set(prices.round(3)) == {0.1, 0.5}
+    assert "10 prices are missing: those of the days before stand for them" in played.notes
+
+
+def test_a_tariff_of_a_file_is_read_anew_and_one_that_is_none_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [f"2026-03-0{day}T{hour:02}:00:00Z,{0.2 if hour < 6 else 0.4}" for day in (2, 3, 4) for hour in range(24)]
+    (tmp_path / "prices.csv").write_text("start,price\n" + "\n".join(rows))
+    config = with_(vehicles=(CAR,), buys=TariffConfig(file="prices.csv"))
+
+    def spoil(node: YardNode, hour: float) -> None:
+        if hour > 0.7:
+            (tmp_path / "prices.csv").write_text("start,price\nnever,free\n")
+
+    played = play(tmp_path, config, 1.2, at=spoil)
+    assert {one["price"] for one in played.last["stages"]} == {0.2, 0.4}
+    assert played.last["at"] < EVENING + HOUR_NS
+    assert "is no file of prices" in caplog.text
+    assert len([one for one in caplog.messages if "plans nothing new" in one]) == 1
+
+
+def test_the_twins_come_to_what_a_day_saves(tmp_path: Path) -> None:
+    """§12: walk-forward, against a site left alone: what a battery holds at night is worth more by day."""
+    node = YardNode(EVENING + 4 * HOUR_NS)
+    played = play(tmp_path, with_(batteries=(BATTERY,), mode="advise"), 24.2, node, days=0.0)
+    store = Decisions(tmp_path / "decisions.sqlite")
+    saved = store.days("home", "flexible")
+    store.close()
+    assert saved[:-1] == [0.0] * 13
+    assert 0.3 * 10 < saved[-1] < 0.4 * 10  # one cycle of 10 kWh between 0.1 and 0.5, less what is lost
+    assert played.node.commands == []

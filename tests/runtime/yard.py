@@ -1,0 +1,74 @@
+"""A node in memory with a yard of flexible loads behind it, for schedulers."""
+
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+import msgspec
+
+from taihu.decide.twins import HOUR_NS
+from taihu.kernel.clock import NS_PER_S, SimClock, parse_iso
+from taihu.sim.flexible import Yard
+
+EVENING = parse_iso("2026-03-02T20:02:00Z")
+
+
+class YardNode:
+    """Answers as the node's API does, about the things of a yard."""
+
+    def __init__(self, now: int = EVENING) -> None:
+        self.clock = SimClock(now)
+        self.yard = Yard(at=now, departure_s=(now + 11 * HOUR_NS) // NS_PER_S)
+        self.commands: list[dict[str, Any]] = []
+        self.permits: list[dict[str, Any]] = []
+        self.stale: set[str] = set()
+        self.prices: dict[int, float] = {}
+        self.models: list[dict[str, Any]] = []
+        self.forecast: dict[str, Any] = {}
+        self.outside: dict[str, Any] = {}
+
+    def step(self, seconds: float) -> None:
+        """Time goes on, and the yard with it."""
+        self.clock.advance(seconds)
+        self.yard.advance(self.clock.now_ns())
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        query = {key: one[0] for key, one in parse_qs(request.url.query.decode()).items()}
+        path = request.url.path
+        if path.endswith("/history"):
+            return httpx.Response(200, json={"windows": self._windows(query)})
+        if path.endswith("/values"):
+            thing = query["thing"]
+            said = self.yard.say(thing) | self.outside.get(thing, {})
+            shown = [
+                {"property": name, "value": one, "stale": thing in self.stale, "observed_at": self.clock.now_ns()}
+                for name, one in said.items()
+            ]
+            return httpx.Response(200, json={"values": shown})
+        if path.endswith("/forecast/models"):
+            return httpx.Response(200, json={"models": self.models})
+        if path.endswith("/forecast"):
+            return httpx.Response(200, json=self.forecast)
+        body = msgspec.json.decode(request.content)
+        if path.endswith("/standing"):
+            self.permits.append(body)
+            return httpx.Response(
+                201, json={"id": f"p-{len(self.permits)}", "expires_at": self.clock.now_ns() + 24 * HOUR_NS}
+            )
+        assert path.endswith("/commands")
+        self.commands.append(body | {"at": self.clock.now_ns()})
+        self.yard.tell(body["thing"], body.get("input"))
+        return httpx.Response(201, json={})
+
+    def _windows(self, query: dict[str, str]) -> list[dict[str, Any]]:
+        every = HOUR_NS if query["every"] == "1h" else HOUR_NS // 4
+        name, found = query["property"], []
+        for start in range(-(-int(query["start"]) // every) * every, int(query["end"]), every):
+            value = (
+                self.prices.get(start)
+                if name == "price"
+                else {"intensity": 0.5, "kw": self.yard.sun_kw}.get(name, self.yard.base_kw)
+            )
+            if value is not None:
+                found.append({"start": start, "end": start + every, "coverage": 1.0, "time_mean": value})
+        return found
