@@ -8,7 +8,6 @@ import httpx
 import msgspec
 import numpy as np
 import pytest
-from taihu.runtime.pilot.process.scheduler import Scheduler
 from tests.runtime.yard import EVENING, YardNode
 
 from taihu.decide.twins import HOUR_NS
@@ -27,6 +26,7 @@ from taihu.kernel.flexible import (
 )
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions
+from taihu.runtime.scheduling.scheduler import Scheduler
 
 pytest.importorskip("highspy", reason="the extra `plan` is not installed")
 

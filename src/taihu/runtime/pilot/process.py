@@ -18,9 +18,9 @@ from taihu.runtime.logs import start_logging
 from taihu.runtime.paths import Paths
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions
-from taihu.runtime.pilot.process.scheduler import Scheduler
 from taihu.runtime.pilot.steering import Loop
 from taihu.runtime.process import clock_of, run_until_signal
+from taihu.runtime.scheduling.scheduler import Scheduler
 
 log = logging.getLogger("taihu.pilot")
 

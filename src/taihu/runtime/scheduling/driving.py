@@ -23,7 +23,7 @@ from taihu.kernel.flexible import (
     VehicleConfig,
 )
 from taihu.runtime.pilot.api import NodeApi
-from taihu.runtime.pilot.process.hand import Hand
+from taihu.runtime.scheduling.hand import Hand
 
 _SETTLE_S = 10.0  # in which a device comes to its setpoint ...
 _DELAY_S = 1.0  # ... of the machine's time: in which a command and a reading are on their way

@@ -17,8 +17,8 @@ from taihu.insight.day import HORIZON, HouseForecast, SignalForecast
 from taihu.kernel.clock import from_datetime, to_datetime
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.runtime.pilot.api import NodeApi
-from taihu.runtime.pilot.process.foretold import foretold
-from taihu.runtime.pilot.process.tariffs import prices_of
+from taihu.runtime.scheduling.foretold import foretold
+from taihu.runtime.scheduling.tariffs import prices_of
 
 HOUR_NS = 3_600_000_000_000
 _QUARTER_NS = HOUR_NS // 4

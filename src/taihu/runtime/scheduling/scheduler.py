@@ -21,9 +21,9 @@ from taihu.kernel.clock import NS_PER_S, Clock
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions
-from taihu.runtime.pilot.process.driving import Driving
-from taihu.runtime.pilot.process.expecting import Expecting
-from taihu.runtime.pilot.process.seeing import Ran, Seeing
+from taihu.runtime.scheduling.driving import Driving
+from taihu.runtime.scheduling.expecting import Expecting
+from taihu.runtime.scheduling.seeing import Ran, Seeing
 
 log = logging.getLogger("taihu.pilot")
 
