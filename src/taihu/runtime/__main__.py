@@ -46,8 +46,9 @@ def _run(process: str, folder: Path) -> None:
         edge.main(site)
     elif process == "pilot":
         from taihu.runtime.pilot import process as pilot
+        from taihu.runtime.scheduling.scheduler import schedulers_of
 
-        pilot.main(site)
+        pilot.main(site, schedulers_of)
     elif process == "opcua":
         from taihu.runtime.opcua import process as opcua
 

@@ -6,6 +6,8 @@ A controller that fails takes nothing else with it, and the node does not wait f
 import asyncio
 import logging
 import os
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -20,7 +22,6 @@ from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions
 from taihu.runtime.pilot.steering import Loop
 from taihu.runtime.process import clock_of, run_until_signal
-from taihu.runtime.scheduling.scheduler import Scheduler
 
 log = logging.getLogger("taihu.pilot")
 
@@ -29,11 +30,33 @@ _PERIOD_S_MIN = 0.05
 _NICE = 5  # planning waits for whoever takes readings in
 
 
-class Pilot:
-    """All controllers of a site."""
+class Steering(Protocol):
+    """What has turns: a controller of one battery, or a scheduler of everything behind a meter."""
 
-    def __init__(self, site: Site, clock: Clock) -> None:
+    @property
+    def label(self) -> str:
+        """What the log calls it."""
+        ...
+
+    @property
+    def reflex_s(self) -> float:
+        """So often it has a turn, in seconds of the site's clock."""
+        ...
+
+    async def turn(self, now: int) -> None:
+        """Do what is due now (UTC ns)."""
+        ...
+
+
+Schedulers = Callable[[Site, NodeApi, Decisions, Clock], Sequence[Steering]]
+
+
+class Pilot:
+    """All controllers of a site, and what `schedulers` makes of its schedulers."""
+
+    def __init__(self, site: Site, clock: Clock, schedulers: Schedulers) -> None:
         self._site = site
+        self._schedulers = schedulers
         self._clock = clock
         self._paths = Paths(site.data)
         self._files = OsFiles()
@@ -51,14 +74,12 @@ class Pilot:
                     await asyncio.sleep(_RETRY_S)
             if api is None:
                 return
-            loops: list[Loop | Scheduler] = []
-            for project in self._site.projects:
-                zone = self._site.timezone_of(project)
-                for config in project.controllers:
-                    loops.append(Loop(project.name, zone, config, api, store, self._clock))
-                for scheduler in project.schedulers:
-                    folder = self._site.folder
-                    loops.append(Scheduler(project.name, zone, scheduler, api, store, self._clock, folder))
+            loops: list[Steering] = [
+                Loop(project.name, self._site.timezone_of(project), config, api, store, self._clock)
+                for project in self._site.projects
+                for config in project.controllers
+            ]
+            loops += self._schedulers(self._site, api, store, self._clock)
             tasks = [asyncio.create_task(self._steer(loop)) for loop in loops]
             await stop.wait()
             for task in tasks:
@@ -69,9 +90,9 @@ class Pilot:
             if api is not None:
                 await api.close()
 
-    async def _steer(self, loop: Loop | Scheduler) -> None:
+    async def _steer(self, loop: Steering) -> None:
         """Turn after turn, until cancelled. What goes wrong is said once, and tried again."""
-        period_s = max(loop.config.reflex_s / self._clock.speed, _PERIOD_S_MIN)
+        period_s = max(loop.reflex_s / self._clock.speed, _PERIOD_S_MIN)
         failing = False
         while True:
             try:
@@ -79,7 +100,7 @@ class Pilot:
                 failing = False
             except (TaihuError, OSError) as error:
                 if not failing:
-                    log.warning("%s/%s waits: %s", loop.project, loop.config.name, error)
+                    log.warning("%s waits: %s", loop.label, error)
                 failing = True
                 await asyncio.sleep(_RETRY_S)
             await asyncio.sleep(period_s)
@@ -99,10 +120,10 @@ class Pilot:
         return NodeApi(f"http://{shown}:{port}", tokens)
 
 
-def main(site: Site) -> None:
+def main(site: Site, schedulers: Schedulers) -> None:
     """Run the pilot until a signal."""
     start_logging("pilot", site.log)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     os.nice(_NICE)
     clock = clock_of(site)
-    run_until_signal(lambda stop: Pilot(site, clock).run(stop), lambda: None)
+    run_until_signal(lambda stop: Pilot(site, clock, schedulers).run(stop), lambda: None)

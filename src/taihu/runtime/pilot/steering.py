@@ -60,6 +60,16 @@ class Loop:
         self._drove_since = 0
         self._blind = False
 
+    @property
+    def label(self) -> str:
+        """What the log calls it."""
+        return f"{self.project}/{self.config.name}"
+
+    @property
+    def reflex_s(self) -> float:
+        """So often it has a turn, in seconds of the site's clock."""
+        return self.config.reflex_s
+
     async def turn(self, now: int) -> None:
         """What is due now: learn, plan, and follow the meter."""
         if now >= self._controller.learned_until + HOUR_NS + _SETTLE_NS:

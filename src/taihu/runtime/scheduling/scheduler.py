@@ -19,6 +19,7 @@ from taihu.decide.scheduling import Expected, Scheduled, asset_reason, reason, s
 from taihu.decide.twins import HOUR_NS, Twins
 from taihu.kernel.clock import NS_PER_S, Clock
 from taihu.kernel.flexible import SchedulerConfig
+from taihu.kernel.sections import Site
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions
 from taihu.runtime.scheduling.driving import Driving
@@ -33,6 +34,15 @@ _EVERY_NS = {"5m": 300 * NS_PER_S, "10m": 600 * NS_PER_S, "15m": 900 * NS_PER_S,
 _NEWS_NS = 30 * NS_PER_S  # no plan follows another sooner
 _FORGIVE_NS = HOUR_NS
 _FIRST_STEPS = 4  # for which what does not obey is taken to go on as it is
+
+
+def schedulers_of(site: Site, api: NodeApi, store: Decisions, clock: Clock) -> "list[Scheduler]":
+    """One for each `[[project.scheduler]]` of a site."""
+    return [
+        Scheduler(project.name, site.timezone_of(project), config, api, store, clock, site.folder)
+        for project in site.projects
+        for config in project.schedulers
+    ]
 
 
 class Scheduler:
@@ -57,6 +67,16 @@ class Scheduler:
         self._drove_since = 0
         self._before: dict[str, State] = {}
         self._notes: dict[str, int] = {}  # what happened between plans, and when
+
+    @property
+    def label(self) -> str:
+        """What the log calls it."""
+        return f"{self.project}/{self.config.name}"
+
+    @property
+    def reflex_s(self) -> float:
+        """So often it has a turn, in seconds of the site's clock."""
+        return self.config.reflex_s
 
     async def turn(self, now: int) -> None:
         """What is due now: learn, plan, and follow the meter."""
