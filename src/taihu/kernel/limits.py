@@ -17,18 +17,23 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     mqtt_topic_levels_max: int = 32
     mqtt_session_expiry_max_s: int = 7 * 86_400
     mqtt_sessions_per_project_max: int = 50_000
-    mqtt_offline_queue_messages_max: int = 10_000
-    mqtt_offline_queue_bytes_max: int = 16_777_216
+    mqtt_offline_queue_messages_max: int = 100_000
+    mqtt_offline_queue_bytes_max: int = 67_108_864
     mqtt_retained_per_project_max: int = 100_000
     mqtt_retained_bytes_per_project_max: int = 67_108_864
     mqtt_outbound_bytes_max: int = 4_194_304
     mqtt_outbound_total_bytes_max: int = 268_435_456
-    mqtt_queued_bytes_per_project_max: int = 268_435_456
+    mqtt_queued_messages_per_project_max: int = 10_000_000
+    mqtt_queued_bytes_per_project_max: int = 1_073_741_824
+    mqtt_queue_memory_bytes_max: int = 262_144
+    mqtt_queue_memory_bytes_per_project_max: int = 67_108_864
     mqtt_subscriptions_per_project_max: int = 100_000
     mqtt_client_id_length_max: int = 256
     mqtt_topic_length_max: int = 1_024
     mqtt_inflight_max: int = 1_000
+    mqtt_inflight_bytes_max: int = 1_048_576
     mqtt_client_pending_max: int = 10_000
+    mqtt_client_pending_bytes_max: int = 16_777_216
     mqtt_client_in_flight_max: int = 20
     commit_window_s: float = 0.005
     commit_pending_bytes_max: int = 33_554_432
@@ -165,6 +170,7 @@ AT_START = frozenset(
         "journal_retention_s",
         "journal_segment_bytes",
         "mqtt_client_in_flight_max",
+        "mqtt_client_pending_bytes_max",
         "mqtt_client_pending_max",
         "password_checks_max",
         "sql_running_max",

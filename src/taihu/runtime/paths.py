@@ -17,6 +17,7 @@ class Paths:
         self.metadata = data / "metadata.db"
         self.twin = data / "twin.snapshot"
         self.broker = data / "broker.snapshot"
+        self.spool = data / "spool"
         self.aside = data / "aside"
         self.upstream = data / "upstream.json"
         self.clock = data / "clock.json"

@@ -95,7 +95,7 @@ class Client:
         will: Will | None = None,
         properties: Properties = NO_PROPERTIES,
         pending_max: int = limits.DEFAULT.mqtt_client_pending_max,
-        pending_bytes_max: int = limits.DEFAULT.mqtt_offline_queue_bytes_max,
+        pending_bytes_max: int = limits.DEFAULT.mqtt_client_pending_bytes_max,
         in_flight_max: int = limits.DEFAULT.mqtt_client_in_flight_max,
         outbound_bytes_max: int = limits.DEFAULT.mqtt_outbound_bytes_max,
         connect_timeout_s: float = limits.DEFAULT.mqtt_connect_timeout_s,

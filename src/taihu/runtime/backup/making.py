@@ -10,7 +10,7 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +26,7 @@ from taihu.kernel.sections import Site
 from taihu.runtime.backup.repository import PIECE_BYTES, BackupBusy, Entry, Manifest, Repository
 from taihu.runtime.edge.state import read_state, upstream_of
 from taihu.runtime.paths import Paths
+from taihu.runtime.spool import chunk_files
 from taihu.things.deletion import Deletion
 
 _ROUNDS = 20
@@ -181,9 +182,13 @@ class _Draft:
         """
         position = None
         if (broker := self._paths.broker).exists():
+            snapshot = self._files.read(broker)
             self._file(broker, "data/broker.snapshot")
-            position = int.from_bytes(self._files.read(broker, 4, 8), "little")
-        special = (self._paths.history, self._paths.journal, self._repository.folder)
+            self._spool(snapshot[12:])
+            if self._files.read(broker) != snapshot:
+                raise _Changed
+            position = int.from_bytes(snapshot[4:12], "little")
+        special = (self._paths.history, self._paths.journal, self._paths.spool, self._repository.folder)
         for path in _walk(self._paths.data, special):
             name = f"data/{path.relative_to(self._paths.data).as_posix()}"
             if name in ("data/metadata.db", "data/audit.head", "data/broker.snapshot"):
@@ -194,6 +199,13 @@ class _Draft:
             else:
                 self._file(path, name)
         return position
+
+    def _spool(self, snapshot: bytes) -> None:
+        """The messages that wait for MQTT clients, as far as the snapshot of the broker is sound and they are there."""
+        with suppress(DamagedError):
+            for name in chunk_files(snapshot):
+                with suppress(_Changed):
+                    self._file(self._paths.spool / name, f"data/spool/{name}")
 
     def _journal(self, after: int, wanted: int) -> int:
         """The segments with what comes after a position, the last one up to its last whole frame; returns its end.

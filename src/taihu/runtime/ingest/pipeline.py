@@ -47,6 +47,19 @@ class Source(Protocol):
         ...
 
 
+class Beside(Protocol):
+    """A store that is written with the groups, and needs no sync of its own."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to write."""
+        ...
+
+    def write(self) -> None:
+        """Write it; blocks. OSError leaves it pending."""
+        ...
+
+
 Extra = Callable[[], list[tuple[int, bytes]]]
 """Other records for the group, such as the broker's log: (kind, payload)."""
 Durable = Callable[[int, list[tuple[int, Batch]]], None]
@@ -63,11 +76,16 @@ class Pipeline:
     """Gathers sources into groups and commits one group at a time.
 
     `before` runs on the commit thread before each sync: it stores what the group's readings need to be understood.
-    Made and used on a running event loop.
+    What `beside` has pending is written then as well. Made and used on a running event loop.
     """
 
     def __init__(
-        self, journal: Journal, intake: Intake, limits: Limits, before: Callable[[], object] = lambda: None
+        self,
+        journal: Journal,
+        intake: Intake,
+        limits: Limits,
+        before: Callable[[], object] = lambda: None,
+        beside: Beside | None = None,
     ) -> None:
         self.full = False
         self.acked: Counter[str] = Counter()  # messages, by project
@@ -77,6 +95,7 @@ class Pipeline:
         self._intake = intake
         self._limits = limits
         self._before = before
+        self._beside = beside
         self._extras: list[Extra] = []
         self._listeners: list[Durable] = []
         self._waiting: dict[Source, int] = {}  # the bytes that each waits with
@@ -174,7 +193,8 @@ class Pipeline:
             for kind, payload in extra():
                 self._journal.append(kind, payload)
         self._current = _Group(sources, batches, self._intake.take_count())
-        if self._journal.next_position == self._journal.durable + 1:
+        pending = self._beside is not None and self._beside.pending
+        if self._journal.next_position == self._journal.durable + 1 and not pending:
             self._finish()
         else:
             self._committer.start()
@@ -196,6 +216,8 @@ class Pipeline:
     def _sync(self) -> None:
         """On the commit thread: first what the readings need to be understood, then the readings."""
         self._before()
+        if self._beside is not None:
+            self._beside.write()
         self._journal.commit()
 
     def _tell(self) -> None:

@@ -50,6 +50,7 @@ from taihu.runtime.serving.lifecycle import Lifecycle
 from taihu.runtime.serving.live import Live
 from taihu.runtime.serving.observers import Observers
 from taihu.runtime.serving.view import View
+from taihu.runtime.spool import FileSpool
 from taihu.things.batch import KIND_BROKER, KIND_TWIN, Batch
 from taihu.things.deletion import Deletion
 from taihu.things.mapping.rules import Mapping
@@ -88,6 +89,7 @@ class Node(View):
             retention_s=site.limits.journal_retention_s,
             clock=clock,
         )
+        self.spool = FileSpool(self.files, self.paths.spool)
         self.twin = Twin()
         self.live = Live(self.directory, self.twin, clock, site.limits)
         self._observers = Observers(site.limits, self.directory.definitions, self.live.newest, self.live)
@@ -97,7 +99,7 @@ class Node(View):
         self.quota = Quota(site, site.limits, lambda project: self.broker.invalidate(project))
         self.registry = ThingRegistry(self.directory, rules, self.quota)
         self.intake = Intake(self.registry, clock, site.limits, self._refused)
-        self.pipeline = Pipeline(self.journal, self.intake, site.limits, self.directory.flush)
+        self.pipeline = Pipeline(self.journal, self.intake, site.limits, self.directory.flush, self.spool)
         self.access = Access(site, self.directory, self.twin, clock, site.limits)
         self.quota.attach(self.access)
         self.certification = Certification(site, self.directory, clock)
@@ -105,7 +107,7 @@ class Node(View):
         self.access.joining.settle = lambda: self.settle()
         self.access.on_connected = self.twin.connected
         self.access.on_own_token = self._end_joined
-        self.broker = Broker(self.access, site.limits, new_token)
+        self.broker = Broker(self.access, site.limits, new_token, self.spool)
         self.settle: Callable[[], None] = lambda: None
         self.end_revoked: Callable[[], None] = lambda: None
         self._wishes, self._committing = list[_Wish](), list[_Wish]()

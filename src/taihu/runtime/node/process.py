@@ -125,6 +125,7 @@ class Ingest:
                 elif record.kind == KIND_CONTROL:
                     node.commands.desk.apply(record.payload)
             position = records[-1].position + 1
+        node.spool.start(node.broker.chunks(), self._mqtt.settle)
         node.broker.resume(*self._mqtt.now())
         node.commands.resume()
 
@@ -165,10 +166,8 @@ class Ingest:
             data = node.files.read(path)
         except FileNotFoundError:
             return 0
-        body = data[4:]
         try:
-            if zlib.crc32(body).to_bytes(4, "little") != data[:4]:
-                raise DamagedError(f"{path.name} is damaged.", "MQTT clients must subscribe again.")
+            body = checked(data, path.name)
             node.broker.restore(body[8:])
         except DamagedError as error:
             aside = path.with_name(path.name + ".damaged")
@@ -327,7 +326,7 @@ class Ingest:
     async def _write_snapshot(self) -> int:
         node = self._node
         position = node.pipeline.durable
-        broker = node.broker.snapshot()
+        broker, mark = node.broker.snapshot(), node.spool.mark()
         commands = node.commands.snapshot(position)
         loop = asyncio.get_running_loop()
         parts = []
@@ -336,9 +335,10 @@ class Ingest:
             await asyncio.sleep(0)
         await loop.run_in_executor(None, write_atomic, node.files, node.paths.twin, b"".join(parts))
         await loop.run_in_executor(None, write_atomic, node.files, node.paths.control, sealed(commands))
-        body = position.to_bytes(8, "little") + broker
-        data = zlib.crc32(body).to_bytes(4, "little") + body
+        data = sealed(position.to_bytes(8, "little") + broker)
+        await loop.run_in_executor(None, node.spool.sync, mark)
         await loop.run_in_executor(None, write_atomic, node.files, node.paths.broker, data)
+        await loop.run_in_executor(None, node.spool.forget, mark)
         keep_from = min(position, node.worker.position) + 1
         await loop.run_in_executor(None, self._trim, keep_from)
         return position

@@ -9,7 +9,10 @@ import pytest
 from taihu.kernel.limits import Limits
 from taihu.protocols.mqtt.broker import Broker, Connection, Later, Lot
 from taihu.protocols.mqtt.broker import Identity as IdentityPort
+from taihu.protocols.mqtt.broker.message import Delivery
 from taihu.protocols.mqtt.broker.ports import Answers
+from taihu.protocols.mqtt.broker.queue import decode_chunk
+from taihu.protocols.mqtt.broker.session import Session
 from taihu.protocols.mqtt.codec import Decoder, encode
 from taihu.protocols.mqtt.packets import (
     Connack,
@@ -170,11 +173,44 @@ class Peer:
         self.world.drain()
 
 
+class Spool:
+    """Chunks in memory; with `slow` each is handed over when the test calls `arrive`."""
+
+    def __init__(self, slow: bool = False) -> None:
+        self.slow = slow
+        self.chunks: dict[int, bytes] = {}
+        self.dropped: set[int] = set()
+        self.asked: list[tuple[int, Callable[[bytes], None]]] = []
+        self.pending = False
+
+    def put(self, number: int, data: bytes) -> None:
+        self.chunks[number] = data
+        self.dropped.discard(number)
+
+    def get(self, number: int, then: Callable[[bytes], None]) -> bytes | None:
+        if self.slow:
+            self.asked.append((number, then))
+            return None
+        return self.chunks.get(number, b"")
+
+    def drop(self, number: int) -> None:
+        """What a snapshot may need stays."""
+        assert number in self.chunks and number not in self.dropped
+        self.dropped.add(number)
+
+    def arrive(self) -> None:
+        """The disk has answered all that was asked."""
+        asked, self.asked = self.asked, []
+        for number, then in asked:
+            then(self.chunks.get(number, b""))
+
+
 class World:
     """One broker, its time and its durable log."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, spool: Spool | None = None) -> None:
         self.limits = limits or Limits()
+        self.spool = spool or Spool()
         self.policy = Policy()
         self.now = 100.0
         self.now_ns = 1_700_000_000 * NS
@@ -186,7 +222,20 @@ class World:
         self.lots: list[Lot] = []
 
     def new_broker(self) -> Broker:
-        return Broker(self.policy, self.limits, iter(f"id{n}" for n in range(10_000)).__next__)
+        return Broker(self.policy, self.limits, iter(f"id{n}" for n in range(10_000)).__next__, self.spool)
+
+    def queued(self, session: Session) -> list[Delivery]:
+        """All that waits for a session, with what the spool has of it; what is counted fits."""
+        queue, found = session.queue, list[Delivery]()
+        if queue is not None:
+            found += queue.front
+            for chunk in queue.chunks:
+                data = self.spool.chunks.get(chunk.number, b"")
+                found += decode_chunk((session.space, session.number), chunk, data)
+            found += queue.back
+            assert found and queue.count == len(found)
+            assert queue.size == sum(delivery.message.size for delivery in found)
+        return found
 
     def open(self, version: int = 5) -> Peer:
         """A connection that has not sent its CONNECT."""
@@ -270,6 +319,11 @@ class World:
 @pytest.fixture(scope="session")
 def make_world() -> Callable[..., World]:
     return World
+
+
+@pytest.fixture(scope="session")
+def make_spool() -> Callable[..., Spool]:
+    return Spool
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def test_offline_queue_is_bounded_by_number_and_bytes(make_world: Any) -> None:
         publisher.publish("b", bytes(900), 1)
     assert world.broker.counters.dropped_queue_full == 10 + 16
     sessions = world.broker._core.store.spaces["default"].sessions
-    assert [len(sessions["", name].queue or ()) for name in "abc"] == [10, 4, 0]
+    assert [len(world.queued(sessions["", name])) for name in "abc"] == [10, 4, 0]
     publisher.publish("c", bytes(4_000), 1)
     assert world.broker.counters.dropped_queue_full == 27
     for name in ("a", "b"):

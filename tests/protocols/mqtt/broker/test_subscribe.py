@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from taihu.kernel.limits import Limits
 from taihu.protocols.mqtt.broker.message import Message
+from taihu.protocols.mqtt.broker.queue import Usage
 from taihu.protocols.mqtt.broker.retained import RetainedMessages
-from taihu.protocols.mqtt.broker.session import Entry, Session, Usage
+from taihu.protocols.mqtt.broker.session import Entry, Session
 from taihu.protocols.mqtt.broker.trie import SubscriptionTrie
 from taihu.protocols.mqtt.packets import Disconnect, Subscription, Unsuback
 from taihu.protocols.mqtt.reasons import Reason

@@ -13,6 +13,7 @@ from taihu.protocols.mqtt.broker.lifecycle import arm, due, elapsed_s, settle
 from taihu.protocols.mqtt.broker.lot import Lot
 from taihu.protocols.mqtt.broker.message import Message, forwarded
 from taihu.protocols.mqtt.broker.ports import Identity, Policy
+from taihu.protocols.mqtt.broker.queue import Spool
 from taihu.protocols.mqtt.broker.router import reply, retain_allowed, route
 from taihu.protocols.mqtt.broker.router import retain as retain_message
 from taihu.protocols.mqtt.broker.session import Session
@@ -49,10 +50,11 @@ class Broker:
         policy: who may do what, and which topics carry readings.
         limits: the `mqtt_*` bounds.
         new_id: makes what is unique in assigned client identifiers.
+        spool: where long queues lie; without one they stay in memory.
     """
 
-    def __init__(self, policy: Policy, limits: Limits, new_id: Callable[[], str]) -> None:
-        self._core = Core(policy, limits, new_id)
+    def __init__(self, policy: Policy, limits: Limits, new_id: Callable[[], str], spool: Spool | None = None) -> None:
+        self._core = Core(policy, limits, new_id, spool)
         self._core.handlers = _HANDLERS
 
     @property
@@ -71,8 +73,9 @@ class Broker:
 
     @property
     def pending(self) -> bool:
-        """Whether the open lot or `take_log` has something for the next group commit."""
-        return bool(self._core.lot or self._core.store.log)
+        """Whether the open lot, `take_log` or the spool has something for the next group commit."""
+        core = self._core
+        return bool(core.lot or core.store.log or (core.store.spool is not None and core.store.spool.pending))
 
     def open(self, peer: str, now: float, certificate: str | None = None) -> Connection:
         """A connection for a new socket; it has `mqtt_connect_timeout_s` to send its CONNECT."""
@@ -250,8 +253,14 @@ class Broker:
 
     def begin_anew(self, events: Sequence[Sequence[Any]]) -> None:
         """Forget all sessions and what is retained, after a log with a gap that these events end."""
-        self._core.store = Store()
+        old = self._core.store
+        self._core.store = Store(old.limits, old.spool)
+        self._core.store.chunk_number = old.chunk_number  # the snapshot's chunks are not to be overwritten
         self._core.store.sequence = int(events[-1][0])
+
+    def chunks(self) -> set[int]:
+        """The numbers of the chunks in the spool that queues are made of."""
+        return {chunk.number for one in self._core.store.sessions.values() if one.queue for chunk in one.queue.chunks}
 
     def snapshot(self) -> bytes:
         """The persistent state: with the events logged after it, all that must survive."""

@@ -9,7 +9,8 @@ from taihu.protocols.mqtt.broker.counters import Counters
 from taihu.protocols.mqtt.broker.lot import Lot
 from taihu.protocols.mqtt.broker.message import Message
 from taihu.protocols.mqtt.broker.ports import Policy
-from taihu.protocols.mqtt.broker.session import Outlet
+from taihu.protocols.mqtt.broker.queue import Spool
+from taihu.protocols.mqtt.broker.session import Outlet, Session
 from taihu.protocols.mqtt.broker.store import Store
 from taihu.protocols.mqtt.broker.wheel import Wheel
 
@@ -29,11 +30,11 @@ class Core:
     `handlers` maps a packet type to what handles it on a connection.
     """
 
-    def __init__(self, policy: Policy, limits: Limits, new_id: Callable[[], str]) -> None:
+    def __init__(self, policy: Policy, limits: Limits, new_id: Callable[[], str], spool: Spool | None) -> None:
         self.policy = policy
         self.limits = limits
         self.new_id = new_id
-        self.store = Store()
+        self.store = Store(limits, spool)
         self.wheel: Wheel[Any] = Wheel()
         self.counters = Counters()
         self.connections: dict[Any, None] = {}
@@ -53,6 +54,12 @@ class Core:
         while len(self.watched) >= _WATCHED_MAX:
             del self.watched[next(iter(self.watched))]
         self.watched[id(message)] = message, received
+
+    def spill(self, session: Session) -> None:
+        """See `Store.spill`; what the next group commit writes for it is of the open lot's size."""
+        spilled = self.store.spill(session)
+        self.counters.spilled_bytes += spilled
+        self.lot.size += spilled
 
     def notice(self, ids: Mapping[str, str], text: str, *values: object) -> None:
         """One log line about one refused or limited connection; many alike are summed up, not written."""

@@ -21,6 +21,8 @@ class Counters(msgspec.Struct):
     dropped_queue_full: int = 0
     dropped_too_large: int = 0
     dropped_expired: int = 0
+    dropped_lost: int = 0
+    spilled_bytes: int = 0
     retained_refused: int = 0
     sessions_expired: int = 0
     sessions_refused: int = 0

@@ -52,10 +52,7 @@ def route(core: Core, space: Space, message: Message, publisher: Session | None)
             delivery = Delivery(message, min(message.qos, options.qos), retain_flag, identifiers)
             _hand_over(core, entry.session, delivery, encoded, queued)
     if queued:
-        core.store.queue(message, queued)
-        for session, _ in queued:
-            if session.connection is not None:
-                session.connection.pump()
+        _enqueue(core, message, queued)
 
 
 def reply(core: Core, session: Session, message: Message) -> None:
@@ -70,19 +67,33 @@ def reply(core: Core, session: Session, message: Message) -> None:
     delivery = Delivery(message, min(message.qos, target.qos), False, target.identifiers)
     _hand_over(core, session, delivery, {}, queued)
     if queued:
-        core.store.queue(message, queued)
-        if session.connection is not None:
-            session.connection.pump()
+        _enqueue(core, message, queued)
 
 
 def may_queue(core: Core, session: Session, size: int) -> bool:
     """Whether the session's queue has room for one more message."""
-    limits = core.limits
+    limits, queue, usage = core.limits, session.queue, session.usage
     return (
-        (session.queue is None or len(session.queue) < limits.mqtt_offline_queue_messages_max)
-        and session.queue_bytes + size <= limits.mqtt_offline_queue_bytes_max
-        and session.usage.queued_bytes + size <= limits.mqtt_queued_bytes_per_project_max
+        (
+            queue is None
+            or (
+                queue.count < limits.mqtt_offline_queue_messages_max
+                and queue.size + size <= limits.mqtt_offline_queue_bytes_max
+            )
+        )
+        and usage.queued < limits.mqtt_queued_messages_per_project_max
+        and usage.queued_bytes + size <= limits.mqtt_queued_bytes_per_project_max
     )
+
+
+def _enqueue(core: Core, message: Message, queued: list[tuple[Session, Delivery]]) -> None:
+    """Queue a message for sessions; what can go out goes out, and what is too much for memory goes to the spool."""
+    core.store.queue(message, queued)
+    for session, _ in queued:
+        if session.connection is not None:
+            session.connection.pump()
+        if session.queue is not None:
+            core.spill(session)
 
 
 def _hand_over(

@@ -74,26 +74,11 @@ class Sender:
             room -= self._repeat(session, room)
         if self.backlog:
             self._advance_backlog(session)
-        if session.queue is None or room <= 0:
-            return
-        core = self.core
-        packet_ids = []
-        for delivery in session.queue:
-            packet_id = 0
-            if delivery.message.expired(core.now_ns):
-                core.counters.dropped_expired += 1
-            else:
-                if room <= 0 or self._full(0):
-                    break
-                packet_id = session.free_packet_id()
-                data = self._encode(delivery, packet_id, dup=False)
-                if data:
-                    self._put_message(data)
-                    room -= 1
-                else:
-                    packet_id = 0
-            packet_ids.append(packet_id)
-        core.store.sent(session, packet_ids)
+        while room > 0 and (front := self.core.store.front(session)):
+            packet_ids, room = self._put_first(session, front, room)
+            self.core.store.sent(session, packet_ids)
+            if front:
+                break
 
     def retain_later(self, entry: Entry, topics: list[str]) -> None:
         """Send the retained messages of these topics for a new subscription."""
@@ -109,6 +94,32 @@ class Sender:
         if self.session.inflight:
             self.resend = deque(self.session.inflight)
 
+    def _put_first(self, session: Session, front: deque[Delivery], room: int) -> tuple[list[int], int]:
+        """Send of what is queued; returns the packet identifiers, 0 for what is dropped, and what room is left."""
+        core, packet_ids = self.core, []
+        inflight = session.inflight_size
+        inflight_max = core.limits.mqtt_inflight_bytes_max
+        for delivery in front:
+            packet_id, message = 0, delivery.message
+            if message.expired(core.now_ns):
+                if message.topic:
+                    core.counters.dropped_expired += 1
+                else:
+                    core.counters.dropped_lost += 1
+            else:
+                if room <= 0 or self._full(0) or (inflight and inflight + message.size > inflight_max):
+                    break
+                packet_id = session.free_packet_id()
+                data = self._encode(delivery, packet_id, dup=False)
+                if data:
+                    self._put_message(data)
+                    room -= 1
+                    inflight += message.size
+                else:
+                    packet_id = 0
+            packet_ids.append(packet_id)
+        return packet_ids, room
+
     def _repeat(self, session: Session, room: int) -> int:
         """Send the next of `resend`; returns how many."""
         assert self.resend is not None
@@ -120,7 +131,7 @@ class Sender:
             delivery = session.inflight[packet_id]
             if delivery is None:
                 self._put(encode(Pubrel(packet_id), self.version))
-            elif data := self._encode(delivery, packet_id, dup=True):
+            elif delivery.message.topic and (data := self._encode(delivery, packet_id, dup=True)):
                 self._put_message(data)
             else:
                 self.core.store.acknowledged(session, packet_id)
@@ -132,8 +143,8 @@ class Sender:
     def _advance_backlog(self, session: Session) -> None:
         assert self.backlog is not None and self.home is not None
         core = self.core
+        part = core.store.part(session.usage)  # what is retained is in memory already, and need not wait twice
         queue_max = core.limits.mqtt_offline_queue_messages_max // 2  # the rest is for what comes live
-        queue_bytes_max = core.limits.mqtt_offline_queue_bytes_max // 2
         while self.backlog:
             entry, topic = self.backlog[0]
             message = self.home.retained.get(topic)
@@ -146,7 +157,7 @@ class Sender:
                     if self._full(message.size * 2):
                         return
                     self.deliver(delivery, {})
-                elif session.queue and (len(session.queue) >= queue_max or session.queue_bytes >= queue_bytes_max):
+                elif session.queue is not None and (session.queue.size >= part or session.queue.count >= queue_max):
                     return
                 else:
                     core.store.queue(message, [(session, delivery)])

@@ -1,11 +1,10 @@
 """One client's session: what outlives its connection (5.0, clause 4.1)."""
 
-from collections import deque
-from collections.abc import Collection
 from math import inf
 from typing import NamedTuple, Protocol
 
 from taihu.protocols.mqtt.broker.message import Delivery
+from taihu.protocols.mqtt.broker.queue import Queue, Usage
 from taihu.protocols.mqtt.packets import Subscription, Will
 
 PACKET_ID_MAX = 65_535
@@ -33,29 +32,21 @@ class Outlet(Protocol):
         ...
 
 
-class Usage:
-    """What the sessions of one space hold together."""
-
-    __slots__ = ("queued_bytes",)
-
-    def __init__(self) -> None:
-        self.queued_bytes = 0
-
-
 class Session:
     """The state of one client.
 
     `number` names it in the event log. `owner` is the identity's key: the same client identifier of another identity
     is another session, so that nobody inherits what is not his. `persistent` says that its changes are logged.
-    `inflight` holds, by packet identifier and in the order of sending, what the client has not acknowledged; None when
-    it only has to answer a PUBREL. `received` holds the packet identifiers of QoS 2 messages not yet released.
-    `ended_ns` is when its last connection ended, 0 while it has one. `will_at` and `expires_at` are monotonic.
-    `will_claim` marks the will as readings; a `will_private` one is of a topic that is not routed, and not logged.
+    `queue` is None when nothing waits. `inflight` holds, by packet identifier and in the order of sending, what the
+    client has not acknowledged; None when it only has to answer a PUBREL; `inflight_size` is its bytes. `received`
+    holds the packet identifiers of QoS 2 messages not yet released. `ended_ns` is when its last connection ended, 0
+    while it has one. `will_at` and `expires_at` are monotonic. `will_claim` marks the will as readings; a
+    `will_private` one is of a topic that is not routed, and not logged.
     """
 
     __slots__ = (
-        "client_id", "connection", "ended_ns", "expires_at", "expiry_s", "inflight", "next_packet_id", "number",
-        "owner", "persistent", "queue", "queue_bytes", "received", "slot", "space", "subscriptions", "usage", "will",
+        "client_id", "connection", "ended_ns", "expires_at", "expiry_s", "inflight", "inflight_size", "next_packet_id",
+        "number", "owner", "persistent", "queue", "received", "slot", "space", "subscriptions", "usage", "will",
         "will_at", "will_claim", "will_private",
     )  # fmt: skip
 
@@ -70,9 +61,9 @@ class Session:
         self.connection: Outlet | None = None
         self.ended_ns = 0
         self.subscriptions: dict[str, Entry] = {}
-        self.queue: deque[Delivery] | None = None  # an empty deque is 600 bytes, and most queues are empty
-        self.queue_bytes = 0
+        self.queue: Queue | None = None  # an empty one is 900 bytes, and most queues are empty
         self.inflight: dict[int, Delivery | None] = {}
+        self.inflight_size = 0
         self.received: dict[int, None] = {}
         self.next_packet_id = 1
         self.will: Will | None = None
@@ -85,29 +76,28 @@ class Session:
     def push(self, delivery: Delivery) -> None:
         """Queue a message."""
         if self.queue is None:
-            self.queue = deque()
-        self.queue.append(delivery)
-        self._account(delivery.message.size)
+            self.queue = Queue(self.usage)
+        self.queue.push(delivery)
 
-    def pop(self) -> Delivery:
-        """The oldest queued message; there must be one."""
-        assert self.queue
-        delivery = self.queue.popleft()
-        self._account(-delivery.message.size)
-        if not self.queue:
+    def send(self, packet_id: int, delivery: Delivery | None) -> None:
+        """A message is in flight, or None: only its release still is."""
+        old = self.inflight.get(packet_id)
+        self.inflight[packet_id] = delivery
+        self._hold((delivery.message.size if delivery else 0) - (old.message.size if old else 0))
+
+    def done(self, packet_id: int) -> None:
+        """Nothing is in flight under this identifier any more."""
+        delivery = self.inflight.pop(packet_id, None)
+        if delivery is not None:
+            self._hold(-delivery.message.size)
+
+    def clear(self) -> None:
+        """Forget all that waits and is in flight."""
+        if self.queue is not None:
+            self.queue.clear()
             self.queue = None
-        return delivery
-
-    def drop(self, places: Collection[int]) -> None:
-        """Forget the messages at these places of the queue."""
-        kept = deque(delivery for place, delivery in enumerate(self.queue or ()) if place not in places)
-        self._account(sum(delivery.message.size for delivery in kept) - self.queue_bytes)
-        self.queue = kept or None
-
-    def clear_queue(self) -> None:
-        """Forget all that is queued."""
-        self.queue = None
-        self._account(-self.queue_bytes)
+        self.inflight.clear()
+        self._hold(-self.inflight_size)
 
     def free_packet_id(self) -> int:
         """A packet identifier that is not in flight; not all may be."""
@@ -117,9 +107,9 @@ class Session:
         self.next_packet_id = packet_id % PACKET_ID_MAX + 1
         return packet_id
 
-    def _account(self, size: int) -> None:
-        self.queue_bytes += size
-        self.usage.queued_bytes += size
+    def _hold(self, size: int) -> None:
+        self.inflight_size += size
+        self.usage.held_bytes += size
 
 
 class Entry(NamedTuple):

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
+from taihu.protocols.mqtt.broker.queue import Usage
 from taihu.protocols.mqtt.broker.retained import RetainedMessages
-from taihu.protocols.mqtt.broker.session import Entry, Session, Usage
+from taihu.protocols.mqtt.broker.session import Entry, Session
 from taihu.protocols.mqtt.broker.trie import Group, SubscriptionTrie
 
 _CACHED_TOPICS_MAX = 4_096

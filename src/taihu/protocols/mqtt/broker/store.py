@@ -5,24 +5,39 @@ logs it as an event: a tuple of its number, its kind and plain values. Replay ca
 values, and passes over events that the state holds already: it may begin anywhere before the snapshot was taken.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from taihu.kernel.errors import DamagedError
+from taihu.kernel.limits import Limits
 from taihu.protocols.mqtt.broker.message import Delivery, Message, as_message
+from taihu.protocols.mqtt.broker.queue import Chunk, Queue, Spool, Usage, decode_chunk, encode_chunk
 from taihu.protocols.mqtt.broker.session import Entry, Session
 from taihu.protocols.mqtt.broker.space import Space
 from taihu.protocols.mqtt.packets import Subscription, Will
 
 Event = tuple[Any, ...]
+_PART_BYTES_MIN = (
+    8_192  # of a queue stays in memory, however many there are: smaller chunks would cost more than they save
+)
+_NONE: Mapping[int, list[Delivery]] = MappingProxyType({})
 
 
 class Store:
-    """The broker's state. `log` collects events until `Broker.take_log`; `sequence` is the number of the last one."""
+    """The broker's state. `log` collects events until `Broker.take_log`; `sequence` is the number of the last one.
 
-    def __init__(self) -> None:
+    Without a `spool` all queues stay in memory. `chunk_number` is that of the last chunk put there.
+    """
+
+    def __init__(self, limits: Limits, spool: Spool | None) -> None:
+        self.limits = limits
+        self.spool = spool
+        self.chunk_number = 0
         self.spaces: dict[str, Space] = {}
         self.sessions: dict[int, Session] = {}
         self.log: list[Event] = []
@@ -52,7 +67,9 @@ class Store:
         home = self.spaces[session.space]
         for topic_filter in list(session.subscriptions):
             self._unsubscribe(session, topic_filter)
-        session.clear_queue()
+        if session.queue is not None:
+            self._drop_chunks(session.queue.chunks)
+        session.clear()
         del self.sessions[session.number], home.sessions[session.owner, session.client_id]
         self._log(session, "closed", session.number)
 
@@ -125,37 +142,82 @@ class Store:
         if logged:
             self._append("queue", message, logged)
 
-    def sent(self, session: Session, packet_ids: Sequence[int]) -> list[Delivery]:
+    def spill(self, session: Session) -> int:
+        """Put what is too much of a session's queue for memory into the spool; returns how many bytes in memory."""
+        queue, spool, spilled = session.queue, self.spool, 0
+        if queue is not None and spool is not None:
+            for deliveries in queue.excess(self.part(session.usage)):
+                chunk = self._put(session, spool, deliveries)
+                queue.spilled(chunk)
+                spilled += chunk.size
+        return spilled
+
+    def part(self, usage: Usage) -> int:
+        """About how many bytes of a queue are in memory at its front, at its back, and in a chunk between them."""
+        part = self.limits.mqtt_queue_memory_bytes_max // 4
+        crowded = usage.held_bytes >= self.limits.mqtt_queue_memory_bytes_per_project_max
+        return min(part, _PART_BYTES_MIN) if crowded else part
+
+    def front(self, session: Session) -> deque[Delivery] | None:
+        """The first of a session's queue; None when there is none, or it has to be read: the session is pumped then."""
+        queue, spool = session.queue, self.spool
+        if queue is None or queue.asked:
+            return None
+        if not queue.front:
+            assert spool is not None
+            number = queue.chunks[0].number
+            queue.asked = True
+            data = spool.get(number, partial(self._arrived, session, queue, number))
+            if data is None:
+                return None
+            self._load(session, queue, data)
+        return queue.front
+
+    def sent(self, session: Session, packet_ids: Sequence[int]) -> None:
         """The oldest queued messages go out under these packet identifiers; 0 stands for one that is dropped."""
-        taken = []
         for packet_id in packet_ids:
-            delivery = session.pop()
+            front, queue = self.front(session), session.queue
+            assert front and queue is not None
+            delivery = queue.pop()
             if packet_id:
-                session.inflight[packet_id] = delivery
-            taken.append(delivery)
+                session.send(packet_id, delivery)
+            if not queue.count:
+                session.queue = None
         if packet_ids:
             self._log(session, "sent", session.number, list(packet_ids))
-        return taken
 
-    def withdraw(self, session: Session, queued: Sequence[int], packet_ids: Sequence[int]) -> None:
-        """Messages at these places of the queue are taken back, and those in flight under these identifiers."""
-        session.drop(frozenset(queued))
+    def withdraw(
+        self,
+        session: Session,
+        queued: Sequence[int],
+        packet_ids: Sequence[int],
+        read: Mapping[int, list[Delivery]] = _NONE,
+    ) -> None:
+        """Take back the messages at these places of the queue, which rise, and those in flight under these identifiers.
+
+        `read` has the content of chunks by their numbers; those that are not in it must be at hand.
+        """
+        queue = session.queue
+        if queue is not None and queued:
+            queue.drop(queued, partial(self._without, session, read))
+            if not queue.count:
+                session.queue = None
         for packet_id in packet_ids:
             delivery = session.inflight[packet_id]
             if delivery is not None and delivery.qos == 2:
-                session.inflight[packet_id] = None
+                session.send(packet_id, None)
             else:
-                del session.inflight[packet_id]
+                session.done(packet_id)
         self._log(session, "withdrawn", session.number, list(queued), list(packet_ids))
 
     def half_acknowledged(self, session: Session, packet_id: int) -> None:
         """The client has the QoS 2 message and owes the PUBCOMP."""
-        session.inflight[packet_id] = None
+        session.send(packet_id, None)
         self._log(session, "half", session.number, packet_id)
 
     def acknowledged(self, session: Session, packet_id: int) -> None:
         """The exchange of an outgoing message is over."""
-        del session.inflight[packet_id]
+        session.done(packet_id)
         self._log(session, "done", session.number, packet_id)
 
     def received(self, session: Session, packet_id: int) -> None:
@@ -190,6 +252,42 @@ class Store:
         """The sessions that survive a restart, in the order of their numbers."""
         return (session for _, session in sorted(self.sessions.items()) if session.persistent)
 
+    def _put(self, session: Session, spool: Spool, deliveries: Sequence[Delivery]) -> Chunk:
+        self.chunk_number += 1
+        spool.put(self.chunk_number, encode_chunk((session.space, session.number), deliveries))
+        return Chunk(self.chunk_number, len(deliveries), sum(delivery.message.size for delivery in deliveries))
+
+    def _load(self, session: Session, queue: Queue, data: bytes) -> None:
+        first = queue.chunks[0]
+        queue.load(decode_chunk((session.space, session.number), first, data))
+        self._drop_chunks([first])
+
+    def _arrived(self, session: Session, queue: Queue, number: int, data: bytes) -> None:
+        """A chunk was read; meanwhile the session may have ended or the chunk may be another."""
+        if session.queue is queue and not queue.front and queue.chunks[0].number == number:
+            self._load(session, queue, data)
+            if session.connection is not None:
+                session.connection.pump()
+
+    def _without(
+        self, session: Session, read: Mapping[int, list[Delivery]], chunk: Chunk, places: Sequence[int]
+    ) -> Chunk:
+        """What is left of a chunk without the messages at these places, as a chunk of its own."""
+        spool = self.spool
+        assert spool is not None
+        deliveries = read.get(chunk.number)
+        if deliveries is None:
+            deliveries = decode_chunk((session.space, session.number), chunk, spool.get(chunk.number, _ignore) or b"")
+        gone = frozenset(places)
+        rest = [delivery for place, delivery in enumerate(deliveries) if place not in gone]
+        self._drop_chunks([chunk])
+        return self._put(session, spool, rest) if rest else Chunk(chunk.number, 0, 0)
+
+    def _drop_chunks(self, chunks: Iterable[Chunk]) -> None:
+        if self.spool is not None:
+            for chunk in chunks:
+                self.spool.drop(chunk.number)
+
     def _unsubscribe(self, session: Session, topic_filter: str) -> None:
         del session.subscriptions[topic_filter]
         home = self.spaces[session.space]
@@ -206,7 +304,11 @@ class Store:
             self.log.append((self.sequence, kind, *values))
 
 
-def _replay_queue(store: Store, row: Any, receivers: Iterable[tuple[int, int, bool, Sequence[int]]]) -> None:
+def _ignore(data: bytes) -> None:
+    """A replay reads at once."""
+
+
+def _replay_queue(store: Store, row: Any, receivers: Sequence[tuple[int, int, bool, Sequence[int]]]) -> None:
     message = as_message(row)
     store.queue(
         message,
@@ -215,6 +317,8 @@ def _replay_queue(store: Store, row: Any, receivers: Iterable[tuple[int, int, bo
             for number, qos, retain, identifiers in receivers
         ),
     )
+    for number, *_ in receivers:
+        store.spill(store.sessions[number])
 
 
 _REPLAY: dict[str, Callable[..., object]] = {
