@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taihu.protocols.mqtt.broker.session import Entry, Session, Usage
+from taihu.protocols.mqtt.broker.queue import Usage
+from taihu.protocols.mqtt.broker.session import Entry, Session
 from taihu.protocols.mqtt.broker.trie import SubscriptionTrie
 from taihu.protocols.mqtt.packets import Subscription
 
