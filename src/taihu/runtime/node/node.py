@@ -10,7 +10,6 @@ import msgspec
 from taihu.doors.http.ports import Caller, HistoryPage, IngestReport
 from taihu.doors.http.wot_ports import Observer
 from taihu.identity.directory import Directory
-from taihu.identity.join import Joined
 from taihu.identity.presented import Presented
 from taihu.identity.principal import Change, CredentialKind, Event
 from taihu.journal.segments import SegmentJournal
@@ -105,6 +104,7 @@ class Node(View):
         self.certification = Certification(site, self.directory, clock)
         self.access.on_refused = self._refused_access
         self.access.joining.settle = lambda: self.settle()
+        self.join = self.access.joining.join
         self.access.on_connected = self.twin.connected
         self.access.on_own_token = self._end_joined
         self.broker = Broker(self.access, site.limits, new_token, self.spool)
@@ -213,10 +213,6 @@ class Node(View):
         update = format_gateway_attributes_update(thing, values)
         self.broker.tell(project, lambda who: who.gateway, GATEWAY_ATTRIBUTES, update)
         self.settle()
-
-    async def join(self, token: str, thing: str) -> Joined:
-        """Register a thing with a join token; its own token is told this once. Raises JoinRefused."""
-        return await self.access.joining.join(token, thing)
 
     def observe(self, project: str, thing: str, permitted: Callable[[], str]) -> Observer:
         """An observer of a thing who wants nothing yet. Raises ObserversFull."""
