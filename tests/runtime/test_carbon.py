@@ -245,6 +245,11 @@ def test_hours_reports_certificates_and_the_border(node: SupervisedNode, tmp_pat
     assert run(["carbon", "certificates", "--site", str(node.folder), "plant", "--start", period(4)["start"]]) == 0
     assert "b1" in capsys.readouterr().out
 
+    both = node.owner.get("carbon", project=["plant", "neighbour"], **period(4))
+    assert (
+        both["shared"]["coverage"] == both["projects"]["plant"]["score"]["coverage"] > 0
+    )  # what has no meter is no part
+
     neighbour = node.operator("neighbour")
     for path in (("projects", "plant", "carbon", name) for name in ("rows", "report", "hourly", "certificates")):
         with pytest.raises(NodeRefused, match="There is no project"):

@@ -13,7 +13,7 @@ from taihu.carbon.factors import Factors
 from taihu.carbon.figures import hours, merge, sums
 from taihu.carbon.hourly import by_hour, hourly_report
 from taihu.carbon.inventory import HOUR_NS, inventory, main_balances, since_there
-from taihu.carbon.matching import match
+from taihu.carbon.matching import Match, match
 from taihu.carbon.report import hourly_csv, hourly_document, inventory_csv, inventory_document
 from taihu.carbon.rows import PARTS
 from taihu.carbon.site import SiteHours, score, site_hours
@@ -123,13 +123,11 @@ class CarbonAnswers:
     def _matching(self, accountant: Accountant, body: Body) -> Answer:
         """Load and carbon-free generation hour by hour: of each project, and shared between them."""
         first, count = self._hours(accountant, body, *body["projects"])
-        table = {name: self._site_hours(accountant, name, first, count) for name in body["projects"]}
-        whole = match([found.load for found in table.values()], [found.made for found in table.values()])
+        table = {name: site_hours(hours(accountant.ledger, name, first, count), count) for name in body["projects"]}
         alone = {name: match(found.load, found.made) for name, found in table.items()}
         scores = {name: score(found) for name, found in table.items()}
-        return _json(
-            {"start": first, "end": first + count * HOUR_NS, "shared": whole, "projects": alone, "scores": scores}
-        )
+        period = {"start": first, "end": first + count * HOUR_NS}
+        return _json(period | {"shared": _shared(table), "projects": alone, "scores": scores})
 
     def _summary(self, accountant: Accountant, body: Body) -> Answer:
         """Of each project: totals, matching, balances, certificates, how far it is accounted; and all together."""
@@ -148,12 +146,9 @@ class CarbonAnswers:
                 "certificates": {"issued_wh": registry.issued_wh, "cancelled_wh": registry.cancelled_wh},
                 "accounts": accountant.states(name),
             }
-        shared = match([found.load for found in table.values()], [found.made for found in table.values()])
-        zone = parse_zone(self._named(body["projects"][0])[1])
-        day = by_hour(list(table.values()), first, zone)
-        return _json(
-            {"start": body["start"], "end": body["end"], "shared": shared, "by_hour": day, "projects": projects}
-        )
+        day = by_hour(list(table.values()), first, parse_zone(self._named(body["projects"][0])[1]))
+        period = {"start": body["start"], "end": body["end"]}
+        return _json(period | {"shared": _shared(table), "by_hour": day, "projects": projects})
 
     def _certificates(self, accountant: Accountant, body: Body) -> Answer:
         """Those of intervals that begin in the period, and who holds them."""
@@ -163,9 +158,6 @@ class CarbonAnswers:
             raise RefusedError(f"These are more than {limit} certificates.", "Ask for a shorter time.")
         names = {bundle.name for bundle in found}
         return _json({"bundles": found, "held": registry.holdings(names), "storages": registry.storages})
-
-    def _site_hours(self, accountant: Accountant, project: str, first: int, count: int) -> SiteHours:
-        return site_hours(hours(accountant.ledger, project, first, count), count)
 
     def _hours(self, accountant: Accountant, body: Body, *projects: str) -> tuple[int, int]:
         """The hours of a period from when one of the projects had an account, if they are not too many."""
@@ -178,6 +170,12 @@ class CarbonAnswers:
     def _named(self, project: str) -> tuple[str, str]:
         found = self._directory.project(project)
         return (found.title or project, found.timezone) if found else (project, "UTC")
+
+
+def _shared(table: Mapping[str, SiteHours]) -> Match:
+    """The matching of all projects together; one without a main meter is no part of it."""
+    there = [found for found in table.values() if not np.isnan(found.drawn).all()]
+    return match([found.load for found in there], [found.made for found in there])
 
 
 def _json(body: Any) -> Answer:
