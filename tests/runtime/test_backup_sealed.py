@@ -115,6 +115,20 @@ def test_what_somebody_changed_is_found(places: Path, tmp_path: Path, capsys: py
     assert changed(folder / "manifests" / "29990101T000000Z.json", name.read_bytes()) == EXIT_DAMAGED
 
 
+def test_another_passphrase_opens_the_same_backups(places: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    shutil.copytree(places / "backups", folder)
+    key, other = (["--passphrase-file", str(places / name)] for name in ("key", "other"))
+    new = ["--new-passphrase-file", str(places / "other")]
+    assert run(["backup", "passphrase", str(folder), *other, *new]) == EXIT_REFUSED
+    assert run(["backup", "passphrase", str(folder), *key, *new]) == 0
+    assert run(["backup", "verify", str(folder), *key]) == EXIT_REFUSED
+    assert run(["backup", "verify", str(folder), *other]) == 0
+    plain = tmp_path / "plain"
+    assert run(["backup", "create", str(plain), "--site", str(places / "site")]) == 0
+    assert run(["backup", "passphrase", str(plain), *new]) == EXIT_REFUSED
+
+
 def test_a_marker_asks_for_no_endless_work() -> None:
     """§6"""
     marker = new_marker(b"secret")

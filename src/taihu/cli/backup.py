@@ -1,4 +1,4 @@
-"""Commands that save a site and put it back: backup create, list, verify and prune; restore."""
+"""Commands that save a site and put it back: backup create, list, verify, prune and passphrase; restore."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -157,6 +157,29 @@ def backup_prune(folder: Path, passphrase_file: Path | None, as_json: bool) -> N
         show_json({"removed": removed, "bytes": freed})
     else:
         click.echo(f"{len(removed)} backups removed, {freed:,} bytes freed.")
+
+
+@backup.command("passphrase")
+@click.argument("folder", type=_FOLDER)
+@_key
+@click.option(
+    "--new-passphrase-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="What opens them from now on.",
+)
+@_json
+def backup_passphrase(folder: Path, passphrase_file: Path | None, new_passphrase_file: Path, as_json: bool) -> None:
+    """Let another passphrase open the encrypted backups in FOLDER; none of them is written again."""
+    from taihu.kernel.files import OsFiles
+    from taihu.runtime.backup.repository import Repository
+
+    old, new = read_passphrase(passphrase_file), read_passphrase(new_passphrase_file)
+    with _disk():
+        repository = Repository(OsFiles(), folder, passphrase=old)
+        with repository.held(alone=True):
+            repository.change_passphrase(old, new)
+    show_json({"changed": str(folder)}) if as_json else click.echo(f"Another passphrase opens {folder}.")
 
 
 @click.command()

@@ -19,7 +19,7 @@ import msgspec
 
 from taihu.kernel.errors import DamagedError, RefusedError, TransientError
 from taihu.kernel.files import Files, write_atomic
-from taihu.runtime.backup.sealing import BackupKey, Marker, Plain, Seal, known_seal, new_marker
+from taihu.runtime.backup.sealing import BackupKey, Marker, Plain, Seal, changed_marker, known_seal, new_marker
 from taihu.things.deletion import Deletion
 
 FORMAT = 1
@@ -103,7 +103,7 @@ class Repository:
             files.make_folder(folder)
             text = b"%d\n" % FORMAT
             if passphrase:
-                text = b"%d\n%b\n" % (_SEALED, msgspec.json.encode(new_marker(passphrase)))
+                text = _marker_text(new_marker(passphrase))
             write_atomic(files, marker, text)
         try:
             found = files.read(marker)
@@ -115,6 +115,13 @@ class Repository:
     def sealed(self) -> bool:
         """Whether only who has the key can read what is in it."""
         return not isinstance(self._seal, Plain)
+
+    def change_passphrase(self, old: bytes, new: bytes) -> None:
+        """Let another passphrase open what is sealed; nothing else changes. Raises BackupKey."""
+        of_key = self._of_key(self._files.read(self.folder / _MARKER))
+        if of_key is None:
+            raise BackupKey(f"The backups in {self.folder} are not encrypted.", "Name a folder whose backups are.")
+        write_atomic(self._files, self.folder / _MARKER, _marker_text(changed_marker(of_key, old, new)))
 
     @contextmanager
     def held(self, *, alone: bool) -> Iterator[None]:
@@ -243,25 +250,35 @@ class Repository:
 
     def _opened(self, marker: bytes, passphrase: bytes) -> Seal:
         """What names and keeps the pieces of a folder with this marker."""
-        number, _, text = marker.strip().partition(b"\n")
-        if number == b"%d" % FORMAT and not text:
+        of_key = self._of_key(marker)
+        if of_key is None:
             if passphrase:
                 raise BackupKey(f"The backups in {self.folder} are not encrypted.", "Name a new folder for such ones.")
             return Plain()
+        if not passphrase:
+            raise BackupKey(f"The backups in {self.folder} are encrypted.", "Give their --passphrase-file.")
+        return known_seal(of_key, passphrase)
+
+    def _of_key(self, marker: bytes) -> Marker | None:
+        """What a marker says of the key; None where there is none."""
+        number, _, text = marker.strip().partition(b"\n")
+        if number == b"%d" % FORMAT and not text:
+            return None
         try:
             if number != b"%d" % _SEALED:
                 raise msgspec.DecodeError
-            of_key = msgspec.json.decode(text, type=Marker)
+            return msgspec.json.decode(text, type=Marker)
         except msgspec.DecodeError:
             raise NoBackup(
                 f"The backups in {self.folder} have another format.", "Use the release that made them, or later."
             ) from None
-        if not passphrase:
-            raise BackupKey(f"The backups in {self.folder} are encrypted.", "Give their --passphrase-file.")
-        return known_seal(of_key, passphrase)
 
     def _piece_path(self, name: str) -> Path:
         return self.folder / "pieces" / name[:2] / name
 
     def _manifest_path(self, name: str) -> Path:
         return self.folder / "manifests" / f"{name}.json"
+
+
+def _marker_text(of_key: Marker) -> bytes:
+    return b"%d\n%b\n" % (_SEALED, msgspec.json.encode(of_key))

@@ -104,18 +104,30 @@ class Sealed:
 
 def new_marker(passphrase: bytes) -> Marker:
     """What a folder says of a new key; raises RefusedError where the cipher is not installed."""
-    key, salt, nonce = os.urandom(_KEY_BYTES), os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
-    marker = Marker(salt, b"")
-    sealed = nonce + _cipher(_stretched(passphrase, marker)).encrypt(nonce, key, _MASTER)
-    return msgspec.structs.replace(marker, key=sealed)
+    return _locked(os.urandom(_KEY_BYTES), passphrase)
 
 
 def known_seal(marker: Marker, passphrase: bytes) -> Sealed:
     """The key that a passphrase opens; raises BackupKey, and RefusedError where the cipher is not installed."""
+    return Sealed(_unlocked(marker, passphrase))
+
+
+def changed_marker(marker: Marker, old: bytes, new: bytes) -> Marker:
+    """What a folder says when another passphrase opens its key; errors as of `known_seal`."""
+    return _locked(_unlocked(marker, old), new)
+
+
+def _locked(key: bytes, passphrase: bytes) -> Marker:
+    marker, nonce = Marker(os.urandom(_SALT_BYTES), b""), os.urandom(_NONCE_BYTES)
+    sealed = nonce + _cipher(_stretched(passphrase, marker)).encrypt(nonce, key, _MASTER)
+    return msgspec.structs.replace(marker, key=sealed)
+
+
+def _unlocked(marker: Marker, passphrase: bytes) -> bytes:
     key = _opened(_cipher(_stretched(passphrase, marker)), marker.key, _MASTER) if marker.bounded else None
     if key is None:
         raise BackupKey("The passphrase does not open the backups.", "Give the one that they were made with.")
-    return Sealed(key)
+    return key
 
 
 def _stretched(passphrase: bytes, marker: Marker) -> bytes:
