@@ -64,16 +64,24 @@ async def open_stream(
 
 
 def trust_of(connection: Connection) -> ssl.SSLContext:
-    """Whom TLS trusts: the authorities in the file of the option `ca`, else those of the machine.
+    """TLS by a connection's options: whom to trust, and who we are.
+
+    `ca` is a file of authorities, in place of the machine's; `certificate` and `key` are our own, for who asks.
 
     Raises:
-        DeviceRefused: the file holds none.
+        DeviceRefused: a file does not hold what it should.
     """
-    authorities = connection.option("ca", "")
+    authorities, certificate, key = (connection.option(name, "") for name in ("ca", "certificate", "key"))
     try:
-        return ssl.create_default_context(cafile=authorities or None)
+        context = ssl.create_default_context(cafile=authorities or None)
+        if certificate:
+            context.load_cert_chain(certificate, key or None, password="")  # never asked for on a terminal
     except (OSError, ssl.SSLError) as error:
-        raise DeviceRefused(f"The option ca, {authorities}: {error}.", "Name a PEM file of certificates.") from None
+        files = ", ".join(filter(None, (authorities, certificate, key)))
+        raise DeviceRefused(
+            f"The option ca, certificate or key, {files}: {error}.", "Name PEM files; the key without a password."
+        ) from None
+    return context
 
 
 def unreachable(endpoint: Endpoint, why: Exception) -> DeviceLost:

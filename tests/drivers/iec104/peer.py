@@ -1,4 +1,7 @@
-"""A controlled station for the tests, in a process of its own: the PyPI package c104. `python peer.py PORT`."""
+"""A controlled station for the tests, in a process of its own: the PyPI package c104. `python peer.py PORT [FOLDER]`.
+
+With a folder it speaks TLS (IEC 62351-3): with `server.pem`, to who shows `client.pem`.
+"""
 
 import sys
 import threading
@@ -8,7 +11,13 @@ from typing import Any
 def main() -> None:
     import c104
 
-    server: Any = c104.Server(ip="127.0.0.1", port=int(sys.argv[1]), tick_rate_ms=50)
+    tls: Any = None
+    if len(sys.argv) > 2:
+        tls = c104.TransportSecurity(validate=True, only_known=True)
+        tls.set_certificate(cert=f"{sys.argv[2]}/server.pem", key=f"{sys.argv[2]}/server.key")
+        tls.set_ca_certificate(cert=f"{sys.argv[2]}/client.pem")
+        tls.add_allowed_remote_certificate(cert=f"{sys.argv[2]}/client.pem")
+    server: Any = c104.Server(ip="127.0.0.1", port=int(sys.argv[1]), tick_rate_ms=50, transport_security=tls)
     station: Any = server.add_station(common_address=7)
 
     def add(address: int, kind: Any, value: Any) -> Any:

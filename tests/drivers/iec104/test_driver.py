@@ -1,6 +1,9 @@
 """The IEC 104 driver against c104's station."""
 
 import asyncio
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,7 +12,10 @@ from tests.drivers.conformance import Collected, Conformance, Peer
 from tests.link import Link
 
 from taihu.drivers.iec104.driver import Iec104Driver
-from taihu.drivers.port import DeviceLost, DeviceRefused, Plan, Point, Result, ThingPlan
+from taihu.drivers.port import Connection, DeviceLost, DeviceRefused, Plan, Point, Reading, Result, ThingPlan
+from taihu.kernel.clock import SystemClock
+from taihu.kernel.limits import DEFAULT
+from taihu.protocols.iec104.asdu import Asdu, Cause, Value, encode_asdu
 from taihu.things.property import DataType, Kind, Property
 
 pytest.importorskip("c104", reason="c104 is not installed (it is GPL, and used here as a peer alone)")
@@ -141,3 +147,76 @@ class TestIec104(Conformance):
         (thing,) = plan.things
         assert [one.definition.name for one in thing.points] == [f"o{place}" for place in range(11, 18)]
         assert thing.name == "station-7"
+
+    def test_a_station_is_known_by_its_certificate_and_knows_us_by_ours(self, tmp_path: Path) -> None:
+        for name in ("server", "client"):
+            made = f"req -x509 -newkey rsa:2048 -nodes -days 2 -keyout {name}.key -out {name}.pem -subj /CN={name}"
+            command = ["openssl", *made.split(), "-addext", "subjectAltName=IP:127.0.0.1"]
+            subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        peer = Peer(PEER, str(tmp_path))
+
+        def opened(**files: str) -> Iec104Driver:
+            options = {name: str(tmp_path / file) for name, file in files.items()}
+            connection = Connection(name="peer", url=f"iec104s://127.0.0.1:{peer.port}/7", options=options)
+            return Iec104Driver.open(connection, SystemClock(), DEFAULT)
+
+        async def body() -> None:
+            driver = opened(ca="server.pem", certificate="client.pem", key="client.key")
+            await self.running(driver, Collected())
+            await driver.close()
+            for stranger in (opened(), opened(ca="server.pem"), opened(ca="client.pem")):
+                with pytest.raises(DeviceLost):
+                    await stranger.run(self.plan(), Collected())
+
+        try:
+            asyncio.run(body())
+        finally:
+            peer.stop()
+        with pytest.raises(DeviceRefused, match="certificate or key"):
+            opened(certificate="client.pem", key="server.key")
+
+    def test_a_slow_node_slows_the_station_down_6(self) -> None:
+        """Nothing more is confirmed than the window has, so the station waits, as the standard's k says."""
+
+        class Slow(Collected):
+            async def readings(self, rows: Sequence[Reading]) -> None:
+                await gate.wait()
+                await super().readings(rows)
+
+        sent = 0
+
+        async def station(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            """Tells as much as may be unconfirmed, twelve frames, and more when it is."""
+            nonlocal sent
+            await reader.readexactly(6)
+            writer.write(bytes((0x68, 4, 0x0B, 0, 0, 0)))  # STARTDT con
+            confirmed, value = 0, Asdu(type=13, cause=Cause.SPONTANEOUS, station=7, values=(Value(11, 1.5),))
+            body = encode_asdu(value)
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                while sent < 200:
+                    while sent - confirmed < 12:
+                        writer.write(bytes((0x68, 4 + len(body))) + (2 * sent).to_bytes(2, "little") + b"\0\0" + body)
+                        sent += 1
+                    head = await reader.readexactly(6)
+                    if head[2] & 3 != 3:
+                        confirmed = int.from_bytes(head[4:6], "little") // 2
+                    await reader.readexactly(head[1] - 4)
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+            ended.set()
+
+        async def body() -> None:
+            server = await asyncio.start_server(station, "127.0.0.1", 0)
+            driver, out = self.open(server.sockets[0].getsockname()[1]), Slow()
+            task = asyncio.create_task(driver.run(self.plan(), out))
+            await asyncio.sleep(0.3)
+            assert 0 < sent <= 24
+            gate.set()
+            await self.until(task, lambda: len(out.rows) > 100)
+            await driver.close()
+            await ended.wait()
+            server.close()
+
+        gate, ended = asyncio.Event(), asyncio.Event()
+        asyncio.run(body())

@@ -8,12 +8,12 @@ import pytest
 
 pytest.importorskip("asyncua", reason="asyncua is not installed: pip install 'taihu[opcua]'")
 
-from tests.drivers.conformance import Collected, Conformance
+from tests.drivers.conformance import Collected, Conformance, free_port
 from tests.drivers.opcua.support import Peer
 from tests.link import Link
 
 from taihu.drivers.opcua.driver import OpcuaDriver
-from taihu.drivers.port import DeviceLost, DeviceRefused, Plan, Reading, Result
+from taihu.drivers.port import DeviceLost, DeviceRefused, Found, Plan, Reading, Result, Scanner
 from taihu.things.property import DataType, Kind, OnBad, Property
 
 URI = "nsu=urn:wuxi:plant"
@@ -105,6 +105,13 @@ class TestOpcua(Conformance):
         assert points["events"].kind is Kind.EVENT
         assert [action.name for action in boiler.actions] == ["Add", "Stop", "Refuse"]
         assert "no security" in plan.notes[0]
+
+    def test_a_scan_finds_the_servers_that_are_known_at_an_address(self, kept: Peer) -> None:
+        driver = self.open(kept.port)
+        assert isinstance(driver, Scanner)
+        assert asyncio.run(driver.scan()) == [Found(self.url(kept.port), "FreeOpcUa Python Server")]
+        with pytest.raises(DeviceLost):
+            asyncio.run(TestOpcua().open(free_port()).scan())  # type: ignore[attr-defined]
 
     def test_a_bad_status_is_no_value_3(self) -> None:
         async def body(driver: OpcuaDriver, out: Collected) -> None:

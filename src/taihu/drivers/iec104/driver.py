@@ -1,7 +1,8 @@
 """The IEC 104 driver: interrogates a station, then takes what it tells by itself; commands by the station's own words.
 
-`iec104://HOST:PORT/STATION`, where STATION is the common address. A value that the station calls invalid or not topical
-is left out and counted: missing is missing (§3). A value with a time is observed then, in the station's time zone.
+`iec104://HOST:PORT/STATION`, or `iec104s://…` by TLS, where STATION is the common address. A value that the station
+calls invalid or not topical is left out and counted: missing is missing (§3). A value with a time is observed then, in
+the station's time zone.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from taihu.drivers.address import endpoint_of, open_stream, where_of
+from taihu.drivers.address import endpoint_of, open_stream, trust_of, where_of
 from taihu.drivers.port import (
     Act,
     ActionPlan,
@@ -47,6 +48,7 @@ from taihu.protocols.iec104.errors import Iec104Error
 from taihu.things.property import DataType, Kind, Property
 
 _READ_BYTES = 65_536
+_SECURE = "iec104s"
 _EXAMPLE = "iec104://host:2404/1"
 _PAGE = "docs/iec104.md"
 _DISCOVER_S = 30.0
@@ -79,10 +81,12 @@ class Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Iec104Driver:
     """One connection to one controlled station."""
 
-    schemes: ClassVar[tuple[str, ...]] = ("iec104",)
+    schemes: ClassVar[tuple[str, ...]] = ("iec104", _SECURE)
 
     def __init__(self, connection: Connection, clock: Clock) -> None:
-        self._endpoint = endpoint_of(connection, 2404, _EXAMPLE)
+        secure = connection.parts.scheme == _SECURE
+        self._endpoint = endpoint_of(connection, 19_998 if secure else 2404, _EXAMPLE)
+        self._tls = trust_of(connection) if secure else None
         self._host = self._endpoint.host
         station = self._endpoint.path or "1"
         if not station.isdigit() or not 0 < int(station) < 65_536:
@@ -247,7 +251,7 @@ class Iec104Driver:
     async def _connect(self) -> asyncio.StreamReader:
         await self.close()
         self._client = Client(self._timers)
-        reader, self._writer = await open_stream(self._endpoint)
+        reader, self._writer = await open_stream(self._endpoint, self._tls)
         self._client.start(self._clock.monotonic())
         self._flush()
         return reader

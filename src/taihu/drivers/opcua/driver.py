@@ -24,6 +24,7 @@ from taihu.drivers.port import (
     Connection,
     DeviceLost,
     DeviceRefused,
+    Found,
     Out,
     Plan,
     Point,
@@ -71,6 +72,15 @@ class OpcuaDriver:
             return Plan(things=plan.things, notes=(note, *plan.notes))
         note = f"The server's certificate is trusted from now on; its SHA-256 fingerprint is {shown}."
         return Plan(things=plan.things, notes=(note, *plan.notes), options={"trusted": shown})
+
+    async def scan(self) -> list[Found]:
+        """The servers that a discovery server knows; a server knows itself."""
+        found = {}
+        for one in await self._session.servers():
+            for url in one.DiscoveryUrls or () if one.ApplicationType != ua.ApplicationType.Client else ():
+                if isinstance(url, str) and url.startswith("opc.tcp://"):
+                    found[url[:500]] = str(plain(one.ApplicationName) or one.ApplicationUri or "")[:200]
+        return [Found(url, title) for url, title in sorted(found.items())]
 
     async def run(self, plan: Plan, out: Out) -> None:
         """See `Driver.run`."""

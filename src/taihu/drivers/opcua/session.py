@@ -25,6 +25,7 @@ logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)  # what it tells, th
 _T = TypeVar("_T")
 _SESSION_S, _CHANNEL_S = 60.0, 3_600.0
 _RENEW_AT = 0.75
+_SERVERS_MAX = 1_000
 _BATCH_MAX = 500
 _STATUS_CODES = ua.StatusCodes
 _AWAY = frozenset({
@@ -101,6 +102,12 @@ class Session:
         await self._ask(self._begin(self._client))
         self.namespaces = [str(one) for one in (await self.read([ua.NodeId(2255)]))[0].Value.Value or ()]
         return False
+
+    async def servers(self) -> Sequence[ua.ApplicationDescription]:
+        """The servers that are known at the address, as it says without security (FindServers)."""
+        client = Client(self.target.url, timeout=self.target.timeout_s)
+        found: list[ua.ApplicationDescription] = await self._ask(client.connect_and_find_servers())
+        return found[:_SERVERS_MAX]
 
     async def close(self) -> None:
         """Let go: tell the server if it still listens, and close the connection in any case."""
