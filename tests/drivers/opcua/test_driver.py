@@ -68,12 +68,11 @@ class TestOpcua(Conformance):
             changed[20] ^= 0x55
         return bytes(changed)
 
-    def at_work(self, body: Callable[[OpcuaDriver, Collected], Awaitable[None]]) -> Collected:
-        """Run `body` while the driver is at work, and return what came."""
-        peer, out = self.peer(), Collected()
+    def at_work(self, peer: Peer, body: Callable[[OpcuaDriver, Collected], Awaitable[None]]) -> None:
+        """Run `body` while the driver is at work; it leaves the peer as it was."""
 
         async def whole() -> None:
-            driver = self.open(peer.port)
+            driver, out = self.open(peer.port), Collected()
             try:
                 task = await self.running(driver, out)
                 assert isinstance(driver, OpcuaDriver)
@@ -82,11 +81,7 @@ class TestOpcua(Conformance):
             finally:
                 await driver.close()
 
-        try:
-            asyncio.run(whole())
-        finally:
-            peer.stop()
-        return out
+        asyncio.run(whole())
 
     def test_browsing_finds_units_ranges_types_and_rights(self) -> None:
         plan = self.plan()
@@ -113,28 +108,28 @@ class TestOpcua(Conformance):
         with pytest.raises(DeviceLost):
             asyncio.run(TestOpcua().open(free_port()).scan())  # type: ignore[attr-defined]
 
-    def test_a_bad_status_is_no_value_3(self) -> None:
+    def test_a_bad_status_is_no_value_3(self, kept: Peer) -> None:
         async def body(driver: OpcuaDriver, out: Collected) -> None:
             assert out.counts["bad"] >= 1
             assert "Broken" not in out.newest()["Boiler"]
 
-        self.at_work(body)
+        self.at_work(kept, body)
 
-    def test_an_uncertain_value_is_suspect_alone(self) -> None:
+    def test_an_uncertain_value_is_suspect_alone(self, kept: Peer) -> None:
         async def body(driver: OpcuaDriver, out: Collected) -> None:
             assert {tuple(row.values) for row in out.rows if row.suspect} == {("Doubtful",)}
             assert out.newest()["Boiler"]["Doubtful"] == 7.5
             assert out.counts["uncertain"] >= 1
 
-        self.at_work(body)
+        self.at_work(kept, body)
 
-    def test_values_have_their_sources_time_1(self) -> None:
+    def test_values_have_their_sources_time_1(self, kept: Peer) -> None:
         async def body(driver: OpcuaDriver, out: Collected) -> None:
             assert all(row.observed_at is not None for row in out.rows)
 
-        self.at_work(body)
+        self.at_work(kept, body)
 
-    def test_alarms_are_events(self) -> None:
+    def test_alarms_are_events(self, kept: Peer) -> None:
         async def body(driver: OpcuaDriver, out: Collected) -> None:
             async with asyncio.timeout(5):
                 while "events" not in out.newest()["Boiler"]:
@@ -144,9 +139,9 @@ class TestOpcua(Conformance):
             assert event["message"].startswith("too hot")
             assert (event["source"], event["condition"]) == ("Boiler", "HighTemperature")
 
-        self.at_work(body)
+        self.at_work(kept, body)
 
-    def test_methods_are_actions_and_the_servers_status_is_the_answer(self) -> None:
+    def test_methods_are_actions_and_the_servers_status_is_the_answer(self, kept: Peer) -> None:
         boiler = self.plan().thing("Boiler")
         assert boiler is not None
         add, stop, refuse = boiler.actions
@@ -162,9 +157,9 @@ class TestOpcua(Conformance):
             with pytest.raises(DeviceRefused):
                 await driver.invoke("Boiler", add, {"argument1": 1.5, "argument2": "much"})
 
-        self.at_work(body)
+        self.at_work(kept, body)
 
-    def test_a_write_is_what_the_server_says_of_it(self) -> None:
+    def test_a_write_is_what_the_server_says_of_it(self, kept: Peer) -> None:
         async def body(driver: OpcuaDriver, out: Collected) -> None:
             assert (await driver.write("Boiler", self.point("Boiler", "Mode"), "fault")).result is Result.DONE
             async with asyncio.timeout(5):
@@ -179,17 +174,18 @@ class TestOpcua(Conformance):
             ):
                 with pytest.raises(DeviceRefused, match=why):
                     await driver.write("Boiler", self.point("Boiler", name), value)
+            await driver.write("Boiler", self.point("Boiler", "Mode"), "heating")
 
-        self.at_work(body)
+        self.at_work(kept, body)
 
-    def test_what_is_quiet_is_read_again(self) -> None:
+    def test_what_is_quiet_is_read_again(self, kept: Peer) -> None:
         async def body(driver: OpcuaDriver, out: Collected) -> None:
             out.rows.clear()
             async with asyncio.timeout(5):
                 while out.newest().get("Press1") is None:
                     await asyncio.sleep(0.01)
 
-        self.at_work(body)
+        self.at_work(kept, body)
 
     def test_a_line_that_is_cut_hides_no_gap(self) -> None:
         """The session and its subscriptions live on at the server; what was told meanwhile comes, in order."""

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("asyncua", reason="asyncua is not installed: pip install 'taihu[opcua]'")
 
 from tests.drivers.conformance import Collected, free_port
-from tests.link import Link
+from tests.link import Link, same
 
 from taihu.drivers.opcua.driver import OpcuaDriver
 from taihu.drivers.port import Act, Connection, DeviceLost, DeviceRefused, Plan, Point, Result
@@ -144,3 +144,39 @@ def test_a_line_that_is_cut_hides_no_gap(port: int, tmp_path: Path) -> None:
     came = sorted(set(ticks()))
     assert out.counts["resubscribed"] == out.counts["gaps"] == 0
     assert came == [came[0] + step for step in range(len(came))]
+
+
+def test_a_server_that_is_late_or_garbled_is_lost_and_found_again(port: int, tmp_path: Path) -> None:
+    """Under its safest policy: a changed byte is nobody's answer, whatever it says."""
+    link = Link(port)
+
+    def garbled(data: bytes) -> bytes:
+        return data[:-1] + bytes([data[-1] ^ 0x55])
+
+    async def body() -> None:
+        plan = await found(port, tmp_path)
+        driver = opened(link.port, tmp_path, timeout_s=2.0, keepalive_s=0.5, **plan.options)
+        for fault in ("late", "garbled", "none"):
+            out = Collected()
+            task = asyncio.create_task(driver.run(plan, out))
+            async with asyncio.timeout(15):
+                while out.newest().get("Press", {}).get("Pressure") != 210.5:
+                    if task.done():
+                        await task
+                    await asyncio.sleep(0.01)
+            if fault == "none":
+                task.cancel()
+                break
+            link.delay_s, link.change = (3.0, same) if fault == "late" else (0.0, garbled)
+            with pytest.raises(DeviceLost):
+                async with asyncio.timeout(15):
+                    await task
+            link.delay_s, link.change = 0.0, same
+            link.drop()
+            assert {row.values.get("Pressure", 210.5) for row in out.rows} == {210.5}
+        await driver.close()
+
+    try:
+        asyncio.run(body())
+    finally:
+        link.close()

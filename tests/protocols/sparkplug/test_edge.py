@@ -83,6 +83,21 @@ def test_numbers_of_connections_begin_at_zero_go_on_after_a_restart_and_go_round
     assert numbers == [0, 1, *range(2, 256), 0, 1]
 
 
+def test_will_birth_and_death_of_a_connection_have_its_number() -> None:
+    edge = line()
+    for number in range(3):
+        will = edge.will(NOW)
+        edge.connected(NOW)
+        birth = edge.take_output()[0]
+        edge.goodbye(NOW)
+        (death,) = edge.take_output()
+        found = [
+            next(one.value for one in told(message).metrics if one.name == BD_SEQ) for message in (will, birth, death)
+        ]
+        assert found == [number] * 3
+        edge.connection_lost()
+
+
 def test_births_are_the_first_messages_of_node_and_then_devices() -> None:
     edge = line()
     assert [topic for topic, _ in edge.filters()] == ["spBv1.0/plant/NCMD/line", "spBv1.0/plant/DCMD/line/+"]
