@@ -33,6 +33,7 @@ NAMES = (
     "carbon",
     "sparkplug",
     "opcua",
+    "opcua_door",
     "bridge",
 )
 _RESULTS = Path(__file__).parent / "RESULTS.md"
