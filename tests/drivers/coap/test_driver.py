@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.drivers.conformance import Collected, Conformance, Peer, free_port
 
 pytest.importorskip("aiocoap", reason="aiocoap is not installed (the extra coap)")
@@ -145,6 +147,12 @@ def test_links_are_read_as_rfc_6690_has_them() -> None:
         ("/sensors/temp", {"rt": "temperature-c", "obs": "", "if": "s;x"}),
         ("/t", {"anchor": "/a"}),
     ]
+
+
+@given(st.text(st.sampled_from('<>;=,"\\ a/'), max_size=60))
+def test_any_text_gives_links_or_none_13(text: str) -> None:
+    for href, attributes in links_of(text):
+        assert href in text and all(name for name in attributes)
 
 
 def test_a_device_says_no_and_answers_an_action(peer: Peer) -> None:

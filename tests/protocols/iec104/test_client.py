@@ -1,5 +1,7 @@
 """The controlling station's windows, timers and order, against a station written out by hand."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,3 +108,22 @@ def test_numbers_go_around(count: int) -> None:
     for number in range(32_750, count):
         client.receive(told(number % 32_768), 1.0)
     assert list(Decoder().feed(client.take_output()))[-1] == Supervisory(count % 32_768)
+
+
+_NUMBERS = st.integers(0, 4)
+_SENT = st.one_of(
+    st.binary(max_size=12),
+    st.builds(lambda n, r: encode(Information(n, r, encode_asdu(POINT))), _NUMBERS, _NUMBERS),
+    st.builds(lambda r: encode(Supervisory(r)), _NUMBERS),
+    st.sampled_from([encode(Control(one)) for one in Function]),
+)
+
+
+@given(st.lists(_SENT, max_size=8))
+def test_whatever_a_station_sends_gives_events_or_the_one_error_13(sent: list[bytes]) -> None:
+    client = Client()
+    client.start(0.0)
+    with suppress(Iec104Error):
+        for data in sent:
+            client.receive(data, 1.0)
+            client.take_output()
