@@ -143,6 +143,8 @@ class Desk:
                 self._step(command, State.ACKNOWLEDGED, now, detail, result)
                 if answer is Answer.ACKNOWLEDGED:  # else the next waits for its answer
                     self._land(command, now)
+        elif answer is Answer.TAKEN:
+            self._land(command, now)
         elif answer is Answer.UNCONFIRMED:
             if command.state is State.SENT:
                 self._step(command, State.UNCONFIRMED, now, detail or "the device gives no answer")

@@ -50,6 +50,8 @@ class Answer(StrEnum):
     DONE = "done"  # the device did it
     FAILED = "failed"  # the device says no, or the carrier could not send it
     UNCONFIRMED = "unconfirmed"  # it left, and there will be no answer
+    TAKEN = "taken"  # who passes it on has it, and takes the next
+    EXPIRED = "expired"  # its time is over where it was passed on to
     LOST = "lost"  # the connection went before an answer
 
 

@@ -3,8 +3,9 @@
     taihu/PROJECT/THING/$command    {"id", "affordance", "name", "input", "deadline", "permit", "until"}
     taihu/PROJECT/THING/$answer     {"id", "state", "detail", "result"}
 
-A state is acknowledged, done, failed, unconfirmed (it left, and there will be no answer) or lost (no answer came). Only
-the node publishes commands, and only the thing or what speaks for it answers.
+A state is acknowledged, done, failed, unconfirmed (it left, and there will be no answer), lost (no answer came); and of
+an edge node that passes it on, taken and expired. Only the node publishes commands, and only the thing or what speaks
+for it answers.
 
 Whoever may command a thing asks for it on `.../$set/PROPERTY` and `.../$do/ACTION`, and hears on `.../$steps`.
 """
@@ -69,7 +70,7 @@ class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
     """What a device says of a command."""
 
     id: str
-    state: Literal["acknowledged", "done", "failed", "unconfirmed", "lost"]
+    state: Literal["acknowledged", "done", "failed", "unconfirmed", "lost", "taken", "expired"]
     detail: str = ""
     result: Any = None
 

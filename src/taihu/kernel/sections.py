@@ -127,11 +127,13 @@ class ConsoleConfig(Section, frozen=True, kw_only=True):
 class UpstreamConfig(Section, frozen=True, kw_only=True):
     """`[upstream]`: the centre that an edge node sends to, whose certificates it believes, and how old readings go.
 
-    `share` is of the link's time that readings of before the connection may take.
+    `share` is of the link's time that readings of before the connection may take. `commands` lets the centre command
+    the things here.
     """
 
     url: str = ""
     trusted: str = ""
+    commands: bool = False
     share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
 
 

@@ -17,6 +17,10 @@ class Ask:
         self._port = port
         self._headers = {"Authorization": f"Bearer {token}"}
 
+    def of(self, token: str) -> "Ask":
+        """The same node, asked by somebody else."""
+        return Ask(self._host, self._port, token)
+
     async def post(self, path: str, body: Any) -> Any:
         """The answer to POST `path`.
 

@@ -20,6 +20,7 @@ class Paths:
         self.spool = data / "spool"
         self.aside = data / "aside"
         self.upstream = data / "upstream.json"
+        self.edge_tokens = data / "edge-tokens.json"
         self.clock = data / "clock.json"
         self.control = data / "control.snapshot"
         self.control_key = data / "control.key"

@@ -25,10 +25,14 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """What the edge process keeps: by project, and the first journal position that it still needs."""
+    """What the edge process keeps: by project, and the first journal position that it still needs.
+
+    `node` is what the centre tells this node by, among others of the same projects.
+    """
 
     keep_from: int = 1
     projects: dict[str, Sent] = {}
+    node: str = ""
 
 
 def upstream_of(site: Site) -> str:

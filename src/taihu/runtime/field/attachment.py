@@ -22,6 +22,7 @@ from taihu.drivers.files import ConnectionFile
 from taihu.drivers.port import Act, DeviceRefused, Driver, Reading, ThingPlan
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import RefusedError, TaihuError, TransientError
+from taihu.protocols.mqtt.packets import Publish
 from taihu.runtime.field.uplink import Uplink
 
 log = logging.getLogger("taihu.field")
@@ -131,12 +132,12 @@ class Attachment:
 
     # What the node tells
 
-    def message(self, topic: str, payload: bytes) -> None:
+    def message(self, packet: Publish) -> None:
         """A command for one of the things."""
-        name = topic.split("/")[2]
+        name = packet.topic.split("/")[2]
         if len(self._acts) >= _ACTS_MAX:
             return  # it stays `sent`, and expires: nobody is told that it was done
-        task = asyncio.get_running_loop().create_task(self._serve(name, payload))
+        task = asyncio.get_running_loop().create_task(self._serve(name, packet.payload))
         self._acts.add(task)
         task.add_done_callback(self._acts.discard)
 

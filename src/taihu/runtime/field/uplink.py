@@ -6,7 +6,9 @@ many as may are unacknowledged, which slows the driver down (§6).
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from random import Random
 
 from taihu.drivers.address import Endpoint
@@ -14,22 +16,33 @@ from taihu.drivers.line import Line
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import TaihuError
 from taihu.protocols.mqtt.client import Client, State
-from taihu.protocols.mqtt.packets import Connack, Packet, Puback, Publish, Subscription
+from taihu.protocols.mqtt.errors import NotConnected
+from taihu.protocols.mqtt.packets import Connack, Packet, Puback, Publish, Suback, Subscription
+from taihu.protocols.mqtt.reasons import Reason
 
 log = logging.getLogger("taihu.field")
 
 _RETRY_S_MIN, _RETRY_S_MAX = 0.2, 10.0
 _UNACKED_MAX = 2_000
 
-Message = Callable[[str, bytes], None]
-"""Called with topic and payload of what the node sends."""
+Message = Callable[[Publish], None]
+"""Called with what the node sends."""
 
 
 class Uplink:
     """One MQTT session with the node, until `run` is cancelled."""
 
-    def __init__(self, host: str, port: int, client: Client, clock: Clock, message: Message, random: Random) -> None:
-        self._line = Line(Endpoint(host, port), client, clock)
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        client: Client,
+        clock: Clock,
+        message: Message,
+        random: Random,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._line = Line(Endpoint(host, port), client, clock, tls)
         self._client = client
         self._message = message
         self._random = random
@@ -77,6 +90,12 @@ class Uplink:
             self._client.unsubscribe([topic])
             self._line.flush_soon()
 
+    def acknowledge(self, packet_id: int) -> None:
+        """Say that a message has been taken care of; one of an earlier connection comes again."""
+        with suppress(NotConnected):
+            self._client.acknowledge(packet_id)
+            self._line.flush_soon()
+
     async def _until(self, acked: int) -> None:
         """Wait for so many acknowledgements, which come in the order of the messages (MQTT 4.6)."""
         while self._acked < acked:
@@ -91,7 +110,9 @@ class Uplink:
                 case Connack():
                     raise ConnectionRefusedError(f"the node refuses it with reason {packet.reason}")
                 case Publish():
-                    self._message(packet.topic, packet.payload)
+                    self._message(packet)
+                case Suback() if any(reason >= Reason.UNSPECIFIED_ERROR for reason in packet.reasons):
+                    log.error("%s may not hear commands: its token does not let it", self._client.client_id)
                 case Puback():
                     self._acked += 1
                     self._moved.set()
