@@ -218,6 +218,16 @@ def test_no_answer_is_no_acknowledgement_and_no_second_blink(node: Node) -> None
         assert "stopped before the device answered" in found["steps"][-1]["detail"]
         silent = give(ann, "pump", action="blink", input={}, deadline_s=0.3)
         assert until(ann, silent["id"], "expired")
+        for _ in range(200):  # the log follows within a moment, through crashes too
+            page = ann.get("projects", "plant", "commands", since="-1h", limit=1)
+            rest = ann.get("projects", "plant", "commands", before=page["next"])
+            logged = [(one["id"], one["state"]) for one in (*page["commands"], *rest["commands"])]
+            if logged == [(silent["id"], "expired"), (blink["id"], "unconfirmed")]:
+                break
+            time.sleep(0.05)
+        else:
+            raise AssertionError(logged)
+        assert run(["command", "list", "--url", ann.url, "--token", node.tokens["ann"], "plant", "--since", "-1h"]) == 0
     finally:
         heater.close()
     assert len(heater.got) == 1

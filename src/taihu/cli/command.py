@@ -1,5 +1,7 @@
 """Commands to things: send, list, show, approve, take back, follow; and standing permits."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import click
@@ -10,6 +12,7 @@ from taihu.cli.output import MISSING, printable, show, show_json, time_text
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.ids import parse_address
 
+_PAGE = 1_000
 _json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
@@ -64,14 +67,24 @@ def send(
 @click.argument("project")
 @click.option("--thing", help="Only of this thing.")
 @click.option("--state", help="Only in this state.")
-@click.option("--limit", type=click.IntRange(1, 1_000), help="At most so many.  [default: 100]")
+@click.option("--since", help="From the log: ISO 8601 with an offset, or back from now such as -7d.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many.  [default: 100; with --since all]")
 @_json
 @node_options
 def list_(
-    node: NodeClient, project: str, thing: str | None, state: str | None, limit: int | None, as_json: bool
+    node: NodeClient,
+    project: str,
+    thing: str | None,
+    state: str | None,
+    since: str | None,
+    limit: int | None,
+    as_json: bool,
 ) -> None:
-    """List the commands of PROJECT, newest first."""
-    body = node.get("projects", project, "commands", thing=thing, state=state, limit=limit)
+    """List the commands of PROJECT, newest first: the last ones, or all since a time."""
+    if since is None:
+        body = node.get("projects", project, "commands", thing=thing, state=state, limit=limit)
+    else:
+        body = {"commands": list(islice(_logged(node, project, thing, state, since), limit))}
     if as_json:
         show_json(body)
         return
@@ -206,6 +219,18 @@ def withdraw(node: NodeClient, project: str, number: str, as_json: bool) -> None
         show_json({"withdrawn": number})
     else:
         click.echo(f"{number} has ended")
+
+
+def _logged(node: NodeClient, project: str, thing: str | None, state: str | None, since: str) -> Iterator[Any]:
+    """All commands since a time, page by page."""
+    before: str | None = None
+    while True:
+        body = node.get(
+            "projects", project, "commands", thing=thing, state=state, since=since, before=before, limit=_PAGE
+        )
+        yield from body["commands"]
+        if (before := body.get("next")) is None:
+            return
 
 
 def _value(text: str | None) -> Any:

@@ -94,6 +94,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     commands_open_per_thing_max: int = 20
     commands_open_per_project_max: int = 10_000
     commands_kept_per_project_max: int = 1_000
+    command_log_days_max: float = 400.0
+    command_log_per_project_max: int = 1_000_000
     command_input_bytes_max: int = 65_536
     command_deadline_max_s: float = 7 * 86_400
     decisions_per_controller_max: int = 2_000

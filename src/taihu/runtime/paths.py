@@ -22,6 +22,7 @@ class Paths:
         self.upstream = data / "upstream.json"
         self.edge_tokens = data / "edge-tokens.json"
         self.clock = data / "clock.json"
+        self.command_log = data / "commands.sqlite"
         self.control = data / "control.snapshot"
         self.control_key = data / "control.key"
         self.field = data / "field.json"

@@ -14,12 +14,23 @@ from taihu.control.rule import Role
 from taihu.doors.http.answers import Problem, answer, bad_request, not_found
 from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
 from taihu.doors.http.ports import Caller
-from taihu.doors.http.requests import WAIT_S_MAX, body_of, node_of, object_of, own_project, token_of, wait_s_of, whole
+from taihu.doors.http.requests import (
+    WAIT_S_MAX,
+    body_of,
+    moment,
+    node_of,
+    object_of,
+    own_project,
+    token_of,
+    wait_s_of,
+    whole,
+)
 from taihu.doors.http.streams import permission, while_permitted
 from taihu.kernel.clock import NS_PER_S, format_iso
 from taihu.things.forms import quoted
 
 _PAGE_MAX = 1_000
+_DIGITS, _FOREVER = 19, (1 << 63) - 1
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -59,6 +70,8 @@ async def commands(request: Request) -> Response:
     if state and state not in {str(one) for one in State}:
         raise bad_request(f"There is no state {state[:40]!r}.", f"There are: {', '.join(State)}.")
     node = node_of(request)
+    if request.query_params.keys() & {"since", "before"}:
+        return await _logged(request, caller, project, {"thing": thing, "state": state})
     found = [
         one
         for one in node.commands.book.of_project(project, thing)
@@ -67,11 +80,27 @@ async def commands(request: Request) -> Response:
     return answer({"commands": [_shown(one) for one in found[: whole(request, "limit", 100, _PAGE_MAX)]]})
 
 
+async def _logged(request: Request, caller: Caller, project: str, wanted: dict[str, str]) -> Response:
+    """A page of all commands that are kept; `next` is the `before` of the next page."""
+    node, limit = node_of(request), whole(request, "limit", 100, _PAGE_MAX)
+    at, _, number = request.query_params.get("before", "").partition("/")
+    if at and not (at.isascii() and at.isdigit() and len(at) < _DIGITS):
+        raise bad_request(f"before={at[:40]!r} is no place in the log.", "Write the `next` of an answer.")
+    body = {"project": project, "since": moment(request, "since", 0), "limit": limit, **wanted}
+    rows = await node.worker.ask("commands", body | {"before": (int(at) if at else _FOREVER, number)})
+    found = [msgspec.convert(row, Command) for row in rows]
+    shown: dict[str, Any] = {"commands": [_shown(one) for one in found if node.may_read(caller, project, one.thing)]}
+    return answer(shown | ({"next": f"{found[-1].at}/{found[-1].id}"} if len(found) == limit else {}))
+
+
 async def command(request: Request) -> Response:
     """One command, with every step of its life; DELETE takes it back while it has not been sent."""
     caller, project = own_project(request)
     node, number = node_of(request), request.path_params["id"]
     found = node.commands.book.find(project, number)
+    if found is None and request.method == "GET":
+        logged = await node.worker.ask("commands", {"project": project, "id": number, "limit": 1})
+        found = msgspec.convert(logged[0], Command) if logged else None
     if found is None or not node.may_read(caller, project, found.thing):
         raise not_found(f"command {number[:40]!r}")
     if request.method == "DELETE":
@@ -265,6 +294,8 @@ ROUTES = [
             query=(
                 Parameter("thing", "Only of this thing."),
                 Parameter("state", "Only in this state."),
+                Parameter("since", "From the log: those given since a time, or back from now such as -7d."),
+                Parameter("before", "From the log: the `next` of the page before."),
                 Parameter("limit", f"At most so many, to {_PAGE_MAX}; 100.", int),
             ),
             summary="A project's commands, newest first.",

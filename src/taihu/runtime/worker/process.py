@@ -35,9 +35,10 @@ from taihu.runtime.worker import pages, promql
 from taihu.runtime.worker.aside import Aside
 from taihu.runtime.worker.busy import WorkerBusy
 from taihu.runtime.worker.carbon.service import CarbonDesk
+from taihu.runtime.worker.commandlog import CommandLog
 from taihu.runtime.worker.sql import SqlQuestions
 from taihu.runtime.worker.storage import Storage
-from taihu.things.batch import KIND_BATCH, KIND_DELETION, decode_batch
+from taihu.things.batch import KIND_BATCH, KIND_CONTROL, KIND_DELETION, decode_batch
 from taihu.things.deletion import decode_deletion
 from taihu.things.ports import Record
 from taihu.things.property import Property
@@ -80,6 +81,7 @@ class Worker:
         self._carbon = CarbonDesk(site, self._history, directory, self._definitions, clock)
         self._forecasts = ForecastDesk(site, self._history, directory, self._definitions, clock)
         self._plans = PlanDesk(site, clock)
+        self._commands = CommandLog(self._paths.command_log, site.limits, clock)
         self._sql = SqlQuestions(self._history, directory, self._definitions, clock, site.limits)
         self._searcher = Searcher(self._paths.metadata, site.limits)
         self._threads = ThreadPoolExecutor(_QUERY_THREADS, "query")
@@ -103,6 +105,7 @@ class Worker:
             "carbon": self._carbon.answer,
             "forecast": ForecastAnswers(self._forecasts, self._site.limits).answer,
             "plans": self._plans.answer,
+            "commands": self._commands.answer,
             "settings": self._on_settings,
             "storage": self._answers(lambda history, body: self._storage.answer(body)),
             "page": self._answers(pages.answer),
@@ -138,6 +141,7 @@ class Worker:
         self._carbon.close()
         self._forecasts.close()
         self._plans.close()
+        self._commands.close()
         self._link.note("checkpoint", self._progress())
         self._link.note("leaving", None)
         serving.cancel()
@@ -262,12 +266,14 @@ class Worker:
             position = record.position + 1
         if not records:
             position = max(position, until + 1)  # what is durable and not read is damaged, and reported as such
+        self._commands.commit()  # before the checkpoint passes it
         self._history.pass_by(position - 1)
         if self._history.due():
             self._history.flush()
         if position > until or self._upkeep_waits():
             self._see_definitions()
             self._storage.step()
+            self._commands.expire()
             self._history.maintain()
             self._kept_up_at = self._clock.monotonic()
         return position
@@ -283,11 +289,14 @@ class Worker:
                 self._carbon.see(batch)
                 self._storage.took(record.position, batch.project, len(record.payload))
                 self._history.apply(record.position, batch)
+            elif record.kind == KIND_CONTROL:
+                self._commands.take(record.payload)
             elif record.kind == KIND_DELETION:
                 deletion = decode_deletion(record.payload)
                 self._aside.forget(record.position)
                 self._carbon.deleted(deletion)
                 self._plans.deleted(deletion)
+                self._commands.deleted(deletion)
                 self._history.delete(record.position, deletion)
                 self._forecasts.deleted(deletion)
         except msgspec.DecodeError as error:
