@@ -84,7 +84,7 @@ async def _logged(request: Request, caller: Caller, project: str, wanted: dict[s
     """A page of all commands that are kept; `next` is the `before` of the next page."""
     node, limit = node_of(request), whole(request, "limit", 100, _PAGE_MAX)
     at, _, number = request.query_params.get("before", "").partition("/")
-    if at and not (at.isascii() and at.isdigit() and len(at) < _DIGITS):
+    if at and not (at.isascii() and at.isdigit() and len(at) <= _DIGITS and int(at) <= _FOREVER):
         raise bad_request(f"before={at[:40]!r} is no place in the log.", "Write the `next` of an answer.")
     body = {"project": project, "since": moment(request, "since", 0), "limit": limit, **wanted}
     rows = await node.worker.ask("commands", body | {"before": (int(at) if at else _FOREVER, number)})

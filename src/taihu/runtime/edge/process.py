@@ -77,7 +77,7 @@ class Edge:
             for task in self._tasks:
                 task.cancel()
             ended = await asyncio.gather(*self._tasks, return_exceptions=True)
-            self._write()
+            self._write(self._state())
         for result in ended:
             if isinstance(result, Exception):
                 raise result
@@ -136,7 +136,7 @@ class Edge:
                     with suppress(RefusedError, TransientError):  # it is looked again
                         await self._listen(project, ask)
         if self._dirty and self._clock.monotonic() - self._kept_at >= _KEEP_S:
-            await asyncio.to_thread(self._write)
+            await asyncio.to_thread(self._write, self._state())
 
     async def _listen(self, project: str, owner: Ask) -> None:
         """Speak at the centre for the project's things, so many on a line; each has this node's API of now."""
@@ -174,12 +174,16 @@ class Edge:
     def _changed(self) -> None:
         self._dirty = True
 
-    def _write(self) -> None:
+    def _write(self, state: State) -> None:
+        write_atomic(self._files, self._paths.upstream, msgspec.json.encode(state))
+
+    def _state(self) -> State:
+        """All ledgers of one moment: made where nothing changes them meanwhile."""
         self._dirty, self._kept_at = False, self._clock.monotonic()
         senders = self._senders.items()
         projects = {name: Sent(one.ledger.record(), one.connected, one.behind) for name, one in senders}
         keep_from = min((one.ledger.keep_from() for _, one in senders), default=1)
-        write_atomic(self._files, self._paths.upstream, msgspec.json.encode(State(keep_from, projects, self._node)))
+        return State(keep_from, projects, self._node)
 
     def _put_aside(self, project: str, position: int, messages: Sequence[bytes]) -> None:
         """Keep what the centre cannot take, for people to look at."""
