@@ -222,7 +222,7 @@ def test_no_answer_is_no_acknowledgement_and_no_second_blink(node: Node) -> None
             page = ann.get("projects", "plant", "commands", since="-1h", limit=1)
             rest = ann.get("projects", "plant", "commands", before=page["next"])
             logged = [(one["id"], one["state"]) for one in (*page["commands"], *rest["commands"])]
-            if logged == [(silent["id"], "expired"), (blink["id"], "unconfirmed")]:
+            if logged[:2] == [(silent["id"], "expired"), (blink["id"], "unconfirmed")]:
                 break
             time.sleep(0.05)
         else:

@@ -35,7 +35,7 @@ from taihu.runtime.worker import pages, promql
 from taihu.runtime.worker.aside import Aside
 from taihu.runtime.worker.busy import WorkerBusy
 from taihu.runtime.worker.carbon.service import CarbonDesk
-from taihu.runtime.worker.commandlog import CommandLog
+from taihu.runtime.worker.process.commandlog import CommandLog
 from taihu.runtime.worker.sql import SqlQuestions
 from taihu.runtime.worker.storage import Storage
 from taihu.things.batch import KIND_BATCH, KIND_CONTROL, KIND_DELETION, decode_batch
