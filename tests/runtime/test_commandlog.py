@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from taihu.runtime.worker.process.commandlog import CommandLog
 
 from taihu.control.command import Affordance, Command, State, Step
 from taihu.kernel.clock import NS_PER_S, SimClock
 from taihu.kernel.limits import Limits
+from taihu.runtime.commandlog import CommandLog
 from taihu.things.deletion import Deletion
 
 BEGIN = 1_790_000_000 * NS_PER_S
