@@ -108,6 +108,16 @@ def test_empty_lines_hold_no_connection() -> None:
     assert b"HTTP/1.1 200" not in serve(client)
 
 
+def test_a_client_that_was_answered_before_its_body_came_is_let_go_too() -> None:
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+        assert await one(reader) == b"/x"
+        writer.write(b"hello")
+        return await reader.read()
+
+    assert serve(client) == b""
+
+
 def test_requests_that_come_together_are_answered_one_after_the_other() -> None:
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> list[bytes]:
         paths = [b"x", b"much-longer-and-so-sooner", b"", b"last"]

@@ -145,6 +145,9 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_head = True
         self._due = None
+        cycle = self.cycle
+        if cycle is not None and cycle.scope is self.scope and cycle.response_complete:
+            self._expect(self.timeout_keep_alive)  # it was answered before it had come whole
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
