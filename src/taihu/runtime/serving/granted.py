@@ -38,6 +38,7 @@ class Granted:
         self._directory = directory
         self._broker = broker
         self._settle = settle
+        self._loop = asyncio.get_running_loop()
         self._readers: dict[str, tuple[str, ...]] | None = None  # by the project that grants
         self._heard: set[tuple[str, str]] = set()  # credentials and projects that the audit has
 
@@ -69,9 +70,9 @@ class Granted:
         """Tell of what has become durable, as far as it is granted at this moment."""
         if self._readers is None:
             self._readers = self._find_readers()
-        told = False
-        for position, batch in batches if self._readers else ():
-            for reader in self._readers.get(batch.project, ()):
+        readers, told = self._readers, False
+        for position, batch in batches if readers else ():
+            for reader in readers.get(batch.project, ()):
                 if self._broker.listens(reader, (GRANTED, batch.project)):
                     told |= self._tell(reader, position, batch)
         if told:
@@ -118,7 +119,10 @@ class Granted:
 
     def _changed(self, change: Change) -> None:
         if change.event in _OF_GRANTS:
-            self._readers = None
+            self._loop.call_soon_threadsafe(self._forget)
+
+    def _forget(self) -> None:
+        self._readers = None
 
     def _note(self, identity: Identity, project: str, topic_filter: str) -> None:
         """Both projects' audits say, once while the node runs, that a credential reads the other's readings."""
@@ -130,7 +134,7 @@ class Granted:
         who, now = identity.user or identity.key, self._directory.now_ns()
         detail = f"{identity.space} subscribes to {topic_filter[:200]} over MQTT"
         entries = [AuditEntry(now, who, "granted readings", detail, each) for each in (project, identity.space)]
-        asyncio.get_running_loop().run_in_executor(None, self._record, entries)
+        self._loop.run_in_executor(None, self._record, entries)
 
     def _record(self, entries: list[AuditEntry]) -> None:
         try:
