@@ -1,9 +1,11 @@
 """The controller: it wins where winning is possible, and a guard keeps it from driving where it does not."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from taihu.decide.controller import HOUR_NS, Controller, Seen, Setup
+from taihu.decide.controller import HOUR_NS, Controller, Foreseen, Seen, Setup
 from taihu.decide.guard import verdict
 from taihu.decide.problem import Battery, Objective
 
@@ -68,6 +70,24 @@ def test_a_plan_has_its_corridor_its_reason_and_what_no_control_would_emit() -> 
     assert decision.with_kg < decision.without_kg
     assert decision.why.endswith(".")
     assert decision.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("told", "used", "how"),
+    [
+        (np.full(24, 1.5), 24, "them"),
+        (np.where(np.arange(24) < 6, 1.5, np.nan), 6, "them in 6 of 24 hours"),
+        (np.full(24, np.nan), 0, "its own: them"),
+        (np.full(24, 900.0), 0, "its own: what others say is absurd"),
+    ],
+)
+def test_it_expects_what_others_foretell_unless_that_is_absurd(told: Any, used: int, how: str) -> None:
+    controller = taught(24 * 5 + 13)
+    controller.foresee(Foreseen(controller.learned_until, told, np.full(24, 0.1), "them"))
+    decision = controller.decide(controller.learned_until, 3.0)
+    assert decision is not None
+    assert decision.forecast == how
+    assert sum(one.net_kw == 1.5 for one in decision.stages) == used
 
 
 def test_nothing_is_decided_before_anything_is_known() -> None:

@@ -33,6 +33,8 @@ class House:
         self.base = -1.5
         self.commands: list[dict[str, Any]] = []
         self.permits: list[dict[str, Any]] = []
+        self.models: list[dict[str, Any]] = []
+        self.age_h = 0
 
     def hours(self, name: str, start: int, end: int) -> list[dict[str, Any]]:
         found = []
@@ -44,6 +46,15 @@ class House:
             value = {"load": load, "made": made, "kg": 0.2, "energy": load - made, "shadow": load - made + 0.3}[name]
             found.append({"start": start_ns, "end": start_ns + HOUR_NS, "coverage": 1.0, "sum": float(value)})
         return found
+
+    def forecast(self, name: str) -> dict[str, Any]:
+        begin = self.clock.now_ns() // HOUR_NS * HOUR_NS - self.age_h * HOUR_NS
+        middle = {"load": 2.0, "made": 0.5}[name]
+        rows = [
+            {"start": begin + step * HOUR_NS, "q10": middle - 0.3, "median": middle, "q90": middle + 0.3}
+            for step in range(24)
+        ]
+        return {"issued_at": begin, "step_s": 3_600, "model": "blend", "unit": "kW.h", "values": rows}
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         query = {key: one[0] for key, one in parse_qs(request.url.query.decode()).items()}
@@ -58,6 +69,10 @@ class House:
                 for name, one in values.items()
             ]
             return httpx.Response(200, json={"values": shown})
+        if path.endswith("/forecast/models"):
+            return httpx.Response(200, json={"models": self.models})
+        if path.endswith("/forecast"):
+            return httpx.Response(200, json=self.forecast(query["property"]))
         body = msgspec.json.decode(request.content)
         if path.endswith("/standing"):
             self.permits.append(body)
@@ -114,6 +129,29 @@ def test_it_advises_until_it_may_drive(tmp_path: Path, days: int, mode: Any) -> 
     store = play(house, tmp_path, 600, msgspec.structs.replace(CONFIG, mode=mode))
     assert house.commands == []
     assert store.last("home", "b")[0]["mode"] == "advises"
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("age_h", "net", "says"),
+    [
+        (0, 1.5, "meter/load by blend; pv/made by blend"),
+        (5, None, "its own: the forecast of meter/load is 5 steps old"),
+    ],
+)
+def test_it_plans_with_the_service_where_that_is_fresh(
+    tmp_path: Path, age_h: int, net: float | None, says: str
+) -> None:
+    """The decision says who foretold, and why it did so itself."""
+    house = House(15)
+    house.models = [
+        {"thing": thing, "property": name, "trained_at": 1} for thing, name in (("meter", "load"), ("pv", "made"))
+    ]
+    house.age_h = age_h
+    store = play(house, tmp_path, 120)
+    (last,) = store.last("home", "b")
+    assert last["forecast"] == says
+    assert (last["stages"][1]["net_kw"] == pytest.approx(1.5)) is (net is not None)
     store.close()
 
 

@@ -68,6 +68,8 @@ def _explain(name: str, decision: dict[str, Any]) -> None:
     click.echo(printable(f"{decision['why']} What binds: {decision['binding']}."))
     with_kg, without = decision["with_kg"], decision["without_kg"]
     click.echo(f"The day ahead: {with_kg:.2f} kg with this plan, {without:.2f} kg without control.")
+    if decision.get("forecast"):
+        click.echo(printable(f"Load and generation foretold: {decision['forecast']}."))
     for note in decision["notes"]:
         click.echo(printable(f"Note: {note}."))
     click.echo(printable("From: " + ", ".join(f"{key} = {value}" for key, value in decision["inputs"].items()) + "."))

@@ -26,6 +26,8 @@ _WEIGHTS = (0.4, 0.3, 0.3)  # Swanson's rule
 _LEVELS = 33
 _NEAR_KW = 0.02
 _OLD_HOURS = 3
+_BEYOND = 3.0  # times the most that was measured: what a forecast may say
+_ITSELF = "its own"
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +64,10 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan with its reason. `with_kg` and `without_kg` are expected over the horizon, with control and without."""
+    """A plan with its reason. `with_kg` and `without_kg` are expected over the horizon, with control and without.
+
+    `forecast` says who foretold load and generation.
+    """
 
     at: int
     content_kwh: float
@@ -74,6 +79,19 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     with_kg: float
     without_kg: float
     notes: tuple[str, ...] = ()
+    forecast: str = ""
+
+
+class Foreseen(msgspec.Struct, frozen=True):
+    """What others foretell of the hours from `start` on: kWh of load less generation, and mean absolute errors.
+
+    NaN where they say nothing; `how` says who they are, or why they say nothing at all.
+    """
+
+    start: int
+    net_kwh: Numbers
+    spread_kwh: Numbers
+    how: str
 
 
 class Controller:
@@ -85,6 +103,8 @@ class Controller:
         self._forecast = HouseForecast(1)
         self._price, self._intensity = SignalForecast(), SignalForecast()
         self._outlook: Outlook | None = None
+        self._foreseen: Foreseen | None = None
+        self._most_kwh = 0.0
         self._prices = self._intensities = np.zeros(HORIZON)
         self._last = 0
         self._held = setup.battery.capacity_kwh / 2  # of the battery that is replayed
@@ -110,35 +130,41 @@ class Controller:
         if self._stage is not None and self._stage.start == seen.start:
             self._replay(seen, self._stage)
         self._last = seen.start
+        self._most_kwh = max(self._most_kwh, seen.load_kwh, seen.generation_kwh)
         hour = self._local(seen.start).hour
         self._outlook = self._forecast.update(hour, np.array([seen.load_kwh]), np.array([seen.generation_kwh]))
         self._prices = self._price.update(hour, seen.price)
         self._intensities = self._intensity.update(hour, seen.intensity)
         self._stage = self._plan(seen.start + HOUR_NS, self._held)[0][0]
 
+    def foresee(self, foreseen: Foreseen | None) -> None:
+        """From now on these hours are expected as others foretell them, all others as the controller itself does."""
+        self._foreseen = foreseen
+
     def decide(self, now: int, content_kwh: float) -> Decision | None:
         """The plan from now on, with what the battery holds; None before anything was learned."""
         if self._outlook is None:
             return None
         battery = self._setup.battery
-        stages, path, notes = self._plan(now, min(max(0.0, content_kwh), battery.capacity_kwh))
+        stages, path, notes, how = self._plan(now, min(max(0.0, content_kwh), battery.capacity_kwh))
         hours = np.array([(one.end - one.start) / HOUR_NS for one in stages])
         net = np.array([one.net_kw for one in stages])
         both = [self._bill(stages, hours, net + power) for power in (path.power_kw, np.zeros(len(net)))]
         binding, why = explain(stages[0], content_kwh, float(path.worth[0]), self._setup)
         return Decision(
             at=now, content_kwh=content_kwh, stages=tuple(stages), binding=binding, why=why, with_money=both[0][0],
-            without_money=both[1][0], with_kg=both[0][1], without_kg=both[1][1], notes=notes,
+            without_money=both[1][0], with_kg=both[0][1], without_kg=both[1][1], notes=notes, forecast=how,
         )  # fmt: skip
 
-    def _plan(self, now: int, held: float) -> tuple[list[Stage], Path, tuple[str, ...]]:
+    def _plan(self, now: int, held: float) -> tuple[list[Stage], Path, tuple[str, ...], str]:
         assert self._outlook is not None
         behind = (now - self.learned_until) // HOUR_NS
         ahead = (max(0, behind) + np.arange(HORIZON)) % HORIZON
         first = now // HOUR_NS * HOUR_NS
         edges = np.concatenate([[now], first + HOUR_NS * np.arange(1, HORIZON + 1)])
         step_h = np.diff(edges) / HOUR_NS
-        net, spread = self._outlook.net_kwh[0][ahead], _QUANTILE * self._outlook.spread_kwh[0][ahead]
+        net, spread, how = self._expect(first, self._outlook.net_kwh[0][ahead], self._outlook.spread_kwh[0][ahead])
+        spread = _QUANTILE * spread
         price, intensity = self._prices[ahead], self._intensities[ahead]
         battery = msgspec.structs.replace(self._setup.battery, content_kwh=held)
         problems = [
@@ -162,7 +188,23 @@ class Controller:
             Stage(int(one[0]), int(one[1]), *(float(value) for value in one[2:])) for one in zip(*columns, strict=True)
         ]
         notes = (f"nothing was measured in the last {behind} hours",) if behind >= _OLD_HOURS else ()
-        return stages, path, notes
+        return stages, path, notes, how
+
+    def _expect(self, first: int, net: Numbers, spread: Numbers) -> tuple[Numbers, Numbers, str]:
+        """The hours from `first` on: as foretold where that is known and not absurd, else as it expects them itself."""
+        foreseen = self._foreseen
+        if foreseen is None:
+            return net, spread, _ITSELF
+        places = (first - foreseen.start) // HOUR_NS + np.arange(HORIZON)
+        inside = (places >= 0) & (places < len(foreseen.net_kwh))
+        told = np.where(inside, foreseen.net_kwh[places * inside], np.nan)
+        off = np.where(inside, foreseen.spread_kwh[places * inside], np.nan)
+        good = np.abs(told) <= _BEYOND * max(self._most_kwh, 1.0)  # NaN is not
+        absurd = int((np.isfinite(told) & ~good).sum())
+        if not good.any():
+            return net, spread, f"{_ITSELF}: {foreseen.how}" if not absurd else f"{_ITSELF}: what others say is absurd"
+        hours = f" in {int(good.sum())} of {HORIZON} hours" if not good.all() else ""
+        return np.where(good, told, net), np.where(good & np.isfinite(off), off, spread), foreseen.how + hours
 
     def _replay(self, seen: Seen, stage: Stage) -> None:
         """What following the corridor through this hour would have come to, against a battery at rest."""

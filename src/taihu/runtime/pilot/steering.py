@@ -6,15 +6,18 @@ It is a client of the node: what it sees, and what it commands, goes through the
 import logging
 
 import msgspec
+import numpy as np
 
 from taihu.control.reflex import Obedience, setpoint
-from taihu.decide.controller import HOUR_NS, Controller, Decision, Seen, Setup, Stage
+from taihu.decide.controller import HOUR_NS, Controller, Decision, Foreseen, Seen, Setup, Stage
 from taihu.decide.guard import DAYS
 from taihu.decide.problem import Battery, Objective
+from taihu.insight.day import HORIZON
 from taihu.kernel.clock import NS_PER_S, Clock, format_iso
 from taihu.kernel.sections import ControllerConfig
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions
+from taihu.runtime.scheduling.foretold import foretold
 
 log = logging.getLogger("taihu.pilot")
 
@@ -113,6 +116,7 @@ class Loop:
         charge = await self._value(self.config.battery, self.config.charge)
         if charge is None:
             return
+        self._controller.foresee(await self._foreseen(now))
         decision = self._controller.decide(now, charge / 100 * self.config.capacity_kwh)
         if decision is None:
             return
@@ -127,6 +131,18 @@ class Loop:
             **msgspec.to_builtins(decision),
         }
         self._store.add(self.project, self.config.name, now, body)
+
+    async def _foreseen(self, now: int) -> Foreseen:
+        """What the node's forecasts say of the coming hours."""
+        config, start = self.config, now // HOUR_NS * HOUR_NS
+        edges = start + HOUR_NS * np.arange(HORIZON + 1, dtype=np.int64)
+        load = await foretold(self._api, self.project, config.load, edges)
+        if not config.generation or not load.known:
+            return Foreseen(start, load.middle, load.spread, load.how)
+        made = await foretold(self._api, self.project, config.generation, edges)
+        spread = np.hypot(load.spread, made.spread)
+        how = f"{load.how}; {made.how}" if made.known else made.how
+        return Foreseen(start, load.middle - made.middle, spread, how)
 
     def _judge(self, now: int) -> None:
         """Whether it drives from now on; a change is logged once."""

@@ -17,12 +17,11 @@ from taihu.insight.day import HORIZON, HouseForecast, SignalForecast
 from taihu.kernel.clock import from_datetime, to_datetime
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.runtime.pilot.api import NodeApi
-from taihu.runtime.scheduling.foretold import foretold
+from taihu.runtime.scheduling.foretold import QUANTILE, foretold
 from taihu.runtime.scheduling.tariffs import prices_of
 
 HOUR_NS = 3_600_000_000_000
 _QUARTER_NS = HOUR_NS // 4
-_QUANTILE = 1.6  # of the mean absolute error: where the 10 and 90 % quantiles are
 _BEYOND = 3.0  # times the most that was measured: what a forecast may say
 _LEAST_KW = 1.0
 _OLD_HOURS = 3
@@ -43,7 +42,7 @@ class Plain:
     def learn(self, start: int, hour: int, kw: float) -> None:
         """Take over the hour that began at `start`, the hour of the day being `hour`."""
         looked = self._forecast.update(hour, np.array([kw]), np.zeros(1))
-        self._mean, self._spread = looked.net_kwh[0], _QUANTILE * looked.spread_kwh[0]
+        self._mean, self._spread = looked.net_kwh[0], QUANTILE * looked.spread_kwh[0]
         self.until = start + HOUR_NS
         self.most, self.least = max(self.most, kw), min(self.least, kw)
 
