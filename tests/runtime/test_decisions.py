@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from taihu.decide.controller import HOUR_NS
 from taihu.kernel.clock import SimClock
 from taihu.kernel.config import parse_site
 from taihu.kernel.sections import Site
 from taihu.runtime.paths import Paths
 from taihu.runtime.pilot.answers import PlanDesk
-from taihu.runtime.pilot.decisions import Decisions, Errors
+from taihu.runtime.pilot.decisions import Decisions, Errors, Expected
 from taihu.things.deletion import Deletion
 
 SITE = """
@@ -69,6 +70,35 @@ def test_savings_have_the_interval_of_the_stated_errors(tmp_path: Path) -> None:
     store.close()
 
 
+def test_what_was_expected_of_an_hour_stands_beside_what_came(tmp_path: Path) -> None:
+    """The last expectation before an hour began; it goes after a month."""
+    store = Decisions(tmp_path / "d.sqlite")
+    store.expect("home", "b", [Expected(10, 1.0, 0.5, 1.5), Expected(20, 2.0, 1.5, 2.5)])
+    store.expect("home", "b", [Expected(20, 2.2, 2.0, 2.4)])
+    store.came("home", "b", 10, 1.2)
+    store.came("home", "b", 30, 9.9)
+    assert store.outlook("home", "b", 0, 100) == [Expected(10, 1.0, 0.5, 1.5, 1.2), Expected(20, 2.2, 2.0, 2.4)]
+    later = 40 * 86_400 * 1_000_000_000
+    store.expect("home", "b", [Expected(later, 1.0, 1.0, 1.0)])
+    assert [one.start for one in store.outlook("home", "b", 0, later + 1)] == [later]
+    store.close()
+
+
+def test_days_and_what_is_remembered_are_kept_over_a_restart(tmp_path: Path) -> None:
+    store = Decisions(tmp_path / "d.sqlite")
+    for day in range(20):
+        store.add_day("home", "s", f"2026-03-{day + 1:02}", float(day))
+    store.remember("home", "s", {"washer": {"done": 5}})
+    store.close()
+    again = Decisions(tmp_path / "d.sqlite")
+    assert again.days("home", "s") == [float(day) for day in range(6, 20)]
+    assert again.recall("home", "s") == {"washer": {"done": 5}}
+    assert again.recall("home", "b") == {}
+    again.forget("home")
+    assert (again.days("home", "s"), again.recall("home", "s")) == ([], {})
+    again.close()
+
+
 async def ask(desk: PlanDesk, **more: Any) -> Any:
     return await desk.answer(BRIEF | more)
 
@@ -77,6 +107,8 @@ async def answers(site: Site) -> list[Any]:
     store = Decisions(Paths(site.data).decisions)
     store.add("home", "b", 5, decision(5))
     store.account("home", "b", 1, 1.0, 3.0, estimated=True)
+    hour = SimClock().now_ns() // HOUR_NS * HOUR_NS
+    store.expect("home", "b", [Expected(hour, 2.0, 1.0, 4.0), Expected(hour - 30 * HOUR_NS, 1.0, 1.0, 1.0)])
     desk = PlanDesk(site, SimClock())
     found = [await ask(desk), await ask(desk, brief=False, limit=5), await ask(desk, projects=["elsewhere"])]
     desk.deleted(Deletion(id="d", project="home", at=1, removes=True))
@@ -92,6 +124,9 @@ def test_the_worker_tells_what_was_decided_and_forgets_a_removed_project(site: S
     assert len(brief["plans"][0]["decisions"][0]["stages"]) == 1
     assert brief["saved"]["kg"] == pytest.approx(2.0)
     assert brief["saved"]["estimated"] is True
+    (hour,) = brief["outlook"]
+    assert (hour["net_kwh"], hour["low_kwh"], hour["high_kwh"], hour["came_kwh"]) == (2.0, 1.0, 4.0, None)
+    assert elsewhere["outlook"] == []
     assert whole["plans"][0]["decisions"][0]["inputs"]["net"] == "meter/power"
     assert elsewhere["plans"] == []
     assert gone["plans"][0]["decisions"] == []

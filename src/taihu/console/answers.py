@@ -139,11 +139,22 @@ class Plan(msgspec.Struct, frozen=True):
         return self.decisions[0] if self.decisions else None
 
 
+class Foretold(msgspec.Struct, frozen=True):
+    """An hour's load less generation: expected before it began, with its 80 % band, and as it came (kWh)."""
+
+    start: int
+    net_kwh: float
+    low_kwh: float
+    high_kwh: float
+    came_kwh: float | None = None
+
+
 class PlansAnswer(msgspec.Struct, frozen=True):
-    """Answer of `/plans`: controllers, and what they have saved together."""
+    """Answer of `/plans`: controllers, what they have saved together, and what they expect."""
 
     plans: tuple[Plan, ...] = ()
     saved: Saved = Saved()
+    outlook: tuple[Foretold, ...] = ()
 
 
 class Shared(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from taihu.console.hours import Hour
 from taihu.console.house import Tile
 from taihu.console.model import STATES, District, Page, Total, way_of
 from taihu.console.numbers import age, number, signed, unit
+from taihu.console.outlook import OutlookCard
 from taihu.console.poller import Snapshot
 from taihu.console.texts import Language, text
 from taihu.console.widgets import ARROWS, STATE_MARKS, Figure, Words, box, provenance_mark
@@ -28,6 +29,7 @@ class DistrictBody:
             with box("card day", tag="section"):
                 self._day(page.demo)
         self._saved = SavedCard(language, page.demo)
+        self._outlook = OutlookCard(language, page.demo)
         self._strip = Strip(language)
         with box("houses", tag="section"):
             with box("section-head"):
@@ -51,6 +53,7 @@ class DistrictBody:
             self._tiles[house.name].show(house)
         if snapshot.plans is not None:
             self._show_plans(snapshot.plans)
+            self._outlook.show(snapshot.plans.outlook, page.timezone)
         if snapshot.hours is not None and snapshot.hours != self._hours:
             self._show_hours(snapshot.hours, page.timezone)
 

@@ -50,7 +50,10 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """A step of a plan: when, its corridor, what is expected. `content_kwh` is at its end, `net_kw` without battery."""
+    """A step of a plan: when, its corridor, what is expected. `content_kwh` is at its end, `net_kw` without battery.
+
+    `net_low_kw` and `net_high_kw` are its 10 and 90 % quantiles.
+    """
 
     start: int
     end: int
@@ -61,6 +64,8 @@ class Stage(msgspec.Struct, frozen=True):
     net_kw: float
     price: float
     intensity: float
+    net_low_kw: float
+    net_high_kw: float
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +122,11 @@ class Controller:
     def learned_until(self) -> int:
         """The end of the last hour that was learned; 0 before any."""
         return self._last + HOUR_NS if self._last else 0
+
+    @property
+    def next_stage(self) -> Stage | None:
+        """The hour after the last one learned, as it is expected and would be driven in the replay."""
+        return self._stage
 
     @property
     def verdict(self) -> Verdict:
@@ -184,6 +194,7 @@ class Controller:
         path = plan_battery(problems, _WEIGHTS, _LEVELS)
         low, high = corridor(problems[0], path, self._setup)
         columns = (edges[:-1], edges[1:], low, high, path.power_kw, path.content_kwh, net, price, intensity)
+        columns = (*columns, net - spread, net + spread)
         stages = [
             Stage(int(one[0]), int(one[1]), *(float(value) for value in one[2:])) for one in zip(*columns, strict=True)
         ]

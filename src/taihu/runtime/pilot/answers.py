@@ -11,11 +11,13 @@ from taihu.kernel.clock import Clock
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.kernel.sections import ControllerConfig, ProjectConfig, Site
 from taihu.runtime.paths import Paths
-from taihu.runtime.pilot.decisions import Decisions, Errors, Saved
+from taihu.runtime.pilot.decisions import Decisions, Errors, Expected, Saved
 from taihu.things.deletion import Deletion
 
 _BRIEF = ("controller", "mode", "reason", "guard", "at", "binding", "why", "content_kwh", "notes")
 _STAGES_BRIEF = 1
+_HOUR_NS = 3_600_000_000_000
+_DAY_HOURS = 24
 
 
 class PlanDesk:
@@ -52,7 +54,21 @@ class PlanDesk:
             for project in body["projects"]
             for plan in self._of(project, body["controller"], body["limit"], brief=body["brief"])
         ]
-        return {"now": self._clock.now_ns(), "plans": plans, "saved": _together([one["saved"] for one in plans])}
+        now = self._clock.now_ns()
+        answer = {"now": now, "plans": plans, "saved": _together([one["saved"] for one in plans])}
+        return answer | {"outlook": self._outlook(body["projects"], body["controller"], now)}
+
+    def _outlook(self, projects: list[str], only: str, now: int) -> list[dict[str, Any]]:
+        """What the day before was, and the day ahead is, expected to be, of all the controllers together."""
+        first = now // _HOUR_NS * _HOUR_NS
+        span = (first - _DAY_HOURS * _HOUR_NS, first + _DAY_HOURS * _HOUR_NS)
+        hours: dict[int, list[Expected]] = {}
+        for project in projects:
+            for name in self._configs.get(project, {}):
+                if self._store is not None and only in ("", name):
+                    for one in self._store.outlook(project, name, *span):
+                        hours.setdefault(one.start, []).append(one)
+        return [_sum(found) for _, found in sorted(hours.items())]
 
     def _of(self, project: str, only: str, limit: int, *, brief: bool) -> list[dict[str, Any]]:
         found = []
@@ -70,6 +86,18 @@ class PlanDesk:
                 plans = [plan | {"battery": _battery(config), "inputs": _inputs(config)} for plan in plans]
             found.append({"project": project, "controller": name, "decisions": plans, "saved": _shown(saved)})
         return found
+
+
+def _sum(hours: list[Expected]) -> dict[str, Any]:
+    """One hour of several controllers: medians add; errors are taken as independent, so their squares do."""
+    net = sum(one.net_kwh for one in hours)
+    down = sum((one.net_kwh - one.low_kwh) ** 2 for one in hours) ** 0.5
+    up = sum((one.high_kwh - one.net_kwh) ** 2 for one in hours) ** 0.5
+    came = [one.came_kwh for one in hours]
+    return {
+        "start": hours[0].start, "net_kwh": net, "low_kwh": net - down, "high_kwh": net + up, "controllers": len(hours),
+        "came_kwh": None if None in came else sum(kwh for kwh in came if kwh is not None),
+    }  # fmt: skip
 
 
 def _configs(project: ProjectConfig) -> dict[str, ControllerConfig | SchedulerConfig]:

@@ -1,7 +1,7 @@
 """What controllers decided and what came of it: one SQLite file, written by the pilot and read by the worker."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,15 @@ CREATE TABLE IF NOT EXISTS hour (
 CREATE TABLE IF NOT EXISTS day (
   project TEXT NOT NULL, controller TEXT NOT NULL, date TEXT NOT NULL, saving REAL NOT NULL,
   PRIMARY KEY (project, controller, date)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outlook (
+  project TEXT NOT NULL, controller TEXT NOT NULL, start INTEGER NOT NULL, net REAL, low REAL, high REAL, came REAL,
+  PRIMARY KEY (project, controller, start)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS memory (
   project TEXT NOT NULL, controller TEXT NOT NULL, body BLOB NOT NULL,
   PRIMARY KEY (project, controller)) WITHOUT ROWID;
 """
 _VERSION = 1
+_OUTLOOK_NS = 31 * 86_400 * 1_000_000_000  # so long it is kept
 
 
 class Errors(msgspec.Struct, frozen=True):
@@ -50,6 +54,16 @@ class Saved(msgspec.Struct, frozen=True):
     def error_kg(self) -> float:
         """Half the width of the interval."""
         return float((self.meter_kg**2 + self.factor_kg**2) ** 0.5)
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """An hour's load less generation: as expected before it began (50, 10 and 90 % quantiles), and as it came (kWh)."""
+
+    start: int
+    net_kwh: float
+    low_kwh: float
+    high_kwh: float
+    came_kwh: float | None = None
 
 
 class Decisions:
@@ -92,6 +106,33 @@ class Decisions:
         )
         return [saving for (saving,) in found][::-1]
 
+    def expect(self, project: str, controller: str, hours: Sequence[Expected]) -> None:
+        """Keep what hours to come are expected to be; what was expected before, and is to come, is replaced."""
+        self._db.executemany(
+            "INSERT OR REPLACE INTO outlook VALUES (?, ?, ?, ?, ?, ?, NULL)",
+            [(project, controller, one.start, one.net_kwh, one.low_kwh, one.high_kwh) for one in hours],
+        )
+        old = min((one.start for one in hours), default=0) - _OUTLOOK_NS
+        self._db.execute(
+            "DELETE FROM outlook WHERE project = ? AND controller = ? AND start < ?", (project, controller, old)
+        )
+
+    def came(self, project: str, controller: str, start: int, net_kwh: float) -> None:
+        """Keep what an hour came to, beside what was expected of it before it began."""
+        self._db.execute(
+            "UPDATE outlook SET came = ? WHERE project = ? AND controller = ? AND start = ?",
+            (net_kwh, project, controller, start),
+        )
+
+    def outlook(self, project: str, controller: str, start: int, end: int) -> list[Expected]:
+        """What was and is expected of the hours that begin in [start, end), and what came."""
+        found = self._db.execute(
+            "SELECT start, net, low, high, came FROM outlook WHERE project = ? AND controller = ? AND start >= ? AND "
+            "start < ? ORDER BY start",
+            (project, controller, start, end),
+        )
+        return [Expected(*row) for row in found]
+
     def remember(self, project: str, controller: str, body: Mapping[str, Any]) -> None:
         """Keep what a controller must know after a restart."""
         self._db.execute(
@@ -130,7 +171,7 @@ class Decisions:
 
     def forget(self, project: str) -> None:
         """What is known of a project goes with it."""
-        for table in ("decision", "hour", "day", "memory"):
+        for table in ("decision", "hour", "day", "outlook", "memory"):
             self._db.execute(f"DELETE FROM {table} WHERE project = ?", (project,))  # noqa: S608 - our own names
 
     def close(self) -> None:

@@ -16,12 +16,13 @@ from taihu.insight.day import HORIZON
 from taihu.kernel.clock import NS_PER_S, Clock, format_iso
 from taihu.kernel.sections import ControllerConfig
 from taihu.runtime.pilot.api import NodeApi
-from taihu.runtime.pilot.decisions import Decisions
+from taihu.runtime.pilot.decisions import Decisions, Expected
 from taihu.runtime.scheduling.foretold import foretold
 
 log = logging.getLogger("taihu.pilot")
 
 _SETTLE_NS = 60 * NS_PER_S
+_SHOWN_NS = 26 * HOUR_NS  # of which it is kept what was expected in the replay
 _HISTORY_NS = (DAYS + 2) * 24 * HOUR_NS
 _EVERY_NS = {"5m": 300, "10m": 600, "15m": 900, "30m": 1_800}
 _SETTLE_S = 10.0  # in which a battery comes to its setpoint ...
@@ -100,6 +101,9 @@ class Loop:
             if load is None or intensity is None or made is None or price is None:
                 continue
             self._controller.learn(Seen(hour, load, made, price, intensity))
+            self._store.came(self.project, config.name, hour, load - made)
+            if hour >= end - _SHOWN_NS and (stage := self._controller.next_stage) is not None:
+                self._store.expect(self.project, config.name, [_expected(stage)])
             self._account(hour, load - made, intensity, columns["energy"].get(hour), columns["shadow"].get(hour))
             await self._api.breathe()
 
@@ -121,6 +125,8 @@ class Loop:
         if decision is None:
             return
         self._planned_at, self._decision = now, decision
+        hours = [_expected(one) for one in decision.stages if one.start % HOUR_NS == 0]
+        self._store.expect(self.project, self.config.name, hours)
         self._judge(now)
         verdict = self._controller.verdict
         body = {
@@ -210,3 +216,8 @@ class Loop:
 
     async def _value(self, thing: str, name: str) -> float | None:
         return await self._api.value(self.project, thing, name)
+
+
+def _expected(stage: Stage) -> Expected:
+    """What a whole hour is expected to be without the battery."""
+    return Expected(stage.start, stage.net_kw, stage.net_low_kw, stage.net_high_kw)

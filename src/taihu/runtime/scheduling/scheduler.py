@@ -22,6 +22,7 @@ from taihu.kernel.flexible import SchedulerConfig
 from taihu.kernel.sections import Site
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions
+from taihu.runtime.pilot.decisions import Expected as Hour
 from taihu.runtime.scheduling.driving import Driving
 from taihu.runtime.scheduling.expecting import Expecting
 from taihu.runtime.scheduling.seeing import Ran, Seeing
@@ -125,6 +126,7 @@ class Scheduler:
             made = {name: kwh for name, kwh in solar.items() if kwh is not None}
             self._expecting.learn(hour, load, made, carbon)
             without = self._twins.settle(hour, load, sum(made.values()))
+            self._store.came(self.project, config.name, hour, load - sum(made.values()))
             net = hours["net"].get(hour)
             if self._drove_since and hour >= self._drove_since and net is not None and carbon is not None:
                 real_kg, without_kg = carbon * max(0.0, net), carbon * max(0.0, without)
@@ -146,6 +148,7 @@ class Scheduler:
         self._judge(now)
         planned = await asyncio.to_thread(schedule, config, known, grid, _with(expected, states, lost), self._planner)
         self._driving.take(planned, grid, states)
+        self._store.expect(self.project, config.name, _hours(grid, expected))
         self._store.add(self.project, config.name, now, self._body(now, planned, states, lost))
         self._store.remember(self.project, config.name, msgspec.to_builtins(self._seeing.ran))
 
@@ -198,6 +201,20 @@ class Scheduler:
         }  # fmt: skip
 
 
+def _hours(grid: Grid, expected: Expected) -> list[Hour]:
+    """Load less generation of the whole hours to come."""
+    nets = [load.copy() for load in expected.load_kw]
+    for solar in expected.solar_kw.values():
+        for net, made in zip(nets, (solar[2], solar[1], solar[0]), strict=True):  # much sun is little net
+            net -= made
+    begins = [step for step in range(len(grid.hours) - 3) if grid.edges[step] % HOUR_NS == 0]
+    low, middle, high = ([float(net[step : step + 4].mean()) for step in begins] for net in nets)
+    return [
+        Hour(int(grid.edges[step]), one, least, most)
+        for step, one, least, most in zip(begins, middle, low, high, strict=True)
+    ]
+
+
 def _signs(states: dict[str, State]) -> dict[str, tuple[bool, bool, bool]]:
     """What of the states calls for a new plan when it changes."""
     return {
@@ -236,6 +253,8 @@ def _stages(planned: Scheduled, batteries: list[str]) -> list[dict[str, Any]]:
             "high_kw": round(float(power[step]), 3), "power_kw": round(float(power[step]), 3),
             "content_kwh": round(float(held[step]), 3), "net_kw": round(float(meter.load_kw[step]), 3),
             "price": float(meter.import_price[step]), "intensity": float(carbon[step]),
+            "net_low_kw": float(meter.load_kw[step] - planned.spread_kw[step] / 2),
+            "net_high_kw": float(meter.load_kw[step] + planned.spread_kw[step] / 2),
         }
         for step in range(planned.problem.steps)
     ]  # fmt: skip
