@@ -193,8 +193,8 @@ class Controller:
         ]  # fmt: skip
         path = plan_battery(problems, _WEIGHTS, _LEVELS)
         low, high = corridor(problems[0], path, self._setup)
-        columns = (edges[:-1], edges[1:], low, high, path.power_kw, path.content_kwh, net, price, intensity)
-        columns = (*columns, net - spread, net + spread)
+        expected = (net, price, intensity, net - spread, net + spread)
+        columns = (edges[:-1], edges[1:], low, high, path.power_kw, path.content_kwh, *expected)
         stages = [
             Stage(int(one[0]), int(one[1]), *(float(value) for value in one[2:])) for one in zip(*columns, strict=True)
         ]

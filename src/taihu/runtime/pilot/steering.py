@@ -15,9 +15,9 @@ from taihu.decide.problem import Battery, Objective
 from taihu.insight.day import HORIZON
 from taihu.kernel.clock import NS_PER_S, Clock, format_iso
 from taihu.kernel.sections import ControllerConfig
+from taihu.runtime.forecast.foretold import foretold
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions, Expected
-from taihu.runtime.scheduling.foretold import foretold
 
 log = logging.getLogger("taihu.pilot")
 

@@ -16,8 +16,8 @@ from taihu.decide.tariff import mend
 from taihu.insight.day import HORIZON, HouseForecast, SignalForecast
 from taihu.kernel.clock import from_datetime, to_datetime
 from taihu.kernel.flexible import SchedulerConfig
+from taihu.runtime.forecast.foretold import QUANTILE, foretold
 from taihu.runtime.pilot.api import NodeApi
-from taihu.runtime.scheduling.foretold import QUANTILE, foretold
 from taihu.runtime.scheduling.tariffs import prices_of
 
 HOUR_NS = 3_600_000_000_000

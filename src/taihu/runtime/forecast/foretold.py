@@ -1,6 +1,6 @@
 """What the node's forecasts say of a series, where it is kept forecast, has a champion, and is fresh; else why not."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from taihu.decide.problem import Numbers
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import TaihuError
-from taihu.runtime.pilot.api import NodeApi, split_path
 
 _OLD_STEPS = 3  # a forecast whose first step began longer ago is not used
 QUANTILE = 1.6  # of the mean absolute error: where the 10 and 90 % quantiles are, for a normal law as for a Laplace one
@@ -38,10 +37,18 @@ class Foretold(msgspec.Struct, frozen=True):
         return int(np.isfinite(self.middle).sum())
 
 
-async def foretold(api: NodeApi, project: str, path: str, edges: NDArray[np.int64]) -> Foretold:
+class Service(Protocol):
+    """The node's forecasts, as its API has them."""
+
+    async def models(self, project: str) -> dict[tuple[str, str], dict[str, Any]]: ...
+
+    async def forecast(self, project: str, thing: str, name: str) -> dict[str, Any]: ...
+
+
+async def foretold(api: Service, project: str, path: str, edges: NDArray[np.int64]) -> Foretold:
     """What is foretold of a property for steps from edge to edge, the first of which is now."""
-    owner, thing, name = split_path(project, path)
-    if owner != project:
+    *owner, thing, name = path.split("/")
+    if owner not in ([], [project]):
         return _nobody(edges, f"{path} is another project's")
     try:
         models = await api.models(project)
