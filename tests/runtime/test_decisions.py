@@ -31,13 +31,14 @@ power_kw = 2
 meter_error = 0.02
 factor_error = 0.1
 """
+OTHER = SITE.partition("[[project.controller]]")[2].replace('"b"', '"c"')
 BRIEF = {"projects": ["home"], "controller": "", "limit": 1, "brief": True}
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     (tmp_path / "data").mkdir()
-    return parse_site(SITE, tmp_path)
+    return parse_site(f"{SITE}[[project.controller]]{OTHER}", tmp_path)
 
 
 def decision(at: int) -> dict[str, Any]:
@@ -109,6 +110,8 @@ async def answers(site: Site) -> list[Any]:
     store.account("home", "b", 1, 1.0, 3.0, estimated=True)
     hour = SimClock().now_ns() // HOUR_NS * HOUR_NS
     store.expect("home", "b", [Expected(hour, 2.0, 1.0, 4.0), Expected(hour - 30 * HOUR_NS, 1.0, 1.0, 1.0)])
+    store.expect("home", "c", [Expected(hour, 1.0, 1.0, 1.0)])
+    store.expect("home", "b", [Expected(hour + HOUR_NS, 1.0, 1.0, 1.0)])  # of which the other says nothing
     desk = PlanDesk(site, SimClock())
     found = [await ask(desk), await ask(desk, brief=False, limit=5), await ask(desk, projects=["elsewhere"])]
     desk.deleted(Deletion(id="d", project="home", at=1, removes=True))
@@ -125,7 +128,7 @@ def test_the_worker_tells_what_was_decided_and_forgets_a_removed_project(site: S
     assert brief["saved"]["kg"] == pytest.approx(2.0)
     assert brief["saved"]["estimated"] is True
     (hour,) = brief["outlook"]
-    assert (hour["net_kwh"], hour["low_kwh"], hour["high_kwh"], hour["came_kwh"]) == (2.0, 1.0, 4.0, None)
+    assert (hour["net_kwh"], hour["low_kwh"], hour["high_kwh"], hour["came_kwh"]) == (3.0, 2.0, 5.0, None)
     assert elsewhere["outlook"] == []
     assert whole["plans"][0]["decisions"][0]["inputs"]["net"] == "meter/power"
     assert elsewhere["plans"] == []

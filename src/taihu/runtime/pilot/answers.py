@@ -59,7 +59,10 @@ class PlanDesk:
         return answer | {"outlook": self._outlook(body["projects"], body["controller"], now)}
 
     def _outlook(self, projects: list[str], only: str, now: int) -> list[dict[str, Any]]:
-        """What the day before was, and the day ahead is, expected to be, of all the controllers together."""
+        """What the day before was, and the day ahead is, expected to be, of all the controllers together.
+
+        An hour that one of them says nothing of is left out.
+        """
         first = now // _HOUR_NS * _HOUR_NS
         span = (first - _DAY_HOURS * _HOUR_NS, first + _DAY_HOURS * _HOUR_NS)
         hours: dict[int, list[Expected]] = {}
@@ -68,7 +71,8 @@ class PlanDesk:
                 if self._store is not None and only in ("", name):
                     for one in self._store.outlook(project, name, *span):
                         hours.setdefault(one.start, []).append(one)
-        return [_sum(found) for _, found in sorted(hours.items())]
+        whole = max((len(found) for found in hours.values()), default=0)
+        return [_sum(found) for _, found in sorted(hours.items()) if len(found) == whole]
 
     def _of(self, project: str, only: str, limit: int, *, brief: bool) -> list[dict[str, Any]]:
         found = []
