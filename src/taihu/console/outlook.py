@@ -102,10 +102,11 @@ def outlook_option(language: Language, outlook: Sequence[Foretold], timezone: st
 
 def _tip(language: Language, one: Foretold, timezone: str) -> str:
     """The words for an hour; numbers and own words only, so nothing needs escaping."""
-    known = {"net": signed(one.net_kwh, 1), "low": signed(one.low_kwh, 1), "high": signed(one.high_kwh, 1)}
+    band = text(language, "plan_corridor", low=signed(one.low_kwh, 1), high=signed(one.high_kwh, 1))
     rows = [
         f"<b>{local(one.start, timezone):%H:%M}</b>",
-        f"{text(language, 'outlook_expected')} {text(language, 'outlook_tip', **known)}",
+        f"{text(language, 'outlook_expected')} {signed(one.net_kwh, 1)} kWh",
+        f"{text(language, 'outlook_band')} {band.replace('kW', 'kWh')}",
     ]
     if one.came_kwh is not None:
         rows.append(f"{text(language, 'outlook_came')} {signed(one.came_kwh, 1)} kWh")

@@ -293,7 +293,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "saved_estimated": ("estimated: there is no shadow meter", "估算：没有影子电表"),
     "saved_waiting": ("counted from the first whole hour of driving", "从首个完整受控小时起计"),
     "controllers": ("{drive} of {of} controllers drive", "{of} 个控制器中 {drive} 个在控制"),
-    "plan": ("Plan", "计划"),
     "drives": ("driven", "受控"),
     "advises": ("advice only", "仅建议"),
     "plan_none": ("no plan yet", "尚无计划"),
@@ -316,7 +315,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "outlook_expected": ("expected", "预测"),
     "outlook_band": ("80 % band", "80% 区间"),
     "outlook_came": ("came", "实际"),
-    "outlook_tip": ("{net} kWh ({low} to {high})", "{net} kWh（{low} 至 {high}）"),
     "plan_corridor": ("{low} to {high} kW", "{low} 至 {high} kW"),
     "saved_house": ("saved {kg} ± {error} kg", "减排 {kg} ± {error} kg"),
     # legend
@@ -325,10 +323,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "modelled": ("modelled", "模型"),
     "synthetic": ("synthetic", "合成"),
     "legend_measured": ("hourly load and PV energy", "每小时用电量与光伏电量"),
-    "legend_modelled": (
-        "batteries, and with them each hour's net energy",
-        "电池，以及含电池的每小时净电量",
-    ),
+    "legend_modelled": ("batteries, and with them each hour's net energy", "电池，以及含电池的每小时净电量"),
     "legend_synthetic": ("power and registers between the hours", "整点之间的功率与表底"),
     "legend_carbon": (
         "Carbon is net import × average intensity, location-based; export earns no credit.",
