@@ -245,6 +245,9 @@ def test_hours_reports_certificates_and_the_border(node: SupervisedNode, tmp_pat
     assert run(["carbon", "certificates", "--site", str(node.folder), "plant", "--start", period(4)["start"]]) == 0
     assert "b1" in capsys.readouterr().out
 
+    ends = {"start": "-400d", "end": format_iso(START + 10**5 * HOUR_NS)}
+    whole = node.owner.get("carbon", project=["plant", "neighbour"], **ends)
+    assert whole["projects"]["plant"]["score"]["coverage"] == pytest.approx(3 / 72)  # of the hours that are accounted
     both = node.owner.get("carbon", project=["plant", "neighbour"], **period(4))
     assert (
         both["shared"]["coverage"] == both["projects"]["plant"]["score"]["coverage"] > 0

@@ -35,6 +35,7 @@ log = logging.getLogger("taihu.carbon")
 
 LATE = "late readings"
 _CHUNK = 744
+_METERS = 6
 _NAMED = 3
 _ROUNDING = 1e-9
 _HOUR_NS = 3_600 * NS_PER_S
@@ -86,10 +87,11 @@ class Accountant:
                     self.ledger.mark(*account.key, Mark(Cause.READINGS, earliest, LATE))
 
     def step(self) -> bool:
-        """Account again what has changed of one meter, and what is over of all, about `_CHUNK` intervals at most.
+        """Account again what has changed of one meter, or what is over of a few: questions wait for it.
 
         False when all is accounted as far as it can be.
         """
+        self._meters.fresh()
         rows: list[Row] = []
         done: dict[tuple[str, str], int] = {}
         recounted = False
@@ -106,9 +108,9 @@ class Accountant:
                 if self._broken.get(key) != str(error):  # once, not once a second
                     log.error("%s/%s is not accounted: %s", *key, error)
                 self._broken[key] = str(error)
-            if recounted or len(rows) >= _CHUNK:
+            if recounted or len(rows) >= _CHUNK or len(done) >= _METERS:
                 break
-        self.ledger.append(rows, "", self._clock.now_ns())  # one sync for all
+        self.ledger.append(rows, "", self._clock.now_ns())  # one sync for these meters
         self._done |= done
         return bool(recounted or rows) or self._certify()
 

@@ -119,9 +119,11 @@ def main_balances(meters: Sequence[MeterHours], first: int) -> tuple[MainBalance
 
 
 def since_there(ledger: Ledger, project: str, start: int, end: int) -> tuple[int, int]:
-    """The whole hours of a period in which there was an account at all: the first (UTC ns), and how many."""
-    begins = min(ledger.meters(project).values(), default=end)
-    return whole_hours(max(start, min(begins, end - 1)), end)
+    """The whole hours of a period in which a project's meters are accounted: the first (UTC ns), and how many."""
+    meters = ledger.meters(project)
+    start = max(start, min(min(meters.values(), default=end), end - 1))
+    done = max((ledger.accounted_to(project, meter) for meter in meters), default=end)
+    return whole_hours(start, max(start + 1, min(end, done)))
 
 
 def used_factors(ledger: Ledger, project: str, start: int, end: int, as_of: int = NOW) -> tuple[UsedFactor, ...]:

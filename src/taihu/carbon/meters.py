@@ -66,6 +66,11 @@ class Meters:
     def __init__(self, history: History, sources: Sources) -> None:
         self._history = history
         self._sources = sources
+        self._grid: dict[tuple[str, str, str, int, int], Numbers] = {}
+
+    def fresh(self) -> None:
+        """Read anew what the grid says: until then many meters on one grid are told the same."""
+        self._grid.clear()
 
     def first(self, account: Account) -> int:
         """When the account begins: as declared, else with the first reading; 0 while there is none."""
@@ -173,12 +178,17 @@ class Meters:
         """A property of the grid in the unit wanted; NaN where most of an interval is not known."""
         project, thing, name = path.split("/")
         self._check_grant(account, project, thing)
+        key = (path, account.config.every, account.timezone, int(edges[0]), int(edges[-1]))
+        if (found := self._grid.get(key)) is not None:
+            return found
         windows, unit = self._windows(account, project, thing, name, edges)
         if not isinstance(windows, GaugeWindows) or not commensurable(unit, wanted):
             kind = "intensity" if wanted == PER_KWH else "share"
             raise AccountBroken(f"{path} is no {kind}.", f"Name a gauge in {wanted}.")
         factor, offset = converter(unit, wanted)
-        return np.where(windows.coverage >= ESTIMATE_FROM, windows.time_mean * factor + offset, np.nan)
+        values: Numbers = np.where(windows.coverage >= ESTIMATE_FROM, windows.time_mean * factor + offset, np.nan)
+        self._grid[key] = values
+        return values
 
     def _check_grant(self, account: Account, project: str, thing: str) -> None:
         if project != account.project and not self._sources.may_read(account.project, project, thing):

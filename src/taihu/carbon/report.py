@@ -57,7 +57,7 @@ def inventory_csv(report: Inventory) -> str:
 
 def hourly_csv(report: HourlyReport, found: SiteHours) -> str:
     """One line for each hour; an hour that is not known is empty."""
-    names = ("load", "made", "drawn", "given", "certified", "matched", "carbon_free")
+    names = ("load", "made", "drawn", "given", "stored", "certified", "matched", "carbon_free")
     columns = [getattr(found, name).tolist() for name in names]
     lines = (
         (
@@ -223,7 +223,7 @@ def _balances(balances: Sequence[MainBalance], rows: Rows) -> list[Section]:
         parts = one.main_kwh - one.residual_kwh
         lines.append(
             (one.meter, _number(one.main_kwh, 2), _number(parts, 2), _number(one.residual_kwh, 3), _apart(one.share),
-             f"{100 * one.coverage:.1f} %", verdict(one.closed, one.share))
+             f"{100 * one.coverage:.1f} %", _verdict(one.closed, one.share))
         )  # fmt: skip
         notes += [f"{meter} {_number(energy, 2)} kWh" for meter, energy in one.parts_kwh.items()]
         lines += [
@@ -243,7 +243,7 @@ def _balances(balances: Sequence[MainBalance], rows: Rows) -> list[Section]:
     return [Section(heading="Energy balance", table=table, note=note)]
 
 
-def verdict(closed: bool, share: float | None) -> str:
+def _verdict(closed: bool, share: float | None) -> str:
     """In words."""
     if closed:
         return "closes"

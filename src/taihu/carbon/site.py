@@ -23,7 +23,7 @@ _METER_ERROR = 0.01
 class SiteHours(msgspec.Struct, frozen=True, kw_only=True):
     """KWh of each hour, NaN where one of the meters is not known.
 
-    `made` is all, `inside` what of it was made behind a meter of the project.
+    `made` is all, `inside` what of it was made behind a meter of the project; `stored` went into batteries there.
     `impossible` are hours in which more was given than drawn and made, beyond what meters err: their load is not known.
     `carbon_free` is the share of the grid's electricity, NaN where the grid does not say; `sure` hours are measured.
     """

@@ -160,9 +160,11 @@ class CarbonAnswers:
         return _json({"bundles": found, "held": registry.holdings(names), "storages": registry.storages})
 
     def _hours(self, accountant: Accountant, body: Body, *projects: str) -> tuple[int, int]:
-        """The hours of a period from when one of the projects had an account, if they are not too many."""
-        found = [since_there(accountant.ledger, name, body["start"], body["end"]) for name in projects]
-        first, count = max(found, key=lambda one: one[1])
+        """The hours of a period in which any of the projects is accounted, if they are not too many."""
+        there = [name for name in projects if accountant.ledger.meters(name)] or projects
+        found = [since_there(accountant.ledger, name, body["start"], body["end"]) for name in there]
+        first = min(start for start, _ in found)
+        count = max(start // HOUR_NS + hours for start, hours in found) - first // HOUR_NS
         if count > self._site.limits.query_rows_max:
             raise RefusedError(f"These are {count} hours.", "Ask for a shorter time.")
         return first, count
