@@ -115,6 +115,7 @@ class MqttClient(asyncio.Protocol):
             self.connection.congested = False
             self._control_reading()
             self.flush()
+            self.hub.settle()
 
     def acknowledge(self, data: bytes) -> None:
         """Send what waited for a group commit."""

@@ -194,6 +194,8 @@ class MqttDoor:
             client: MqttClient | None = connection.shell
             if client is not None:
                 client.flush()
+        if self.broker.pending:
+            self._submit()
 
     def _tick(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_TICK_S, self._tick)

@@ -6,7 +6,6 @@ from typing import Any
 
 from taihu.protocols.mqtt.broker.core import Core
 from taihu.protocols.mqtt.broker.lifecycle import detach, settle
-from taihu.protocols.mqtt.broker.lot import Lot
 from taihu.protocols.mqtt.broker.ports import Identity
 from taihu.protocols.mqtt.broker.sender import UNLIMITED, Sender
 from taihu.protocols.mqtt.broker.space import Space
@@ -51,7 +50,7 @@ class Connection(Sender):
 
     __slots__ = (
         "acks_held", "acks_pending", "aliases_in", "certificate", "closing", "congested", "decoder", "epoch",
-        "held", "identity", "keep_alive_s", "last_seen", "linger", "lot", "paused", "peer", "plain", "receive_max",
+        "held", "identity", "keep_alive_s", "last_seen", "linger", "paused", "peer", "plain", "receive_max",
         "routes", "shell", "slot", "waiting",
     )  # fmt: skip
 
@@ -62,7 +61,6 @@ class Connection(Sender):
         self.decoder = Decoder(None, core.limits.mqtt_packet_bytes_max)
         self.identity: Identity | None = None
         self.held = bytearray()
-        self.lot: Lot | None = None
         self.acks_held = 0
         self.acks_pending = 0
         self.closing: str | None = None

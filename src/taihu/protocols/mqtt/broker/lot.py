@@ -9,7 +9,8 @@ Reading = tuple[object, bytes]
 class Lot:
     """Readings in the order of their arrival, and the acknowledgements that wait until they are durable (§4).
 
-    Each of `acks` is a connection, the bytes for it, and how many QoS 1 messages they acknowledge. `size` is how many
+    Each of `acks` is a connection, the bytes for it, and how many QoS 1 messages they acknowledge; messages of QoS 2 to
+    sessions that outlive a crash wait among them. `size` is how many
     bytes came in from which something waits now.
     """
 

@@ -82,7 +82,11 @@ def on_pubrec(connection: Connection, packet: Pubrec) -> None:
         if delivery.qos != 2:
             raise ProtocolError("A PUBREC for a QoS 1 message.", Reason.PROTOCOL_ERROR)
         connection.core.store.half_acknowledged(session, packet_id)
-    connection.send(Pubrel(packet_id, Reason.SUCCESS if known else Reason.PACKET_IDENTIFIER_NOT_FOUND))
+    release = Pubrel(packet_id, Reason.SUCCESS if known else Reason.PACKET_IDENTIFIER_NOT_FOUND)
+    if session.persistent:
+        connection.hold(release)  # the client forgets the identifier then, and would take a repetition for a message
+    else:
+        connection.send(release)
 
 
 def on_pubcomp(connection: Connection, packet: Pubcomp) -> None:

@@ -4,6 +4,7 @@ from collections import deque
 from typing import Any
 
 from taihu.protocols.mqtt.broker.core import Core
+from taihu.protocols.mqtt.broker.lot import Lot
 from taihu.protocols.mqtt.broker.message import NS_PER_S, Delivery
 from taihu.protocols.mqtt.broker.session import Encoded, Entry, Session
 from taihu.protocols.mqtt.broker.space import Space
@@ -21,7 +22,7 @@ class Sender:
     """
 
     __slots__ = (
-        "accounted", "aliases_out", "aliases_out_max", "backlog", "core", "home", "output", "packet_bytes_max",
+        "accounted", "aliases_out", "aliases_out_max", "backlog", "core", "home", "lot", "output", "packet_bytes_max",
         "resend", "session", "version", "window",
     )  # fmt: skip
 
@@ -30,6 +31,7 @@ class Sender:
         self.version = 0
         self.session: Session | None = None
         self.home: Space | None = None
+        self.lot: Lot | None = None
         self.output = bytearray()
         self.accounted = 0
         self.window = 0
@@ -61,7 +63,7 @@ class Sender:
         if self._full(len(data)):
             counters.dropped_slow += 1
         else:
-            self._put_message(data)
+            self._put_message(data, 0)
 
     def pump(self) -> None:
         """See `Outlet.pump`."""
@@ -112,7 +114,7 @@ class Sender:
                 packet_id = session.free_packet_id()
                 data = self._encode(delivery, packet_id, dup=False)
                 if data:
-                    self._put_message(data)
+                    self._put_message(data, delivery.qos)
                     room -= 1
                     inflight += message.size
                 else:
@@ -130,9 +132,9 @@ class Sender:
                 continue
             delivery = session.inflight[packet_id]
             if delivery is None:
-                self._put(encode(Pubrel(packet_id), self.version))
+                self._put(encode(Pubrel(packet_id), self.version), qos=2)
             elif delivery.message.topic and (data := self._encode(delivery, packet_id, dup=True)):
-                self._put_message(data)
+                self._put_message(data, delivery.qos)
             else:
                 self.core.store.acknowledged(session, packet_id)
                 continue
@@ -179,13 +181,23 @@ class Sender:
             or core.outbound_bytes + size > core.limits.mqtt_outbound_total_bytes_max
         )
 
-    def _put_message(self, data: bytes) -> None:
-        self._put(data)
+    def _put_message(self, data: bytes, qos: int) -> None:
+        self._put(data, qos)
         self.core.counters.publishes_sent += 1
         if self.home is not None:
             self.home.sent += 1
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes, qos: int) -> None:
+        """Send bytes; of QoS 2, when it is durable how far the exchange is: a crash must not make it another one (§4).
+
+        What comes after them at QoS 1 keeps its place.
+        """
+        session, lot = self.session, self.lot
+        waits = qos == 2 or (qos == 1 and lot is not None and not lot.durable)
+        if waits and session is not None and session.persistent:
+            self.lot = self.core.lot
+            self.lot.acks.append((self, data, 0))
+            return
         self.output += data
         self.accounted += len(data)
         self.core.outbound_bytes += len(data)
