@@ -66,6 +66,8 @@ def test_it_is_for_owners(live: tuple[LiveNode, int]) -> None:
     assert do(signed_in(live, "vera"), "plant", "role", name="vera", role="owner")[0] == 403
     status, text = page(signed_in(live, "olga"))
     assert status == 200 and "vera" in text and "lars" not in text and ">lab<" not in text
+    linked = ['href="/en/people"' in signed_in(live, name).ask("GET", "/en/account")[1] for name in ROLES]
+    assert linked == [True, True, True, False]
     assert "lars" not in page(signed_in(live, "olga"), "lab")[1]
     assert do(signed_in(live, "olga"), "lab", "role", name="olga", role="owner")[0] == 303  # it was done in plant
     assert "olga" not in page(signed_in(live, "lars"), "lab")[1]

@@ -62,6 +62,11 @@ class Who(msgspec.Struct, frozen=True):
         """What to call them."""
         return self.title or self.user
 
+    @property
+    def owns(self) -> bool:
+        """Whether they own the node or a project."""
+        return self.owner or "owner" in self.roles.values()
+
 
 class Origin(msgspec.Struct, frozen=True):
     """Where a person asks from, and the secret of the session they have there."""

@@ -180,9 +180,8 @@ def _about(language: Language, who: Who, csrf: str) -> str:
         else text(language, "role_in", role=text(language, f"role_{role}"), project=project)
         for project, role in sorted(who.roles.items())
     ]
-    owns = who.owner or "owner" in who.roles.values()
     people = f'<a class="button button-quiet" href="/{language}/people">{escape(text(language, "people"))}</a>'
-    out = f"<div class=acts>{people if owns else ''}{out}</div>"
+    out = f"<div class=acts>{people if who.owns else ''}{out}</div>"
     facts = "".join(f"<span>{escape(role)}</span>" for role in roles) or escape(text(language, "no_role"))
     name = f"<span class=soft>{escape(who.user)}</span>" if who.title else ""
     return (

@@ -2,6 +2,7 @@
 
 from nicegui.element import Element
 
+from taihu.console.account import Who
 from taihu.console.numbers import date, local, span
 from taihu.console.poller import Link, Snapshot
 from taihu.console.texts import LANGUAGES, Language, text
@@ -22,10 +23,10 @@ _LANGUAGE_NAMES: dict[Language, str] = {"en": "EN", "zh": "中文"}
 class Frame:
     """The header and the notice of one page. `page` is its path below the language: "", "things" or "carbon".
 
-    `person` is who is signed in; empty where nobody has to.
+    `who` is signed in; None where nobody has to.
     """
 
-    def __init__(self, language: Language, page: str, person: str = "") -> None:
+    def __init__(self, language: Language, page: str, who: Who | None = None) -> None:
         self._language = language
         with box("top", tag="header"):
             self._brand()
@@ -34,13 +35,13 @@ class Frame:
                 with box("clock-more"):
                     self._date = Words("", "clock-date")
                     self._speed = Words("", "clock-speed")
-            self._pages(page)
+            self._pages(page, who)
             with box("link link-starting").props("role=status") as self._link:
                 box("link-dot", tag="i")
                 self._link_words = Words(text(language, "starting"))
             with box("tools"):
-                if person:
-                    _link(person, f"/{language}/account", "person", here=False).props(
+                if who:
+                    _link(who.name, f"/{language}/account", "person", here=False).props(
                         f'title="{text(language, "account")}"'
                     )
                 self._languages(page)
@@ -75,13 +76,15 @@ class Frame:
                 Words(text(self._language, "app"), "brand-name")
                 self._title = Words("", "brand-site")
 
-    def _pages(self, page: str) -> None:
+    def _pages(self, page: str, who: Who | None) -> None:
         with box("pages", tag="nav").props(f'aria-label="{text(self._language, "navigation")}"'):
             home = text(self._language, "page_site")
             self._home = _link(home, f"/{self._language}", "page-link", here=page == "")
             for name in ("things", "carbon"):
                 words, path = text(self._language, f"page_{name}"), f"/{self._language}/{name}"
                 _link(words, path, "page-link", here=page == name)
+            if who and who.owns:
+                _link(text(self._language, "page_people"), f"/{self._language}/people", "page-link", here=False)
 
     def _languages(self, page: str) -> None:
         with box("languages", tag="nav").props(f'aria-label="{text(self._language, "language")}"'):

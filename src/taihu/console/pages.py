@@ -78,7 +78,7 @@ class Console:
         visit = await self._enter(language, request)
         if isinstance(visit, Response):
             return visit
-        frame = Frame(language, "", visit.who.name if visit.who else "")
+        frame = Frame(language, "", visit.who)
         self._follow(visit, Home(language, frame), None, request)
         return None
 
@@ -88,7 +88,7 @@ class Console:
         visit = await self._enter(language, request)
         if isinstance(visit, Response):
             return visit
-        frame = Frame(language, "things", visit.who.name if visit.who else "")
+        frame = Frame(language, "things", visit.who)
         place = (project, after) if project else None
         with frame.content:
             body = ThingsBody(language, place)
@@ -99,7 +99,7 @@ class Console:
         visit = await self._enter(language, request)
         if isinstance(visit, Response):
             return visit
-        frame = Frame(language, "carbon", visit.who.name if visit.who else "")
+        frame = Frame(language, "carbon", visit.who)
         with frame.content:
             body = CarbonBody(language)
         self._follow(visit, Framed(frame, body), None, request, carbon=True)

@@ -100,7 +100,7 @@ class PeoplePage:
                 ends = self._ends(typed(given, "days"))
                 kind = "operator" if typed(given, "kind") == "operator" else "viewer"
                 terms = {"kind": kind, "label": typed(given, "label")[:100], "expires_at": ends}
-                return "token_of_project", str((await act("token-issue", project=place.project, **terms))["token"])
+                return "token_made", str((await act("token-issue", project=place.project, **terms))["token"])
             case "grant-add" | "grant-request":
                 sides = [place.project, typed(given, "other").strip()]
                 source, target = sides if what == "grant-add" else sides[::-1]

@@ -12,6 +12,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "page_site": ("Projects", "项目"),
     "page_things": ("Things", "设备"),
     "page_carbon": ("Carbon", "碳账"),
+    "page_people": ("People", "人员"),
     "navigation": ("Pages", "页面"),
     "language": ("Language", "语言"),
     "theme": ("Light or dark", "浅色或深色"),
@@ -184,7 +185,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "give_role": ("Give a role", "授予角色"),
     "take_role": ("Take the role away", "收回角色"),
     "sessions_all": ("Who is signed in, and where.", "谁在何处登录。"),
-    "token_of_project": ("The new token", "新令牌"),
     "tokens_project": (
         "Of programs and people. Tokens of {things} things are not listed here: see taihu token list.",
         "程序与人员的令牌。{things} 个设备令牌未在此列出：请使用 taihu token list。",
