@@ -9,7 +9,7 @@ import msgspec
 from taihu.control.command import Affordance, Command, State, Step
 from taihu.kernel.clock import NS_PER_S, SimClock
 from taihu.kernel.limits import Limits
-from taihu.runtime.commandlog import CommandLog
+from taihu.runtime.worker.commandlog import CommandLog
 from taihu.things.deletion import Deletion
 
 BEGIN = 1_790_000_000 * NS_PER_S

@@ -17,7 +17,7 @@ from taihu.kernel.clock import SimClock
 from taihu.kernel.errors import LimitError, TaihuError, TransientError
 from taihu.kernel.limits import Limits
 from taihu.protocols.mqtt.packets import Puback
-from taihu.runtime.joining import Joining
+from taihu.runtime.ingest.joining import Joining
 
 MANY = 300
 CROWD = 5_000

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from taihu.kernel.files import OsFiles
-from taihu.runtime.spool import FileSpool
+from taihu.runtime.ingest.spool import FileSpool
 from taihu.sim.files import PowerLossFiles
 
 FOLDER = Path("/data/spool")

@@ -25,8 +25,8 @@ from taihu.kernel.files import Files
 from taihu.kernel.sections import Site
 from taihu.runtime.backup.repository import PIECE_BYTES, BackupBusy, Entry, Manifest, Repository
 from taihu.runtime.edge.state import read_state, upstream_of
+from taihu.runtime.ingest.spool import chunk_files
 from taihu.runtime.paths import Paths
-from taihu.runtime.spool import chunk_files
 from taihu.things.deletion import Deletion
 
 _ROUNDS = 20

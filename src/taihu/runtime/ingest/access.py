@@ -21,6 +21,7 @@ from taihu.protocols.mqtt.packets import Connect
 from taihu.protocols.mqtt.reasons import Reason
 from taihu.protocols.mqtt.topics import filter_covers
 from taihu.runtime.ingest.intake import Claim
+from taihu.runtime.ingest.joining import Joining
 from taihu.runtime.ingest.thingsboard import (
     CREDENTIALS_REQUEST,
     DEVICE,
@@ -30,7 +31,6 @@ from taihu.runtime.ingest.thingsboard import (
     ThingsBoardApi,
     own_token,
 )
-from taihu.runtime.joining import Joining
 from taihu.things.mapping.matcher import Match, Matcher
 from taihu.things.mapping.rules import Format, Mapping, builtin_mappings, load_mappings
 from taihu.things.mapping.thingsboard import (

@@ -37,6 +37,7 @@ from taihu.runtime.ingest.quarantine import Quarantine, Refused
 from taihu.runtime.ingest.quota import Quota
 from taihu.runtime.ingest.registry import ThingRegistry
 from taihu.runtime.ingest.request import Request
+from taihu.runtime.ingest.spool import FileSpool
 from taihu.runtime.ingest.tail import Tail
 from taihu.runtime.ingest.tally import Tally
 from taihu.runtime.logs import set_logging
@@ -49,7 +50,6 @@ from taihu.runtime.serving.lifecycle import Lifecycle
 from taihu.runtime.serving.live import Live
 from taihu.runtime.serving.observers import Observers
 from taihu.runtime.serving.view import View
-from taihu.runtime.spool import FileSpool
 from taihu.things.batch import KIND_BROKER, KIND_TWIN, Batch
 from taihu.things.deletion import Deletion
 from taihu.things.mapping.rules import Mapping

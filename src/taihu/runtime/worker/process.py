@@ -20,7 +20,6 @@ from taihu.kernel.files import OsFiles
 from taihu.kernel.limits import Limits, renew
 from taihu.kernel.sections import AccountConfig, ForecastConfig, LogConfig, Site
 from taihu.runtime import questions
-from taihu.runtime.commandlog import CommandLog
 from taihu.runtime.deletion.scrub import Scrubber
 from taihu.runtime.forecast.answers import ForecastAnswers
 from taihu.runtime.forecast.service import ForecastDesk
@@ -36,6 +35,7 @@ from taihu.runtime.worker import pages, promql
 from taihu.runtime.worker.aside import Aside
 from taihu.runtime.worker.busy import WorkerBusy
 from taihu.runtime.worker.carbon.service import CarbonDesk
+from taihu.runtime.worker.commandlog import CommandLog
 from taihu.runtime.worker.sql import SqlQuestions
 from taihu.runtime.worker.storage import Storage
 from taihu.things.batch import KIND_BATCH, KIND_CONTROL, KIND_DELETION, decode_batch
