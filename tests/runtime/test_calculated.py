@@ -244,6 +244,7 @@ def test_sql_and_export_have_it(node: LiveNode, start: int, tmp_path: Path) -> N
     bounds = f"?start={start * 1_000_000}&end={(start + 3_600_000) * 1_000_000}"
 
     def asked() -> Any:
+        node.settle()
         answer = node.ask("POST", f"/api/v1{BASE}/sql{bounds}", msgspec.json.encode({"sql": sql}))
         assert answer.status == 200, answer
         return answer.body["rows"]
