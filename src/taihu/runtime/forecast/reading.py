@@ -27,10 +27,11 @@ class ForecastReading:
         self._directory = directory
         self._limits = limits
         self._read: dict[Key, tuple[int, Numbers]] = {}
+        self._forgotten = False
 
     def forget(self) -> None:
-        """Read everything anew the next time."""
-        self._read.clear()
+        """Read everything anew the next time; any thread may say so, also in the middle of a reading."""
+        self._forgotten = True
 
     def known(self, key: Key) -> int:
         """How many steps of a series that was read are known."""
@@ -41,6 +42,9 @@ class ForecastReading:
         """The series of a batch that is alike, up to `end`; `anew` reads all of it."""
         first = batch[0]
         start = end - _HISTORY_NS
+        if self._forgotten:
+            self._forgotten = False
+            self._read.clear()
         with self._history.within(self._limits.query_timeout_s):
             if anew:
                 for one in batch:
