@@ -21,7 +21,11 @@ $(VENV)/.dev: $(VENV)/.core dev-requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement dev-requirements.txt
 	@touch $@
 
-demo: $(VENV)/.core
+$(VENV)/.demo: $(VENV)/.core
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[opcua]'
+	@touch $@
+
+demo: $(VENV)/.demo
 	@$(BIN)/taihu demo
 
 test: $(VENV)/.dev

@@ -13,7 +13,7 @@ import msgspec
 from taihu.decide.flexible import Grid, Sight, State, after, steps_of
 from taihu.decide.guard import DAYS, Verdict, verdict
 from taihu.decide.planner import Planner
-from taihu.decide.problem import Numbers
+from taihu.decide.problem import Numbers, Solar
 from taihu.decide.rule import by_rule
 from taihu.decide.scheduling import Expected, Scheduled, at_rest, problem_of, schedule, sights_of
 from taihu.kernel.clock import to_datetime
@@ -153,11 +153,7 @@ class Twins:
 
     def _sun(self, planned: Scheduled) -> float:
         solar = [one.name for one in self._config.solars]
-        most = sum(
-            float(getattr(seen.asset, "power_kw")[0])  # noqa: B009 - only solar is asked
-            for name in solar
-            if (seen := planned.sights[name]).asset is not None
-        )
+        most = sum(float(asset.power_kw[0]) for name in solar if isinstance(asset := planned.sights[name].asset, Solar))
         return min(1.0, -sum(planned.first(name) for name in solar) / most) if most > 0 else 1.0
 
     def _end_day(self) -> tuple[str, float] | None:

@@ -9,7 +9,7 @@ import numpy as np
 from taihu.control.allot import Ask, allot
 from taihu.control.reflex import Obedience, setpoint
 from taihu.decide.flexible import Grid, State
-from taihu.decide.problem import Numbers
+from taihu.decide.problem import Numbers, Solar
 from taihu.decide.scheduling import Scheduled
 from taihu.kernel.clock import NS_PER_S, Clock, format_iso
 from taihu.kernel.flexible import (
@@ -136,8 +136,8 @@ class Driving:
         for config in self._config.assets:
             asset = sights[config.name].asset
             found[config.name] = None if asset is None else float(powers[config.name][step])
-            if isinstance(config, SolarConfig) and asset is not None:
-                found[config.name] = _limit(config, powers[config.name][step], getattr(asset, "power_kw"), step)  # noqa: B009
+            if isinstance(config, SolarConfig) and isinstance(asset, Solar):
+                found[config.name] = _limit(config, powers[config.name][step], asset.power_kw, step)
         if net is None:
             return found
         now_kw = {one.name: await self._now(one) for one in self._config.assets}
