@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Bytecode is kept, whatever the caller's environment says: a node is several processes, and the tests start hundreds.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test lint bench smoke clean
 .DEFAULT_GOAL := help
 
