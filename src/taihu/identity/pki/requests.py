@@ -1,7 +1,6 @@
 """What is sent to be signed: PKCS #10 requests (RFC 2986), as DER, base64 of it, or PEM."""
 
 import base64
-import binascii
 import re
 from hashlib import sha256
 
@@ -15,6 +14,17 @@ from taihu.kernel.errors import RemoteError
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+BROKEN = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for bytes that are no request, certificate or list, when read and when looked into."""
+
 _RSA_BITS_MIN, _RSA_BITS_MAX = 2048, 4096
 _PEM = re.compile(
     rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----([A-Za-z0-9+/=\s]*)-----END (?:NEW )?CERTIFICATE REQUEST-----"
@@ -41,7 +51,7 @@ def read_request(data: bytes, bytes_max: int) -> PublicKey:
         request = x509.load_der_x509_csr(_der(data))
         key = request.public_key()
         signed = request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, binascii.Error):
+    except (*BROKEN, InvalidSignature):
         raise RequestRefused("This is no PKCS #10 certificate request.", "Make one: openssl req -new") from None
     if not signed:
         raise RequestRefused("The request is not signed by its own key.", "Sign it with the key it asks for.")

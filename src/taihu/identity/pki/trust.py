@@ -5,6 +5,7 @@ from hashlib import sha256
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from taihu.identity.pki.requests import BROKEN
 from taihu.identity.pki.subjects import parse_thing_uri
 from taihu.identity.presented import FOREIGN
 from taihu.identity.principal import CredentialKind, Principal
@@ -25,25 +26,18 @@ class Trust:
     """
 
     def __init__(self, authorities: bytes = b"", lists: bytes = b"", own: x509.Certificate | None = None) -> None:
-        known = _certificates(authorities)
+        known, self._issuers = _certificates(authorities)
         self._own = own.subject if own is not None else None
-        if self._own in {one.subject for one in known}:
+        if self._own in self._issuers:
             raise ConfigError("It holds an authority of the node's own name.", "Take it out.", "[ca] trusted")
         self.pem = b"".join(one.public_bytes(Encoding.PEM) for one in known).decode()
-        self._issuers = {one.subject for one in known}
         self._revoked: set[tuple[x509.Name, int]] = set()
         self.stale_at: int | None = None
-        for found in _lists(lists):
-            signers = [one for one in known if one.subject == found.issuer]
-            if not any(found.is_signature_valid(one.public_key()) for one in signers):  # type: ignore[arg-type]
-                name = found.issuer.rfc4514_string()
-                raise ConfigError(
-                    f"The list of {name} is signed by none of them.", "Add its authority.", "[ca] revoked"
-                )
-            self._revoked |= {(found.issuer, entry.serial_number) for entry in found}
-            if found.next_update_utc is not None:
-                ends = from_datetime(found.next_update_utc)
-                self.stale_at = ends if self.stale_at is None else min(ends, self.stale_at)
+        try:
+            for found in _lists(lists):
+                self._take(found, known)
+        except BROKEN as error:
+            raise ConfigError(f"It is no revocation list: {error}.", "Name one, PEM or DER.", "[ca] revoked") from None
 
     def __bool__(self) -> bool:
         """Whether there is any authority."""
@@ -61,7 +55,7 @@ class Trust:
                 return None
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-        except (ValueError, x509.ExtensionNotFound):
+        except BROKEN:
             return None
         found = next(filter(None, map(parse_thing_uri, uris)), None)
         if found is None:
@@ -69,21 +63,27 @@ class Trust:
         ends = from_datetime(certificate.not_valid_after_utc)
         return Principal(found[0], CredentialKind.THING, found[1], f"{FOREIGN}{sha256(der).hexdigest()[:16]}", ends)
 
+    def _take(self, found: x509.CertificateRevocationList, known: list[x509.Certificate]) -> None:
+        signers = [one for one in known if one.subject == found.issuer]
+        if not any(found.is_signature_valid(one.public_key()) for one in signers):  # type: ignore[arg-type]
+            name = found.issuer.rfc4514_string()
+            raise ConfigError(f"The list of {name} is signed by none of them.", "Add its authority.", "[ca] revoked")
+        self._revoked |= {(found.issuer, entry.serial_number) for entry in found}
+        if found.next_update_utc is not None:
+            ends = from_datetime(found.next_update_utc)
+            self.stale_at = ends if self.stale_at is None else min(ends, self.stale_at)
 
-def _certificates(data: bytes) -> list[x509.Certificate]:
-    if not data.strip():
-        return []
+
+def _certificates(data: bytes) -> tuple[list[x509.Certificate], set[x509.Name]]:
     try:
-        return x509.load_pem_x509_certificates(data)
-    except ValueError as error:
+        known = x509.load_pem_x509_certificates(data) if data.strip() else []
+        return known, {one.subject for one in known}  # a name is parsed when it is asked for
+    except BROKEN as error:
         raise ConfigError(f"It is no PEM file of certificates: {error}.", "Name one.", "[ca] trusted") from None
 
 
 def _lists(data: bytes) -> list[x509.CertificateRevocationList]:
     end = b"-----END X509 CRL-----"
-    try:
-        if end not in data:
-            return [x509.load_der_x509_crl(data)] if data.strip() else []
-        return [x509.load_pem_x509_crl(part + end) for part in data.split(end)[:-1]]
-    except ValueError as error:
-        raise ConfigError(f"It is no revocation list: {error}.", "Name one, PEM or DER.", "[ca] revoked") from None
+    if end not in data:
+        return [x509.load_der_x509_crl(data)] if data.strip() else []
+    return [x509.load_pem_x509_crl(part + end) for part in data.split(end)[:-1]]
