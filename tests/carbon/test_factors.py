@@ -42,6 +42,28 @@ def test_the_rows_that_the_announcement_gives() -> None:
     assert factors.find(FactorKind.AVERAGE, "CN-YN", IN_2022).fit is Fit.EXACT
 
 
+def test_regions_and_years_have_their_own_rows_in_their_publishers_units() -> None:
+    factors = load_factors()
+    provinces = [row for row in factors if row.year == 2022 and row.region.startswith("CN-") and len(row.region) == 5]
+    assert len(provinces) == 30
+    found = factors.find(FactorKind.AVERAGE, "CN-JS", IN_2022)
+    assert (found.factor.value, found.fit) == (0.5978, Fit.EXACT)
+    assert factors.get("de-2024-residual").in_unit(PER_KWH) == pytest.approx(0.72456)
+    assert factors.get("us-camx-2023-average").in_unit(PER_KWH) == pytest.approx(429.983 * 0.45359237 / 1_000)
+    change = factors.get("cn-2023-residual").in_unit(PER_KWH) / factors.get("cn-2022-residual").in_unit(PER_KWH)
+    assert round(100 * (change - 1), 1) == 4.1  # as the announcement says
+
+
+@pytest.mark.parametrize(("gwp", "methane", "blend"), [("AR6", 27.0, 2255.5), ("AR5", 28.0, 1923.5)])
+def test_global_warming_potentials_are_of_one_report(gwp: str, methane: float, blend: float) -> None:
+    factors = load_factors(gwp=gwp)
+    assert {row.region for row in factors if row.kind is FactorKind.GWP} == {gwp}
+    assert factors.find(FactorKind.GWP, gwp, IN_2025, "methane").factor.value == methane
+    assert factors.find(FactorKind.GWP, gwp, IN_2025, "r-410a").factor.value == blend
+    with pytest.raises(FactorMissing):
+        factors.find(FactorKind.GWP, {"AR5": "AR6", "AR6": "AR5"}[gwp], IN_2025, "methane")
+
+
 def test_the_demo_grid_is_the_mean_of_its_hours() -> None:
     value = load_factors().get("citylearn-2022-average").value
     assert round(float(District().carbon.mean()), 4) == value
@@ -49,12 +71,12 @@ def test_the_demo_grid_is_the_mean_of_its_hours() -> None:
 
 def test_a_row_without_a_value_is_not_used_and_named() -> None:
     factors = load_factors()
-    found = factors.find(FactorKind.AVERAGE, "CN-JS", IN_2022)
+    found = factors.find(FactorKind.AVERAGE, "CN-XZ", IN_2022)
     assert (found.factor.id, found.fit) == ("cn-2022-average", Fit.WIDER)
-    assert factors.find(FactorKind.AVERAGE, "CN-JS", IN_2025).fit is Fit.OLDER_WIDER
+    assert factors.find(FactorKind.AVERAGE, "CN-XZ", IN_2025).fit is Fit.OLDER_WIDER
     assert factors.find(FactorKind.AVERAGE, "CN", IN_2025).fit is Fit.OLDER
     with pytest.raises(FactorMissing, match="to be provided"):
-        factors.get("cn-js-2022-average").in_unit(PER_KWH)
+        factors.get("cn-js-2023-average").in_unit(PER_KWH)
     with pytest.raises(FactorMissing) as error:
         factors.find(FactorKind.AVERAGE, "UCTE", IN_2022)
     assert "eu-ucte-average" in error.value.remedy
@@ -78,6 +100,7 @@ def test_a_correction_is_a_row_of_its_own_and_the_later_one_is_used() -> None:
         (ROW.replace("0.6", "nan"), "no emission factor"),
         (ROW.replace("kg/(kW.h)", "kW"), "measure different things"),
         (ROW.replace("average", "guessed"), "not a valid FactorKind"),
+        (ROW.replace("average", "heating"), "measure different things"),
         (ROW.replace("the grid company", ""), "needs an id and a source"),
         (ROW + ",more", "not as many cells"),
         (ROW.replace("2023-01-01", "in May"), "Invalid isoformat"),

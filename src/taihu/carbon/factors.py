@@ -1,9 +1,10 @@
 """Emission factors as versioned data rows: looked up, never invented.
 
-A row says what it is of (`kind`, `subject`), where (`region`: an ISO 3166 code, or a grid), for which time it was
-made, who published it and when. A row without a value is known to exist and still to be provided: using it is refused.
-Rows are never changed; a correction is a new row with a later `published`, and what was computed with the old one keeps
-its id (§10). A site's own rows are in a file of the same columns (docs/carbon.md).
+A row says what it is of (`kind`, `subject`), where (`region`: an ISO 3166 code, a grid, or for a global warming
+potential the report it is of), for which time it was made, who published it and when. A row without a value is known
+to exist and still to be provided: using it is refused. Rows are never changed; a correction is a new row with a later
+`published`, and what was computed with the old one keeps its id (§10). A site's own rows are in a file of the same
+columns (docs/carbon.md).
 """
 
 import csv
@@ -18,14 +19,19 @@ import msgspec
 
 from taihu.kernel.clock import parse_iso
 from taihu.kernel.errors import ConfigError, RefusedError
-from taihu.kernel.units import UnitError, converter
+from taihu.kernel.units import UnitError, commensurable, converter
 
 ELECTRICITY = "electricity"
 PER_KWH = "kg/(kW.h)"
+PER_HEAT = "kg/TJ"
+PER_MASS = "MJ/kg"  # of heat
+PER_VOLUME = "MJ/m3"
+DENSITY = "kg/m3"
 # Sources of generation that burn nothing; biomass is left to a site's own judgement, and counts as not carbon-free.
 CARBON_FREE = frozenset(
     ("hydro", "nuclear", "solar", "solar-rooftop", "csp", "wind", "wind-offshore", "geothermal", "ocean")
 )
+GWP_SET = "AR6"  # of the IPCC's assessment reports, the one whose potentials are used
 IS_PROPERTY = "/"  # what a row names with it is a property of the grid, and no factor
 
 
@@ -37,7 +43,12 @@ class FactorKind(StrEnum):
     SUPPLIER = "supplier"  # what one supplier or contract delivers: market-based
     MARGINAL = "marginal"  # one more unit of demand: consequences, never an inventory
     LIFECYCLE = "lifecycle"  # generation from one source, all stages
-    FUEL = "fuel"  # combustion: scope 1
+    FUEL = "fuel"  # combustion, CO2 by lower heating value: scope 1
+    FUEL_METHANE = "fuel-methane"  # combustion, CH4
+    FUEL_NITROUS_OXIDE = "fuel-nitrous-oxide"  # combustion, N2O
+    HEATING = "heating"  # lower heating value of a fuel, by mass or volume
+    DENSITY = "density"  # of a fuel
+    PROCESS = "process"  # CO2 of a mass of material: scope 1
     UPSTREAM = "upstream"  # scope 3
     GWP = "gwp"  # kg CO2 equivalent of one kg of a gas, 100 years
 
@@ -95,14 +106,17 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Factors:
-    """All rows, by what they are of."""
+    """All rows, by what they are of; of the global warming potentials those of one report, `gwp`."""
 
-    def __init__(self, rows: Iterable[Factor]) -> None:
+    def __init__(self, rows: Iterable[Factor], gwp: str = GWP_SET) -> None:
+        self.gwp = gwp
         self._by_id: dict[str, Factor] = {}
         self._by_subject: dict[tuple[FactorKind, str, str], list[Factor]] = {}
         for row in rows:
             if row.id in self._by_id:
                 raise ConfigError(f"The factor {row.id} is there twice.", "Give a correction an id of its own.")
+            if row.kind is FactorKind.GWP and row.region != gwp:
+                continue
             self._by_id[row.id] = row
             self._by_subject.setdefault((row.kind, row.subject, row.region), []).append(row)
 
@@ -147,8 +161,8 @@ class Factors:
         )
 
 
-def load_factors(own: Path | None = None) -> Factors:
-    """The rows that come with Taihu, and a site's own.
+def load_factors(own: Path | None = None, gwp: str = GWP_SET) -> Factors:
+    """The rows that come with Taihu, and a site's own, with the global warming potentials of one report.
 
     Raises:
         ConfigError: with file and line, and what to write instead.
@@ -160,7 +174,7 @@ def load_factors(own: Path | None = None) -> Factors:
             rows += parse_factors(own.read_text("utf-8"), own.name)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{own} cannot be read: {error}.", "Save it as UTF-8 CSV.") from None
-    return Factors(rows)
+    return Factors(rows, gwp)
 
 
 def parse_factors(text: str, name: str) -> Iterator[Factor]:
@@ -210,7 +224,9 @@ def _factor(row: dict[str, str], where: str) -> Factor:
         value = float(row["value"]) if row["value"] else None
         if value is not None and not 0 <= value < float("inf"):
             raise ValueError(f"{row['value']} is no emission factor")
-        if row["kind"] != FactorKind.UPSTREAM:  # of anything, by any measure
+        if row["kind"] == FactorKind.HEATING and commensurable(row["unit"], PER_VOLUME):
+            pass  # by volume, or by mass as below
+        elif row["kind"] != FactorKind.UPSTREAM:  # of anything, by any measure
             converter(row["unit"], _UNITS.get(row["kind"], PER_KWH))
         return Factor(
             id=row["id"],
@@ -229,7 +245,15 @@ def _factor(row: dict[str, str], where: str) -> Factor:
         raise ConfigError(f"{error}.", "Correct the row.", where) from None
 
 
-_UNITS: dict[str, str] = {FactorKind.FUEL: "kg/TJ", FactorKind.GWP: "1"}
+_UNITS: dict[str, str] = {
+    FactorKind.FUEL: PER_HEAT,
+    FactorKind.FUEL_METHANE: PER_HEAT,
+    FactorKind.FUEL_NITROUS_OXIDE: PER_HEAT,
+    FactorKind.HEATING: PER_MASS,
+    FactorKind.DENSITY: DENSITY,
+    FactorKind.PROCESS: "1",
+    FactorKind.GWP: "1",
+}
 
 
 def _moment(text: str) -> int:

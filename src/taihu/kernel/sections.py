@@ -295,9 +295,10 @@ class ControllerConfig(Section, frozen=True, kw_only=True):
 
 
 class CarbonConfig(Section, frozen=True, kw_only=True):
-    """`[carbon]`: a file of the site's own emission factors, and how long late readings are waited for."""
+    """`[carbon]`: own emission factors, the set of warming potentials, how long late readings are waited for."""
 
     factors: str = ""
+    gwp: Literal["AR6", "AR5"] = "AR6"
     settle_s: Annotated[float, msgspec.Meta(ge=0)] = 900.0
 
 

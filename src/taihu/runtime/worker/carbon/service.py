@@ -97,7 +97,7 @@ class CarbonDesk:
 
     def _use(self, configs: Mapping[str, Sequence[AccountConfig]]) -> None:
         site = self._site
-        factors = load_factors(site.path(site.carbon.factors) if site.carbon.factors else None)
+        factors = load_factors(site.path(site.carbon.factors) if site.carbon.factors else None, site.carbon.gwp)
         zones = {project.name: site.timezone_of(project) for project in site.projects}
         accounts = [
             Account(project, zones.get(project, site.site.timezone), config)
