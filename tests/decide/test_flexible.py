@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taihu.decide.flexible import STEP_NS, STEPS, Grid, State, after, sight, window_of
+from taihu.decide.form import check
 from taihu.decide.judge import heat_states, store_content
-from taihu.decide.problem import Battery, Heat, Load, Meter, Problem, Vehicle, check
+from taihu.decide.problem import Battery, Heat, Load, Meter, Problem, Vehicle
 from taihu.kernel.clock import NS_PER_S, parse_iso, to_datetime
 from taihu.kernel.flexible import BatteryConfig, HeatConfig, JobConfig, LoadConfig, VehicleConfig
 

@@ -15,6 +15,7 @@ from taihu.decide.model import Model
 from taihu.decide.planner import Method, Planner, quantile_scenarios
 from taihu.decide.problem import (
     Battery,
+    Group,
     Heat,
     Job,
     Kind,
@@ -28,6 +29,7 @@ from taihu.decide.problem import (
     Vehicle,
 )
 from taihu.decide.rule import by_rule
+from taihu.decide.sheet import Program
 
 pytest.importorskip("highspy", reason="the extra `plan` is not installed")
 cases = pytest.importorskip("tests.decide.cases", reason="scipy, which checks the plans, is not installed")
@@ -234,11 +236,90 @@ def test_dynamic_programming_goes_by_the_curve() -> None:
         ({"content_kwh": float("nan")}, "finite"),
         ({"charge_kw": -1.0}, "negative"),
         ({"meter": "elsewhere"}, "no meter"),
+        ({"taper": ((0.8, 1.0),)}, "taper"),
+        ({"taper": ((0.8, 1.0), (0.8, 0.2))}, "taper"),
+        ({"taper": ((0.0, 1.0), (0.5, 0.2), (1.0, 0.1))}, "taper"),
+        ({"curve": ((1.0, 0.9), (0.0, 0.8))}, "curve"),
+        ({"curve": ((0.0, float("nan")), (1.0, 0.9))}, "curve"),
     ],
 )
 def test_a_problem_of_no_form_is_refused(wrong: dict[str, Any], says: str) -> None:
     with pytest.raises(ProblemRefused, match=says):
         PLANNER.plan(problem([0.2] * 3, battery(**wrong)))
+
+
+THREE, NAN = np.ones(3), float("nan")
+CAR = {"name": "v", "capacity_kwh": 40.0, "content_kwh": 10.0, "charge_kw": 11.0, "leaves": 3}
+METER = Meter(load_kw=THREE, import_price=THREE, export_price=THREE)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"step_h": [1.0, 1.0, 1.0]}, "step_h is no array"),
+        ({"step_h": np.array([1.0, np.inf, 1.0])}, "steps that last"),
+        ({"meters": (Meter(load_kw=THREE, import_price=0.2, export_price=THREE),)}, "import_price is no array"),
+        ({"meters": (Meter(load_kw=THREE, import_price=THREE, export_price=np.ones(2)),)}, "export_price needs"),
+        ({"meters": (msgspec.structs.replace(METER, demand_price=-1.0),)}, "demand_price is negative"),
+        ({"before_kw": NAN}, "before_kw"),
+        ({"objective": Objective(ramp=-1.0)}, "objective.ramp is negative"),
+        ({"assets": (Vehicle(**CAR, needs=((3, NAN),)),)}, "needs"),
+        ({"assets": (Vehicle(**CAR, needs=((1.5, 20.0),)),)}, "needs"),
+        ({"assets": (Solar(name="s", power_kw=[1.0] * 3),)}, "power_kw is no array"),
+        ({"assets": (Load(name="l", profile_kw=(NAN,), steps=2),)}, "a power that is none"),
+        ({"assets": (Load(name="l", profile_kw=(1.0, 2.0), steps=2, breaks=True),)}, "breaks and a profile"),
+        (
+            {"assets": (Job(name="j", energy_kwh=1, power_kw=1, deadline=3, places=(("x", THREE[:2], THREE),)),)},
+            "the price of j@x",
+        ),
+        ({"groups": (Group(name="g", members=("g",), import_max_kw=1.0),)}, "no member 'g'"),
+    ],
+)
+def test_what_has_no_form_is_refused_before_anything_is_reckoned(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(ProblemRefused, match=says):
+        PLANNER.plan(Problem(**{"step_h": THREE, "meters": (METER,)} | wrong))
+
+
+def test_a_plant_in_a_group_is_curtailed_apart_from_others() -> None:
+    """What the group needs of its own plant is not lost because another one behind the meter is curtailed."""
+    price = np.full(4, 0.2)
+    house = Meter(load_kw=np.zeros(4), import_price=price, export_price=0.1 * price, export_max_kw=2.0)
+    plants = tuple(Solar(name=name, power_kw=np.full(4, 3.0)) for name in ("own", "other"))
+    group = Group(name="g", members=("own",), import_max_kw=-2.5)  # it shall give as much, and the meter takes less
+    plan = PLANNER.plan(Problem(step_h=np.ones(4), meters=(house,), assets=plants, groups=(group,)))
+    assert sum(one.amount for one in plan.breaches) == pytest.approx(4 * 0.5, abs=1e-3)
+
+
+def test_what_a_solver_may_take_does_not_grow_with_what_it_took() -> None:
+    """§12: a plan that is late is made by the rule, after a year of plans as on the first day."""
+    from taihu.decide import highs
+
+    car = Vehicle(name="v", capacity_kwh=60, content_kwh=10, charge_kw=11, minimum_kw=4, leaves=24, needs=((24, 50.0),))
+    solver, program = highs.Solver(), Model([problem(np.linspace(0.1, 0.5, 24), car)], (1.0,)).program
+    for _ in range(3):
+        assert solver.solve(program, 1.0).seconds > 0
+        assert solver._highs.getOptions().time_limit == 1.0
+
+
+def test_a_plan_is_asked_again_only_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What time did not allow to be exact is cut to what the battery can do."""
+    from taihu.decide import highs
+
+    asked: list[float] = []
+    solve = highs.Solver.solve
+
+    def slow(self: highs.Solver, program: Program, seconds: float) -> highs.Solved:
+        asked.append(seconds)
+        return msgspec.structs.replace(solve(self, program, 60.0), seconds=1.0)
+
+    monkeypatch.setattr(highs.Solver, "solve", slow)
+    question = problem([0.1] * 2 + [0.5] * 6, battery(taper=((0.2, 1.0), (1.0, 0.1))), load=4.0)
+    late = Planner().plan(question, 1.0)
+    assert (late.method, asked) == (Method.GOOD, [1.0])
+    assert not judge(question, late.powers).faults
+    exact = Planner().plan(question, 2.0)
+    assert (exact.method, asked) == (Method.BEST, [1.0, 2.0, 1.0])
+    assert exact.money <= late.money
 
 
 def test_an_absent_forecast_is_refused_rather_than_guessed() -> None:

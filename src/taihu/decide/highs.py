@@ -31,11 +31,14 @@ class Outcome(StrEnum):
 
 
 class Solved(msgspec.Struct, frozen=True):
-    """An answer: the columns, and the price of each row (what a unit more of it costs; zeros where there is none)."""
+    """An answer: the columns, the price of each row (what a unit more of it costs; zeros where there is none), and the
+    seconds that it took.
+    """
 
     outcome: Outcome
     columns: Numbers
     prices: Numbers
+    seconds: float
 
 
 class Solver:
@@ -57,8 +60,11 @@ class Solver:
         else:
             self._pass(program)
         self._last = program
-        self._highs.setOptionValue("time_limit", self._highs.getRunTime() + seconds)
+        before = self._highs.getRunTime()
+        # with whole numbers HiGHS counts the seconds of this run, without them those of all its runs
+        self._highs.setOptionValue("time_limit", seconds if program.integral else before + seconds)
         self._highs.run()
+        taken = self._highs.getRunTime() - before
         status = self._highs.getModelStatus()
         solution = self._highs.getSolution()
         columns = np.asarray(solution.col_value, np.float64)
@@ -67,9 +73,9 @@ class Solver:
         elif program.integral and solution.value_valid:
             outcome = Outcome.GOOD
         else:
-            return Solved(Outcome.NONE, np.zeros(len(program.cost)), np.zeros(len(program.row_lower)))
+            return Solved(Outcome.NONE, np.zeros(len(program.cost)), np.zeros(len(program.row_lower)), taken)
         prices = np.asarray(solution.row_dual, np.float64) if solution.dual_valid else np.zeros(len(program.row_lower))
-        return Solved(outcome, columns, prices)
+        return Solved(outcome, columns, prices, taken)
 
     def _pass(self, program: Program) -> None:
         lp = highspy.HighsLp()

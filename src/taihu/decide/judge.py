@@ -1,6 +1,6 @@
 """What powers come to, reckoned from physics alone: contents, breaches, money and CO2, whoever made them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -58,6 +58,19 @@ def judge(problem: Problem, powers: Mapping[str, Numbers]) -> Judged:
         total = np.sum([net_kw[one] if one in net_kw else powers[one] for one in group.members], axis=0)
         breaches += _over(problem, Kind.GROUP, group.name, total - limit)
     return Judged(net_kw, content, tuple(breaches), tuple(faults), money, carbon)
+
+
+def breach_cost(problem: Problem, breaches: Sequence[Breach]) -> float:
+    """What breaches cost, in money."""
+    each, unit = problem.multiples, problem.dearest
+    price = {
+        Kind.GRID: each.grid, Kind.FEED_IN: each.feed_in, Kind.GROUP: each.group, Kind.DEPARTURE: each.departure,
+        Kind.CHARGE: each.charge, Kind.LATE: each.late,
+    }  # fmt: skip
+    comfort = {one.name: one.comfort_price for one in problem.assets if isinstance(one, Heat)}
+    return sum(
+        one.amount * (comfort[one.name] if one.kind is Kind.COMFORT else unit * price[one.kind]) for one in breaches
+    )
 
 
 def bill(problem: Problem, meter: Meter, net_kw: Numbers) -> tuple[float, float]:
@@ -120,6 +133,24 @@ def store_content(problem: Problem, store: Battery | Vehicle, power: Numbers) ->
     """What it holds at the end of each step."""
     moved = np.where(power >= 0, power * store.one_way, power / store.one_way) * problem.step_h
     return np.asarray(min(max(0.0, store.content_kwh), store.capacity_kwh) + np.cumsum(moved))
+
+
+def as_stores_can(problem: Problem, powers: Mapping[str, Numbers]) -> dict[str, Numbers]:
+    """What batteries and vehicles make of powers: no more than fits in, or is in, or so full a battery takes."""
+    able = dict(powers)
+    for store in problem.assets:
+        if not isinstance(store, Battery | Vehicle):
+            continue
+        lines = taper_lines(store.taper) if isinstance(store, Battery) else []
+        held = min(max(0.0, store.content_kwh), store.capacity_kwh)
+        power = able[store.name] = powers[store.name].copy()
+        for step, hours in enumerate(problem.step_h):
+            share = min((at + fall * held / store.capacity_kwh for at, fall in lines), default=1.0)
+            most = min(store.charge_kw * max(0.0, share), (store.capacity_kwh - held) / (store.one_way * hours))
+            power[step] = min(max(power[step], -held * store.one_way / hours), most)
+            held += power[step] * hours * (store.one_way if power[step] > 0 else 1 / store.one_way)
+            held = min(max(0.0, held), store.capacity_kwh)
+    return able
 
 
 def charges_too_fast(battery: Battery, power: Numbers, held: Numbers) -> bool:

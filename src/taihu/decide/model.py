@@ -100,9 +100,8 @@ def _write(frame: Frame) -> Frame:
                 write_load(frame, asset)
             case Job():
                 write_job(frame, asset)
-    solar = [one for one in frame.problem.assets if isinstance(one, Solar)]
-    for key in sorted({(one.meter, one.curtailable) for one in solar}):
-        write_solar(frame, [one for one in solar if (one.meter, one.curtailable) == key])
+    for plants in _alike(frame.problem):
+        write_solar(frame, plants)
     _groups(frame, nets)
     _together(frame, nets)
     if not frame.problem.battery_to_vehicle:
@@ -111,6 +110,16 @@ def _write(frame: Frame) -> Frame:
 
 
 Net = list[tuple[Index, float]]
+
+
+def _alike(problem: Problem) -> list[list[Solar]]:
+    """The plants, those together that nothing tells apart: the meter, the groups, and whether they may be curtailed."""
+    found: dict[tuple[str, bool, tuple[str, ...]], list[Solar]] = {}
+    for plant in problem.assets:
+        if isinstance(plant, Solar):
+            groups = tuple(group.name for group in problem.groups if plant.name in group.members)
+            found.setdefault((plant.meter, plant.curtailable, groups), []).append(plant)
+    return list(found.values())
 
 
 def _meter(frame: Frame, meter: Meter) -> Net:

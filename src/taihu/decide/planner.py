@@ -6,16 +6,21 @@ nothing a device could do. Every plan is reckoned again from physics, says who m
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from taihu.decide.dynamic import can_plan, plan_battery
+from taihu.decide.form import check
 from taihu.decide.frame import NOTHING_EXACT
-from taihu.decide.judge import Breach, Judged, judge
+from taihu.decide.judge import Breach, Judged, as_stores_can, breach_cost, judge
 from taihu.decide.model import Model, Powers
-from taihu.decide.problem import Numbers, Problem, check
+from taihu.decide.problem import Numbers, Problem
 from taihu.decide.rule import by_rule
+
+if TYPE_CHECKING:
+    from taihu.decide.highs import Solved, Solver
 
 
 class Method(StrEnum):
@@ -75,22 +80,41 @@ class Planner:
             return self._by_rule(problem, note)
         if not isinstance(self._solver, Solver):
             self._solver = Solver()
-        exact = NOTHING_EXACT
-        while True:
-            model = Model(problems, weights, exact)
-            solved = self._solver.solve(model.program, seconds)
-            more = exact.with_(model.inexact(solved.columns))
-            if solved.outcome is Outcome.NONE or more == exact:
-                break
-            exact = more
+        model, solved = self._asked(self._solver, problems, weights, seconds)
         if solved.outcome is Outcome.NONE:
             return self._by_rule(problem, f"the solver had no answer within {seconds:g} s")
         powers = model.powers(solved.columns)
         judged = judge(problem, powers)
         if judged.faults:
+            powers = as_stores_can(problem, powers)
+            judged = judge(problem, powers)
+        if judged.faults:
             return self._by_rule(problem, f"the solver's answer cannot be: {judged.faults[0]}")
-        method = Method.BEST if solved.outcome is Outcome.BEST else Method.GOOD
-        return _plan(method, powers, judged, marginal=model.marginal(solved.prices))
+        if solved.outcome is Outcome.BEST:
+            return _plan(Method.BEST, powers, judged, marginal=model.marginal(solved.prices))
+        ruled = self._by_rule(problem, f"the solver had nothing better within {seconds:g} s")
+        worse = breach_cost(problem, judged.breaches) > breach_cost(problem, ruled.breaches)
+        return ruled if worse else _plan(Method.GOOD, powers, judged, marginal=model.marginal(solved.prices))
+
+    def _asked(
+        self, solver: "Solver", problems: Sequence[Problem], weights: Sequence[float], seconds: float
+    ) -> tuple[Model, "Solved"]:
+        """The solver's answer; it is asked again, exactly, about what stores cannot do, as long as there is time."""
+        from taihu.decide.highs import Outcome
+
+        exact, model = NOTHING_EXACT, Model(problems, weights)
+        solved = solver.solve(model.program, seconds)
+        while solved.outcome is not Outcome.NONE:
+            more = exact.with_(model.inexact(solved.columns))
+            if more == exact:
+                return model, solved
+            seconds -= solved.seconds
+            better = Model(problems, weights, more)
+            again = solver.solve(better.program, seconds) if seconds > 0 else None
+            if again is None or again.outcome is Outcome.NONE:
+                return model, msgspec.structs.replace(solved, outcome=Outcome.GOOD)
+            exact, model, solved = more, better, again
+        return model, solved
 
     def _by_rule(self, problem: Problem, note: str) -> Plan:
         powers = by_rule(problem)

@@ -6,7 +6,6 @@ except what physics forbids (below empty, above full, faster than the charger) i
 keep it, and what is breached is named in the plan (§12).
 """
 
-from collections import Counter
 from enum import StrEnum
 
 import msgspec
@@ -19,7 +18,6 @@ Numbers = NDArray[np.float64]
 Taper = tuple[tuple[float, float], ...]  # (state of charge, share of the power), falling and concave
 
 INF = float("inf")
-_SIGNED = frozenset({"content_kwh", "state_c", "end_price", "arrives", "leaves", "release", "earliest", "deadline"})
 
 
 class ProblemRefused(RefusedError):
@@ -261,33 +259,6 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         return max(energy + power / float(self.step_h.min()) + wear, 1e-6)
 
 
-def check(problem: Problem) -> None:
-    """Pass a problem of good form.
-
-    Raises:
-        ProblemRefused: it says what does not fit.
-    """
-    steps = problem.steps
-    if not steps or not problem.meters or not bool((problem.step_h > 0).all()):
-        raise ProblemRefused("A plan needs a meter and steps that last.", "Give both.")
-    names = [one.name for one in (*problem.meters, *problem.assets, *problem.groups)]
-    if len(set(names)) < len(names):
-        twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise ProblemRefused(f"There are two of {twice!r}.", "Meters, assets and groups need their own names.")
-    meters = {one.name for one in problem.meters}
-    for meter in problem.meters:
-        for name in ("load_kw", "import_price", "export_price", "carbon", "import_max_kw", "export_max_kw"):
-            series(getattr(meter, name), steps, f"{meter.name or 'meter'}.{name}", limit=name.endswith("max_kw"))
-    for asset in problem.assets:
-        if asset.meter not in meters:
-            raise ProblemRefused(f"{asset.name} is behind {asset.meter!r}, which is no meter.", "Name a meter.")
-        _check_asset(asset, steps)
-    for group in problem.groups:
-        series(group.import_max_kw, steps, f"{group.name}.import_max_kw", limit=True)
-        if unknown := set(group.members) - set(names):
-            raise ProblemRefused(f"{group.name} has no member {sorted(unknown)[0]!r}.", "Name assets or meters.")
-
-
 def series(values: ArrayLike | None, steps: int, name: str, *, limit: bool = False) -> Numbers:
     """Values of each step; one value stands for all. A limit may be infinite. Raises ProblemRefused."""
     array = np.asarray(0.0 if values is None else values, np.float64)
@@ -295,27 +266,3 @@ def series(values: ArrayLike | None, steps: int, name: str, *, limit: bool = Fal
     if array.shape != (steps,) or bool(np.isnan(array).any()) or not (limit or bool(np.isfinite(array).all())):
         raise ProblemRefused(f"{name} needs a number for each of {steps} steps.", "Fill what is missing first.")
     return array
-
-
-def _check_asset(asset: Asset, steps: int) -> None:
-    numbers = {
-        name: value
-        for name in asset.__struct_fields__
-        if isinstance(value := getattr(asset, name), int | float) and not isinstance(value, bool)
-    }
-    for name, value in numbers.items():
-        if not np.isfinite(value) and not (name == "high_kwh" and value == INF):
-            raise ProblemRefused(f"{asset.name}.{name} is no finite number.", "Measure it, or leave the asset out.")
-        if value < 0 and name not in _SIGNED:
-            raise ProblemRefused(f"{asset.name}.{name} is negative.", "It is a size.")
-    if isinstance(asset, Battery | Vehicle) and not (asset.capacity_kwh > 0 and 0 < asset.one_way <= 1):
-        raise ProblemRefused(f"{asset.name} needs a capacity, and an efficiency up to 1.", "Correct it.")
-    if isinstance(asset, Heat):
-        for name in ("cop", "outside_c", "gain_kw", "low_c", "high_c"):
-            series(getattr(asset, name), steps, f"{asset.name}.{name}")
-        if not asset.capacity_kwh_per_k > 0:
-            raise ProblemRefused(f"{asset.name} needs a thermal capacity.", "Correct it.")
-    if isinstance(asset, Solar):
-        series(asset.power_kw, steps, f"{asset.name}.power_kw")
-    if isinstance(asset, Load) and (asset.steps < 1 or len(asset.profile_kw) not in (1, asset.steps)):
-        raise ProblemRefused(f"{asset.name} needs a power for each of its steps.", "Give one for all, or one for each.")
