@@ -59,6 +59,10 @@ def battery(**more: Any) -> Battery:
     return Battery(**given | more)
 
 
+def vehicle(need: Any) -> Vehicle:
+    return Vehicle(name="v", capacity_kwh=40, content_kwh=10, charge_kw=11, leaves=3, needs=(need,))
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_plan_always_exists_and_breaches_the_least(seed: int) -> None:
     """§12: contradictory charge, grid and departure limits; the long form is `python -m tests.decide.long`."""
@@ -249,7 +253,7 @@ def test_a_problem_of_no_form_is_refused(wrong: dict[str, Any], says: str) -> No
 
 
 THREE, NAN = np.ones(3), float("nan")
-CAR = {"name": "v", "capacity_kwh": 40.0, "content_kwh": 10.0, "charge_kw": 11.0, "leaves": 3}
+ANY: Any = [1.0] * 3  # of a type that is wrong
 METER = Meter(load_kw=THREE, import_price=THREE, export_price=THREE)
 
 
@@ -258,14 +262,14 @@ METER = Meter(load_kw=THREE, import_price=THREE, export_price=THREE)
     [
         ({"step_h": [1.0, 1.0, 1.0]}, "step_h is no array"),
         ({"step_h": np.array([1.0, np.inf, 1.0])}, "steps that last"),
-        ({"meters": (Meter(load_kw=THREE, import_price=0.2, export_price=THREE),)}, "import_price is no array"),
+        ({"meters": (Meter(load_kw=THREE, import_price=ANY, export_price=THREE),)}, "import_price is no array"),
         ({"meters": (Meter(load_kw=THREE, import_price=THREE, export_price=np.ones(2)),)}, "export_price needs"),
         ({"meters": (msgspec.structs.replace(METER, demand_price=-1.0),)}, "demand_price is negative"),
         ({"before_kw": NAN}, "before_kw"),
         ({"objective": Objective(ramp=-1.0)}, "objective.ramp is negative"),
-        ({"assets": (Vehicle(**CAR, needs=((3, NAN),)),)}, "needs"),
-        ({"assets": (Vehicle(**CAR, needs=((1.5, 20.0),)),)}, "needs"),
-        ({"assets": (Solar(name="s", power_kw=[1.0] * 3),)}, "power_kw is no array"),
+        ({"assets": (vehicle((3, NAN)),)}, "needs"),
+        ({"assets": (vehicle((NAN, 20.0)),)}, "needs"),
+        ({"assets": (Solar(name="s", power_kw=ANY),)}, "power_kw is no array"),
         ({"assets": (Load(name="l", profile_kw=(NAN,), steps=2),)}, "a power that is none"),
         ({"assets": (Load(name="l", profile_kw=(1.0, 2.0), steps=2, breaks=True),)}, "breaks and a profile"),
         (
@@ -276,8 +280,9 @@ METER = Meter(load_kw=THREE, import_price=THREE, export_price=THREE)
     ],
 )
 def test_what_has_no_form_is_refused_before_anything_is_reckoned(wrong: dict[str, Any], says: str) -> None:
+    given: dict[str, Any] = {"step_h": THREE, "meters": (METER,)}
     with pytest.raises(ProblemRefused, match=says):
-        PLANNER.plan(Problem(**{"step_h": THREE, "meters": (METER,)} | wrong))
+        PLANNER.plan(Problem(**given | wrong))
 
 
 def test_a_plant_in_a_group_is_curtailed_apart_from_others() -> None:
