@@ -8,9 +8,11 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.faults.support import CLOCK, PROJECT, LiveNode, wait_until, write_certificate
 from tests.ports import free_port
@@ -25,6 +27,7 @@ from taihu.runtime.doctor import access, devices, machine
 from taihu.runtime.doctor.case import Case, State, lock_holder
 from taihu.runtime.doctor.examine import ALSO, CHECKS, CONFIG, open_case
 from taihu.runtime.doctor.finding import Finding, Severity
+from taihu.runtime.ingest.spool import FileSpool
 from taihu.things.batch import FLAG_STAMPED, KIND_BATCH, Batch, Column, encode_batch
 
 DOCS = Path(__file__).parents[2] / "docs" / "doctor.md"
@@ -308,6 +311,23 @@ def test_damaged_snapshots(site: Path) -> None:
         path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
         assert only(examine(site), "metadata").remedy == f"rm {path}"
         path.write_bytes(data)
+
+
+def test_a_long_queue_lies_in_files(site: Path) -> None:
+    """One is sound, one is damaged, one is not there."""
+    queue = ((), [(number, 1, 10) for number in (1, 2, 3)], ())
+    state = msgspec.msgpack.encode((2, 0, 4, [], [("listener", 0, 0, 0, queue)], []))
+    placed = bytes(8) + state
+    (site / "data" / "broker.snapshot").write_bytes(zlib.crc32(placed).to_bytes(4, "little") + placed)
+    spool = FileSpool(OsFiles(), site / "data" / "spool")
+    spool.put(1, b"sound")
+    spool.put(2, b"spoilt")
+    spoilt = site / "data" / "spool" / f"{2:016x}.queue"
+    spoilt.write_bytes(spoilt.read_bytes()[:-1])
+    assert examine(site, quick=True) == []
+    damaged, absent = examine(site)
+    assert f"{2:016x}.queue cannot be read or is damaged" in damaged.what
+    assert f"{3:016x}.queue is not there" in absent.what and absent.check == "metadata"
 
 
 def test_what_was_set_aside(site: Path) -> None:

@@ -184,7 +184,7 @@ class _Draft:
         if (broker := self._paths.broker).exists():
             snapshot = self._files.read(broker)
             self._file(broker, "data/broker.snapshot")
-            self._spool(snapshot[12:])
+            self._spool(snapshot)
             if self._files.read(broker) != snapshot:
                 raise _Changed
             position = int.from_bytes(snapshot[4:12], "little")

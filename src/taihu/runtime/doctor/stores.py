@@ -19,6 +19,7 @@ from taihu.kernel.files import checksum
 from taihu.runtime.doctor.case import Case, State
 from taihu.runtime.doctor.devices import skews
 from taihu.runtime.doctor.finding import Finding, error, note, warning
+from taihu.runtime.ingest.spool import chunk_files, read_chunk
 from taihu.runtime.process import clock_of
 from taihu.things.batch import KIND_BATCH, Batch, decode_batch
 from taihu.twin import snapshot
@@ -206,6 +207,21 @@ def _snapshots(case: Case) -> Iterator[Finding]:
     if zlib.crc32(data[4:]).to_bytes(4, "little") != data[:4]:
         why = "After a restart MQTT clients must subscribe again, and what was queued for them is gone."
         yield warning("metadata", f"{case.paths.broker.name} is damaged.", why, f"rm {case.paths.broker}")
+    else:
+        yield from _spool(case, data)
+
+
+def _spool(case: Case, snapshot: bytes) -> Iterator[Finding]:
+    """The files of the long queues that the broker's snapshot needs: there and sound."""
+    for name in [] if case.quick else chunk_files(snapshot):
+        try:
+            case.seen(len(read_chunk(case.files, case.paths.spool / name)))
+        except (OSError, DamagedError) as problem:
+            if case.files.read(case.paths.broker) != snapshot:
+                return  # the node went on meanwhile, and needs others
+            fault = "is not there" if isinstance(problem, FileNotFoundError) else "cannot be read or is damaged"
+            why = "The messages in it, which wait for an MQTT client, are lost; those before and after it are not."
+            yield warning("metadata", f"spool/{name} {fault}.", why, _PUT_BACK)
 
 
 def _file_fault(path: Path, size: int) -> str:

@@ -21,13 +21,22 @@ from taihu.protocols.mqtt.broker.snapshot import chunks_of
 log = logging.getLogger("taihu.spool")
 
 _NAME = "{:016x}.queue"
+_HEAD = 12  # a snapshot's checksum and position
 _RETRY_S = 1.0
 _FOR_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def chunk_files(snapshot: bytes) -> list[str]:
-    """The names of the files that a snapshot of the broker needs. Raises DamagedError."""
-    return [_NAME.format(number) for number in chunks_of(snapshot)]
+    """The names of the files that the broker's snapshot, as it lies on the disk, needs. Raises DamagedError."""
+    return [_NAME.format(number) for number in chunks_of(snapshot[_HEAD:])]
+
+
+def read_chunk(files: Files, path: Path) -> bytes:
+    """What a chunk's file holds. Raises OSError, DamagedError."""
+    data = files.read(path)
+    if crc32(data[4:]).to_bytes(4, "little") != data[:4]:
+        raise DamagedError(f"{path.name} is damaged.")
+    return data[4:]
 
 
 class Mark(NamedTuple):
@@ -156,17 +165,13 @@ class FileSpool:
 
     def _read(self, number: int) -> bytes:
         """A chunk from its file; empty when it is gone. Raises OSError when there is no room to read it."""
-        path = self._path(number)
         try:
-            data = self._files.read(path)
-            if crc32(data[4:]).to_bytes(4, "little") != data[:4]:
-                raise DamagedError(f"{path.name} is damaged.")
+            return read_chunk(self._files, self._path(number))
         except (OSError, DamagedError) as error:
             if isinstance(error, OSError) and error.errno in _FOR_NOW:
                 raise
             log.error("messages that waited for an MQTT client are lost: %s", error)
             return b""
-        return data[4:]
 
     def _path(self, number: int) -> Path:
         return self._folder / _NAME.format(number)
