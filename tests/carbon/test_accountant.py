@@ -33,6 +33,9 @@ PROPERTIES = {
     "intensity": Property(name="intensity", unit="g/(kW.h)", max_age_s=3_600),
     "temperature": Property(name="temperature", unit="Cel"),
     "bare": Property(name="bare"),
+    "gas_register": Property(name="gas_register", kind=Kind.COUNTER, unit="m3", max_age_s=7_200),
+    "oil": Property(name="oil", unit="L/h", max_age_s=3_600),
+    "refilled": Property(name="refilled", kind=Kind.INTERVAL, unit="g", interval_s=1),
 }
 
 
@@ -178,6 +181,9 @@ def test_figures_stand_when_their_readings_have_gone_10(plants: Any) -> None:
         ({"imported": "energy", "intensity": "grid/signal/temperature"}, "no intensity"),
         ({"imported": "energy", "supplier": "nobody"}, "no factor 'nobody'"),
         ({"imported": "energy", "fuel": "peat"}, "no fuel factor"),
+        ({"imported": "temperature", "fuel": "diesel"}, "not an energy, a mass or a volume"),
+        ({"imported": "gas_register", "leak": "r-32"}, "is not a mass"),
+        ({"imported": "gas_register", "fuel": "diesel", "heating": "nobody"}, "no factor 'nobody'"),
     ],
 )
 def test_an_account_that_cannot_be_says_why_and_the_others_go_on(
@@ -185,7 +191,7 @@ def test_an_account_that_cannot_be_says_why_and_the_others_go_on(
 ) -> None:
     fields = {"region": "CN"} | wrong if "fuel" not in wrong else wrong
     plant = plants(account(since=None, **fields), account("other", imported="energy", region="CN"))
-    for name in ("energy", "temperature", "bare", "none"):
+    for name in ("energy", "temperature", "bare", "none", "gas_register"):
         plant.say("main", name, START, 1.0)
     plant.say("other", "energy", START, 1.0)
     rows = plant.account(START + 2 * HOUR)
@@ -193,6 +199,48 @@ def test_an_account_that_cannot_be_says_why_and_the_others_go_on(
     assert said in plant.accountant.states("plant")[0]["broken"]
     plant.account(START + 2 * HOUR)
     assert sum("is not accounted" in line for line in caplog.messages) == 1
+
+
+def test_scope_1_by_volume_and_a_leak_that_is_noted_late_5(plants: Any) -> None:
+    plant = plants(
+        account("boiler", imported="gas_register", fuel="natural-gas", region="CN"),
+        account("engine", imported="oil", fuel="diesel"),
+        account("chiller", imported="refilled", leak="r-410a"),
+    )
+    for hour, register in enumerate((100.0, 110.0, 130.0)):
+        plant.say("boiler", "gas_register", START + hour * HOUR, register)
+    plant.say("engine", "oil", START, 5.0)
+    plant.say("chiller", "refilled", START + HOUR, 400.0)
+    rows = {(row.meter, (row.start - START) // HOUR): row for row in plant.account(START + 4 * HOUR)}
+    assert [(rows["boiler", hour].amount, rows["boiler", hour].unit) for hour in range(2)] == [(10, "m3"), (20, "m3")]
+    assert rows["boiler", 1].co2_kg == pytest.approx(20 * 38.931e-6 * 56_100)
+    assert rows["boiler", 2].quality is RowQuality.MISSING  # the register was read no more (§3)
+    assert rows["engine", 0].co2_kg == pytest.approx(0.005 * 840 * 43.0e-6 * 74_100)
+    assert [row.scope1_kg for (meter, _), row in sorted(rows.items()) if meter == "chiller"] == [
+        pytest.approx(0.4 * 2255.5), 0.0
+    ]  # fmt: skip
+    plant.say("chiller", "refilled", START + 2 * HOUR + 60 * NS_PER_S, 100.0)
+    (row,) = (one for one in plant.account(START + 4 * HOUR) if one.version == 2)
+    assert (row.meter, row.scope1_kg, row.reason) == ("chiller", pytest.approx(0.1 * 2255.5), "late readings")
+
+
+def test_another_set_of_potentials_restates_and_keeps_both_versions_10(plants: Any) -> None:
+    plant = plants(account("boiler", imported="energy", fuel="natural-gas"), account(imported="energy", region="CN"))
+    for meter in ("boiler", "main"):
+        plant.say(meter, "energy", START, 1_000.0)
+    plant.account(START + 2 * HOUR)
+    plant.factors = load_factors(gwp="AR5")
+    plant.open()
+    plant.account(START + 2 * HOUR)
+    found = list(plant.ledger.rows("plant", 0, 2**62, versions=True))
+    known = [(row.meter, row.version, row.scope1_kg) for row in found if row.counted is not None]
+    co2 = 3.6e-3 * 56_100
+    assert known == [
+        ("boiler", 1, pytest.approx(co2 + 3.6e-3 * (27.0 + 27.3))),
+        ("boiler", 2, pytest.approx(co2 + 3.6e-3 * (28.0 + 26.5))),
+        ("main", 1, None),
+    ]
+    assert found[1].reason.startswith("factors ipcc-ar")
 
 
 def test_certificates_stand_on_what_the_ledger_knows(plants: Any) -> None:

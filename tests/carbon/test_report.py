@@ -9,14 +9,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from taihu.carbon.account import Metered, Settled, Supply, electricity_rows, fuel_rows, settle
+from taihu.carbon.account import Metered, Settled, Supply, electricity_rows, settle
+from taihu.carbon.direct import Emitter, Used, direct_rows
 from taihu.carbon.document import to_html, to_pdf
 from taihu.carbon.factors import load_factors
 from taihu.carbon.inventory import Inventory, inventory
 from taihu.carbon.ledger import Ledger
-from taihu.carbon.quantity import Energy
+from taihu.carbon.quantity import Energy, Mass
 from taihu.carbon.report import inventory_csv, inventory_document
-from taihu.carbon.rows import Role
+from taihu.carbon.rows import Role, RowQuality
 from taihu.kernel.clock import parse_iso
 
 HOUR = 3_600_000_000_000
@@ -40,11 +41,20 @@ def metered(meter: str, energies: Sequence[float], role: Role = Role.GRID) -> Se
     )
 
 
+def used(meter: str, amount: Energy | Mass, role: Role) -> Used:
+    starts = [START + HOUR * place for place in range(len(amount))]
+    return Used(
+        project="plant", meter=meter, role=role, starts=starts, ends=[start + HOUR for start in starts], amount=amount,
+        coverage=np.ones(len(amount)), quality=[RowQuality.MEASURED] * len(amount), inputs=[(meter,)] * len(amount),
+    )  # fmt: skip
+
+
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     found = Ledger(tmp_path / "carbon.sqlite")
     found.see_factors({one.id: one for one in FACTORS}, {}, 1)
-    found.append(fuel_rows(metered("boiler", [10.0] * 4, Role.FUEL), "natural-gas", FACTORS), "", 1)
+    gas = used("boiler", Energy([10.0] * 4), Role.FUEL)
+    found.append(direct_rows(gas, Emitter(subject="natural-gas"), FACTORS), "", 1)
     found.append(electricity_rows(metered("main", [1.0, 2.0, np.nan, 4.0]), Supply(region="CN"), FACTORS), "", 1)
     yield found
     found.close()
@@ -63,7 +73,7 @@ def test_totals_meters_and_parts_agree(ledger: Ledger) -> None:
     made = report(ledger)
     assert made.total.location_kg == pytest.approx(7 * 0.5366)
     assert made.total.market_kg == pytest.approx(7 * 0.5856)
-    assert made.total.scope1_kg == pytest.approx(40 * 3.6e-6 * 56_100)
+    assert made.total.scope1_kg == pytest.approx(40 * 3.6e-6 * (56_100 + 27.0 + 0.1 * 273))
     assert (made.total.measured, made.total.missing, made.total.coverage) == (7, 1, 7 / 8)
     assert [line.meter for line in made.meters] == ["boiler", "main"]
     assert [(line.meter, line.figures.import_kwh) for line in made.parts] == [
@@ -74,7 +84,9 @@ def test_totals_meters_and_parts_agree(ledger: Ledger) -> None:
     assert (direct.kg, direct.measured) == (made.total.scope1_kg, 4)
     assert (market.kg, market.measured, market.missing) == (made.total.market_kg, 3, 1)
     assert (other.kg, other.measured) == (None, 0)  # not reported is not zero (§3)
-    assert [used.id for used in made.factors] == ["cn-2022-average", "cn-2022-residual", "ipcc-2006-natural-gas"]
+    names = [used.id for used in made.factors]
+    assert names[:3] == ["cn-2022-average", "cn-2022-residual", "ipcc-2006-natural-gas"]
+    assert names[-2:] == ["ipcc-ar6-methane", "ipcc-ar6-nitrous-oxide"]
 
 
 def test_the_table_gives_the_same_figures(ledger: Ledger) -> None:
@@ -90,6 +102,21 @@ def test_the_page_leads_to_its_rows_and_runs_nothing(ledger: Ledger) -> None:
     assert "<script>" not in page
     assert "natural-gas" in page
     assert "scope 2 by both rules" in page
+
+
+def test_scope_1_stands_by_source_and_by_gas(ledger: Ledger) -> None:
+    leak = direct_rows(used("chiller", Mass([0.0, 1.5]), Role.LEAK), Emitter(subject="r-410a"), FACTORS)
+    ledger.append(leak, "", 1)
+    made = report(ledger)
+    assert made.total.gases_kg == 1.5 * 2255.5
+    assert made.total.co2_kg == pytest.approx(40 * 3.6e-6 * 56_100)
+    assert made.iso_14064[0].kg == made.total.scope1_kg
+    document = inventory_document(made, address)
+    tables = {section.heading: section.table for section in document.sections if section.table}
+    assert [row[1] for row in tables["Scope 1 by gas"].rows] == ["combustion", "leak", ""]
+    categories = [row[0] for row in tables["ISO 14064-1 categories"].rows]
+    assert categories[1:3] == ["\u2003of which combustion", "\u2003of which leak"]
+    assert "ipcc-ar6-r-410a 2255.5" in to_html(document)
 
 
 def test_the_same_report_is_the_same_pdf(ledger: Ledger) -> None:

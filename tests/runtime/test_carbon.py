@@ -303,7 +303,7 @@ def test_a_site_of_many_meters_balances_or_says_by_how_much_not_9(node: Supervis
     assert (balance["meter"], balance["closed"], balance["share"]) == ("main", True, 0.0)
     assert balance["parts_kwh"] == {"battery": 0.0, "lights": 3.0, "line": 15.0, "roof": -3.0}
     direct, location, _, other = report["iso_14064"]
-    assert direct["kg"] == pytest.approx(30 * 3.6e-6 * 56_100)
+    assert direct["kg"] == pytest.approx(30 * 3.6e-6 * (56_100 + 27.0 + 0.1 * 273))
     assert (location["measured"], location["missing"]) == (2, 1)
     assert other["kg"] == pytest.approx(15 * 0.05)
 

@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taihu.carbon.factors import PER_KWH, FactorKind, FactorMissing, Factors, Fit
-from taihu.carbon.quantity import AverageIntensity, Direct, Energy, MarketIntensity, Numbers
+from taihu.carbon.quantity import AverageIntensity, Energy, MarketIntensity, Numbers
 from taihu.carbon.rows import Role, Row, RowQuality
 
 ESTIMATE_FROM = 0.5
 FULL = 0.999_999
-_KWH_PER_TJ = 1e12 / 3.6e6
 
 
 class Metered(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,12 +75,7 @@ class Supply(msgspec.Struct, frozen=True, kw_only=True):
 def settle(metered: Metered) -> Settled:
     """Scale up what is known for most of an interval, and leave out what is not."""
     coverage = metered.coverage
-    known = metered.imported.known & metered.exported.known & (coverage >= ESTIMATE_FROM)
-    full = known & (coverage >= FULL)
-    whole = np.full(len(coverage), np.nan)
-    whole[known] = 1.0 / coverage[known]
-    whole[full] = 1.0
-    words = np.where(full, RowQuality.MEASURED, np.where(known, RowQuality.ESTIMATED, RowQuality.MISSING))
+    whole, quality = scale(metered.imported.known & metered.exported.known, coverage)
     return Settled(
         project=metered.project,
         meter=metered.meter,
@@ -92,9 +86,23 @@ def settle(metered: Metered) -> Settled:
         imported=Energy(metered.imported.values * whole),
         exported=Energy(metered.exported.values * whole),
         coverage=coverage,
-        quality=[RowQuality(word) for word in words.tolist()],
+        quality=quality,
         inputs=[metered.inputs] * len(coverage),
     )
+
+
+def scale(known: NDArray[np.bool_], coverage: Numbers) -> tuple[Numbers, list[RowQuality]]:
+    """By how much what is known of each interval is scaled up, NaN where it is missing, and how sure that is."""
+    enough = known & (coverage >= ESTIMATE_FROM)
+    whole = np.full(len(coverage), np.nan)
+    whole[enough] = np.where(coverage[enough] >= FULL, 1.0, 1.0 / coverage[enough])
+    words = zip(enough.tolist(), coverage.tolist(), strict=True)
+    return whole, [measured(share) if there else RowQuality.MISSING for there, share in words]
+
+
+def measured(coverage: float) -> RowQuality:
+    """How sure an interval is that is known for that share of its length."""
+    return RowQuality.MEASURED if coverage >= FULL else RowQuality.ESTIMATED
 
 
 def electricity_rows(settled: Settled, supply: Supply, factors: Factors, hourly: Hourly | None = None) -> list[Row]:
@@ -130,23 +138,6 @@ def electricity_rows(settled: Settled, supply: Supply, factors: Factors, hourly:
                 carbon_free=hourly.carbon_free if hourly else None,
             )
         )
-    return rows
-
-
-def fuel_rows(settled: Settled, fuel: str, factors: Factors, supply: Supply = Supply()) -> list[Row]:  # noqa: B008 - immutable
-    """Rows of a fuel meter, whose energy is by lower heating value: scope 1."""
-    burnt = settled.imported
-    found = [factors.find(FactorKind.FUEL, "", start, fuel) for start in settled.starts]
-    per_kwh = np.array([one.factor.in_unit("kg/TJ") / _KWH_PER_TJ for one in found])
-    direct = Direct(burnt.values * per_kwh)
-    upstream, sure = _upstream(settled, supply, factors)
-    rows = []
-    for place, one in enumerate(found):
-        quality = settled.quality[place]
-        if quality is RowQuality.MEASURED and not (sure[place] and one.fit is Fit.EXACT):
-            quality = RowQuality.ESTIMATED
-        names = (one.factor.id, *([supply.upstream] * bool(supply.upstream)))
-        rows.append(_row(settled, place, quality, names, fuel=burnt.values, direct=direct.values, upstream=upstream))
     return rows
 
 
@@ -224,8 +215,6 @@ def _row(
     imported: Numbers | None = None,
     exported: Numbers | None = None,
     generation: Numbers | None = None,
-    fuel: Numbers | None = None,
-    direct: Numbers | None = None,
     location: Numbers | None = None,
     market: Numbers | None = None,
     upstream: Numbers | None = None,
@@ -241,8 +230,8 @@ def _row(
         import_kwh=_at(imported, place),
         export_kwh=_at(exported, place),
         generation_kwh=_at(generation, place),
-        fuel_kwh=_at(fuel, place),
-        scope1_kg=_at(direct, place),
+        fuel_kwh=None,
+        scope1_kg=None,
         location_kg=_at(location, place),
         market_kg=_at(market, place),
         upstream_kg=_at(upstream, place),

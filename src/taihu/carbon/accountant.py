@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from taihu.carbon.account import Supply, electricity_rows, energy_rows, fuel_rows, settle
+from taihu.carbon.account import Supply, electricity_rows, energy_rows, settle
 from taihu.carbon.certificates import Event, Registry
 from taihu.carbon.certifying import Certifier
+from taihu.carbon.direct import BURNT, FUEL_KINDS, Emitter, direct_rows
 from taihu.carbon.factors import ELECTRICITY, IS_PROPERTY, Factor, FactorKind, FactorMissing, Factors, outward
 from taihu.carbon.ledger import Cause, Ledger, Mark
 from taihu.carbon.meters import Account, AccountBroken, Meters, Sources
@@ -29,6 +30,7 @@ from taihu.history.calendar import edges as calendar_edges
 from taihu.history.calendar import parse_step, parse_zone
 from taihu.history.history import History
 from taihu.kernel.clock import NS_PER_S, Clock
+from taihu.kernel.sections import AccountConfig
 from taihu.things.batch import Batch
 
 log = logging.getLogger("taihu.carbon")
@@ -204,9 +206,8 @@ class Accountant:
             else:
                 rows.append(row)
         if standing and price:
-            rows += restated(
-                standing, self._supply(account, [row.start for row in standing]), account.config.fuel, self.factors
-            )
+            supply = self._supply(account, [row.start for row in standing])
+            rows += restated(standing, _emitter(account.config) or supply, self.factors)
         return rows
 
     def _edges(self, account: Account, start: int, end: int) -> NDArray[np.int64]:
@@ -216,12 +217,12 @@ class Accountant:
 
     def _rows(self, account: Account, edges: NDArray[np.int64]) -> list[Row]:
         role, behind = self._place(account)
+        if emitter := _emitter(account.config):
+            return direct_rows(self._meters.used(account, edges, role), emitter, self.factors)
         settled = settle(self._meters.metered(account, edges, role, behind))
         if role in (Role.GENERATION, Role.STORAGE):
             return energy_rows(settled)
         supply = self._supply(account, settled.starts)
-        if role is Role.FUEL:
-            return fuel_rows(settled, account.config.fuel, self.factors, supply)
         return electricity_rows(settled, supply, self.factors, self._meters.hourly(account, edges, self.factors))
 
     def _supply(self, account: Account, starts: Sequence[int]) -> Supply:
@@ -232,8 +233,8 @@ class Accountant:
     def _place(self, account: Account) -> tuple[Role, str]:
         """What a meter counts, and behind which other: as declared, else the nearest accounted meter above it."""
         config = account.config
-        if config.fuel:
-            return Role.FUEL, ""
+        if config.emits:
+            return Role.FUEL if config.fuel else Role.PROCESS if config.process else Role.LEAK, ""
         behind = config.behind.removeprefix(APART) or ("" if config.behind else self._above(account))
         if config.draws:
             return (Role.SUBMETER if behind else Role.GRID), behind
@@ -266,11 +267,17 @@ def _period(account: Account, edges: NDArray[np.int64]) -> tuple[str, int, int, 
     return account.project, int(edges[0]), int(edges[-1]), account.config.key
 
 
+def _emitter(config: AccountConfig) -> Emitter | None:
+    if not config.emits:
+        return None
+    return Emitter(subject=config.emits, region=config.region, heating=config.heating, upstream=config.upstream)
+
+
 def _knew_more(old: Row, new: Row) -> bool:
     """Whether a row stands against a recount: its readings, or the grid's, have expired or were deleted since."""
     if new.quality is RowQuality.MISSING and old.quality is not RowQuality.MISSING:
         return True
-    if old.energy_kwh is not None and new.coverage < old.coverage - _ROUNDING:
+    if old.counted is not None and new.coverage < old.coverage - _ROUNDING:
         return True
     return any(IS_PROPERTY in name for name in old.factors) and not any(IS_PROPERTY in name for name in new.factors)
 
@@ -278,9 +285,13 @@ def _knew_more(old: Row, new: Row) -> bool:
 def _prices(factor: Factor, account: Account) -> bool:
     """Whether a factor may have priced, or may now price, an account's rows."""
     config = account.config
-    if factor.id in (config.supplier, config.upstream):
+    if factor.id in (config.supplier, config.upstream, config.heating):
         return True
-    if factor.kind is FactorKind.FUEL:
+    if factor.kind is FactorKind.GWP:
+        return factor.subject == config.leak or (bool(config.fuel) and factor.subject in BURNT)
+    if factor.kind is FactorKind.PROCESS:
+        return factor.subject == config.process
+    if factor.kind in FUEL_KINDS:
         return factor.subject == config.fuel
     if factor.kind is FactorKind.LIFECYCLE:
         return bool(config.mix)

@@ -9,6 +9,7 @@ columns (docs/carbon.md).
 
 import csv
 import io
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from datetime import date
 from enum import StrEnum
@@ -112,6 +113,7 @@ class Factors:
         self.gwp = gwp
         self._by_id: dict[str, Factor] = {}
         self._by_subject: dict[tuple[FactorKind, str, str], list[Factor]] = {}
+        self._known: dict[tuple[FactorKind, str, str, str], _Answers] = {}
         for row in rows:
             if row.id in self._by_id:
                 raise ConfigError(f"The factor {row.id} is there twice.", "Give a correction an id of its own.")
@@ -137,28 +139,63 @@ class Factors:
         """The row of an id, or None."""
         return self._by_id.get(name)
 
-    def find(self, kind: FactorKind, region: str, at: int, subject: str = ELECTRICITY) -> Found:
+    def find(self, kind: FactorKind, region: str, at: int, subject: str = ELECTRICITY, unit: str = "") -> Found:
         """The newest row with a value that was made for a moment, else for an earlier time, else for a wider region.
+
+        With `unit`, only of those that can be given in it. Of fuels, materials and gases the widest region is the
+        world, whose rows are what its own source calls a default, and fit.
 
         Raises:
             FactorMissing: none has a value; the remedy names the row to provide.
         """
-        missing = ""
-        for place in outward(region):
-            wider = place != region
+        key = (kind, region, subject, unit)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = _Answers(self._candidates(kind, region, subject, unit))
+        found = known.at(at)
+        if found is None:
+            missing = next((row.id for _, rows in known.candidates for row in rows if row.value is None), "")
+            raise FactorMissing(
+                f"There is no {kind} factor of {subject} for {region or 'any region'}.",
+                f"Provide a value for {missing}." if missing else _ADD,
+            )
+        return found
+
+    def _candidates(self, kind: FactorKind, region: str, subject: str, unit: str) -> list[tuple[Fit, list[Factor]]]:
+        """All rows that may answer, from the region outward."""
+        found = []
+        for place in [*outward(region), *([""] if region and kind in _OF_THE_WORLD else [])]:
             rows = self._by_subject.get((kind, subject, place), [])
-            missing = missing or next((row.id for row in rows if row.value is None), "")
+            wider = place not in (region, "")
+            if unit:
+                rows = [row for row in rows if commensurable(row.unit, unit)]
+            found.append((Fit.WIDER if wider else Fit.EXACT, rows))
+        return found
+
+
+class _Answers:
+    """What is found for one question at any time: it changes only where a row begins or ends."""
+
+    def __init__(self, candidates: list[tuple[Fit, list[Factor]]]) -> None:
+        self.candidates = candidates
+        bounds = {at for _, rows in candidates for row in rows for at in (row.valid_from, row.valid_to) if at}
+        self._bounds = sorted(bounds)
+        self._found = [self._search(at) for at in (0, *self._bounds)]
+
+    def at(self, at: int) -> Found | None:
+        """What is found for a moment (UTC ns, after 1970); None when nothing is."""
+        return self._found[bisect_right(self._bounds, at)]
+
+    def _search(self, at: int) -> Found | None:
+        for fit, rows in self.candidates:
             usable = [row for row in rows if row.value is not None]
             exact = [row for row in usable if row.covers(at)]
             if exact:
-                return Found(max(exact, key=_newest), Fit.WIDER if wider else Fit.EXACT)
+                return Found(max(exact, key=_newest), fit)
             older = [row for row in usable if row.valid_to and row.valid_to <= at]
             if older:
-                return Found(max(older, key=_newest), Fit.OLDER_WIDER if wider else Fit.OLDER)
-        raise FactorMissing(
-            f"There is no {kind} factor of {subject} for {region or 'any region'}.",
-            f"Provide a value for {missing}." if missing else "Add a row to the site's factors file, with its source.",
-        )
+                return Found(max(older, key=_newest), Fit.OLDER_WIDER if fit is Fit.WIDER else Fit.OLDER)
+        return None
 
 
 def load_factors(own: Path | None = None, gwp: str = GWP_SET) -> Factors:
@@ -245,6 +282,15 @@ def _factor(row: dict[str, str], where: str) -> Factor:
         raise ConfigError(f"{error}.", "Correct the row.", where) from None
 
 
+_ADD = "Add a row to the site's factors file, with its source."
+_OF_THE_WORLD = (
+    FactorKind.FUEL,
+    FactorKind.FUEL_METHANE,
+    FactorKind.FUEL_NITROUS_OXIDE,
+    FactorKind.HEATING,
+    FactorKind.DENSITY,
+    FactorKind.PROCESS,
+)
 _UNITS: dict[str, str] = {
     FactorKind.FUEL: PER_HEAT,
     FactorKind.FUEL_METHANE: PER_HEAT,

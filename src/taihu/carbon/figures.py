@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from taihu.carbon.ledger import CURRENT, NOW, Ledger
 from taihu.carbon.quantity import Numbers
-from taihu.carbon.rows import PARTS, Role, RowQuality, total
+from taihu.carbon.rows import DIRECT, PARTS, Role, RowQuality, total
 
 SUMMED = (
     "import_kwh",
@@ -22,6 +22,10 @@ SUMMED = (
     "market_kg",
     "upstream_kg",
     "certified_kwh",
+    "co2_kg",
+    "ch4_kg",
+    "n2o_kg",
+    "gases_kg",
 )
 _COUNTED = ("measured", "estimated", "missing", "restated")
 _HOUR_NS = 3_600_000_000_000
@@ -36,12 +40,16 @@ _HOURS = (
     f"SELECT (start - :start) / {_HOUR_NS}, role, behind, sum(import_kwh), sum(export_kwh), sum(generation_kwh),"  # noqa: S608
     f' sum(certified_kwh), avg(carbon_free), sum(iif({_ENERGY} IS NULL, 0, "end" - start)),'
     " sum(quality != 'measured')"
-    f" FROM rows WHERE {_PERIOD} AND meter = :meter AND role != 'fuel' AND {CURRENT} GROUP BY 1, 2, 3"
+    f" FROM rows WHERE {_PERIOD} AND meter = :meter AND role NOT IN {tuple(map(str, DIRECT))!r} AND {CURRENT}"
+    " GROUP BY 1, 2, 3"
 )
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows added up: kWh and kg of what is known, and how many intervals are measured, estimated and missing."""
+    """Rows added up: kWh and kg of what is known, and how many intervals are measured, estimated and missing.
+
+    `co2_kg`, `ch4_kg` and `n2o_kg` are masses of gases in scope 1, `gases_kg` the CO2 equivalent of all others in it.
+    """
 
     import_kwh: float | None
     export_kwh: float | None
@@ -52,6 +60,10 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     market_kg: float | None
     upstream_kg: float | None
     certified_kwh: float | None
+    co2_kg: float | None
+    ch4_kg: float | None
+    n2o_kg: float | None
+    gases_kg: float | None
     measured: int
     estimated: int
     missing: int

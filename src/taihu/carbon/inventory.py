@@ -13,7 +13,7 @@ from taihu.carbon.balance import Balance
 from taihu.carbon.factors import Factor
 from taihu.carbon.figures import Figures, Line, MeterHours, Restated, hours, merge, restatements, sums, used
 from taihu.carbon.ledger import NOW, Ledger
-from taihu.carbon.rows import PARTS, Role
+from taihu.carbon.rows import DIRECT, PARTS, Role
 from taihu.carbon.site import balances
 
 HOUR_NS = 3_600_000_000_000
@@ -153,11 +153,11 @@ def _main_balance(meter: str, one: Balance, first: int) -> MainBalance:
 
 def categories(lines: Sequence[Line]) -> tuple[Category, Category, Category, Category]:
     """Meters in the categories of ISO 14064-1, imported energy by both rules."""
-    fuels = [line for line in lines if line.role is Role.FUEL]
+    direct = [line for line in lines if line.role in DIRECT]
     grids = [line for line in lines if line.role is Role.GRID]
     others = [line for line in lines if line.figures.upstream_kg is not None]
     return (
-        _category("1 direct", "scope1_kg", fuels),
+        _category("1 direct", "scope1_kg", direct),
         _category("2 imported energy, location-based", "location_kg", grids),
         _category("2 imported energy, market-based", "market_kg", grids),
         _category("3 to 6 other indirect", "upstream_kg", others),

@@ -11,19 +11,21 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from taihu.carbon.account import ESTIMATE_FROM, Hourly, Metered
+from taihu.carbon.account import ESTIMATE_FROM, Hourly, Metered, scale
+from taihu.carbon.direct import Amount, Used
 from taihu.carbon.factors import CARBON_FREE, PER_KWH, FactorKind, FactorMissing, Factors, mix_intensity
-from taihu.carbon.quantity import AverageIntensity, Energy, Numbers, Power
+from taihu.carbon.quantity import AverageIntensity, Energy, Mass, Numbers, Volume
 from taihu.carbon.rows import Role
 from taihu.history.history import History
 from taihu.history.windows import CounterWindows, GaugeWindows, IntervalWindows, Windows
-from taihu.kernel.clock import from_datetime
+from taihu.kernel.clock import NS_PER_S, from_datetime
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.sections import AccountConfig
 from taihu.kernel.units import commensurable, converter
 from taihu.things.property import Property
 
 Edges = NDArray[np.int64]
+_NS_PER_HOUR = 3_600 * NS_PER_S
 
 
 class AccountBroken(RefusedError):
@@ -107,6 +109,32 @@ class Meters:
             behind=behind,
         )
 
+    def used(self, account: Account, edges: Edges, role: Role) -> Used:
+        """What was burnt, processed or leaked in consecutive intervals."""
+        config, meter = account.config, account.config.meter
+        windows, unit = self._windows(account, account.project, meter, config.energy, edges)
+        kind, values = _amounts(windows, unit)
+        if kind is None or (role is not Role.FUEL and kind is not Mass):
+            wanted = "an energy, a mass or a volume" if role is Role.FUEL else "a mass"
+            raise AccountBroken(f"{account.project}/{meter}/{config.energy} is not {wanted}.", "Name one that is.")
+        coverage = full = windows.coverage
+        if role is Role.LEAK:  # an event: where none was noted, none is known of
+            values, full = np.where(windows.missing, 0.0, values), np.ones(len(values))
+            coverage = np.where(windows.missing, 0.0, 1.0)
+        values = np.where(values < 0, np.nan, values)
+        whole, quality = scale(~np.isnan(values), full)
+        return Used(
+            project=account.project,
+            meter=config.key,
+            role=role,
+            starts=edges[:-1].tolist(),
+            ends=edges[1:].tolist(),
+            amount=kind(values * whole),
+            coverage=coverage,
+            quality=quality,
+            inputs=[(f"{meter}/{config.energy}",)] * len(values),
+        )
+
     def hourly(self, account: Account, edges: Edges, factors: Factors) -> Hourly | None:
         """The grid's own intensity of each interval, where a property or its mix gives it."""
         config, found = account.config, None
@@ -158,21 +186,13 @@ class Meters:
     ) -> tuple[Energy, Numbers]:
         """KWh of what is known of each interval, and which share of it that is."""
         windows, unit = self._windows(account, project or account.project, thing, name, edges)
-        match windows:
-            case CounterWindows() if commensurable(unit, "kW.h"):
-                values = windows.increase
-            case IntervalWindows() if commensurable(unit, "kW.h"):
-                values = windows.amount
-            case GaugeWindows() if commensurable(unit, "kW"):
-                factor, _ = converter(unit, "kW")
-                return Power(windows.time_mean * factor).over(windows.covered), windows.coverage
-            case _:
-                raise AccountBroken(
-                    f"{project or account.project}/{thing}/{name} is no energy and no power.",
-                    "Name a counter or interval in kW.h, or a gauge in kW.",
-                )
-        factor, _ = converter(unit, "kW.h")
-        return Energy(values * factor), windows.coverage
+        kind, values = _amounts(windows, unit)
+        if kind is not Energy:
+            raise AccountBroken(
+                f"{project or account.project}/{thing}/{name} is no energy and no power.",
+                "Name a counter or interval in kW.h, or a gauge in kW.",
+            )
+        return Energy(values), windows.coverage
 
     def _gauge(self, account: Account, path: str, wanted: str, edges: Edges) -> Numbers:
         """A property of the grid in the unit wanted; NaN where most of an interval is not known."""
@@ -209,6 +229,19 @@ class Meters:
             project, thing, name, int(edges[0]), int(edges[-1]), account.config.every, account.timezone
         )
         return windows, definition.unit
+
+
+def _amounts(windows: Windows, unit: str) -> tuple[type[Amount] | None, Numbers]:
+    """What a property's windows add up to, as the kind that its unit says; None when it says none."""
+    for kind, rate in ((Energy, "kW"), (Mass, "kg/h"), (Volume, "m3/h")):
+        match windows:
+            case CounterWindows() if commensurable(unit, kind.unit):
+                return kind, windows.increase * converter(unit, kind.unit)[0]
+            case IntervalWindows() if commensurable(unit, kind.unit):
+                return kind, windows.amount * converter(unit, kind.unit)[0]
+            case GaugeWindows() if commensurable(unit, rate):
+                return kind, windows.time_mean * converter(unit, rate)[0] * windows.covered / _NS_PER_HOUR
+    return None, np.full(len(windows), np.nan)
 
 
 def _not_negative(energy: Energy) -> Energy:

@@ -167,6 +167,20 @@ class Energy(Quantity):
         return Energy(np.maximum(-self.values, 0.0))
 
 
+class Mass(Quantity):
+    """Mass of a fuel, a material or a gas over intervals."""
+
+    unit = "kg"
+    __slots__ = ()
+
+
+class Volume(Quantity):
+    """Volume of a fuel over intervals, at the conditions that its heating value is of."""
+
+    unit = "m3"
+    __slots__ = ()
+
+
 class Power(Quantity):
     """Power: an instant's, or its mean over an interval. It becomes energy by `over` alone (§9)."""
 

@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 
 from taihu.carbon.balance import CLOSED_SHARE
 from taihu.carbon.document import Bars, Cell, Document, Link, Section, Table
-from taihu.carbon.figures import SUMMED, Figures, Line, Restated
+from taihu.carbon.factors import FactorKind
+from taihu.carbon.figures import SUMMED, Figures, Line, Restated, merge
 from taihu.carbon.hourly import HourlyReport
 from taihu.carbon.inventory import HOUR_NS, Category, Inventory, MainBalance, UsedFactor
-from taihu.carbon.rows import PARTS
+from taihu.carbon.rows import DIRECT, PARTS, Role
 from taihu.carbon.site import Score, SiteHours
 from taihu.kernel.clock import to_datetime
 
@@ -27,6 +28,14 @@ _COLUMNS = {
     "scope1_kg": "Scope 1 kg",
     "upstream_kg": "Scope 3 kg",
 }
+_GASES = {
+    "co2_kg": "CO2 kg",
+    "ch4_kg": "CH4 kg",
+    "n2o_kg": "N2O kg",
+    "gases_kg": "Other gases kg CO2e",
+    "scope1_kg": "All kg CO2e",
+}
+_SOURCES = {Role.FUEL: "combustion", Role.PROCESS: "process", Role.LEAK: "leak"}
 _QUALITY = ("Measured", "Estimated", "Missing")
 _METHOD = """\
 GHG Protocol Scope 2 Guidance: location-based by the hour's average intensity of the grid where it is known, else by
@@ -90,7 +99,8 @@ def inventory_document(report: Inventory, rows: Rows) -> Document:
             table=_lines([*report.meters], rows, report.project, whole),
             note="kg of CO2 equivalent. A dash is missing or not reported, not zero.",
         ),
-        Section(heading="ISO 14064-1 categories", table=_categories(report.iso_14064)),
+        *_gases(report, rows),
+        Section(heading="ISO 14064-1 categories", table=_categories(report.iso_14064, report.meters)),
     ]
     if report.inside:
         note = "Submeters and storages: their energy is in the lines above already."
@@ -207,9 +217,40 @@ def _counts(figures: Figures | Category) -> tuple[str, ...]:
     return tuple(f"{count:,}" for count in (figures.measured, figures.estimated, figures.missing))
 
 
-def _categories(categories: Iterable[Category]) -> Table:
-    rows = [(one.category, _number(one.kg, 2), *_counts(one)) for one in categories]
-    return Table(heads=("Category", "kg", *_QUALITY), rows=rows)
+def _categories(categories: Iterable[Category], meters: Sequence[Line]) -> Table:
+    """The categories; of what is direct, also by the kind of source."""
+    direct, *others = [(one.category, _number(one.kg, 2), *_counts(one)) for one in categories]
+    sources = []
+    for role, words in _SOURCES.items():
+        if found := [line.figures for line in meters if line.role is role]:
+            whole = merge(found)
+            sources.append((f"\u2003of which {words}", _number(whole.scope1_kg, 2), *_counts(whole)))
+    return Table(heads=("Category", "kg", *_QUALITY), rows=[direct, *sources, *others])
+
+
+def _gases(report: Inventory, rows: Rows) -> list[Section]:
+    """What is direct, gas by gas."""
+    lines = [line for line in report.meters if line.role in DIRECT]
+    if not lines:
+        return []
+    found: list[tuple[Cell, ...]] = [
+        (Link(line.meter, rows(line.meter, line.start, line.end)), _SOURCES[line.role], *_of_gases(line.figures))
+        for line in lines
+    ]
+    found.append((report.project, "", *_of_gases(merge([line.figures for line in lines]))))
+    potentials = [f"{one.id} {one.value:g}" for one in report.factors if one.kind == FactorKind.GWP and one.value]
+    heads = ("Source", "Kind", *_GASES.values())
+    table = Table(heads=heads, rows=found, texts=(0, 1), total=True)
+    note = (
+        f"kg of each gas; the last two in CO2 equivalent, over 100 years: {', '.join(potentials)}."
+        if potentials
+        else ""
+    )
+    return [Section(heading="Scope 1 by gas", table=table, note=note)]
+
+
+def _of_gases(figures: Figures) -> tuple[str, ...]:
+    return tuple(_number(getattr(figures, name), 3) for name in _GASES)
 
 
 def _balances(balances: Sequence[MainBalance], rows: Rows) -> list[Section]:

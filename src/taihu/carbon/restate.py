@@ -9,22 +9,23 @@ from math import isclose
 import msgspec
 import numpy as np
 
-from taihu.carbon.account import FULL, Hourly, Settled, Supply, electricity_rows, fuel_rows
+from taihu.carbon.account import Hourly, Settled, Supply, electricity_rows, measured
+from taihu.carbon.direct import Emitter, direct_rows, used_of
 from taihu.carbon.factors import IS_PROPERTY, FactorKind, Factors
 from taihu.carbon.quantity import AverageIntensity, Energy, Numbers
 from taihu.carbon.rows import Role, Row, RowQuality
 
 
-def restated(rows: Sequence[Row], supply: Supply, fuel: str, factors: Factors) -> list[Row]:
+def restated(rows: Sequence[Row], supply: Supply | Emitter, factors: Factors) -> list[Row]:
     """Rows of one meter and role as they are by the factors there are now; the same length."""
     first = rows[0]
+    if isinstance(supply, Emitter):
+        return [row for used in used_of(rows) for row in direct_rows(used, supply, factors)]
     if first.role in (Role.GENERATION, Role.STORAGE):
         return list(rows)
-    if first.role is Role.FUEL:
-        return fuel_rows(_settled(rows, "fuel_kwh"), fuel, factors, supply)
     own = [_of_the_grid(row, factors) for row in rows]
     hourly = Hourly(AverageIntensity(_intensities(rows, own)), own, _column(rows, "carbon_free"))
-    found = electricity_rows(_settled(rows, "import_kwh"), supply, factors, hourly)
+    found = electricity_rows(_settled(rows), supply, factors, hourly)
     return [_unrounded(new, old) if names else new for new, old, names in zip(found, rows, own, strict=True)]
 
 
@@ -55,10 +56,9 @@ def _intensities(rows: Sequence[Row], own: Sequence[tuple[str, ...]]) -> Numbers
     return values
 
 
-def _settled(rows: Sequence[Row], energy: str) -> Settled:
+def _settled(rows: Sequence[Row]) -> Settled:
     coverage = np.array([row.coverage for row in rows])
-    imported = _column(rows, energy)
-    sure = [RowQuality.MEASURED if share >= FULL else RowQuality.ESTIMATED for share in coverage]
+    imported = _column(rows, "import_kwh")
     return Settled(
         project=rows[0].project,
         meter=rows[0].meter,
@@ -69,7 +69,7 @@ def _settled(rows: Sequence[Row], energy: str) -> Settled:
         imported=Energy(imported),
         exported=Energy(_column(rows, "export_kwh")),
         coverage=coverage,
-        quality=[RowQuality.MISSING if np.isnan(value) else word for value, word in zip(imported, sure, strict=True)],
+        quality=[measured(row.coverage) if row.import_kwh is not None else RowQuality.MISSING for row in rows],
         inputs=[row.inputs for row in rows],
     )
 

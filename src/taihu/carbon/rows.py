@@ -22,8 +22,11 @@ class Role(StrEnum):
     GENERATION = "generation"  # carbon-free electricity made on site
     STORAGE = "storage"  # into a battery, and out of it: in no total
     FUEL = "fuel"  # what is burnt on site: scope 1
+    PROCESS = "process"  # material whose carbon is set free: scope 1
+    LEAK = "leak"  # gas that escapes: scope 1
 
 
+DIRECT = (Role.FUEL, Role.PROCESS, Role.LEAK)
 PARTS = (Role.SUBMETER, Role.STORAGE)  # what they count is in another meter's rows already
 
 
@@ -31,7 +34,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One meter over [start, end) (UTC ns). Energies are kWh, emissions kg CO2 equivalent; None is missing.
 
     Imports and exports are electricity, of a storage what went into it and came out; what a fuel held, by lower heating
-    value, is a figure of its own. `behind` is the meter that counts the same electricity before this one.
+    value, is a figure of its own. Of scope 1, `amount` in `unit` is what was metered where that is no energy, and its
+    gases stand apart: kg of CO2, CH4 and N2O, and of others in CO2 equivalent. `behind` is the meter that counts the
+    same electricity before this one.
     `certified_kwh` is how much of the import certificates cover, `carbon_free` the share of the rest that the grid says
     is carbon-free.
 
@@ -62,10 +67,18 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     behind: str = ""
     certified_kwh: float | None = None
     carbon_free: float | None = None
+    amount: float | None = None
+    unit: str = ""
+    co2_kg: float | None = None
+    ch4_kg: float | None = None
+    n2o_kg: float | None = None
+    gases_kg: float | None = None
 
     @property
-    def energy_kwh(self) -> float | None:
-        """The one energy that the row is of; None is missing."""
+    def counted(self) -> float | None:
+        """The one energy or amount that the row is of; None is missing."""
+        if self.unit:
+            return self.amount
         return {Role.GENERATION: self.generation_kwh, Role.FUEL: self.fuel_kwh}.get(self.role, self.import_kwh)
 
     def same(self, other: "Row") -> bool:

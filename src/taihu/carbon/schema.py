@@ -38,7 +38,16 @@ CREATE TABLE marks (
 INSERT INTO marks SELECT project, meter, 'readings', start, reason FROM pending;
 DROP TABLE pending;
 """
-MIGRATIONS = (_VERSION_1, _VERSION_2)
+# What was metered where it is no energy, and the gases of scope 1.
+_VERSION_3 = """
+ALTER TABLE rows ADD COLUMN amount REAL;
+ALTER TABLE rows ADD COLUMN unit TEXT NOT NULL DEFAULT '';
+ALTER TABLE rows ADD COLUMN co2_kg REAL;
+ALTER TABLE rows ADD COLUMN ch4_kg REAL;
+ALTER TABLE rows ADD COLUMN n2o_kg REAL;
+ALTER TABLE rows ADD COLUMN gases_kg REAL;
+"""
+MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
 VERSION = len(MIGRATIONS)
 
 

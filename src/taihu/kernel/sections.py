@@ -207,6 +207,9 @@ class AccountConfig(Section, frozen=True, kw_only=True):
     storage: str = ""
     behind: str = ""
     fuel: str = ""
+    heating: str = ""
+    process: str = ""
+    leak: str = ""
     region: str = ""
     intensity: str = ""
     mix: str = ""
@@ -229,7 +232,12 @@ class AccountConfig(Section, frozen=True, kw_only=True):
     @property
     def draws(self) -> bool:
         """Whether it counts electricity that is drawn, from the grid or from a meter before it."""
-        return bool(self.net or self.imported) and not self.fuel
+        return bool(self.net or self.imported) and not self.emits
+
+    @property
+    def emits(self) -> str:
+        """The fuel, material or gas that it is of, where it is one."""
+        return self.fuel or self.process or self.leak
 
 
 class ForecastConfig(Section, frozen=True, kw_only=True):

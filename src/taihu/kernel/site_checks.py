@@ -258,9 +258,7 @@ def _check_account(
         yield Fault(f"{path}.meter", f"The account of {account.key} names no energy, or several.", remedy)
     if account.exported and not account.imported:
         yield Fault(f"{path}.export", "An export goes with an import.", "Name the import too, or use net.")
-    supply = (account.region, account.intensity, account.mix, account.carbon_free, account.supplier)
-    if account.fuel and (account.exported or account.generation or account.storage or any(supply)):
-        yield Fault(f"{path}.fuel", "A fuel has an import alone.", "Leave the rest out.")
+    yield from _check_direct(path, account)
     if account.certificates and not account.generation:
         yield Fault(f"{path}.certificates", "Certificates are of generation.", "Leave it out.")
     if account.intensity and account.mix:
@@ -272,6 +270,22 @@ def _check_account(
                 f"{path}.{name}", f"{value!r} is no {'property' if parts == 2 else 'thing'}.", f'Write "{remedy}".'
             )
     yield from _check_behind(path, account, {one.key: one for one in others})
+
+
+def _check_direct(path: str, account: AccountConfig) -> Iterator[Fault]:
+    """What is burnt, processed or leaks is of scope 1, and nothing else."""
+    named = [name for name in ("fuel", "process", "leak") if getattr(account, name)]
+    if account.heating and not account.fuel:
+        yield Fault(f"{path}.heating", "A heating value is of a fuel.", "Name the fuel, or leave it out.")
+    if not named:
+        return
+    if len(named) > 1:
+        yield Fault(f"{path}.{named[1]}", f"It is a {' and a '.join(named)}.", "Give each an account of its own.")
+    others = (account.exported, account.behind, account.intensity, account.mix, account.carbon_free, account.supplier)
+    if not account.imported or any(others):
+        yield Fault(f"{path}.{named[0]}", f"A {named[0]} has an import alone.", "Leave the rest out.")
+    if account.upstream and not account.fuel:
+        yield Fault(f"{path}.upstream", f"Upstream factors are of energy, not of a {named[0]}.", "Leave it out.")
 
 
 def _check_behind(path: str, account: AccountConfig, accounts: dict[str, AccountConfig]) -> Iterator[Fault]:

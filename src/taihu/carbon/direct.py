@@ -1,0 +1,230 @@
+"""Scope 1: what is burnt, what a process sets free and what leaks, as rows of the ledger, gas by gas.
+
+A fuel's energy is by lower heating value: as metered, or from its mass or volume by a heating value, and for a volume
+without one of its own by a density. CO2, CH4 and N2O are masses of their own; `scope1_kg` is all of them in CO2
+equivalent, by the global warming potentials of one report of the IPCC. Methane that is burnt has its carbon in the CO2
+already, and counts without the CO2 that it becomes; methane that leaks is what its account says that it is.
+
+A leak is an event, noted when what escaped is filled up: where nothing was noted nothing is known to have escaped,
+which counts as nothing (the GHG Protocol's mass balance; a note that comes late restates its interval). Its `coverage`
+says whether something was noted.
+
+Sources: GHG Protocol Corporate Standard, chapter 6; ISO 14064-1:2018, 5.2.2 and annex B; IPCC 2006, Volumes 2 and 3.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import msgspec
+import numpy as np
+
+from taihu.carbon.account import measured
+from taihu.carbon.factors import (
+    DENSITY,
+    PER_HEAT,
+    PER_KWH,
+    PER_MASS,
+    PER_VOLUME,
+    Factor,
+    FactorKind,
+    FactorMissing,
+    Factors,
+    Fit,
+)
+from taihu.carbon.quantity import Direct, Energy, Mass, Numbers, Volume
+from taihu.carbon.rows import Role, Row, RowQuality
+
+Amount = Energy | Mass | Volume
+_MJ_PER_KWH = 3.6
+_TJ_PER_KWH = 3.6e-6
+_METHANE, _NITROUS_OXIDE = BURNT = ("methane", "nitrous-oxide")  # what a fuel emits beside CO2
+FUEL_KINDS = (
+    FactorKind.FUEL,
+    FactorKind.FUEL_METHANE,
+    FactorKind.FUEL_NITROUS_OXIDE,
+    FactorKind.HEATING,
+    FactorKind.DENSITY,
+)
+_OWN_FIGURE = {  # gases that have a figure of their own; all others are CO2 equivalent together
+    "carbon-dioxide": "co2_kg",
+    _METHANE: "ch4_kg",
+    "methane-fossil": "ch4_kg",
+    _NITROUS_OXIDE: "n2o_kg",
+}
+
+
+class Used(msgspec.Struct, frozen=True, kw_only=True):
+    """What was used in whole intervals, NaN where it is missing, and how sure that is."""
+
+    project: str
+    meter: str
+    role: Role
+    starts: Sequence[int]
+    ends: Sequence[int]
+    amount: Amount
+    coverage: Numbers
+    quality: Sequence[RowQuality]
+    inputs: Sequence[tuple[str, ...]]
+
+
+class Emitter(msgspec.Struct, frozen=True, kw_only=True):
+    """The fuel, material or gas, and whose factors are used; `heating` and `upstream` are ids of rows."""
+
+    subject: str
+    region: str = ""
+    heating: str = ""
+    upstream: str = ""
+
+
+class _Priced(msgspec.Struct):
+    """Figures by interval, what they were computed with, and whether that fits exactly."""
+
+    figures: dict[str, Numbers]
+    names: list[list[str]]
+    sure: list[bool]
+
+
+def direct_rows(used: Used, emitter: Emitter, factors: Factors) -> list[Row]:
+    """One row for each interval.
+
+    Raises:
+        FactorMissing: nothing says what it emits; the remedy names the row to provide.
+    """
+    count = len(used.starts)
+    priced = _Priced({}, [[] for _ in range(count)], [True] * count)
+    {Role.FUEL: _burn, Role.PROCESS: _process, Role.LEAK: _leak}[used.role](used, emitter, factors, priced)
+    if not isinstance(used.amount, Energy):
+        priced.figures["amount"] = used.amount.values
+    columns = [(name, values.tolist()) for name, values in priced.figures.items()]
+    unit = "" if isinstance(used.amount, Energy) else used.amount.unit
+    rows = []
+    for place, start in enumerate(used.starts):
+        figures = {name: values[place] for name, values in columns if values[place] == values[place]}
+        rows.append(
+            Row(
+                project=used.project,
+                meter=used.meter,
+                start=start,
+                end=used.ends[place],
+                role=used.role,
+                coverage=float(used.coverage[place]),
+                quality=_quality(used.quality[place], priced.sure[place]),
+                factors=tuple(dict.fromkeys(priced.names[place])),
+                inputs=used.inputs[place],
+                unit=unit,
+                **_EMPTY | figures,
+            )
+        )
+    return rows
+
+
+def used_of(rows: Sequence[Row]) -> list[Used]:
+    """What rows of one meter say that was used, so that other factors can price it."""
+    return [_used(list(group)) for _, group in groupby(rows, key=lambda row: row.unit)]
+
+
+def _burn(used: Used, emitter: Emitter, factors: Factors, priced: _Priced) -> None:
+    heat = _heat(used, emitter, factors, priced)
+    co2 = heat * _values(FactorKind.FUEL, PER_HEAT, used, emitter, factors, priced) * _TJ_PER_KWH
+    priced.figures |= {"fuel_kwh": heat, "co2_kg": co2}
+    whole = co2.copy()
+    for kind, gas in ((FactorKind.FUEL_METHANE, _METHANE), (FactorKind.FUEL_NITROUS_OXIDE, _NITROUS_OXIDE)):
+        try:
+            mass = heat * _values(kind, PER_HEAT, used, emitter, factors, priced) * _TJ_PER_KWH
+        except FactorMissing:  # a fuel of the site's own, whose factor says CO2 alone
+            continue
+        priced.figures[_OWN_FIGURE[gas]] = mass
+        whole = whole + mass * _potential(gas, used, factors, priced)
+    priced.figures["scope1_kg"] = Direct(whole).values
+    if emitter.upstream:
+        row = factors.get(emitter.upstream)
+        priced.figures["upstream_kg"] = heat * row.in_unit(PER_KWH)
+        for place, start in enumerate(used.starts):
+            _note(priced, place, row, row.covers(start))
+
+
+def _process(used: Used, emitter: Emitter, factors: Factors, priced: _Priced) -> None:
+    mass = used.amount.values * _values(FactorKind.PROCESS, "1", used, emitter, factors, priced)
+    priced.figures |= {"co2_kg": mass, "scope1_kg": Direct(mass).values}
+
+
+def _leak(used: Used, emitter: Emitter, factors: Factors, priced: _Priced) -> None:
+    mass = used.amount.values
+    whole = Direct(mass * _potential(emitter.subject, used, factors, priced)).values
+    own = _OWN_FIGURE.get(emitter.subject)
+    priced.figures |= {"scope1_kg": whole} | ({own: mass} if own else {"gases_kg": whole})
+
+
+def _heat(used: Used, emitter: Emitter, factors: Factors, priced: _Priced) -> Numbers:
+    """KWh by lower heating value."""
+    values = used.amount.values
+    match used.amount:
+        case Energy():
+            return values
+        case Mass():
+            return values * _heating(PER_MASS, used, emitter, factors, priced) / _MJ_PER_KWH
+    try:
+        return values * _heating(PER_VOLUME, used, emitter, factors, priced) / _MJ_PER_KWH
+    except FactorMissing:
+        mass = values * _values(FactorKind.DENSITY, DENSITY, used, emitter, factors, priced)
+    return mass * _heating(PER_MASS, used, emitter, factors, priced) / _MJ_PER_KWH
+
+
+def _heating(unit: str, used: Used, emitter: Emitter, factors: Factors, priced: _Priced) -> Numbers:
+    """The heating value by mass or by volume: the row that the account names, else what there is of the fuel."""
+    if not emitter.heating:
+        return _values(FactorKind.HEATING, unit, used, emitter, factors, priced)
+    row = factors.get(emitter.heating)
+    for place, start in enumerate(used.starts):
+        _note(priced, place, row, row.covers(start))
+    return np.full(len(used.starts), row.in_unit(unit))
+
+
+def _values(kind: FactorKind, unit: str, used: Used, emitter: Emitter, factors: Factors, priced: _Priced) -> Numbers:
+    found = [factors.find(kind, emitter.region, start, emitter.subject, unit) for start in used.starts]
+    for place, one in enumerate(found):
+        _note(priced, place, one.factor, one.fit is Fit.EXACT)
+    return np.array([one.factor.in_unit(unit) for one in found])
+
+
+def _potential(gas: str, used: Used, factors: Factors, priced: _Priced) -> Numbers:
+    found = [factors.find(FactorKind.GWP, factors.gwp, start, gas).factor for start in used.starts]
+    for place, one in enumerate(found):
+        _note(priced, place, one, True)
+    return np.array([one.in_unit("1") for one in found])
+
+
+def _note(priced: _Priced, place: int, factor: Factor, sure: bool) -> None:
+    priced.names[place].append(factor.id)
+    priced.sure[place] = priced.sure[place] and sure
+
+
+def _quality(word: RowQuality, sure: bool) -> RowQuality:
+    return word if sure or word is RowQuality.MISSING else RowQuality.ESTIMATED
+
+
+def _used(rows: Sequence[Row]) -> Used:
+    kinds: dict[str, type[Amount]] = {Mass.unit: Mass, Volume.unit: Volume}
+    values = [row.amount if row.unit else row.fuel_kwh for row in rows]
+    return Used(
+        project=rows[0].project,
+        meter=rows[0].meter,
+        role=rows[0].role,
+        starts=[row.start for row in rows],
+        ends=[row.end for row in rows],
+        amount=kinds.get(rows[0].unit, Energy)([np.nan if value is None else value for value in values]),
+        coverage=np.array([row.coverage for row in rows]),
+        quality=[_known(row) for row in rows],
+        inputs=[row.inputs for row in rows],
+    )
+
+
+def _known(row: Row) -> RowQuality:
+    if row.counted is None:
+        return RowQuality.MISSING
+    return RowQuality.MEASURED if row.role is Role.LEAK else measured(row.coverage)
+
+
+_EMPTY: dict[str, float | None] = dict.fromkeys(
+    ("import_kwh", "export_kwh", "generation_kwh", "fuel_kwh", "scope1_kg", "location_kg", "market_kg", "upstream_kg")
+)

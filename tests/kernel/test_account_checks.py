@@ -1,0 +1,38 @@
+"""A carbon account's settings: what does not fit is told by line, with what to write instead."""
+
+from pathlib import Path
+
+import pytest
+
+from taihu.kernel.config import parse_site
+from taihu.kernel.errors import ConfigError
+
+HEAD = '[[project]]\nname = "home"\n[[project.account]]\nmeter = "boiler"\n'
+FUEL = HEAD + 'import = "gas"\nfuel = "natural-gas"\n'
+
+
+def test_good_ones_are_read(tmp_path: Path) -> None:
+    more = ('heating = "bill"\nregion = "DE"\nupstream = "wtt"\n', "")
+    assert [parse_site(FUEL + one, tmp_path).projects[0].accounts[0].emits for one in more] == ["natural-gas"] * 2
+    (leak,) = parse_site(HEAD + 'import = "refilled"\nleak = "r-32"\n', tmp_path).projects[0].accounts
+    assert (leak.emits, leak.draws) == ("r-32", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (HEAD, "names no energy, or several"),
+        (HEAD + 'import = "gas"\nnet = "power"\n', "names no energy, or several"),
+        (HEAD + 'net = "gas"\nfuel = "natural-gas"\n', "A fuel has an import alone"),
+        (FUEL + 'supplier = "x"\n', "A fuel has an import alone"),
+        (FUEL + 'leak = "r-32"\n', "It is a fuel and a leak"),
+        (HEAD + 'import = "gas"\nheating = "bill"\n', "A heating value is of a fuel"),
+        (HEAD + 'import = "fed"\nprocess = "limestone"\nupstream = "x"\n', "not of a process"),
+        (FUEL + 'certificates = true\n', "Certificates are of generation"),
+        (FUEL + '[[project.account]]\nmeter = "boiler"\nimport = "gas"\n', "boiler is accounted twice"),
+    ],
+)  # fmt: skip
+def test_bad_ones_are_told(text: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_site(text, tmp_path)
+    assert says in str(error.value)
