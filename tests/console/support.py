@@ -89,6 +89,39 @@ def windows(project: str) -> list[dict[str, Any]]:
     return found
 
 
+def outlook() -> dict[str, Any]:
+    """A day that came and a day ahead."""
+    found: list[dict[str, Any]] = []
+    for hour in range(-24, 24):
+        start = THIS_HOUR + hour * HOUR_NS
+        band = {"q10": 1.0, "q25": 1.5, "median": 2.0, "q75": 2.5, "q90": 3.0}
+        found.append({"start": start, "end": start + HOUR_NS, **band, "came": 2.25 if hour < 0 else None})
+    errors = {"mae": 0.518, "ratio": 0.8, "mase": 0.74, "covered": 0.79}
+    return {"unit": "kW.h", "step_s": 3_600, "model": "regression", "errors": errors, "values": found}
+
+
+FORECASTS: dict[str, Any] = {
+    "models": [
+        {
+            "thing": "meter",
+            "property": "load",
+            "unit": "kW.h",
+            "model": "regression",
+            "candidates": {
+                "seasonal-naive": {"mae": 0.65, "ratio": 1.0, "mase": 0.93, "covered": None},
+                "regression": {"mae": 0.518, "ratio": 0.8, "mase": 0.74, "covered": 0.79},
+            },
+        },
+        {"thing": "pv", "property": "energy", "unit": "kW.h", "model": None, "candidates": {}},
+    ],
+    "forecasters": [
+        {"name": "seasonal-naive", "days": 1.5, "installed": True},
+        {"name": "regression", "days": 12.0, "installed": True},
+        {"name": "boosted", "days": 31.5, "installed": False},
+    ],
+}
+
+
 class FakeNode:
     """Answers as a node does; `status` other than 200 lets every request fail, `paths` are those that were asked."""
 
@@ -104,6 +137,8 @@ class FakeNode:
                 Route("/api/v1/projects/{project}/values", self._values),
                 Route("/api/v1/projects/{project}/history", self._history),
                 Route("/api/v1/carbon", self._carbon),
+                Route("/api/v1/projects/{project}/forecast/models", self._models),
+                Route("/api/v1/projects/{project}/forecast/outlook", self._outlook),
             ]
         )
 
@@ -141,6 +176,12 @@ class FakeNode:
 
     def _carbon(self, request: Request) -> Response:
         return self._answer(request, CARBON)
+
+    def _models(self, request: Request) -> Response:
+        return self._answer(request, FORECASTS if request.path_params["project"] == "house-01" else {"models": []})
+
+    def _outlook(self, request: Request) -> Response:
+        return self._answer(request, outlook())
 
     def _history(self, request: Request) -> Response:
         project = request.path_params["project"]

@@ -134,13 +134,20 @@ def opened(chromium: Browser, address: str, asked: list[str], **settings: str) -
     return page
 
 
+FORECAST_WORDS = {
+    "en": ("1 still learning", "boosted is not installed here", "seasonal-naive", "Learning from the history"),
+    "zh": ("1 个仍在学习", "此处未安装梯度提升树", "季节朴素法", "正在从历史数据中学习"),
+}
+FORECAST_FIGURES = ("house-01 · meter/load", "0.52 kWh", "0.74", "79 %")
+
+
 def test_the_district_is_shown_in_both_languages_and_nothing_else_is_asked(tmp_path: Path) -> None:
     """§3: a sum says of how many houses; a stale value is not shown as if it held."""
     asked: list[str] = []
     with serving(FakeNode()) as api, console(api, tmp_path) as address, browser() as chromium:
         for language, words in WORDS.items():
             page = opened(chromium, f"{address}/{language}", asked)
-            page.locator(".chart-canvas svg").wait_for()
+            expect(page.locator(".chart-canvas svg")).to_have_count(3)
             shown = " ".join(page.locator("body").inner_text().split())
             assert [part for part in (*words, *FIGURES) if part not in shown] == []
             assert "9.00" not in shown  # the stale house's power
@@ -153,6 +160,13 @@ def test_the_district_is_shown_in_both_languages_and_nothing_else_is_asked(tmp_p
             shown = " ".join(page.locator("body").inner_text().split())
             assert [part for part in (*CARBON_WORDS[language], *CARBON_FIGURES) if part not in shown] == []
             assert page.locator(".carbon-bar").count() == 24
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            page.goto(f"{address}/{language}/forecasts?series=house-01/meter/load")
+            expect(page.locator(".forecasts-table tbody tr")).to_have_count(2)
+            page.locator(".chart-canvas svg").wait_for()
+            shown = " ".join(page.locator("body").inner_text().split())
+            assert [part for part in (*FORECAST_WORDS[language], *FORECAST_FIGURES) if part not in shown] == []
+            assert page.locator(".won").all_inner_texts() == ["0.80"]
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert {urlsplit(url).hostname for url in asked if not url.startswith("data:")} == {"127.0.0.1"}
 

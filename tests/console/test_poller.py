@@ -4,7 +4,8 @@ import asyncio
 
 from taihu.console.answers import CarbonAnswer, Newest, NodeStatus, PlansAnswer, Project, Series, Thing, Window
 from taihu.console.client import NodeAway, TokenRefused
-from taihu.console.poller import BACKOFF_S_MAX, PAGES_MAX, THINGS_PER_PAGE, Link, Poller, Snapshot
+from taihu.console.foretold import ModelsAnswer, Outlook
+from taihu.console.poller import BACKOFF_S_MAX, PAGES_MAX, THINGS_PER_PAGE, Link, Poller, Snapshot, Want
 from taihu.kernel.clock import NS_PER_S, SimClock
 
 NOW = 1_700_000_000 * NS_PER_S
@@ -15,6 +16,7 @@ class FakeSource:
         self.error: NodeAway | TokenRefused | None = None
         self.asked: list[str] = []
         self.planned: list[tuple[str, ...]] = []
+        self.forecasts: NodeAway | None = None
         self.more = False
         self.now = NOW
 
@@ -43,6 +45,18 @@ class FakeSource:
     async def carbon(self, projects: tuple[str, ...], days: int) -> CarbonAnswer:
         self.asked.append(f"carbon {','.join(projects)} {days}")
         return CarbonAnswer()
+
+    async def models(self, project: str) -> ModelsAnswer:
+        self.asked.append(f"models {project}")
+        if self.forecasts:
+            raise self.forecasts
+        return ModelsAnswer()
+
+    async def outlook(self, project: str, thing: str, name: str) -> Outlook | None:
+        self.asked.append(f"outlook {project}/{thing}/{name}")
+        if self.forecasts:
+            raise self.forecasts
+        return Outlook(unit="kW.h")
 
     async def hours(self, series: Series, hours: int, tz: str) -> tuple[Window, ...]:
         self.asked.append(f"hours {series.project}/{series.thing}/{series.property}")
@@ -153,8 +167,8 @@ def test_nobody_watching_leaves_the_node_alone() -> None:
 def test_a_further_page_of_things_is_read_while_it_is_watched() -> None:
     poller, source, _, told = make()
     source.more = True
-    leave = poller.watch(("house-01", "m"))
-    poller.watch(("nobody", "x"))
+    leave = poller.watch(Want(("house-01", "m")))
+    poller.watch(Want(("nobody", "x")))
     tick(poller)
     assert ("house-01", "m") in told[-1].views
     assert "values house-01 meter" in source.asked  # only what is on the page is asked for
@@ -167,7 +181,7 @@ def test_pages_are_bounded() -> None:
     """§6."""
     poller, _, _, told = make()
     for number in range(PAGES_MAX + 10):
-        poller.watch(("house-01", f"after-{number}"))
+        poller.watch(Want(("house-01", f"after-{number}")))
     tick(poller)
     assert len(told[-1].views) == PAGES_MAX + 2
 
@@ -188,7 +202,7 @@ def test_the_ledger_is_asked_only_while_its_page_is_open() -> None:
     poller.watch()
     tick(poller)
     assert not [one for one in told if one.carbon is not None]
-    leave = poller.watch(carbon=True)
+    leave = poller.watch(Want(carbon=True))
     for _ in range(31):
         tick(poller)
         clock.advance(1)
@@ -198,3 +212,42 @@ def test_the_ledger_is_asked_only_while_its_page_is_open() -> None:
     clock.advance(60)
     tick(poller)
     assert source.asked.count("carbon district,house-01 30") == 3
+
+
+LOAD, STRANGER = ("house-01", "meter", "load"), ("nobody", "meter", "load")
+
+
+def test_outlooks_are_asked_for_while_they_are_shown_and_only_of_projects_that_are_there() -> None:
+    poller, source, clock, told = make()
+    leave = poller.watch(Want(models=True, outlooks=(LOAD, STRANGER)))
+    poller.watch()
+    tick(poller, 3)
+    assert source.asked.count("outlook house-01/meter/load") == 1
+    assert source.asked.count("models house-01") == 1
+    assert told[-1].outlooks == {LOAD: Outlook(unit="kW.h")}
+    assert told[-1].models == {"district": ModelsAnswer(), "house-01": ModelsAnswer()}
+    leave()
+    clock.advance(60)
+    tick(poller)
+    assert source.asked.count("outlook house-01/meter/load") == 1
+    assert not [one for one in source.asked if "nobody" in one]
+
+
+def test_outlooks_are_bounded() -> None:
+    """§6."""
+    poller, source, _, _ = make()
+    for number in range(100):
+        poller.watch(Want(outlooks=(("house-01", "meter", f"load-{number}"),)))
+    tick(poller)
+    assert 0 < len([one for one in source.asked if one.startswith("outlook")]) < 20
+
+
+def test_forecasts_that_do_not_answer_leave_the_rest_of_the_page_as_it_is() -> None:
+    poller, source, clock, told = make()
+    poller.watch(Want(models=True, outlooks=(LOAD,)))
+    tick(poller)
+    source.forecasts = NodeAway("busy")
+    clock.advance(60)
+    tick(poller)
+    assert (told[-1].link, told[-1].outlooks) == (Link.CONNECTED, {LOAD: Outlook(unit="kW.h")})
+    assert told[-1].models == {"district": ModelsAnswer(), "house-01": ModelsAnswer()}

@@ -93,6 +93,8 @@ def test_what_is_kept_is_trained_in_the_background_and_issued(plant: NodeClient)
         judged = {name: errors["mae"] for name, errors in one["candidates"].items()}
         assert {"seasonal-naive", "week-mean", "ets"} <= judged.keys()
         assert judged[one["model"]] == min(judged.values())  # the back-test decides
+        best = one["candidates"][one["model"]]
+        assert one["unit"] == "kW.h" and best["mase"] > 0 and 0 < best["covered"] < 1
         assert DAYS * 24 - 1 <= one["known"] <= DAYS * 24 and one["regressors"] == 1  # an hour may end meanwhile
     now = plant.get("projects", "plant", "forecast", thing="meter-1", property="energy")
     assert now["kept"] and len(now["values"]) == 12 and now["unit"] == "kW.h"
@@ -100,6 +102,13 @@ def test_what_is_kept_is_trained_in_the_background_and_issued(plant: NodeClient)
     assert then["issued_at"] == now["issued_at"] and then["model"] == now["model"]
     for step in now["values"]:
         assert 0 <= step["q10"] <= step["q25"] <= step["median"] <= step["q75"] <= step["q90"] < 5
+    outlook = plant.get("projects", "plant", "forecast", "outlook", thing="meter-1", property="energy")
+    assert outlook["model"] == now["model"] and outlook["unit"] == "kW.h"
+    steps = {step["start"]: step for step in outlook["values"]}
+    assert len(steps) == 24 + 12
+    assert [one["median"] for one in now["values"]] == [steps[one["start"]]["median"] for one in now["values"]]
+    behind = [step for start, step in steps.items() if start < now["issued_at"]]
+    assert all(step["came"] is not None and step["median"] is None for step in behind)  # nothing was issued then (§3)
     errors = plant.get("projects", "plant", "forecast", "errors", thing="meter-1", property="energy")
     assert errors["issued"] == 1
     assert [lead["count"] for lead in errors["leads"]] == [0, 0, 0, 0]  # nothing of it has come yet
@@ -153,7 +162,7 @@ def test_what_cannot_be_forecast_is_refused(plant: NodeClient, asked: dict[str, 
 
 def test_nothing_crosses_a_border(node: SupervisedNode, plant: NodeClient) -> None:
     neighbour = node.operator("neighbour")
-    for path in ((), ("models",), ("errors",)):
+    for path in ((), ("models",), ("outlook",), ("errors",)):
         with pytest.raises(NodeRefused) as refused:
             neighbour.get("projects", "plant", "forecast", *path, thing="meter-1", property="energy")
         assert refused.value.problem == "not-found"

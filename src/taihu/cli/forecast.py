@@ -23,6 +23,7 @@ _every = click.option(
     "--every", type=click.Choice(["15m", "1h"]), help="The length of a step.  [default: as kept, or 1h]"
 )
 _BAND_WIDTH = 40
+_PARTS = ("mase", "ratio", "first_mae", "persistence_mae")
 _QUANTILES = ("q10", "q25", "median", "q75", "q90")
 
 
@@ -105,12 +106,17 @@ def models(node: NodeClient, project: str, every_one: bool, as_json: bool) -> No
                 (
                     name,
                     printable(model) + (" *" if every_one and model == one["model"] else ""),
-                    *(number_text(_short(did.get(part))) for part in ("mae", "ratio", "first_mae", "persistence_mae")),
+                    f"{number_text(_short(did.get('mae')))} {printable(one['unit'] or '')}".rstrip(),
+                    *(number_text(_short(did.get(part))) for part in _PARTS),
+                    share_text(did.get("covered")),
                     age_text((now - one["trained_at"]) / 1e9) if one["trained_at"] else MISSING,
                     str(one["known"] or 0),
                 )
             )
-    heads = ("series", "model", "error", "to naive", "1st step", "last value", "trained", "known")
+    heads = (
+        *("series", "model", "error", "MASE", "to day before", "1st step", "last value"),
+        *("80 % held", "trained", "known"),
+    )
     show(heads, rows, heads[2:])
 
 

@@ -140,13 +140,17 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Foretold(msgspec.Struct, frozen=True):
-    """An hour's load less generation: expected before it began, with its 80 % band, and as it came (kWh)."""
+    """An hour's load less generation: expected before it began, with its 80 % band, and as it came (kWh).
+
+    So many controllers together say so.
+    """
 
     start: int
     net_kwh: float
     low_kwh: float
     high_kwh: float
     came_kwh: float | None = None
+    controllers: int = 0
 
 
 class PlansAnswer(msgspec.Struct, frozen=True):

@@ -20,10 +20,12 @@ from taihu.console.answers import (
     WindowsAnswer,
     windows_of,
 )
+from taihu.console.foretold import ModelsAnswer, Outlook
 from taihu.kernel.errors import RefusedError, TransientError
 
 TIMEOUT_S = 10.0
 CONNECTIONS_MAX = 4
+_IDLE_S = 2.0  # less than the node keeps a connection open: none is closed under a request
 
 T = TypeVar("T")
 
@@ -51,7 +53,9 @@ class NodeClient:
             base_url=url,
             headers={"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"},  # the same machine, mostly
             timeout=TIMEOUT_S,
-            limits=httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX),
+            limits=httpx.Limits(
+                max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX, keepalive_expiry=_IDLE_S
+            ),
             verify=url.startswith("https:"),
             trust_env=False,
             transport=transport,
@@ -94,6 +98,14 @@ class NodeClient:
     async def plans(self, projects: tuple[str, ...]) -> PlansAnswer:
         """The controllers of projects, and what they have saved together."""
         return await self._get("/api/v1/plans", PlansAnswer, project=projects) or PlansAnswer()
+
+    async def models(self, project: str) -> ModelsAnswer:
+        """Who forecasts the series of a project that are kept forecast."""
+        return await self._get(f"{_path(project)}/forecast/models", ModelsAnswer) or ModelsAnswer()
+
+    async def outlook(self, project: str, thing: str, name: str) -> Outlook | None:
+        """A series' day before and day ahead; None where there is no such property."""
+        return await self._get(f"{_path(project)}/forecast/outlook", Outlook, thing=thing, property=name)
 
     async def carbon(self, projects: tuple[str, ...], days: int) -> CarbonAnswer:
         """What the ledger says of projects over the last days."""

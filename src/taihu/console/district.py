@@ -8,8 +8,8 @@ from taihu.console.hours import Hour
 from taihu.console.house import Tile
 from taihu.console.model import STATES, District, Page, Total, way_of
 from taihu.console.numbers import age, number, signed, unit
-from taihu.console.outlook import OutlookCard
-from taihu.console.poller import Snapshot
+from taihu.console.outlook import OutlookCard, together
+from taihu.console.poller import DISTRICT_OUTLOOKS, Snapshot
 from taihu.console.texts import Language, text
 from taihu.console.widgets import ARROWS, STATE_MARKS, Figure, Words, box, provenance_mark
 
@@ -29,7 +29,8 @@ class DistrictBody:
             with box("card day", tag="section"):
                 self._day(page.demo)
         self._saved = SavedCard(language, page.demo)
-        self._outlook = OutlookCard(language, page.demo)
+        titles, net = [text(language, f"outlook_{key}") for key in ("load", "pv")], text(language, "outlook_net")
+        self._outlook = OutlookCard(language, titles, demo=page.demo, net=net, link=f"/{language}/forecasts")
         self._strip = Strip(language)
         with box("houses", tag="section"):
             with box("section-head"):
@@ -53,7 +54,9 @@ class DistrictBody:
             self._tiles[house.name].show(house)
         if snapshot.plans is not None:
             self._show_plans(snapshot.plans)
-            self._outlook.show(snapshot.plans.outlook, page.timezone)
+        if snapshot.plans is not None and all(one in snapshot.outlooks for one in DISTRICT_OUTLOOKS):
+            each = [snapshot.outlooks[one] for one in DISTRICT_OUTLOOKS]
+            self._outlook.show([*each, together(snapshot.plans.outlook)], page.timezone)
         if snapshot.hours is not None and snapshot.hours != self._hours:
             self._show_hours(snapshot.hours, page.timezone)
 

@@ -17,16 +17,18 @@ _HALF_DISC = (
     '<svg viewBox="0 0 20 20" width="18" height="18"><circle cx="10" cy="10" r="7" fill="none" stroke="currentColor"'
     ' stroke-width="1.7"/><path d="M10 3a7 7 0 0 1 0 14z" fill="currentColor"/></svg>'
 )
+PAGES = ("forecasts", "carbon", "things")
 _LANGUAGE_NAMES: dict[Language, str] = {"en": "EN", "zh": "中文"}
 
 
 class Frame:
-    """The header and the notice of one page. `page` is its path below the language: "", "things" or "carbon".
+    """The header and the notice of one page. `page` is its path below the language: "" or one of PAGES, `query` what
+    follows it.
 
     `who` is signed in; None where nobody has to.
     """
 
-    def __init__(self, language: Language, page: str, who: Who | None = None) -> None:
+    def __init__(self, language: Language, page: str, who: Who | None = None, query: str = "") -> None:
         self._language = language
         with box("top", tag="header"):
             self._brand()
@@ -44,7 +46,7 @@ class Frame:
                     _link(who.name, f"/{language}/account", "person", here=False).props(
                         f'title="{text(language, "account")}"'
                     )
-                self._languages(page)
+                self._languages(f"{page}?{query}" if query else page)
                 _theme_button(language)
         with box("notice").props("role=status") as self._notice:
             self._notice_words = Words(text(language, "notice_starting"))
@@ -80,7 +82,7 @@ class Frame:
         with box("pages", tag="nav").props(f'aria-label="{text(self._language, "navigation")}"'):
             home = text(self._language, "page_site")
             self._home = _link(home, f"/{self._language}", "page-link", here=page == "")
-            for name in ("things", "carbon"):
+            for name in PAGES:
                 words, path = text(self._language, f"page_{name}"), f"/{self._language}/{name}"
                 _link(words, path, "page-link", here=page == name)
             if who and who.owns:
@@ -95,7 +97,7 @@ class Frame:
 
 
 def _link(words: str, path: str, classes: str, *, here: bool) -> Words:
-    link = Words(words, f"{classes} {classes}-here" if here else classes, tag="a").props(f"href={path}")
+    link = Words(words, f"{classes} {classes}-here" if here else classes, tag="a").props(f'href="{path}"')
     if here:
         link.props("aria-current=page")
     return link

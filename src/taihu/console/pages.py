@@ -1,4 +1,7 @@
-"""The console's addresses: `/en`, `/en/things`, `/en/carbon`, the same in `/zh`; `/` goes to the reader's language."""
+"""The console's addresses: `/en`, `/en/things`, `/en/carbon`, `/en/forecasts`, the same in `/zh`.
+
+`/` goes to the reader's language.
+"""
 
 import logging
 from functools import partial
@@ -13,9 +16,10 @@ from starlette.responses import RedirectResponse, Response
 from taihu.console.carbon import CarbonBody
 from taihu.console.client import NodeAway
 from taihu.console.district import DistrictBody
-from taihu.console.frame import Frame
+from taihu.console.forecasts import ForecastsBody
+from taihu.console.frame import PAGES, Frame
 from taihu.console.overview import OverviewBody
-from taihu.console.poller import Link, Place, Snapshot
+from taihu.console.poller import DISTRICT_OUTLOOKS, Address, Link, Snapshot, Want
 from taihu.console.signing import away
 from taihu.console.texts import LANGUAGES, Language, preferred, text
 from taihu.console.things import ThingsBody
@@ -25,7 +29,7 @@ from taihu.kernel.addresses import is_loopback
 
 log = logging.getLogger("taihu.console")
 
-_STYLES = [Path(__file__).with_name(name) for name in ("console.css", "carbon.css")]
+_STYLES = [Path(__file__).with_name(name) for name in ("console.css", "carbon.css", "ahead.css")]
 _LOCALES: dict[Language, Literal["en-US", "zh-CN"]] = {"en": "en-US", "zh": "zh-CN"}
 _THEME = """<script>
   const root = document.documentElement;
@@ -64,22 +68,22 @@ class Console:
         for style in _STYLES:
             ui.add_css(style, shared=True)
         app.get("/")(partial(_redirect, ""))
-        for page in ("/things", "/carbon"):
-            app.get(page)(partial(_redirect, page))
+        for page in PAGES:
+            app.get(f"/{page}")(partial(_redirect, f"/{page}"))
+        pages = {"things": self._things, "carbon": self._carbon, "forecasts": self._forecasts}
         for language in LANGUAGES:
             title, locale = text(language, "app"), _LOCALES[language]
-            home, things = partial(self._home, language), partial(self._things, language)
-            carbon = partial(self._carbon, language)
-            ui.page(f"/{language}", title=title, language=locale)(home)
-            ui.page(f"/{language}/things", title=title, language=locale)(things)
-            ui.page(f"/{language}/carbon", title=title, language=locale)(carbon)
+            ui.page(f"/{language}", title=title, language=locale)(partial(self._home, language))
+            for name, page in pages.items():
+                named = f"{text(language, f'page_{name}')} · {title}"
+                ui.page(f"/{language}/{name}", title=named, language=locale)(partial(page, language))
 
     async def _home(self, language: Language, request: Request) -> Response | None:
         visit = await self._enter(language, request)
         if isinstance(visit, Response):
             return visit
         frame = Frame(language, "", visit.who)
-        self._follow(visit, Home(language, frame), None, request)
+        self._follow(visit, Home(language, frame), Want(outlooks=DISTRICT_OUTLOOKS), request)
         return None
 
     async def _things(
@@ -92,7 +96,7 @@ class Console:
         place = (project, after) if project else None
         with frame.content:
             body = ThingsBody(language, place)
-        self._follow(visit, Framed(frame, body), place, request)
+        self._follow(visit, Framed(frame, body), Want(place), request)
         return None
 
     async def _carbon(self, language: Language, request: Request) -> Response | None:
@@ -102,7 +106,18 @@ class Console:
         frame = Frame(language, "carbon", visit.who)
         with frame.content:
             body = CarbonBody(language)
-        self._follow(visit, Framed(frame, body), None, request, carbon=True)
+        self._follow(visit, Framed(frame, body), Want(carbon=True), request)
+        return None
+
+    async def _forecasts(self, language: Language, request: Request, series: str = "") -> Response | None:
+        visit = await self._enter(language, request)
+        if isinstance(visit, Response):
+            return visit
+        shown = _address(series)
+        frame = Frame(language, "forecasts", visit.who, urlencode({"series": series}) if shown else "")
+        with frame.content:
+            body = ForecastsBody(language, shown)
+        self._follow(visit, Framed(frame, body), Want(models=True, outlooks=shown or DISTRICT_OUTLOOKS), request)
         return None
 
     async def _enter(self, language: Language, request: Request) -> Visit | Response:
@@ -115,10 +130,10 @@ class Console:
             return away(language)
         return visit or RedirectResponse(_sign_in(language, request), 303)
 
-    def _follow(self, visit: Visit, body: Body, place: Place | None, request: Request, *, carbon: bool = False) -> None:
+    def _follow(self, visit: Visit, body: Body, want: Want, request: Request) -> None:
         client, asks = ui.context.client, self._asks
         onward = _sign_in("zh" if request.url.path.startswith("/zh") else "en", request)
-        client.on_delete(visit.watch(place, carbon=carbon))
+        client.on_delete(visit.watch(want))
 
         def show(snapshot: Snapshot) -> None:
             if asks and snapshot.link is Link.REFUSED:
@@ -175,6 +190,14 @@ def _sign_in(language: Language, request: Request) -> str:
     """The address to sign in at, from where one comes back to this page."""
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return f"/{language}/sign-in?{urlencode({'next': here})}"
+
+
+def _address(series: str) -> tuple[Address, ...]:
+    """The one series that is asked for; none where that is no address."""
+    match series.split("/"):
+        case [project, thing, name] if project and thing and name:
+            return ((project, thing, name),)
+    return ()
 
 
 def _redirect(page: str, request: Request) -> Response:

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from taihu.console.answers import CarbonAnswer, Newest, NodeStatus, PlansAnswer, Project, Series, Thing, Window
 from taihu.console.client import CONNECTIONS_MAX, NodeAway, TokenRefused
+from taihu.console.foretold import ModelsAnswer, Outlook
 from taihu.console.hours import HOURS_SHOWN, Hour, merge_hours
 from taihu.console.model import DISTRICT, ENERGY_UNIT, GRID, INTENSITY_UNIT, METER, Page, View, house_views, page_of
 from taihu.kernel.clock import NS_PER_S, Clock
@@ -28,9 +29,14 @@ _HOURS_EVERY_S = 5.0
 _HOURS_LATEST_S = 60.0
 _PLANS_EVERY_S = 3.0
 _CARBON_EVERY_S = 15.0
+_MODELS_EVERY_S = 5.0
+_OUTLOOK_EVERY_S = 3.0
+_OUTLOOKS_MAX = 8
 _HOURS_MOVED_NS = 360 * NS_PER_S
 
 Place = tuple[str, str]  # a project, and the thing after which its page begins
+Address = tuple[str, str, str]  # project, thing, property
+DISTRICT_OUTLOOKS: tuple[Address, ...] = ((DISTRICT, GRID, "load"), (DISTRICT, GRID, "generation"))
 
 
 class Source(Protocol):
@@ -50,6 +56,23 @@ class Source(Protocol):
 
     async def carbon(self, projects: tuple[str, ...], days: int) -> CarbonAnswer: ...
 
+    async def models(self, project: str) -> ModelsAnswer: ...
+
+    async def outlook(self, project: str, thing: str, name: str) -> Outlook | None: ...
+
+
+class Want(msgspec.Struct, frozen=True):
+    """What a page shows beyond what every page does.
+
+    A further page of things, at most PAGES_MAX for all sessions together; the ledger; who forecasts; and series with
+    their outlook, at most _OUTLOOKS_MAX together.
+    """
+
+    place: Place | None = None
+    carbon: bool = False
+    models: bool = False
+    outlooks: tuple[Address, ...] = ()
+
 
 class Link(StrEnum):
     """How the console stands with the node."""
@@ -64,7 +87,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """What is known at one moment. While the node is away the rest stays as it was; `away_s` says for how long.
 
     `hours` is None until the history has answered once, `plans` until the controllers have, `carbon` until the ledger
-    has, which is asked while its page is open. `views` holds the pages of things that are read.
+    has and `models` until the forecasters have, which are asked while their pages are open. `outlooks` holds those that
+    are shown: None where the node knows of none. `views` holds the pages of things that are read.
     """
 
     link: Link = Link.STARTING
@@ -75,6 +99,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     hours: tuple[Hour, ...] | None = None
     plans: PlansAnswer | None = None
     carbon: CarbonAnswer | None = None
+    models: dict[str, ModelsAnswer] | None = None
+    outlooks: dict[Address, Outlook | None] = {}
 
 
 class Poller:
@@ -84,40 +110,28 @@ class Poller:
         self._source = source
         self._clock = clock
         self._listener = tell
-        self._watchers = 0
+        self._watchers: Counter[Want] = Counter()
         self._wake = asyncio.Event()
-        self._places: Counter[Place] = Counter()
         self._slots = asyncio.Semaphore(CONNECTIONS_MAX)
         self._failures = 0
         self._heard_s = clock.monotonic()
         self._due_s = 0.0
-        self._hours_s = -_HOURS_LATEST_S
+        self._read_s: dict[object, float] = {}
         self._hours_ns = 0
-        self._plans_s = -_HOURS_LATEST_S
-        self._carbon_s = -_HOURS_LATEST_S
-        self._carbon_watchers = 0
         self.snapshot = Snapshot()
 
-    def watch(self, place: Place | None = None, *, carbon: bool = False) -> Callable[[], None]:
-        """Begin to read for one more session, until the returned function is called.
-
-        `place` asks for a further page of things, at most PAGES_MAX for all sessions together; `carbon` for the ledger.
-        """
+    def watch(self, want: Want = Want()) -> Callable[[], None]:  # noqa: B008 - frozen
+        """Begin to read for one more page, until the returned function is called."""
         if not self._watchers:  # what was known then is not known now
             self.snapshot = Snapshot()
             self._heard_s = self._clock.monotonic()
-            self._hours_s = self._plans_s = self._carbon_s = self._heard_s - _HOURS_LATEST_S
-        self._watchers += 1
-        self._carbon_watchers += carbon
+            self._read_s.clear()
+        self._watchers[want] += 1
         self._wake.set()
-        if place is not None:
-            self._places[place] += 1
 
         def leave() -> None:
-            self._watchers -= 1
-            self._carbon_watchers -= carbon
-            if place is not None:
-                self._places[place] -= 1
+            self._watchers[want] -= 1
+            self._watchers += Counter()  # those that nobody has any more go
 
         return leave
 
@@ -142,21 +156,16 @@ class Poller:
             page, views = await self._read()
             self._heard_s = self._clock.monotonic()
             self._tell(msgspec.structs.replace(self.snapshot, link=Link.CONNECTED, away_s=0.0, page=page, views=views))
-            hours = await self._read_hours(page, views)
-            plans = await self._read_plans(page, views)
-            carbon = await self._read_carbon(views)
+            for more in (self._read_hours, self._read_plans, self._read_outlooks, self._read_models, self._read_carbon):
+                found = await more(page, views)
+                if found:
+                    self._tell(msgspec.structs.replace(self.snapshot, **found))
         except (NodeAway, TokenRefused) as error:
             self._failed(error)
             return
         if self._failures:
             log.info("the node answers again")
         self._failures = 0
-        if hours is not None:
-            self._tell(msgspec.structs.replace(self.snapshot, hours=hours))
-        if plans is not None:
-            self._tell(msgspec.structs.replace(self.snapshot, plans=plans))
-        if carbon is not None:
-            self._tell(msgspec.structs.replace(self.snapshot, carbon=carbon))
 
     def _failed(self, error: NodeAway | TokenRefused) -> None:
         if not self._failures:
@@ -179,7 +188,8 @@ class Poller:
         projects = (await self._source.projects())[:PROJECTS_MAX]
         names = {project.name: project for project in projects}
         places = [(project.name, "") for project in projects]
-        further = (place for place, count in self._places.items() if count > 0 and place[1] and place[0] in names)
+        wanted = dict.fromkeys(want.place for want in self._watchers if want.place is not None)
+        further = (place for place in wanted if place[1] and place[0] in names)
         places += islice(further, PAGES_MAX)
         views = await asyncio.gather(*(self._view(names[name], after) for name, after in places))
         return page_of(status, views[: len(projects)], self._clock.now_ns()), dict(zip(places, views, strict=True))
@@ -192,33 +202,74 @@ class Poller:
             values = await self._source.values(project.name, names) if things else ()
             return View(project, things, values, more)
 
-    async def _read_hours(self, page: Page, views: dict[Place, View]) -> tuple[Hour, ...] | None:
+    async def _read_hours(self, page: Page, views: dict[Place, View]) -> dict[str, Any]:
         """The last day, when it is time to read it again: as often as the site's clock can have brought an hour."""
-        waited = self._clock.monotonic() - self._hours_s
-        moved = page.now_ns - self._hours_ns
-        if page.district is None or waited < _HOURS_EVERY_S or (moved < _HOURS_MOVED_NS and waited < _HOURS_LATEST_S):
-            return None
-        self._hours_s, self._hours_ns = self._clock.monotonic(), page.now_ns
+        latest_s = _HOURS_EVERY_S if page.now_ns - self._hours_ns >= _HOURS_MOVED_NS else _HOURS_LATEST_S
+        if page.district is None or not self._is_due("hours", latest_s):
+            return {}
+        self._hours_ns = page.now_ns
         houses = [view.project.name for view in house_views(views.values())]
         wanted = [Series(house, METER, "energy", ENERGY_UNIT) for house in houses]
         wanted.append(Series(DISTRICT, GRID, "carbon_intensity", INTENSITY_UNIT))
         found = await asyncio.gather(*(self._windows(series, page.timezone) for series in wanted))
-        return merge_hours(found[:-1], found[-1], page.now_ns)
+        return {"hours": merge_hours(found[:-1], found[-1], page.now_ns)}
 
-    async def _read_plans(self, page: Page, views: dict[Place, View]) -> PlansAnswer | None:
-        """What the houses' controllers do, when it is time to read it again."""
-        if page.district is None or self._clock.monotonic() - self._plans_s < _PLANS_EVERY_S:
-            return None
-        self._plans_s = self._clock.monotonic()
-        return await self._source.plans(tuple(view.project.name for view in house_views(views.values())))
+    async def _read_plans(self, page: Page, views: dict[Place, View]) -> dict[str, Any]:
+        """What the houses' controllers do."""
+        if page.district is None or not self._is_due("plans", _PLANS_EVERY_S):
+            return {}
+        return {"plans": await self._source.plans(tuple(view.project.name for view in house_views(views.values())))}
 
-    async def _read_carbon(self, views: dict[Place, View]) -> CarbonAnswer | None:
-        """What the ledger says, while its page is open and when it is time to ask again."""
-        if not self._carbon_watchers or self._clock.monotonic() - self._carbon_s < _CARBON_EVERY_S:
-            return None
-        self._carbon_s = self._clock.monotonic()
+    async def _read_outlooks(self, page: Page, views: dict[Place, View]) -> dict[str, Any]:
+        """What is expected of the series that are shown."""
+        shown = dict.fromkeys(one for want in self._watchers for one in want.outlooks if (one[0], "") in views)
+        wanted = list(islice(shown, _OUTLOOKS_MAX))
+        due = [one for one in wanted if self._is_due(one, _OUTLOOK_EVERY_S)]
+        for gone in [one for one in self._read_s if isinstance(one, tuple) and one not in shown]:
+            del self._read_s[gone]
+        if not due:
+            return {}
+        found = await asyncio.gather(*(self._outlook(one) for one in due))
+        known = {one: outlook for one, outlook in self.snapshot.outlooks.items() if one in shown}
+        return {"outlooks": known | dict(zip(due, found, strict=True))}
+
+    async def _read_models(self, page: Page, views: dict[Place, View]) -> dict[str, Any]:
+        """Who forecasts which series, while that page is open."""
+        if not any(want.models for want in self._watchers) or not self._is_due("models", _MODELS_EVERY_S):
+            return {}
+        projects = list(dict.fromkeys(name for name, _ in views))
+        found = await asyncio.gather(*(self._models(name) for name in projects))
+        return {"models": dict(zip(projects, found, strict=True))}
+
+    async def _read_carbon(self, page: Page, views: dict[Place, View]) -> dict[str, Any]:
+        """What the ledger says, while its page is open."""
+        if not any(want.carbon for want in self._watchers) or not self._is_due("carbon", _CARBON_EVERY_S):
+            return {}
         projects = tuple(dict.fromkeys(name for name, _ in views))
-        return await self._source.carbon(projects, CARBON_DAYS) if projects else CarbonAnswer()
+        return {"carbon": await self._source.carbon(projects, CARBON_DAYS) if projects else CarbonAnswer()}
+
+    def _is_due(self, what: object, every_s: float) -> bool:
+        """Whether something is to be read again; if so it counts as read."""
+        now = self._clock.monotonic()
+        if now - self._read_s.get(what, -every_s) < every_s:
+            return False
+        self._read_s[what] = now
+        return True
+
+    async def _outlook(self, one: Address) -> Outlook | None:
+        """What is known stays while forecasts alone do not answer: a node that is away is noticed by its status."""
+        async with self._slots:
+            try:
+                return await self._source.outlook(*one)
+            except NodeAway:
+                return self.snapshot.outlooks.get(one)
+
+    async def _models(self, project: str) -> ModelsAnswer:
+        async with self._slots:
+            try:
+                return await self._source.models(project)
+            except NodeAway:
+                return (self.snapshot.models or {}).get(project, ModelsAnswer())
 
     async def _windows(self, series: Series, timezone: str) -> tuple[Window, ...]:
         async with self._slots:

@@ -8,7 +8,7 @@ from nicegui import Event, background_tasks
 from taihu.console.account import Accounts, Who
 from taihu.console.answers import NodeStatus
 from taihu.console.client import NodeAway, NodeClient, TokenRefused
-from taihu.console.poller import Place, Poller, Snapshot
+from taihu.console.poller import Poller, Snapshot, Want
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import LimitError
 
@@ -38,9 +38,9 @@ class Visit:
         """What is known now."""
         return self._poller.snapshot
 
-    def watch(self, place: Place | None, *, carbon: bool = False) -> Callable[[], None]:
+    def watch(self, want: Want) -> Callable[[], None]:
         """One more page reads, until the returned function is called; with the last, the visit is over."""
-        leave = self._poller.watch(place, carbon=carbon)
+        leave = self._poller.watch(want)
         self._pages += 1
         if self._task is None:
             self._task = background_tasks.create(self._poller.run(), name="poller")

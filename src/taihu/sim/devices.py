@@ -22,7 +22,7 @@ log = logging.getLogger("taihu.sim")
 
 TOPIC = "v1/devices/me/telemetry"
 REPORT_NS = 300 * NS_PER_S
-PROFILE_HOURS = 15 * 24 + 2
+PROFILE_HOURS = 35 * 24 + 2
 _RPC = "v1/devices/me/rpc"
 
 Values = dict[str, Any]

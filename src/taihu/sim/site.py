@@ -2,7 +2,8 @@
 
 Most devices speak MQTT; two batteries are behind the Modbus driver, one inverter behind that for OPC UA.
 
-Each house's battery has a controller. The demo begins with 15 days of measured hours, so its guard can judge at once.
+Each house's battery has a controller. The demo begins with five weeks of measured hours, so its
+guard can judge at once, and its forecasts have something to learn from.
 """
 
 import shutil
@@ -13,7 +14,7 @@ from taihu.sim.district import BATTERY_KW, BATTERY_KWH, HOUR_NS, HOUSES, ONE_WAY
 
 DISTRICT = "district"
 _MODELS = Path(__file__).parent / "models"
-_FIRST_HOUR = (15 * 24 + 12) * HOUR_NS  # the demo begins at noon of 15 August, with two weeks of hours behind it
+_FIRST_HOUR = (35 * 24 + 12) * HOUR_NS  # the demo begins at noon, with five weeks of hours behind it
 _THINGS = (
     ("meter", "Main meter", "main_meter"),
     ("pv", "PV inverter", "generator"),
@@ -104,11 +105,13 @@ port = {ports["http"]}
 port = {ports["console"]}
 """,
         _project(DISTRICT, "Sierra Crest district", (("grid", "Grid signal", "grid"),)),
+        _forecasts("grid/load", "grid/generation"),
     ]
     for number, house in enumerate(HOUSE_NAMES, 1):
         parts.append(_project(house, f"House {number}", _THINGS))
         # what went into a battery that does not count it is reckoned from its power, as far as that was seen
         parts.append(_ACCOUNTS.replace("{storage}", "power" if house in MODBUS_BATTERIES else "energy"))
+        parts.append(_forecasts("meter/load", "pv/energy"))
         parts.append(_CONTROLLER)
         parts.append(f'[[grant]]\nfrom = "{DISTRICT}"\nto = "{house}"\nrights = ["read"]\n')
         parts.append(f'[[grant]]\nfrom = "{house}"\nto = "{DISTRICT}"\nrights = ["read"]\n')
@@ -123,3 +126,7 @@ def _project(name: str, title: str, things: tuple[tuple[str, str, str], ...]) ->
         if role in ("generator", "storage"):
             text += 'parent = "meter"\n'
     return text
+
+
+def _forecasts(*properties: str) -> str:
+    return "\n".join(f'[[project.forecast]]\nproperty = "{one}"\nevery = "1h"\nhorizon = "24h"\n' for one in properties)

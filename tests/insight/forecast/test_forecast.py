@@ -241,3 +241,16 @@ def test_stored_trees_are_those_that_were_grown() -> None:
     fresh = np.vstack([random.normal(size=(100, 4)), rows[:50]])
     found = forest_of([one.dump_model() for one in models]).values(fresh, 2)
     assert found == pytest.approx(np.array([one.predict(fresh) for one in models]))
+
+
+def test_the_champion_says_what_its_interval_held_once_it_is_calibrated_and_its_mase() -> None:
+    """What one half of the origins was off by calibrates the other: neither is judged by itself."""
+    values = household(60, seed=5)
+    trained = train(series(values), 24, QUICK)
+    best = trained.errors[trained.champion]
+    assert best.covered is not None and 0.7 < best.covered < 0.9
+    assert all(one.covered is None for name, one in trained.errors.items() if name != trained.champion)
+    begin = len(values) - backtest.judged_span(len(values), 24)
+    usual = float(np.abs(values[24:begin] - values[: begin - 24]).mean())
+    assert best.mae is not None
+    assert best.mase == pytest.approx(best.mae / usual)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
-from taihu.doors.http import shapes
+from taihu.doors.http import forecast_shapes as shapes
 from taihu.doors.http.answers import answer, bad_request, not_found
 from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
 from taihu.doors.http.requests import moment, node_of, readable_project, readable_thing, required
@@ -33,7 +33,18 @@ async def models(request: Request) -> Response:
     caller, project = readable_project(request)
     found = await node.ask_forecast("models", {"project": project})
     shown = [one for one in found["models"] if node.may_read(caller, project, one["thing"], one["property"])]
-    return answer({"models": shown})
+    for one in shown:
+        definition = (node.definitions(project, one["thing"]) or {}).get(one["property"])
+        one["unit"] = definition.unit if definition else None
+    return answer({"models": shown, "forecasters": found["forecasters"]})
+
+
+async def outlook(request: Request) -> Response:
+    """A property's day before, as it was expected and as it came, and its day ahead; of what is kept forecast."""
+    project, thing, definition = _property(request)
+    asked = _of(request, project, thing, definition) | {"now": node_of(request).clock.now_ns()}
+    found = await node_of(request).ask_forecast("outlook", asked)
+    return answer({"thing": thing, "property": definition.name, "unit": definition.unit} | found)
 
 
 async def errors(request: Request) -> Response:
@@ -85,6 +96,11 @@ ROUTES = [
         ),
     ),
     Endpoint(f"{_PROJECT}/models", models, get=Operation(answer={JSON: shapes.ForecastModels}, refuses=(404, 503))),
+    Endpoint(
+        f"{_PROJECT}/outlook",
+        outlook,
+        get=Operation(query=_ONE, answer={JSON: shapes.ForecastOutlook}, refuses=(404, 503)),
+    ),
     Endpoint(
         f"{_PROJECT}/errors",
         errors,

@@ -21,8 +21,9 @@ _ERRORS_MIN = 20  # below which a bucket takes its neighbour's corrections
 class Errors(msgspec.Struct, frozen=True):
     """How a candidate did, in the series' unit: mean absolute errors of its median; None where nothing was known.
 
-    `ratio` is `mae` against the seasonal naive of a day on the same hours; `held` the share within the 80 % interval
-    before calibration; `first_mae` that of the first step, and `persistence_mae` that of the last value standing.
+    `ratio` is `mae` against the seasonal naive of a day on the same hours, `mase` against what it was off by in the
+    part that was learned from; `held` the share within the 80 % interval before calibration, `covered`, of the
+    champion, after it; `first_mae` that of the first step, and `persistence_mae` that of the last value standing.
     """
 
     mae: float | None = None
@@ -32,6 +33,8 @@ class Errors(msgspec.Struct, frozen=True):
     bias: float | None = None
     held: float | None = None
     count: int = 0
+    mase: float | None = None
+    covered: float | None = None
 
 
 class Correction(msgspec.Struct, frozen=True):
@@ -57,8 +60,8 @@ def origins_of(begin: int, end: int, horizon: int, day: int, most: int = 160) ->
     return np.arange(begin - 1, last + 1, stride)
 
 
-def errors_of(found: Numbers, table: Table, asked: Asked, unit: float) -> Errors:
-    """What quantiles were off by; `unit` is the series' unit in the table's."""
+def errors_of(found: Numbers, table: Table, asked: Asked, unit: float, learned: int = 0) -> Errors:
+    """What quantiles were off by; `unit` is the series' unit in the table's, `learned` the steps learned from."""
     origins, targets = asked.at
     truth = table.at(targets)
     middle = found[MIDDLE]
@@ -74,6 +77,7 @@ def errors_of(found: Numbers, table: Table, asked: Asked, unit: float) -> Errors
     standing = table.at(asked.origins)
     stood = first & np.isfinite(standing)
     inside = (truth >= found[0]) & (truth <= found[-1]) & known
+    usual = _a_day_apart(table.values[:learned], table.day)
     return Errors(
         mae=mae * unit,
         ratio=float(np.abs(off)[both].mean()) / reference if reference > 0 else None,
@@ -82,7 +86,23 @@ def errors_of(found: Numbers, table: Table, asked: Asked, unit: float) -> Errors
         bias=float(off.sum() / known.sum()) * unit,
         held=float(inside.sum() / known.sum()),
         count=int(known.sum()),
+        mase=mae / usual if usual > 0 else None,
     )
+
+
+def covered(found: Numbers, table: Table, asked: Asked) -> float | None:
+    """The share within the 80 % interval once calibrated, each half of the origins by what the other was off by."""
+    half = len(asked.origins) // 2
+    inside = count = 0
+    for judged, other in ((slice(half), slice(half, None)), (slice(half, None), slice(half))):
+        learned, left = (Asked(asked.origins[part], asked.leads) for part in (other, judged))
+        corrections = corrections_of(found[:, other], table, learned)
+        moved = corrected(found[:, judged], table, left, corrections)
+        truth = table.at(left.at[1])
+        known = np.isfinite(truth) & np.isfinite(moved[0])
+        inside += int(((truth >= moved[0]) & (truth <= moved[-1]) & known).sum())
+        count += int(known.sum())
+    return inside / count if count else None
 
 
 def champion_of(errors: Mapping[str, Errors]) -> str:
@@ -141,6 +161,13 @@ def buckets_of(table: Table, horizon: int) -> list[int]:
     """The last lead of each group of leads, in steps."""
     ends = [hours * 3_600 // table.step_s for hours in _BUCKET_HOURS]
     return [*[end for end in ends if 0 < end < horizon], horizon]
+
+
+def _a_day_apart(values: Numbers, day: int) -> float:
+    """The mean absolute difference to the day before; 0 where none is known."""
+    apart = np.abs(values[day:] - values[:-day])
+    known = np.isfinite(apart)
+    return float(apart[known].mean()) if known.any() else 0.0
 
 
 def _quantile(values: Numbers, level: float) -> float:

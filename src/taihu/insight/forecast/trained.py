@@ -173,8 +173,11 @@ def _compete(
         except Exception:
             log.exception("the forecaster %s fails, and does not compete", name)
     found = {name: _filled(each, table, asked) for name, each in found.items()}
-    errors = {name: backtest.errors_of(each, table, asked, scale.spread) for name, each in found.items()}
-    return errors, backtest.corrections_of(found[backtest.champion_of(errors)], table, asked)
+    errors = {name: backtest.errors_of(each, table, asked, scale.spread, begin) for name, each in found.items()}
+    best = backtest.champion_of(errors)
+    covered = backtest.covered(found[best], table, asked)
+    errors[best] = msgspec.structs.replace(errors[best], covered=covered)
+    return errors, backtest.corrections_of(found[best], table, asked)
 
 
 def _cold(series: Series, horizon: int, only: Candidate) -> tuple[dict[str, Errors], tuple[Correction, ...]]:

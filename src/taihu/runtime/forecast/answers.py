@@ -1,7 +1,7 @@
 """The answers to questions about forecasts: one of now or of then, the models, and how they did."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,17 +10,18 @@ import numpy as np
 from taihu.insight.forecast.candidate import LEVELS
 from taihu.insight.forecast.judge import judge
 from taihu.insight.forecast.store import Key
-from taihu.insight.forecast.trained import HORIZON_DAYS_MAX, Forecast, ForecastRefused
+from taihu.insight.forecast.trained import HORIZON_DAYS_MAX, Forecast, ForecastRefused, candidates, readers
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import LimitError, RefusedError
 from taihu.kernel.limits import Limits
 from taihu.runtime.forecast.kept import Kept
 from taihu.runtime.forecast.service import ForecastDesk
-from taihu.runtime.forecast.steps import EVERY_S
+from taihu.runtime.forecast.steps import EVERY_S, last_end
 
 Body = Mapping[str, Any]
 _DAY_NS = 86_400 * NS_PER_S
-_ASKED_MAX = 16
+_ASKED_MAX = 64
+_NOTHING = (np.nan,) * len(LEVELS)
 _NAMES = tuple(f"q{level * 100:.0f}" if level != 0.5 else "median" for level in LEVELS)
 
 
@@ -42,7 +43,9 @@ class ForecastAnswers:
                 case "forecast":
                     return await self._forecast(body)
                 case "models":
-                    return {"models": self._models(body["project"])}
+                    return {"models": self._models(body["project"]), "forecasters": _forecasters()}
+                case "outlook":
+                    return await asyncio.to_thread(self._outlook, body)
                 case "errors":
                     return await asyncio.to_thread(self._errors, body)
         finally:
@@ -103,6 +106,29 @@ class ForecastAnswers:
             found.append(entry)
         return found
 
+    def _outlook(self, body: Body) -> dict[str, Any]:
+        """The day before as it was expected when each step began, and as it came, and the day ahead."""
+        wanted = self._wanted({**body, "horizon_s": None})
+        key, step_ns = wanted.key, wanted.key.step_s * NS_PER_S
+        now = last_end(body["now"], wanted.every)
+        start, end = now - _DAY_NS, now + min(_DAY_NS, wanted.horizon * step_ns)
+        steps: dict[int, list[float]] = {}
+        for one in self._desk.store.issued(key, start - wanted.horizon * step_ns, now + 1):
+            for place, column in enumerate(one.quantiles.T.tolist()):
+                steps[one.start_ns + place * step_ns] = column
+        came = self._desk.reading.steps(key, wanted.every, start, now).tolist()
+        summary = self._desk.summaries.get(key)
+        rows = []
+        for place, at in enumerate(range(start, end, step_ns)):
+            seen = came[place] if place < len(came) else np.nan
+            rows.append(_row(at, step_ns, steps.get(at, _NOTHING)) | {"came": _known(seen)})
+        return {
+            "step_s": key.step_s,
+            "model": summary.champion if summary else None,
+            "errors": msgspec.to_builtins(summary.errors[summary.champion]) if summary else None,
+            "values": rows,
+        }
+
     def _errors(self, body: Body) -> dict[str, Any]:
         wanted = self._wanted({**body, "horizon_s": None})
         key = wanted.key
@@ -125,7 +151,21 @@ def _rows(made: Forecast, horizon: int) -> list[dict[str, Any]]:
     step_ns = made.step_s * NS_PER_S
     rows = []
     for place, column in enumerate(made.quantiles[:, :horizon].T.tolist()):
-        start = made.start_ns + place * step_ns
-        known = {name: value if np.isfinite(value) else None for name, value in zip(_NAMES, column, strict=True)}
-        rows.append({"start": start, "end": start + step_ns} | known)
+        rows.append(_row(made.start_ns + place * step_ns, step_ns, column))
     return rows
+
+
+def _row(start: int, step_ns: int, quantiles: Sequence[float]) -> dict[str, Any]:
+    known = {name: _known(value) for name, value in zip(_NAMES, quantiles, strict=True)}
+    return {"start": start, "end": start + step_ns} | known
+
+
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _forecasters() -> list[dict[str, Any]]:
+    """Who may compete: from how many days of history on, of which a third is forecast, and whether it is installed."""
+    pool = readers()
+    here = candidates()
+    return [{"name": name, "days": 1.5 * one.days_min, "installed": name in here} for name, one in pool.items()]

@@ -32,7 +32,8 @@ log = logging.getLogger("taihu.forecast")
 
 _REST_S = 1.0
 _LOOK_EVERY_S = 60.0  # so often the things are looked through for what is to be kept
-_SETTLE_S = 30  # after the end of a step its readings are waited for
+_SETTLE_S = 30.0  # after the end of a step its readings are waited for ...
+_DELAY_S = 1.0  # ... and this long on the machine's clock, in which they are on their way
 _BATCH = 100
 _REFRESH_S = 300.0
 _TRAIN_EVERY_NS = 7 * 86_400 * NS_PER_S
@@ -111,11 +112,16 @@ class ForecastDesk:
         return [one for one in self._kept if one.key.project == project]
 
     async def made(self, kept: Kept) -> Forecast:
-        """A forecast of now, by what was trained; of a series that is not kept, by what is learned at once.
+        """The forecast of now, as it was issued; else by what was trained, or what is learned at once.
 
         Raises ForecastRefused, and ForecasterBusy when it takes longer than `query_timeout_s`.
         """
-        [job] = await self._call(self._jobs, [kept], self._end(kept), self._fits(kept))
+        end, fits = self._end(kept), self._fits(kept)
+        if fits and self._issued.get(kept.key) == end:
+            issued: Forecast | None = await self._call(self._store.newest, kept.key, end)
+            if issued is not None and issued.start_ns == end and issued.quantiles.shape[1] >= kept.horizon:
+                return issued
+        [job] = await self._call(self._jobs, [kept], end, fits)
         [result] = await self._answerer.run([job], self._limits.query_timeout_s)
         return forecast_of(result, kept.key.step_s, len(LEVELS))
 
@@ -208,7 +214,8 @@ class ForecastDesk:
         self._store.drop_before(self._clock.now_ns() - self._limits.forecast_retention_s * NS_PER_S)
 
     def _end(self, kept: Kept) -> int:
-        return last_end(self._clock.now_ns() - _SETTLE_S * NS_PER_S, kept.every)
+        settle_s = min(max(_SETTLE_S, _DELAY_S * self._clock.speed), kept.key.step_s / 2)
+        return last_end(self._clock.now_ns() - int(settle_s * NS_PER_S), kept.every)
 
     def _jobs(self, batch: Sequence[Kept], end: int, trained: bool, full: bool = False) -> list[Job]:
         """What is to be done for series that are alike."""

@@ -9,15 +9,22 @@ import msgspec
 from taihu.kernel.errors import RefusedError, TransientError
 
 _TIMEOUT_S = 10.0
+_IDLE_S = 2.0  # less than the node keeps a connection open: none is closed under a request
 _FRESH_S = 0.2
 _MODELS_FRESH_S = 60.0
+_UNTRAINED_FRESH_S = 5.0
 
 
 class NodeApi:
     """Reads values and hours, and posts. `tokens` are operators' by project."""
 
     def __init__(self, url: str, tokens: dict[str, str], transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT_S, trust_env=False, transport=transport)
+        limits = httpx.Limits(keepalive_expiry=_IDLE_S)
+        self._http = httpx.AsyncClient(
+            base_url=url, timeout=_TIMEOUT_S, limits=limits, trust_env=False, transport=transport
+        )
+        self.learning = asyncio.Lock()
+        """Whoever learns a long past holds it: one after the other, so that the first drives early."""
         self._tokens = tokens
         self._values: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}
         self._models: dict[str, tuple[float, dict[tuple[str, str], dict[str, Any]]]] = {}
@@ -72,11 +79,12 @@ class NodeApi:
     async def models(self, project: str) -> dict[tuple[str, str], dict[str, Any]]:
         """Who forecasts which series of a project, by thing and property; asked now and then."""
         now = asyncio.get_running_loop().time()
-        asked, known = self._models.get(project, (0.0, {}))
-        if not asked or now - asked > _MODELS_FRESH_S:
+        until, known = self._models.get(project, (0.0, {}))
+        if now >= until:
             body = await self._get(project, f"/api/v1/projects/{project}/forecast/models", {})
             known = {(one["thing"], one["property"]): one for one in body["models"]}
-            self._models[project] = (now, known)
+            trained = all(one["trained_at"] for one in known.values())
+            self._models[project] = (now + (_MODELS_FRESH_S if trained else _UNTRAINED_FRESH_S), known)
         return known
 
     async def forecast(self, project: str, thing: str, name: str) -> dict[str, Any]:

@@ -76,9 +76,12 @@ class Loop:
 
     async def turn(self, now: int) -> None:
         """What is due now: learn, plan, and follow the meter."""
+        if not self._controller.learned_until:
+            async with self._api.learning:
+                await self.learn(self._clock.now_ns())
+            now = self._clock.now_ns()  # it took a while
         if now >= self._controller.learned_until + HOUR_NS + _SETTLE_NS:
             await self.learn(now)
-            now = self._clock.now_ns()  # the first time takes a while
         if now - self._planned_at >= _EVERY_NS[self.config.every] * NS_PER_S:
             await self._plan(now)
         if self._decision is not None:
