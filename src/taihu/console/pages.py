@@ -68,8 +68,8 @@ class Console:
         for style in _STYLES:
             ui.add_css(style, shared=True)
         app.get("/")(partial(_redirect, ""))
-        for page in PAGES:
-            app.get(f"/{page}")(partial(_redirect, f"/{page}"))
+        for name in PAGES:
+            app.get(f"/{name}")(partial(_redirect, f"/{name}"))
         pages = {"things": self._things, "carbon": self._carbon, "forecasts": self._forecasts}
         for language in LANGUAGES:
             title, locale = text(language, "app"), _LOCALES[language]
