@@ -29,6 +29,7 @@ NAMES = (
     "forecast",
     "score",
     "plan",
+    "reflex",
     "ev",
     "carbon",
     "sparkplug",

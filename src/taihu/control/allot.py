@@ -1,42 +1,37 @@
-"""The fast layer of several loads behind one limit: what each may take until the meter is below it again."""
+"""Several loads below one limit: who gives way, and how far."""
 
 from collections.abc import Sequence
 
 import msgspec
 
+_NOTHING_KW = 1e-9
+
 
 class Ask(msgspec.Struct, frozen=True):
-    """What a load shall take, what it takes now, and the least at which it runs at all (kW)."""
+    """What a load wants, how far it may go down, and the least at which it runs at all (kW)."""
 
     name: str
     wanted_kw: float
-    now_kw: float
+    low_kw: float = 0.0
     minimum_kw: float = 0.0
 
 
-def allot(net_kw: float, most_kw: float, asks: Sequence[Ask]) -> dict[str, float]:
-    """What each may take so that the meter stays below its limit; the last of them give way first.
+def allot(over_kw: float, asks: Sequence[Ask]) -> dict[str, float]:
+    """What each may take so that all together are less by `over_kw`, or as near to that as can be; the last first.
 
-    Args:
-        net_kw: what the meter sees now, all loads with it.
-        most_kw: what it may see.
-        asks: the loads, those that can wait longest last.
-
-    >>> allot(9.0, 10.0, [Ask("heat", 3.0, 3.0), Ask("car", 11.0, 5.0, 1.4)])
-    {'heat': 3.0, 'car': 6.0}
-    >>> allot(12.0, 10.0, [Ask("heat", 3.0, 3.0), Ask("car", 3.0, 3.0, 1.4)])
-    {'heat': 3.0, 'car': 0.0}
+    >>> allot(2.0, [Ask("heat", 3.0), Ask("car", 5.0, 0.0, 1.4)])
+    {'heat': 3.0, 'car': 3.0}
+    >>> allot(2.0, [Ask("heat", 3.0), Ask("car", 3.0, 0.0, 1.4), Ask("battery", 0.5, -0.5)])
+    {'heat': 3.0, 'car': 2.0, 'battery': -0.5}
     """
-    over = net_kw + sum(ask.wanted_kw - ask.now_kw for ask in asks) - most_kw
     given = {ask.name: ask.wanted_kw for ask in asks}
     for ask in reversed(asks):
-        if over <= 1e-9:
+        if over_kw <= _NOTHING_KW:
             break
-        if ask.wanted_kw <= 0:
-            continue
-        kept = max(0.0, ask.wanted_kw - over)
-        if kept < ask.minimum_kw:
-            kept = 0.0
-        over -= ask.wanted_kw - kept
-        given[ask.name] = round(kept, 9)
+        kept = max(ask.low_kw, ask.wanted_kw - over_kw)
+        if 0 < kept < ask.minimum_kw:
+            kept = max(ask.low_kw, 0.0)
+        if kept < ask.wanted_kw:
+            over_kw -= ask.wanted_kw - kept
+            given[ask.name] = round(kept, 9)
     return given

@@ -42,55 +42,64 @@ class GroupConfig(Table, frozen=True, kw_only=True):
     import_max_kw: Positive
 
 
-class BatteryConfig(Table, frozen=True, kw_only=True):
-    """`[[project.scheduler.battery]]`: a battery that takes a setpoint."""
+class Asset(Table, frozen=True, kw_only=True):
+    """What every asset has: a thing, the property with the power that it takes now, and the most it can be (kW)."""
 
     name: str
     thing: str
     power: str = "power"
+    power_kw: Positive
+
+
+class Driven(Asset, frozen=True, kw_only=True):
+    """An asset whose power is written."""
+
     setpoint: str = "setpoint"
+
+
+class Storing(Driven, frozen=True, kw_only=True):
+    """An asset that holds energy and may give it back."""
+
     charge: str = "state_of_charge"
     capacity_kwh: Positive
-    power_kw: Positive
     one_way: Way = 0.95
-    low: Share = 0.0
     wear_price: Size = 0.0
 
 
-class VehicleConfig(Table, frozen=True, kw_only=True):
+class Switched(Driven, frozen=True, kw_only=True):
+    """An asset that takes nothing, or at least so much."""
+
+    minimum_kw: Size = 0.0
+
+
+class BatteryConfig(Storing, frozen=True, kw_only=True):
+    """`[[project.scheduler.battery]]`: a battery that takes a setpoint."""
+
+    low: Share = 0.0
+
+
+class VehicleConfig(Storing, frozen=True, kw_only=True):
     """`[[project.scheduler.vehicle]]`: whatever car is at a charger."""
 
-    name: str
-    thing: str
-    power: str = "power"
-    setpoint: str = "setpoint"
     plugged: str = "plugged"
-    charge: str = "state_of_charge"
     departure: str = ""
     ready_by: TimeOfDay = "07:00"
     target: Share = 0.8
-    capacity_kwh: Positive
-    power_kw: Positive
     minimum_kw: Size = 0.0
+    step_kw: Positive = 0.1
+    on_minutes_min: Size = 3.0
+    off_minutes_min: Size = 1.0
     discharge_kw: Size = 0.0
-    one_way: Way = 0.95
-    wear_price: Size = 0.0
 
 
-class HeatConfig(Table, frozen=True, kw_only=True):
+class HeatConfig(Switched, frozen=True, kw_only=True):
     """`[[project.scheduler.heat]]`: a heat pump or boiler with a room or tank."""
 
-    name: str
-    thing: str
-    power: str = "power"
-    setpoint: str = "setpoint"
     temperature: str = "temperature"
     outside: str = ""
     outside_c: float = 10.0
     capacity_kwh_per_k: Positive
     loss_kw_per_k: Size
-    power_kw: Positive
-    minimum_kw: Size = 0.0
     cop: Positive = 1.0
     gain_kw: float = 0.0
     low_c: float
@@ -98,16 +107,12 @@ class HeatConfig(Table, frozen=True, kw_only=True):
     comfort_price: Positive = 1.0
 
 
-class LoadConfig(Table, frozen=True, kw_only=True):
+class LoadConfig(Asset, frozen=True, kw_only=True):
     """`[[project.scheduler.load]]`: a load that runs once a day in a window, started by an action or switched."""
 
-    name: str
-    thing: str
-    power: str = "power"
     running: str = "running"
     start: str = ""
     switch: str = ""
-    power_kw: Positive
     minutes: Annotated[int, msgspec.Meta(ge=15, le=1_440)]
     earliest: TimeOfDay = "00:00"
     latest: TimeOfDay = "00:00"
@@ -115,29 +120,19 @@ class LoadConfig(Table, frozen=True, kw_only=True):
     off_minutes_min: Annotated[int, msgspec.Meta(ge=0, le=1_440)] = 0
 
 
-class JobConfig(Table, frozen=True, kw_only=True):
+class JobConfig(Switched, frozen=True, kw_only=True):
     """`[[project.scheduler.job]]`: batch work with so much energy to go, until a time."""
 
-    name: str
-    thing: str
-    power: str = "power"
-    setpoint: str = "setpoint"
     remaining: str = "remaining"
     deadline: str = ""
     ready_by: TimeOfDay = "07:00"
-    power_kw: Positive
-    minimum_kw: Size = 0.0
 
 
-class SolarConfig(Table, frozen=True, kw_only=True):
+class SolarConfig(Asset, frozen=True, kw_only=True):
     """`[[project.scheduler.solar]]`: generation, which may be curtailed where a limit can be written."""
 
-    name: str
-    thing: str
-    power: str = "power"
     limit: str = ""
     energy: str
-    power_kw: Positive
 
 
 AssetConfig = BatteryConfig | VehicleConfig | HeatConfig | LoadConfig | JobConfig | SolarConfig
@@ -165,6 +160,8 @@ class SchedulerConfig(Table, frozen=True, kw_only=True):
     battery_to_vehicle: bool = True
     every: Literal["5m", "10m", "15m", "30m"] = "15m"
     reflex_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 1.0
+    lag_s: Annotated[float, msgspec.Meta(gt=0, le=600)] = 3.0
+    meter_age_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 60.0
     solver_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0
     mode: Literal["auto", "advise"] = "auto"
     meter_error: Share = 0.01

@@ -36,7 +36,7 @@ def play_reflex(buildings: Buildings, progress: Callable[[int], None] | None = N
         for step in range(STEPS):
             off = STEPS * steps[:, hour * STEPS + STEPS + step - 1] - plan.expected_kwh
             told = [
-                setpoint(_SHARE * float(one), float(kw), -battery.power_kw, battery.power_kw)
+                setpoint(_SHARE * float(one) - float(kw), -battery.power_kw, battery.power_kw)
                 for one, kw in zip(off, planned, strict=True)
             ]
             meters[:, hour + 1] += batteries.step(np.array(told) / STEPS, 1 / STEPS)

@@ -8,7 +8,9 @@ import logging
 import msgspec
 import numpy as np
 
-from taihu.control.reflex import Obedience, setpoint
+from taihu.control.obedience import Obedience
+from taihu.control.reflex import setpoint
+from taihu.control.residual import Residual, Trace
 from taihu.decide.controller import HOUR_NS, Controller, Decision, Foreseen, Seen, Setup, Stage
 from taihu.decide.guard import DAYS
 from taihu.decide.problem import Battery, Objective
@@ -27,6 +29,7 @@ _HISTORY_NS = (DAYS + 2) * 24 * HOUR_NS
 _EVERY_NS = {"5m": 300, "10m": 600, "15m": 900, "30m": 1_800}
 _SETTLE_S = 10.0  # in which a battery comes to its setpoint ...
 _DELAY_S = 1.0  # ... of the machine's time: in which a command and a reading are on their way
+_LAG_S, _LAG_REAL_S = 3.0, 0.5  # in which a setpoint shows at the meter: the site's time, and the machine's
 _TOLERANCE = 0.05  # of the battery's power: how far it may be from what it is told
 _SAME_KW = 0.02  # a setpoint that has moved less is not sent again ...
 _AGAIN_NS = 600 * NS_PER_S  # ... unless it is so old
@@ -55,6 +58,9 @@ class Loop:
         )
         settle_ns = int(max(_SETTLE_S, _DELAY_S * clock.speed) * NS_PER_S)
         self._obedience = Obedience(_TOLERANCE * config.power_kw + _SAME_KW, settle_ns)
+        self._trace = Trace(int(max(_LAG_S, _LAG_REAL_S * clock.speed) * NS_PER_S))
+        self._residual = Residual()
+        self._metered, self._load_kw = 0, 0.0
         self._decision: Decision | None = None
         self._planned_at = self._told_at = self._disobeyed_at = 0
         self._told: float | None = None
@@ -174,7 +180,7 @@ class Loop:
         """The reflex: from what the meter sees now, what the battery shall do."""
         stage = self._stage(now)
         meter, _, name = self.config.net.rpartition("/")
-        net = await self._value(meter, name)
+        net = await self._api.reading(self.project, meter, name)
         reading = await self._api.reading(self.project, self.config.battery, self.config.power)
         charge = await self._value(self.config.battery, self.config.charge)
         blind = net is None or reading is None or charge is None or stage is None
@@ -186,11 +192,15 @@ class Loop:
             return
         observed, power = reading
         self._obedience.see(observed, power, charge / 100)
+        self._trace.read(now, observed, power)
+        if net[0] != self._metered:
+            self._metered = net[0]
+            self._load_kw = self._residual.see(net[1], *self._trace.between(now))
         if not self._obedience.obeys:
             self._disobeyed_at = now
             self._judge(now)
             return
-        wanted = setpoint(net, power, stage.low_kw, stage.high_kw)
+        wanted = setpoint(self._load_kw, stage.low_kw, stage.high_kw)
         if self._told is None or abs(wanted - self._told) >= _SAME_KW or now - self._told_at >= _AGAIN_NS:
             await self._tell(now, wanted, stage)
 
@@ -211,6 +221,7 @@ class Loop:
         await self._api.post(self.project, "commands", body)
         self._told, self._told_at = wanted, now
         self._obedience.tell(now, wanted)
+        self._trace.tell(now, wanted)
 
     def _stage(self, now: int) -> Stage | None:
         """The step of the plan that now is in; a plan holds for its whole day, should no newer one come."""

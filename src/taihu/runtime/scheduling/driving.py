@@ -1,15 +1,17 @@
 """Driving the assets of a plan between one plan and the next: setpoints, starts, and the limits of the meter.
 
-A battery that alone is to bring the meter to zero follows it as fast as the loop turns; whatever would carry the meter
-over its limit gives way, what can wait longest first. A thing that does not do what it is told is told nothing more.
+What each takes is decided by the reflex; here it is seen, told and watched. A thing that does not do what it is told is
+told nothing more.
 """
 
 import numpy as np
+from msgspec.structs import replace
 
-from taihu.control.allot import Ask, allot
-from taihu.control.reflex import Obedience, setpoint
+from taihu.control.contactor import Contactor
+from taihu.control.obedience import Obedience
+from taihu.control.reflex import INF, Bounds, Group, Kind, Reflex, Sun, Unit, corridor
 from taihu.decide.flexible import Grid, State
-from taihu.decide.problem import Numbers, Solar
+from taihu.decide.problem import Solar, Vehicle
 from taihu.decide.scheduling import Scheduled
 from taihu.kernel.clock import NS_PER_S, Clock, format_iso
 from taihu.kernel.flexible import (
@@ -20,6 +22,7 @@ from taihu.kernel.flexible import (
     LoadConfig,
     SchedulerConfig,
     SolarConfig,
+    Switched,
     VehicleConfig,
 )
 from taihu.runtime.pilot.api import NodeApi
@@ -27,10 +30,15 @@ from taihu.runtime.scheduling.hand import Hand
 
 _SETTLE_S = 10.0  # in which a device comes to its setpoint ...
 _DELAY_S = 1.0  # ... of the machine's time: in which a command and a reading are on their way
+_LAG_REAL_S = 0.5  # of the machine's time: what the meter lags behind at least
 _TOLERANCE = 0.1  # of its power: how far a device may be from what it is told
 _SAME_KW = 0.05
 _ZERO_KW = 0.05
-_ORDER = (HeatConfig, BatteryConfig, VehicleConfig, JobConfig)  # who gives way last to first
+_HOLD_S = 60.0  # for which a store is kept in its band, should no other turn come
+_URGENT = 0.8  # of its power: a car that needs so much until it leaves takes no less than planned
+_STEP_KW = 0.1  # of what is no car, and has a least power
+_MINUTE_NS = 60 * NS_PER_S
+_KINDS = {BatteryConfig: Kind.BATTERY, VehicleConfig: Kind.VEHICLE, HeatConfig: Kind.HEAT, JobConfig: Kind.JOB}
 
 
 class Driving:
@@ -43,8 +51,10 @@ class Driving:
         self._obedience = {
             one.name: Obedience(_TOLERANCE * one.power_kw + _SAME_KW, settle_ns)
             for one in config.assets
-            if isinstance(one, _ORDER)
+            if type(one) in _KINDS
         }
+        self._reflex = Reflex(_bounds(config, clock.speed), _contactors(config))
+        self._hold_h = max(_HOLD_S, 2 * config.reflex_s) / 3_600
         self._lost: dict[str, int] = {}
         self._planned: Scheduled | None = None
         self._grid: Grid | None = None
@@ -75,26 +85,20 @@ class Driving:
         step = int(np.searchsorted(edges, now, side="right")) - 1
         if not 0 <= step < len(edges) - 1:
             return []
-        net = await self._api.at(self._project, self._config.net)
         fresh = [name for config in self._config.assets if (name := await self._look(config, now))]
-        wanted = await self._wanted(step, net)
+        wanted = await self._wanted(now, step)
         why = f"{self._config.name}: plan of {format_iso(self._grid.now)}"
         for config in self._config.assets:
-            name = config.name
-            if name in self._lost or name not in self._hands or self._planned.sights[name].asset is None:
-                continue
-            if not await self._is_there(config):
-                continue
+            hand = self._hands.get(config.name)
             if isinstance(config, LoadConfig):
-                await self._run(config, now, step, why)
-            else:
-                kw = wanted[name]
-                if isinstance(config, SolarConfig) and kw is None and self._hands[name].told is not None:
-                    kw = config.power_kw  # what was curtailed is let in again
-                if kw is not None:
-                    written = await self._hands[name].write(now, kw, why)
-                    if written and name in self._obedience:
-                        self._obedience[name].tell(now, kw)
+                if self._planned.sights[config.name].asset is not None:
+                    await self._run(config, now, step, why)
+            elif hand is not None and (kw := wanted.get(config.name)) is not None:
+                free = isinstance(config, SolarConfig) and hand.told is None and kw >= config.power_kw
+                if not free and await hand.write(now, kw, why):
+                    self._reflex.tell(now, config.name, kw)
+                    if config.name in self._obedience:
+                        self._obedience[config.name].tell(now, kw)
         return fresh
 
     async def _look(self, config: AssetConfig, now: int) -> str:
@@ -128,40 +132,75 @@ class Driving:
             return 1.0 if found is None or found > config.high_c - 0.5 else 0.5
         return 1.0  # a job may have come to its end
 
-    async def _wanted(self, step: int, net: float | None) -> dict[str, float | None]:
-        """The power that each is to have now; None where the plan has nothing to say."""
+    async def _wanted(self, now: int, step: int) -> dict[str, float]:
+        """The power that each is to have now."""
         assert self._planned is not None
-        powers, sights = self._planned.plan.powers, self._planned.sights
-        found: dict[str, float | None] = {}
+        units, suns = [], []
         for config in self._config.assets:
-            asset = sights[config.name].asset
-            found[config.name] = None if asset is None else float(powers[config.name][step])
-            if isinstance(config, SolarConfig) and isinstance(asset, Solar):
-                found[config.name] = _limit(config, powers[config.name][step], asset.power_kw, step)
-        if net is None:
-            return found
-        now_kw = {one.name: await self._now(one) for one in self._config.assets}
-        batteries = [one for one in self._config.batteries if found[one.name] is not None]
-        near = max(_ZERO_KW, float(self._planned.spread_kw[step]))
-        if len(batteries) == 1 and abs(float(self._planned.plan.net_kw[""][step])) < near:
-            one = batteries[0]
-            low = -one.power_kw
-            if not self._config.battery_to_vehicle:
-                cars = sum(now_kw[vehicle.name] for vehicle in self._config.vehicles)
-                low = max(low, -max(0.0, net - now_kw[one.name] - cars))
-            found[one.name] = setpoint(net, now_kw[one.name], low, one.power_kw)
-        if self._config.import_max_kw:
-            asks = [
-                Ask(one.name, float(found[one.name] or 0.0), now_kw[one.name], getattr(one, "minimum_kw", 0.0))
-                for kind in _ORDER
-                for one in self._config.assets
-                if isinstance(one, kind) and found[one.name] is not None and one.name not in self._lost
-            ]
-            found |= allot(net, self._config.import_max_kw, asks)
-        return found
+            if (seen := await self._api.reading(self._project, config.thing, config.power)) is not None:
+                self._reflex.read(now, config.name, *seen)
+            if isinstance(config, SolarConfig):
+                suns += self._sun(config, step)
+            elif (unit := await self._unit(config, now, step)) is not None:
+                units.append(unit)
+        meter, _, name = self._config.net.rpartition("/")
+        net_kw = float(self._planned.plan.net_kw[""][step])
+        zero = abs(net_kw) < max(_ZERO_KW, float(self._planned.spread_kw[step]))
+        curtails = any(sun.planned_kw < sun.power_kw for sun in suns)
+        net = await self._api.reading(self._project, meter, name)
+        return self._reflex.turn(
+            now, net, units, suns, zero=zero, export_kw=max(0.0, -net_kw) if curtails else INF
+        )  # fmt: skip
 
-    async def _now(self, config: AssetConfig) -> float:
-        return await self._api.value(self._project, config.thing, config.power) or 0.0
+    async def _unit(self, config: AssetConfig, now: int, step: int) -> Unit | None:
+        """What is driven as it is now; None for what is left alone."""
+        assert self._planned is not None
+        kind, asset = _KINDS.get(type(config)), self._planned.sights[config.name].asset
+        if kind is None or asset is None or config.name in self._lost or not await self._is_there(config):
+            return None
+        unit = Unit(
+            name=config.name, kind=kind, planned_kw=float(self._planned.plan.powers[config.name][step]), low_kw=0.0,
+            high_kw=config.power_kw, minimum_kw=getattr(config, "minimum_kw", 0.0),
+        )  # fmt: skip
+        if isinstance(config, BatteryConfig | VehicleConfig):
+            charge = await self._api.value(self._project, config.thing, config.charge)
+            held = None if charge is None else charge / 100 * config.capacity_kwh
+            if isinstance(config, VehicleConfig):
+                assert isinstance(asset, Vehicle)
+                return self._car(config, unit, asset, held, now)
+            return None if held is None else self._battery(config, unit, held)
+        return unit
+
+    def _battery(self, config: BatteryConfig, unit: Unit, held: float) -> Unit:
+        band = (config.low * config.capacity_kwh, config.capacity_kwh)
+        low, high = corridor((-config.power_kw, config.power_kw), held, band, config.one_way, self._hold_h)
+        room, content = max(0.0, band[1] - held), max(0.0, held - band[0])
+        return replace(unit, low_kw=low, high_kw=high, room_kwh=room, held_kwh=content)
+
+    def _car(self, config: VehicleConfig, unit: Unit, car: Vehicle, held: float | None, now: int) -> Unit:
+        """A car that must hurry takes no less than is planned; one that holds what it needs takes no more."""
+        assert self._grid is not None
+        need = config.target * config.capacity_kwh - (car.content_kwh if held is None else held)
+        edges = self._grid.edges
+        hours = (int(edges[min(car.leaves, len(edges) - 1)]) - now) / (3_600 * NS_PER_S)
+        hurries = need > _URGENT * config.power_kw * config.one_way * max(0.0, hours)
+        return replace(
+            unit, low_kw=-config.discharge_kw, needs=need > 0, least_kw=max(0.0, unit.planned_kw) if hurries else 0.0
+        )
+
+    def _sun(self, config: SolarConfig, step: int) -> list[Sun]:
+        """A generator that can be curtailed, and how far it is planned to be."""
+        assert self._planned is not None
+        asset = self._planned.sights[config.name].asset
+        if config.name not in self._hands or not isinstance(asset, Solar):
+            return []
+        gives = -float(self._planned.plan.powers[config.name][step])
+        curtailed = gives < float(asset.power_kw[step]) - _ZERO_KW
+        return [
+            Sun(
+                name=config.name, power_kw=config.power_kw, planned_kw=max(0.0, gives) if curtailed else config.power_kw
+            )
+        ]
 
     async def _run(self, config: LoadConfig, now: int, step: int, why: str) -> None:
         """Start a load that is to begin, or switch it."""
@@ -175,9 +214,25 @@ class Driving:
             self._started[config.name] = now
 
 
-def _limit(config: SolarConfig, power: float, most: Numbers, step: int) -> float | None:
-    """What a generator may give: nothing to say unless it is curtailed."""
-    return None if -power >= float(most[step]) - _ZERO_KW else max(0.0, -float(power))
+def _bounds(config: SchedulerConfig, speed: float) -> Bounds:
+    return Bounds(
+        import_max_kw=config.import_max_kw or None, export_max_kw=config.export_max_kw or None,
+        groups=tuple(Group(one.members, one.import_max_kw) for one in config.groups),
+        lag_s=max(config.lag_s, _LAG_REAL_S * speed), meter_age_s=max(config.meter_age_s, 2 * config.reflex_s),
+        battery_to_vehicle=config.battery_to_vehicle,
+    )  # fmt: skip
+
+
+def _contactors(config: SchedulerConfig) -> dict[str, Contactor]:
+    """Of what is switched: cars, and whatever has a least power."""
+    found = {
+        one.name: Contactor(
+            one.minimum_kw, one.step_kw, int(one.on_minutes_min * _MINUTE_NS), int(one.off_minutes_min * _MINUTE_NS)
+        )
+        for one in config.vehicles
+    }
+    others: tuple[Switched, ...] = (*config.heats, *config.jobs)
+    return found | {one.name: Contactor(one.minimum_kw, _STEP_KW, 0, _MINUTE_NS) for one in others if one.minimum_kw}
 
 
 def _hand(api: NodeApi, project: str, config: AssetConfig) -> Hand | None:

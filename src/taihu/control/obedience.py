@@ -1,0 +1,57 @@
+"""Whether a device does what it is told."""
+
+from collections import deque
+
+_TOLD_MAX = 1_000
+_NEARLY_FULL, _NEARLY_EMPTY = 0.8, 0.1
+
+
+class Obedience:
+    """Whether a device does what it is told: several readings in a row that are far off say that it does not.
+
+    Args:
+        tolerance_kw: how far its power may be from what it was told.
+        settle_ns: how long a setpoint may take to show in a reading.
+        strikes_max: so many readings in a row.
+    """
+
+    def __init__(self, tolerance_kw: float, settle_ns: int, strikes_max: int = 6) -> None:
+        self._tolerance_kw = tolerance_kw
+        self._settle_ns = settle_ns
+        self._strikes_max = strikes_max
+        self._strikes = 0
+        self._told: deque[tuple[int, float]] = deque(maxlen=_TOLD_MAX)
+        self._seen = 0
+
+    @property
+    def obeys(self) -> bool:
+        """Whether it is to be told more."""
+        return self._strikes < self._strikes_max
+
+    def tell(self, at: int, kw: float) -> None:
+        """It was told this setpoint (UTC ns, kW)."""
+        self._told.append((at, kw))
+
+    def see(self, at: int, power_kw: float, charge: float) -> None:
+        """Take over a reading of its power, and its state of charge (0 to 1).
+
+        It may lie anywhere between the setpoints that were in force while it was taken. A battery that is nearly full
+        or empty may do less than it is told.
+        """
+        force = [kw for told, kw in self._told if at - self._settle_ns <= told <= at]
+        force += [kw for told, kw in self._told if told < at - self._settle_ns][-1:]
+        whole = bool(self._told) and self._told[0][0] <= at - self._settle_ns
+        if at <= self._seen or not whole:
+            return
+        self._seen = at
+        low, high = min(force) - self._tolerance_kw, max(force) + self._tolerance_kw
+        if charge > _NEARLY_FULL:
+            low = min(low, 0.0)
+        if charge < _NEARLY_EMPTY:
+            high = max(high, 0.0)
+        self._strikes = 0 if low <= power_kw <= high else self._strikes + 1
+
+    def forgive(self) -> None:
+        """Try it again."""
+        self._strikes = 0
+        self._told.clear()
