@@ -128,7 +128,7 @@ def test_appending_twice_changes_nothing_and_a_change_is_a_version(tmp_path: Pat
 def test_the_database_itself_refuses_to_change_a_row(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "carbon.sqlite")
     ledger.append(rows_of(1), "", 1)
-    ledger.add_events("house-01", [b'{"type":"issue"}'], 1)
+    ledger.add_events([("house-01", b'{"type":"issue"}')], 1)
     ledger.close()
     with sqlite3.connect(tmp_path / "carbon.sqlite") as connection:
         for table in ("rows", "certificates"):
@@ -140,7 +140,7 @@ def test_the_database_itself_refuses_to_change_a_row(tmp_path: Path) -> None:
 def test_what_a_project_had_is_forgotten_with_it(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "carbon.sqlite")
     ledger.append(rows_of(2), "", 1)
-    ledger.add_events("house-01", [b"{}"], 1)
+    ledger.add_events([("house-01", b"{}")], 1)
     ledger.forget("house-01")
     assert list(ledger.rows("house-01", 0, 2**62)) == []
     assert list(ledger.events("house-01")) == []

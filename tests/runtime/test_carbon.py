@@ -137,6 +137,11 @@ region = "LOCAL"
 
 [[project]]
 name = "neighbour"
+[[grant]]
+from = "plant"
+to = "neighbour"
+rights = ["read"]
+things = ["park"]
 """
 INTERVAL = {"type": "number", "unit": "kW.h", "taihu:kind": "interval", "taihu:interval": 3_600}
 MEGAWATTS = {"type": "number", "unit": "MW", "taihu:kind": "gauge", "taihu:maxAge": 3_600}
@@ -241,6 +246,12 @@ def test_hours_reports_certificates_and_the_border(node: SupervisedNode, tmp_pat
     kept = plant.get("projects", "plant", "carbon", "certificates", **period(4))
     assert kept["held"]["plant"]["b1"] == 500
     assert plant.get("projects", "plant", "carbon", "certificates", start="-1h")["bundles"] == []
+    pass_on = {"type": "transfer", "bundle": "b1", "owner": "plant", "to": "them", "amount_wh": 200}
+    plant.post("projects", "plant", "carbon", "certificates", body=pass_on | {"project": "neighbour"})
+    with pytest.raises(NodeRefused, match="granted hall nothing"):  # §11
+        plant.post("projects", "plant", "carbon", "certificates", body=pass_on | {"project": "hall"})
+    received = node.operator("neighbour").get("projects", "neighbour", "carbon", "certificates", **period(4))
+    assert (received["held"], received["bundles"][0]["device"]) == ({"them": {"plant/b1": 200}}, "plant/park")
     capsys.readouterr()
     assert run(["carbon", "certificates", "--site", str(node.folder), "plant", "--start", period(4)["start"]]) == 0
     assert "b1" in capsys.readouterr().out

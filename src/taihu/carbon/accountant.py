@@ -62,7 +62,7 @@ class Accountant:
         self._settle_ns = int(settle_s * NS_PER_S)
         self._sources = sources
         self._meters = Meters(history, sources)
-        self._certifier = Certifier(ledger, self._region_of)
+        self._certifier = Certifier(ledger, self._account_of, sources.may_read)
         self._broken: dict[tuple[str, str], str] = {}
         self.use(accounts, factors)
 
@@ -156,9 +156,8 @@ class Accountant:
         if changed:
             self.ledger.see_factors(changed, marks, self._clock.now_ns())
 
-    def _region_of(self, project: str, consumer: str) -> str:
-        account = self._accounts.get((project, consumer))
-        return account.config.region if account else ""
+    def _account_of(self, project: str, name: str) -> Account | None:
+        return self._accounts.get((project, name))
 
     def _due(self, account: Account) -> NDArray[np.int64]:
         """The edges of intervals that are over and settled since the last time."""

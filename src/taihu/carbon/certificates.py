@@ -9,13 +9,13 @@ its events, replayed.
 Rules, whatever the order of operations:
 - issued for a device and interval: at most what it produced, as far as that left the site;
 - cancelled for a consumer and interval: at most what it consumed, and at most what was issued of that interval;
-- nothing is used twice: held + stored + cancelled of a bundle is what was issued;
+- nothing is used twice: held + stored + cancelled of a bundle, and what passed to other projects, is what was issued;
 - green energy out of a storage is at most green energy in, less the losses.
 
 Source: EnergyTag Granular Certificate Scheme Standard, version 2, and its Configuration 3 for storage.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -44,13 +44,31 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True, tag="issue"):
     location: str = ""
 
 
-class Transfer(msgspec.Struct, frozen=True, kw_only=True, tag="transfer"):
-    """A part of a bundle passes from one owner to another."""
+class Transfer(msgspec.Struct, frozen=True, kw_only=True, tag="transfer", omit_defaults=True):
+    """A part of a bundle passes from one owner to another, of another `project` where that is named."""
 
     bundle: str
     owner: str
     to: str
     amount_wh: int
+    project: str = ""
+
+
+class Receive(msgspec.Struct, frozen=True, kw_only=True, tag="receive"):
+    """The other side of a transfer between projects: what `sender` passed on is held by `owner` here.
+
+    `bundle` and `device` begin with the project that they are of.
+    """
+
+    bundle: str
+    device: str
+    owner: str
+    sender: str
+    start: int
+    end: int
+    amount_wh: int
+    source: str = ""
+    location: str = ""
 
 
 class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag="cancel"):
@@ -89,11 +107,11 @@ class Discharge(msgspec.Struct, frozen=True, kw_only=True, tag="discharge"):
     location: str = ""
 
 
-Event = Issue | Transfer | Cancel | Charge | Discharge
+Event = Issue | Transfer | Receive | Cancel | Charge | Discharge
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """What is known of a bundle: where its energy comes from, and what was issued."""
+    """What is known of a bundle: where its energy comes from, and what was issued, or received of it."""
 
     name: str
     device: str
@@ -119,7 +137,7 @@ class Registry:
         self.storages: dict[str, Content] = {}
         self._held: dict[tuple[str, str], int] = {}
         self._issued: dict[int, dict[str, int]] = {}
-        self._cancelled: dict[tuple[str, int], int] = {}
+        self._cancelled: dict[int, dict[str, int]] = {}
         for event in events:
             self.apply(event)
 
@@ -131,7 +149,10 @@ class Registry:
             case Transfer():
                 _positive(event.amount_wh)
                 self._take(event.bundle, event.owner, event.amount_wh)
-                self._give(event.bundle, event.to, event.amount_wh)
+                if not event.project:
+                    self._give(event.bundle, event.to, event.amount_wh)
+            case Receive():
+                self._receive(event)
             case Cancel():
                 self._cancel(event)
             case Charge():
@@ -163,11 +184,15 @@ class Registry:
     @property
     def cancelled_wh(self) -> int:
         """What was used."""
-        return sum(self._cancelled.values())
+        return sum(sum(consumers.values()) for consumers in self._cancelled.values())
 
     def cancelled(self, consumer: str, start: int) -> int:
         """Wh cancelled for a consumer's interval that begins at `start`."""
-        return self._cancelled.get((consumer, start), 0)
+        return self.consumers(start).get(consumer, 0)
+
+    def consumers(self, start: int) -> Mapping[str, int]:
+        """Wh cancelled for each consumer's interval that begins at `start`."""
+        return self._cancelled.get(start, {})
 
     def _issue(self, event: Issue) -> None:
         _positive(event.amount_wh)
@@ -182,18 +207,29 @@ class Registry:
         issued[event.device] = issued.get(event.device, 0) + event.amount_wh
         self._add(event.bundle, event.device, event, event.amount_wh, event.source)
 
+    def _receive(self, event: Receive) -> None:
+        _positive(event.amount_wh)
+        known = self.bundles.get(event.bundle)
+        if known is None:
+            self._add(event.bundle, event.device, event, event.amount_wh, event.source)
+            return
+        if (known.device, known.start, known.end) != (event.device, event.start, event.end):
+            raise CertificateRefused(f"There is another bundle {event.bundle[:80]!r} already.", "Pass on another.")
+        self.bundles[event.bundle] = msgspec.structs.replace(known, issued_wh=known.issued_wh + event.amount_wh)
+        self._give(event.bundle, event.owner, event.amount_wh)
+
     def _cancel(self, event: Cancel) -> None:
         _positive(event.amount_wh)
         bundle = self._bundle(event.bundle)
-        key = (event.consumer, bundle.start)
-        left = event.consumed_wh - self._cancelled.get(key, 0)
+        used = self.cancelled(event.consumer, bundle.start)
+        left = event.consumed_wh - used
         if event.amount_wh > left:
             raise CertificateRefused(
                 f"{event.consumer} consumed {event.consumed_wh} Wh then; {max(0, left)} Wh of it are still unmatched.",
                 "Cancel no more than that; keep the rest or pass it on.",
             )
         self._take(event.bundle, event.owner, event.amount_wh)
-        self._cancelled[key] = self._cancelled.get(key, 0) + event.amount_wh
+        self._cancelled.setdefault(bundle.start, {})[event.consumer] = used + event.amount_wh
 
     def _charge(self, event: Charge) -> None:
         if not 0 <= event.amount_wh <= event.energy_wh or not 0 < event.efficiency_per_mille <= _PER_MILLE:
@@ -215,7 +251,7 @@ class Registry:
             content.green_wh -= green
         self._add(event.bundle, event.storage, event, green, "storage")
 
-    def _add(self, name: str, device: str, event: Issue | Discharge, amount: int, source: str) -> None:
+    def _add(self, name: str, device: str, event: Issue | Discharge | Receive, amount: int, source: str) -> None:
         self.bundles[name] = Bundle(name, device, event.start, event.end, amount, source, event.location)
         self._give(name, event.owner, amount)
 

@@ -6,13 +6,23 @@ from typing import Any
 
 import msgspec
 
-from taihu.carbon.certificates import CertificateRefused, Event, Issue, Registry
+from taihu.carbon.certificates import (
+    CertificateRefused,
+    Discharge,
+    Event,
+    Issue,
+    Receive,
+    Registry,
+    Transfer,
+)
 from taihu.carbon.ledger import Cause, Ledger, Mark
+from taihu.carbon.meters import Account
 from taihu.carbon.rows import Row, RowQuality
 from taihu.carbon.site import APART
 from taihu.kernel.clock import format_iso
 
 CERTIFIED = "certificates"
+_BORDER = "/"  # what came from another project is named with it
 _WH_PER_KWH = 1_000
 _CHUNK = 744
 _events = msgspec.json.Decoder(Event)
@@ -21,12 +31,18 @@ _events = msgspec.json.Decoder(Event)
 class Certifier:
     """The one who changes certificates. A registry is replayed once, and then follows what is done.
 
-    `region_of` says which grid a consumer's account is on.
+    `account_of` knows a project's accounts by name, `may_read` whether a project may read another's thing (§11).
     """
 
-    def __init__(self, ledger: Ledger, region_of: Callable[[str, str], str]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        account_of: Callable[[str, str], Account | None],
+        may_read: Callable[[str, str, str], bool],
+    ) -> None:
         self._ledger = ledger
-        self._region_of = region_of
+        self._account_of = account_of
+        self._may_read = may_read
         self._registries: dict[str, Registry] = {}
         self._seen: dict[tuple[str, str], int] = {}  # up to when a device's intervals were looked at
 
@@ -60,13 +76,22 @@ class Certifier:
                 bundle = registry.bundles.get(str(facts.get("bundle")))
                 consumer = str(facts.get("consumer"))
                 used = self._row(project, consumer, bundle.start, bundle.end) if bundle else None
-                facts["consumed_wh"] = _wh(used.import_kwh) if used else 0
-                self._check_deliverable(bundle.location if bundle else "", self._region_of(project, consumer))
+                facts["consumed_wh"] = self._consumed(registry, used) if used else 0
+                account = self._account_of(project, consumer)
+                self._check_deliverable(bundle.location if bundle else "", account.config.region if account else "")
             event: Event = msgspec.convert(facts, Event)
         except (msgspec.ValidationError, ValueError, TypeError) as error:
             raise CertificateRefused(f"That is no operation on certificates: {error}.", "See docs/carbon.md.") from None
+        match event:
+            case Issue() | Discharge() if _BORDER in event.bundle:
+                raise CertificateRefused("A name with a slash is of another project.", "Give it another.")
+            case Receive():
+                raise CertificateRefused("What another project gives is received by itself.", "Let it transfer.")
+            case Transfer() if event.project:
+                self._pass_on(project, event, now_ns)
+                return event
         registry.apply(event)
-        self._keep(project, [event], now_ns)
+        self._keep([(project, event)], now_ns)
         if facts["type"] == "cancel":
             at = registry.bundles[facts["bundle"]].start
             self._ledger.mark(project, facts["consumer"], Mark(Cause.CERTIFICATES, at, CERTIFIED))
@@ -95,7 +120,7 @@ class Certifier:
             registry.apply(event)
             events.append(event)
         if events:
-            self._keep(project, events, now_ns)
+            self._keep([(project, event) for event in events], now_ns)
         if rows:
             self._seen[key] = rows[-1].end
         return bool(rows)
@@ -126,16 +151,72 @@ class Certifier:
         taken = sum(registry.issued(row.start)[one.meter] for one in beside if one and one.behind == row.behind)
         return min(made, max(0, _wh(main.export_kwh) - taken))
 
+    def _consumed(self, registry: Registry, row: Row) -> int:
+        """What a consumer's interval took in, in Wh, as far as certificates do not stand for it at another meter.
+
+        A submeter's consumption is its main meter's too: together they are covered once.
+        """
+        main, others = self._main(row), 0
+        for name, amount in registry.consumers(row.start).items():
+            other = self._row(row.project, name, row.start, row.end) if name != row.meter else None
+            others += amount if other and self._main(other).meter == main.meter else 0
+        return min(_wh(row.import_kwh), max(0, _wh(main.import_kwh) - others))
+
+    def _main(self, row: Row) -> Row:
+        """The row of the meter that counts a row's electricity before all others."""
+        seen = {row.meter}
+        while row.behind and row.behind not in seen:
+            seen.add(row.behind)
+            before = self._row(row.project, row.behind, row.start, row.end)
+            if before is None:
+                break
+            row = before
+        return row
+
     def _row(self, project: str, meter: str, start: int, end: int) -> Row | None:
         """A meter's row of exactly this interval."""
         row = self._ledger.current_row(project, meter, start)
         return row if row is not None and row.end == end else None
 
-    def _keep(self, project: str, events: list[Event], now_ns: int) -> None:
+    def _pass_on(self, project: str, event: Transfer, now_ns: int) -> None:
+        """Both sides of a transfer between projects, at once or not at all.
+
+        Nothing crosses a border without a grant (§11): the other project may read the device that the certificate is
+        of; of one that came from elsewhere, all of this project.
+        """
+        bundle = self.registry(project).bundles.get(event.bundle)
+        account = self._account_of(project, bundle.device) if bundle else None
+        thing = account.config.meter if account else ""
+        if event.project == project or bundle is None or not self._may_read(event.project, project, thing):
+            raise CertificateRefused(
+                f"{project} has granted {event.project} nothing of which that could be.",
+                "Let it read the device, and agree on both sides: taihu grant add.",
+            )
+        received = Receive(
+            bundle=f"{project}{_BORDER}{bundle.name}",
+            device=bundle.device if _BORDER in bundle.device else f"{project}{_BORDER}{bundle.device}",
+            owner=event.to,
+            sender=project,
+            start=bundle.start,
+            end=bundle.end,
+            amount_wh=event.amount_wh,
+            source=bundle.source,
+            location=bundle.location,
+        )
         try:
-            self._ledger.add_events(project, [msgspec.json.encode(event) for event in events], now_ns)
+            self.registry(project).apply(event)
+            self.registry(event.project).apply(received)
+        except CertificateRefused:
+            self.forget(project)  # what was done of it is not kept
+            raise
+        self._keep([(project, event), (event.project, received)], now_ns)
+
+    def _keep(self, events: list[tuple[str, Event]], now_ns: int) -> None:
+        try:
+            self._ledger.add_events([(project, msgspec.json.encode(event)) for project, event in events], now_ns)
         except BaseException:
-            self.forget(project)  # what is not kept did not happen
+            for project, _ in events:
+                self.forget(project)  # what is not kept did not happen
             raise
 
 

@@ -171,9 +171,9 @@ class Ledger:
         query = "SELECT factor, max(seen_at) FROM factors WHERE seen_at <= ? GROUP BY id"  # of the row with the maximum
         return [_factor.decode(text) for text, _ in self._connection.execute(query, (as_of,)) if text]
 
-    def add_events(self, project: str, events: Sequence[bytes], now_ns: int) -> None:
-        """Keep events of the project's certificates; durable at return."""
-        rows = [(project, event.decode(), now_ns) for event in events]
+    def add_events(self, events: Sequence[tuple[str, bytes]], now_ns: int) -> None:
+        """Keep events of projects' certificates; all of them are durable at return, or none."""
+        rows = [(project, event.decode(), now_ns) for project, event in events]
         with self._transaction():
             self._connection.executemany("INSERT INTO certificates (project, event, written_at) VALUES (?, ?, ?)", rows)
 
