@@ -64,7 +64,7 @@ power_kw = 5
 """
 NUMBERS = {
     "kW": ("power", "base", "setpoint", "limit"), "%": ("state_of_charge",), "Cel": ("temperature",),
-    "s": ("departure",), "kW.h": ("remaining",), "kg/kW.h": ("intensity",),
+    "s": ("departure",), "kW.h": ("remaining",), "kg/(kW.h)": ("intensity",),
 }  # fmt: skip
 _WRITTEN = ("setpoint", "limit")
 

@@ -45,6 +45,8 @@ class YardNode:
                 for name, one in said.items()
             ]
             return httpx.Response(200, json={"values": shown})
+        if "/things/" in path:
+            return httpx.Response(200, json={"properties": {}})
         if path.endswith("/forecast/models"):
             return httpx.Response(200, json={"models": self.models})
         if path.endswith("/forecast"):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from taihu.decide.problem import Numbers
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import TaihuError
+from taihu.kernel.units import UnitError, commensurable, converter
 
 _OLD_STEPS = 3  # a forecast whose first step began longer ago is not used
 QUANTILE = 1.6  # of the mean absolute error: where the 10 and 90 % quantiles are, for a normal law as for a Laplace one
@@ -62,12 +63,14 @@ async def foretold(api: Service, project: str, path: str, edges: NDArray[np.int6
     age = (int(edges[0]) - answer["issued_at"]) / step_ns
     if age > _OLD_STEPS:
         return _nobody(edges, f"the forecast of {path} is {age:.0f} steps old")
-    return _spread(answer, edges, step_ns, f"{path} by {answer['model']}")
-
-
-def _spread(answer: Any, edges: NDArray[np.int64], step_ns: int, how: str) -> Foretold:
-    """The steps of a forecast laid over those of a plan, each at its middle."""
     scale = _kw_per(answer["unit"], answer["step_s"] / 3_600)
+    if scale is None:
+        return _nobody(edges, f"{path} is in {answer['unit'] or 'no declared unit'}, which is no power and no energy")
+    return _spread(answer, edges, step_ns, scale, f"{path} by {answer['model']}")
+
+
+def _spread(answer: Any, edges: NDArray[np.int64], step_ns: int, scale: float, how: str) -> Foretold:
+    """The steps of a forecast laid over those of a plan, each at its middle."""
     rows = {row["start"] // step_ns: row for row in answer["values"]}
     middles = (edges[:-1] + edges[1:]) // 2
     found = []
@@ -79,11 +82,16 @@ def _spread(answer: Any, edges: NDArray[np.int64], step_ns: int, how: str) -> Fo
     return Foretold(low, middle, high, how)
 
 
-def _kw_per(unit: str, hours: float) -> float:
-    """What a value of this unit is in kW, energies being those of a step."""
-    powers = {"W": 1e-3, "kW": 1.0, "MW": 1e3}
-    energies = {"Wh": 1e-3, "kWh": 1.0, "MWh": 1e3, "W.h": 1e-3, "kW.h": 1.0, "MW.h": 1e3}
-    return powers.get(unit) or energies.get(unit, 1.0) / hours
+def _kw_per(unit: str | None, hours: float) -> float | None:
+    """What a value of this unit is in kW, energies being those of a step; None for what is neither."""
+    try:
+        if unit and commensurable(unit, "kW"):
+            return converter(unit, "kW")[0]
+        if unit and commensurable(unit, "kW.h"):
+            return converter(unit, "kW.h")[0] / hours
+    except UnitError:
+        pass
+    return None
 
 
 def _nobody(edges: NDArray[np.int64], how: str) -> Foretold:

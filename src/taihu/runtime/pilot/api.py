@@ -1,4 +1,7 @@
-"""The node's public API as the pilot uses it: one connection pool, a token for each project."""
+"""The node's public API as the pilot uses it: one connection pool, a token for each project.
+
+Numbers are in the pilot's units, kW and kWh above all, whatever the properties declare.
+"""
 
 import asyncio
 from typing import Any
@@ -7,6 +10,7 @@ import httpx
 import msgspec
 
 from taihu.kernel.errors import RefusedError, TransientError
+from taihu.runtime.pilot.units import ours, theirs, window_of
 
 _TIMEOUT_S = 10.0
 _IDLE_S = 2.0  # less than the node keeps a connection open: none is closed under a request
@@ -26,7 +30,8 @@ class NodeApi:
         self.learning = asyncio.Lock()
         """Whoever learns a long past holds it: one after the other, so that the first drives early."""
         self._tokens = tokens
-        self._values: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}
+        self._values: dict[tuple[str, str, str], tuple[float, dict[str, Any]]] = {}
+        self._units: dict[tuple[str, str, str], tuple[float, dict[str, str]]] = {}
         self._models: dict[str, tuple[float, dict[tuple[str, str], dict[str, Any]]]] = {}
 
     async def hours(self, project: str, path: str, start: int, end: int) -> dict[int, float]:
@@ -42,7 +47,7 @@ class NodeApi:
         parameters = {"thing": thing, "property": name, "start": start, "end": end, "every": every}
         body = await self._get(project, f"/api/v1/projects/{owner}/history", parameters)
         found = {}
-        for window in body["windows"]:
+        for window in (window_of(one, body.get("unit")) for one in body["windows"]):
             value = next((window[key] for key in ("sum", "increase", "time_mean") if window.get(key) is not None), None)
             if value is not None and window["coverage"] > 0.99:
                 found[window["start"]] = float(value)
@@ -71,10 +76,20 @@ class NodeApi:
         owner, thing, name = split_path(project, path)
         if owner == project:
             return await self.value(project, thing, name)
-        body = await self._get(project, f"/api/v1/projects/{owner}/values", {"thing": thing})
-        found = {one["property"]: one for one in body["values"] if not one.get("stale")}
-        value = found.get(name, {}).get("value")
+        one = (await self._known(project, thing, owner)).get(name, {})
+        value = None if one.get("stale") else one.get("value")
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    async def unit(self, project: str, path: str) -> str | None:
+        """The unit that the property of a path declares: empty where there is none, None where there is no such one."""
+        owner, thing, name = split_path(project, path)
+        now = asyncio.get_running_loop().time()
+        asked, units = self._units.get((project, owner, thing), (0.0, {}))
+        if not asked or now - asked > _MODELS_FRESH_S:
+            described = await self._get(project, f"/api/v1/projects/{owner}/things/{thing}", {})
+            units = {name: one.get("unit", "") for name, one in described.get("properties", {}).items()}
+            self._units[project, owner, thing] = (now, units)
+        return units.get(name)
 
     async def models(self, project: str) -> dict[tuple[str, str], dict[str, Any]]:
         """Who forecasts which series of a project, by thing and property; asked now and then."""
@@ -99,15 +114,29 @@ class NodeApi:
         Raises:
             RefusedError: the node says no; TransientError: it does not answer now.
         """
+        body = await self._in_its_unit(project, what, body)
         return await self._send("POST", project, f"/api/v1/projects/{project}/{what}", {}, msgspec.json.encode(body))
 
-    async def _known(self, project: str, thing: str) -> dict[str, Any]:
+    async def _in_its_unit(self, project: str, what: str, body: dict[str, Any]) -> dict[str, Any]:
+        """A command, or the corridor of a permit, in the unit of the property that is written."""
+        thing, name, numbers = {
+            "commands": (body.get("thing"), body.get("property"), ("input",)),
+            "standing": (body.get("things"), body.get("name"), ("low", "high")),
+        }.get(what, (None, None, ()))
+        if not thing or not name:
+            return body
+        unit = await self.unit(project, f"{thing}/{name}")
+        return {key: theirs(value, unit) if key in numbers else value for key, value in body.items()}
+
+    async def _known(self, project: str, thing: str, owner: str = "") -> dict[str, Any]:
+        """The newest values of a thing, of this project or of one that grants it."""
+        owner = owner or project
         now = asyncio.get_running_loop().time()
-        asked, known = self._values.get((project, thing), (0.0, {}))
+        asked, known = self._values.get((project, owner, thing), (0.0, {}))
         if now - asked > _FRESH_S:
-            body = await self._get(project, f"/api/v1/projects/{project}/values", {"thing": thing})
-            known = {one["property"]: one for one in body["values"]}
-            self._values[project, thing] = (now, known)
+            body = await self._get(project, f"/api/v1/projects/{owner}/values", {"thing": thing})
+            known = {one["property"]: one | {"value": ours(one["value"], one.get("unit"))} for one in body["values"]}
+            self._values[project, owner, thing] = (now, known)
         return known
 
     async def breathe(self) -> None:

@@ -14,13 +14,15 @@ import msgspec
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import TaihuError
 from taihu.kernel.files import OsFiles, write_atomic
-from taihu.kernel.sections import Site
+from taihu.kernel.flexible import SchedulerConfig
+from taihu.kernel.sections import ControllerConfig, Site
 from taihu.runtime.ask import Ask
 from taihu.runtime.logs import start_logging
 from taihu.runtime.paths import Paths
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions
 from taihu.runtime.pilot.steering import Loop
+from taihu.runtime.pilot.units import check_units
 from taihu.runtime.process import clock_of, run_until_signal
 
 log = logging.getLogger("taihu.pilot")
@@ -32,6 +34,16 @@ _NICE = 5  # planning waits for whoever takes readings in
 
 class Steering(Protocol):
     """What has turns: a controller of one battery, or a scheduler of everything behind a meter."""
+
+    @property
+    def project(self) -> str:
+        """Whose it is."""
+        ...
+
+    @property
+    def config(self) -> ControllerConfig | SchedulerConfig:
+        """What the site says of it."""
+        ...
 
     @property
     def label(self) -> str:
@@ -80,7 +92,7 @@ class Pilot:
                 for config in project.controllers
             ]
             loops += self._schedulers(self._site, api, store, self._clock)
-            tasks = [asyncio.create_task(self._steer(loop)) for loop in loops]
+            tasks = [asyncio.create_task(self._steer(loop, api)) for loop in loops]
             await stop.wait()
             for task in tasks:
                 task.cancel()
@@ -90,18 +102,20 @@ class Pilot:
             if api is not None:
                 await api.close()
 
-    async def _steer(self, loop: Steering) -> None:
+    async def _steer(self, loop: Steering, api: NodeApi) -> None:
         """Turn after turn, until cancelled. What goes wrong is said once, and tried again."""
         period_s = max(loop.reflex_s / self._clock.speed, _PERIOD_S_MIN)
-        failing = False
+        failing = ""
         while True:
             try:
+                await check_units(api, loop.project, loop.config)
                 await loop.turn(self._clock.now_ns())
-                failing = False
-            except (TaihuError, OSError) as error:
-                if not failing:
-                    log.warning("%s waits: %s", loop.label, error)
-                failing = True
+                failing = ""
+            except Exception as error:
+                if failing != str(error):
+                    defect = not isinstance(error, TaihuError | OSError)
+                    log.warning("%s waits: %s", loop.label, error, exc_info=defect)
+                failing = str(error)
                 await asyncio.sleep(_RETRY_S)
             await asyncio.sleep(period_s)
 
