@@ -92,11 +92,12 @@ def test_days_and_what_is_remembered_are_kept_over_a_restart(tmp_path: Path) -> 
     store.remember("home", "s", {"washer": {"done": 5}})
     store.close()
     again = Decisions(tmp_path / "d.sqlite")
-    assert again.days("home", "s") == [float(day) for day in range(6, 20)]
+    assert list(again.days("home", "s").values()) == [float(day) for day in range(6, 20)]
+    assert again.days("home", "s", "2026-03-19") == {"2026-03-19": 18.0, "2026-03-20": 19.0}
     assert again.recall("home", "s") == {"washer": {"done": 5}}
     assert again.recall("home", "b") == {}
     again.forget("home")
-    assert (again.days("home", "s"), again.recall("home", "s")) == ([], {})
+    assert (again.days("home", "s"), again.recall("home", "s")) == ({}, {})
     again.close()
 
 

@@ -18,8 +18,8 @@ import pytest
 from tests.ports import free_port
 
 from taihu.cli.client import NodeClient, connect
-from taihu.decide.twins import HOUR_NS
-from taihu.kernel.clock import NS_PER_S, Clock, format_iso, parse_iso
+from taihu.decide.twindays import HOUR_NS
+from taihu.kernel.clock import NS_PER_S, Clock, format_iso, parse_iso, to_datetime
 from taihu.kernel.config import load_site
 from taihu.protocols.mqtt.client import Client
 from taihu.runtime.paths import Paths
@@ -112,8 +112,11 @@ class Live:
         self.site.data.mkdir(exist_ok=True)
         store = Decisions(Paths(self.site.data).decisions)
         for day in range(14):
-            store.add_day("home", "flexible", f"2026-02-{day + 10}", 1.0)
-            store.add_day("loser", "flexible", f"2026-02-{day + 10}", -1.0)
+            date = (
+                to_datetime(BEGIN - (day - 1) * 24 * HOUR_NS).date().isoformat()
+            )  # the site's day begins before UTC's
+            store.add_day("home", "flexible", date, 1.0)
+            store.add_day("loser", "flexible", date, -1.0)
         store.close()
         command = [sys.executable, "-m", "taihu.cli.main", "run", str(folder)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

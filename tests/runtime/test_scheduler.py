@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from tests.runtime.yard import EVENING, YardNode
 
-from taihu.decide.twins import HOUR_NS
-from taihu.kernel.clock import NS_PER_S
+from taihu.decide.twindays import HOUR_NS
+from taihu.kernel.clock import NS_PER_S, to_datetime
 from taihu.kernel.flexible import (
     BandConfig,
     BatteryConfig,
@@ -90,8 +90,9 @@ def play(
 
     async def run() -> Played:
         store = Decisions(folder / "decisions.sqlite")
-        for day in range(14):
-            store.add_day("home", config.name, f"2026-02-{day + 10}", days)
+        for day in range(1, 15):
+            date = to_datetime(node.clock.now_ns() - day * 24 * HOUR_NS).date().isoformat()
+            store.add_day("home", config.name, date, days)
         api = NodeApi("http://node", {"home": "token"}, httpx.MockTransport(node.handle))
         loop = Scheduler("home", "UTC", config, api, store, node.clock, folder)
         nets = []
@@ -102,6 +103,7 @@ def play(
             api._values.clear()  # time of the node goes on, that of the machine hardly does
             node.step(300)
             nets.append(node.yard.power("meter"))
+        await loop.close()
         await api.close()
         bodies = store.last("home", config.name, 1_000)
         store.close()
@@ -290,8 +292,10 @@ def test_the_twins_come_to_what_a_day_saves(tmp_path: Path) -> None:
     node = YardNode(EVENING + 4 * HOUR_NS)
     played = play(tmp_path, with_(batteries=(BATTERY,), mode="advise"), 24.2, node, days=0.0)
     store = Decisions(tmp_path / "decisions.sqlite")
-    saved = store.days("home", "flexible")
+    saved = list(store.days("home", "flexible").values())
     store.close()
     assert saved[:-1] == [0.0] * 13
-    assert 0.3 * 10 < saved[-1] < 0.4 * 10  # one cycle of 10 kWh between 0.1 and 0.5, less what is lost
+    mean = (10 * 0.1 + 14 * 0.5) / 24
+    served, filled, refilled = 9.5 * 0.5, 5 / 0.95 * 0.1, 10 * 0.1  # by day; in the morning; from 22:00 to midnight
+    assert saved[-1] == pytest.approx(served - filled - refilled + mean * 0.95 * (9.5 - 5), abs=0.1)
     assert played.node.commands == []

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 import httpx
 import msgspec
 
-from taihu.decide.twins import HOUR_NS
+from taihu.decide.twindays import HOUR_NS
 from taihu.kernel.clock import NS_PER_S, SimClock, parse_iso
 from taihu.sim.flexible import Yard
 

@@ -129,17 +129,17 @@ def after(config: AssetConfig, asset: Asset | None, state: State, power: Numbers
             return msgspec.structs.replace(state, level=max(0.0, (state.level or 0.0) - float(energy.sum())))
         case Load():
             assert isinstance(config, LoadConfig)
-            return _ran(config, state, grid, bool(energy.sum() > 0), round(float(hours.sum()) / STEP_H))
+            return _ran(config, state, grid, hours, energy > 0)
     return state
 
 
-def _ran(config: LoadConfig, state: State, grid: Grid, on: bool, steps: int) -> State:
-    if not on:
-        return msgspec.structs.replace(state, ran=0)
+def _ran(config: LoadConfig, state: State, grid: Grid, hours: Numbers, on: NDArray[np.bool_]) -> State:
+    steps, last = round(float(hours[on].sum()) / STEP_H), int((hours > 0).sum()) - 1
     left = (state.left or steps_of(config)) - steps
-    if left > 0:
-        return msgspec.structs.replace(state, ran=state.ran + steps, left=left)
-    return msgspec.structs.replace(state, ran=0, left=0, done=window_of(config, grid)[0])
+    if left <= 0:
+        return msgspec.structs.replace(state, ran=0, left=0, done=window_of(config, grid, state.done)[0])
+    ran = state.ran + steps if on[last] else 0
+    return msgspec.structs.replace(state, ran=ran, left=left if steps else state.left)
 
 
 def steps_of(config: LoadConfig) -> int:

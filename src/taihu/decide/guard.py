@@ -10,16 +10,17 @@ import numpy as np
 
 DAYS = 14
 _RESAMPLES = 2_000
-_LOWER = 0.05  # the lower end of a 90 % interval
+_ENDS = (0.05, 0.95)  # of a 90 % interval
 _SEED = 14
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What the last days say: a day's mean saving against doing nothing, and the lower end of its 90 % interval."""
+    """What the last days say: a day's mean saving against doing nothing, and its 90 % interval."""
 
     days: int
     mean: float
     lower: float
+    upper: float = 0.0
 
     @property
     def drives(self) -> bool:
@@ -32,7 +33,7 @@ class Verdict(msgspec.Struct, frozen=True):
         if self.days < DAYS:
             return f"advises: {self.days} of {DAYS} days are replayed"
         word = "drives" if self.drives else "advises"
-        return f"{word}: {self.mean:.3g} a day saved over {self.days} days, at least {self.lower:.3g} (90 %)"
+        return f"{word}: {self.mean:.3g} a day saved over {self.days} days, {self.lower:.3g} to {self.upper:.3g} (90 %)"
 
 
 def verdict(savings: Sequence[float]) -> Verdict:
@@ -48,4 +49,5 @@ def verdict(savings: Sequence[float]) -> Verdict:
         return Verdict(0, 0.0, 0.0)
     drawn = np.random.default_rng(_SEED).integers(0, len(last), (_RESAMPLES, len(last)))
     means = last[drawn].mean(axis=1)
-    return Verdict(len(last), float(last.mean()), float(np.quantile(means, _LOWER)))
+    lower, upper = np.quantile(means, _ENDS)
+    return Verdict(len(last), float(last.mean()), float(lower), float(upper))

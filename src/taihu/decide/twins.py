@@ -1,22 +1,26 @@
 """The scheduler's guard: two twins of the site, one that does what plans say and one that is left alone, day by day.
 
-Both begin each local day as the site is, and go through the load, sun and prices that came, walk-forward: at each plan
-of the site the one is planned anew, the other follows the rule, its batteries at rest. What differs at a day's end in
-what they hold is settled at the day's mean price. The guard reads the savings of days, and nothing else.
+Both go through the load, sun and prices that came, walk-forward: at each plan the one is planned anew, the other
+follows the rule, its batteries at rest. Twins of a running site begin each local day as the site is; those of a replay
+go on from where they were. A day's saving counts what the objective does (money and CO2, demand, peak and ramp, wear,
+comfort); what differs at its end in what they hold is settled at the day's mean price, what a car left short of at the
+dearest.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from datetime import timedelta
 
 import msgspec
+import numpy as np
 
-from taihu.decide.flexible import Grid, Sight, State, after, steps_of
-from taihu.decide.guard import DAYS, Verdict, verdict
+from taihu.decide.flexible import STEP_NS, Grid, Sight, State, after, steps_of
 from taihu.decide.planner import Planner
 from taihu.decide.problem import Numbers, Solar
 from taihu.decide.rule import by_rule
 from taihu.decide.scheduling import Expected, Scheduled, at_rest, problem_of, schedule, sights_of
-from taihu.kernel.clock import to_datetime
+from taihu.decide.twindays import HOUR_NS, Day, Follow, Peaks, Slot
+from taihu.kernel.clock import from_datetime, to_datetime
 from taihu.kernel.flexible import (
     AssetConfig,
     BatteryConfig,
@@ -28,145 +32,235 @@ from taihu.kernel.flexible import (
     VehicleConfig,
 )
 
-HOUR_NS = 3_600_000_000_000
-_HOURS_MIN = 20  # of a day, settled, for it to count
 _SLOTS_MAX = 400
+_LATE_NS = 2 * HOUR_NS  # so long after its end a day waits for its last hour
+_FULL = 0.99
+_ZERO_KW = 0.05
 
 States = Mapping[str, State]
-
-
-class Slot(msgspec.Struct, frozen=True):
-    """What each twin took from `start` to `end` (kW), and what a kWh cost; `used` is the share of the sun let in."""
-
-    start: int
-    end: int
-    planned_kw: float
-    alone_kw: float
-    used: float
-    buys: float
-    sells: float
-    carbon: float
+Prices = Mapping[int, tuple[float, float]]  # what a kWh cost and earned, by the beginning of a quarter
 
 
 class _Twin(msgspec.Struct):
-    """One of the two: where it is, and what it does since the last plan."""
+    """One of the two: where it is, and what it does since the last plan. `shift` is what following moved (kWh)."""
 
     states: dict[str, State]
     sights: Mapping[str, Sight] = {}
     powers: Mapping[str, Numbers] = {}
+    shift: dict[str, float] = {}
 
-    def advance(self, configs: Sequence[AssetConfig], grid: Grid, end: int) -> None:
+    def advance(self, configs: tuple[AssetConfig, ...], grid: Grid, end: int) -> None:
         """Go on to an instant as was decided on a grid."""
         for config in configs:
             seen = self.sights.get(config.name)
             if seen is not None and seen.asset is not None:
                 state = self.states[config.name]
-                power = self.powers[config.name]
-                self.states[config.name] = after(config, seen.asset, state, power, grid, end)
+                self.states[config.name] = after(config, seen.asset, state, self.powers[config.name], grid, end)
+        for name, kwh in self.shift.items():
+            if (level := self.states[name].level) is not None:
+                self.states[name] = msgspec.structs.replace(self.states[name], level=level + kwh)
+        self.shift = {}
 
 
 class Twins:
-    """Both of them. `savings` are those of the days before, the newest last."""
+    """Both of them. Those that are `anchored` begin each day as the site is."""
 
-    def __init__(self, config: SchedulerConfig, savings: Sequence[float] = ()) -> None:
-        self._config = config
+    def __init__(self, config: SchedulerConfig, *, anchored: bool = True) -> None:
+        self._config, self._anchored = config, anchored
         self._planner = Planner()
-        self._planned, self._alone = _Twin({}), _Twin({})
+        self._alone, self._planned = _Twin({}), _Twin({})
         self._grid: Grid | None = None
-        self._last: tuple[float, float, float, float] | None = None  # buys, sells, carbon, share of the sun
+        self._until = 0
+        self._expected: Expected | None = None
+        self._plan: Scheduled | None = None
         self._slots: deque[Slot] = deque(maxlen=_SLOTS_MAX)
-        self._savings: deque[float] = deque(savings, maxlen=DAYS)
-        self._day, self._hours, self._saved, self._prices = "", 0, 0.0, 0.0
+        self._days: list[Day] = []
+        self._peaks = Peaks()
         self._seen: dict[str, State] = {}
 
-    @property
-    def verdict(self) -> Verdict:
-        """What the guard says."""
-        return verdict(tuple(self._savings))
-
-    def plan(self, states: States, grid: Grid, expected: Expected) -> tuple[str, float] | None:
-        """Go on to now, and decide for both; a day that ended, and what it saved, if one did."""
+    def plan(self, states: States, grid: Grid, expected: Expected) -> None:
+        """Go on to now, and decide for both."""
         self.go_on(grid.now)
-        day = to_datetime(grid.now).astimezone(grid.zone).date().isoformat()
-        ended = self._end_day() if day != self._day and self._day else None
-        if day != self._day:
-            self._day, self._hours, self._saved, self._prices = day, 0, 0.0, 0.0
-            self._planned.states, self._alone.states = dict(states), dict(states)
-        for twin in (self._planned, self._alone):
+        if self._grid is not None:
+            for twin in self._twins:
+                twin.advance(self._config.assets, self._grid, grid.now)
+            self._feel((grid.now - self._grid.now) / HOUR_NS)
+            self._leave(states)
+        self._turn_day(states, grid, expected)
+        for twin in self._twins:
             self._meet(twin, states)
         self._seen = dict(states)
-        planned = schedule(self._config, self._planned.states, grid, expected, self._planner)
-        self._planned.sights, self._planned.powers = planned.sights, planned.plan.powers
+        self._plan = schedule(self._config, self._planned.states, grid, self._own(expected), self._planner)
+        self._planned.sights, self._planned.powers = self._plan.sights, self._plan.plan.powers
         self._alone.sights = sights_of(self._config, self._alone.states, grid, expected, 1)
         rested = at_rest(problem_of(self._config, grid, expected, self._alone.sights, expected.load_kw[1]))
         self._alone.powers = dict.fromkeys(self._alone.sights, 0.0 * grid.hours) | by_rule(rested)
-        self._grid = grid
-        self._last = (
-            float(expected.buys[0]), float(expected.sells[0]), float(expected.carbon[0]), self._sun(planned),
-        )  # fmt: skip
-        return ended
-
-    def settle(self, hour: int, load_kwh: float, solar_kwh: float) -> float:
-        """What an hour that ended came to for both; returns the kWh that the one left alone took from its meter."""
-        slots = [one for one in self._slots if hour <= one.start < hour + HOUR_NS]
-        config, without, saved = self._config, 0.0, 0.0
-        for one in slots:
-            share = (one.end - one.start) / HOUR_NS
-            price = config.cost_weight * one.buys + config.carbon_weight * one.carbon
-            paid = config.cost_weight * one.sells
-            nets = [load_kwh + one.alone_kw - solar_kwh, load_kwh + one.planned_kw - one.used * solar_kwh]
-            costs = [share * (price * max(net, 0.0) - paid * max(-net, 0.0)) for net in nets]
-            saved += costs[0] - costs[1]
-            without += share * nets[0]
-            self._prices += share * price
-        if slots:
-            self._hours += 1
-            self._saved += saved
-        return without
+        self._grid, self._until, self._expected = grid, grid.now, expected
 
     def go_on(self, now: int) -> None:
-        """Bring both to now, as was decided for them last."""
-        if self._grid is None or self._last is None or now <= self._grid.now:
+        """What both did until now, as was decided for them last."""
+        if self._grid is None or now <= self._until:
             return
-        flexible = [one.name for one in self._config.assets if not isinstance(one, SolarConfig)]
-        kw = [sum(float(twin.powers[name][0]) for name in flexible if name in twin.powers)
-              for twin in (self._planned, self._alone)]  # fmt: skip
-        buys, sells, carbon, used = self._last
-        self._slots.append(Slot(self._grid.now, now, kw[0], kw[1], used, buys, sells, carbon))
-        for twin in (self._planned, self._alone):
-            twin.advance(self._config.assets, self._grid, now)
-        self._grid = None
+        edges = self._grid.edges
+        first = max(0, int(np.searchsorted(edges, self._until, side="right")) - 1)
+        for step in range(first, min(int(np.searchsorted(edges, now, side="left")), len(edges) - 1)):
+            begin, end = max(self._until, int(edges[step])), min(int(edges[step + 1]), now)
+            self._slots.append(self._slot(begin, end, step))
+        self._until = now
+
+    def settle(self, hour: int, load_kwh: float, solar_kwh: float, carbon: float | None = None,
+               prices: Prices | None = None) -> float | None:  # fmt: skip
+        """What an hour that ended came to for both, at the prices and intensity that came, where those are known.
+
+        Returns the kWh that the one left alone took from its meter; None when it was not there for all of the hour.
+        """
+        config, without, share = self._config, 0.0, 0.0
+        day = next((one for one in self._days if one.start <= hour < one.end), None)
+        for one in [slot for slot in self._slots if hour <= slot.start < hour + HOUR_NS]:
+            buys, sells = (prices or {}).get(one.start // STEP_NS * STEP_NS, (one.buys, one.sells))
+            price = config.cost_weight * buys + config.carbon_weight * (one.carbon if carbon is None else carbon)
+            alone, planned = (load_kwh + kw - used * solar_kwh for kw, used in zip(one.kw, one.used, strict=True))
+            planned += self._followed(one, planned)
+            part = (one.end - one.start) / HOUR_NS
+            without, share = without + part * alone, share + part
+            if day is not None:
+                day.take(one, (alone, planned), price, config.cost_weight * sells)
+        if day is not None:
+            day.settled = max(day.settled, hour + HOUR_NS)
+        return without if share > _FULL else None
+
+    def ended(self, now: int) -> list[tuple[str, float]]:
+        """The days that are over and settled, each with what it saved."""
+        found = []
+        for day in [one for one in self._days[:-1] if one.settled >= one.end or now > one.end + _LATE_NS]:
+            self._days.remove(day)
+            saving = day.saving(self._config, self._peaks)
+            if saving is not None:
+                found.append((day.date, saving))
+        return found
+
+    @property
+    def _twins(self) -> tuple[_Twin, _Twin]:
+        return self._alone, self._planned
+
+    def _slot(self, begin: int, end: int, step: int) -> Slot:
+        assert self._expected is not None
+        config, expected = self._config, self._expected
+        flexible = [one.name for one in config.assets if not isinstance(one, SolarConfig)]
+        wears = {one.name: one.wear_price for one in config.batteries} | {
+            one.name: one.wear_price for one in config.vehicles
+        }
+        kw, used, wear = [], [], []
+        for twin in self._twins:
+            kw.append(sum(float(twin.powers[name][step]) for name in flexible if name in twin.powers))
+            used.append(self._sun(twin, step))
+            powers = {name: abs(float(twin.powers[name][step])) for name in wears if name in twin.powers}
+            wear.append(sum(wears[name] * moved for name, moved in powers.items()))
+        return Slot(
+            begin, end, (kw[0], kw[1]), (used[0], used[1]), (wear[0], wear[1]), float(expected.buys[step]),
+            float(expected.sells[step]), float(expected.carbon[step]), self._follow(step),
+        )  # fmt: skip
+
+    def _sun(self, twin: _Twin, step: int) -> float:
+        """The share of the sun that is let in."""
+        suns = [(one.name, twin.sights[one.name].asset) for one in self._config.solars]
+        most = sum(float(asset.power_kw[step]) for _, asset in suns if isinstance(asset, Solar))
+        given = sum(float(twin.powers[name][step]) for name, asset in suns if isinstance(asset, Solar))
+        return min(1.0, -given / most) if most > 0 else 1.0
+
+    def _follow(self, step: int) -> Follow | None:
+        """The one battery that is to bring the meter to zero follows it, as it is driven."""
+        assert self._plan is not None
+        batteries = [one for one in self._config.batteries if self._planned.sights[one.name].asset is not None]
+        near = max(_ZERO_KW, float(self._plan.spread_kw[step]))
+        if len(batteries) != 1 or abs(float(self._plan.plan.net_kw[""][step])) >= near:
+            return None
+        one, powers = batteries[0], self._planned.powers
+        low, battery_kw = -one.power_kw, float(powers[one.name][step])
+        if not self._config.battery_to_vehicle:
+            cars = sum(float(powers[car.name][step]) for car in self._config.vehicles if car.name in powers)
+            net = float(self._plan.plan.net_kw[""][step])
+            low = max(low, -max(0.0, net - battery_kw - cars))
+        return Follow(one.name, battery_kw, low, one.power_kw)
+
+    def _followed(self, slot: Slot, net_kw: float) -> float:
+        """By how much more the battery charged than was planned, as far as it holds and has room."""
+        follow = slot.follow
+        if follow is None or (state := self._planned.states.get(follow.name)) is None or state.level is None:
+            return 0.0
+        config = next(one for one in self._config.batteries if one.name == follow.name)
+        hours, moved = (slot.end - slot.start) / HOUR_NS, follow.moved(net_kw)
+        level = state.level + self._planned.shift.get(follow.name, 0.0)
+        room = max(0.0, config.capacity_kwh - level) / (config.one_way * hours)
+        there = max(0.0, level - config.low * config.capacity_kwh) * config.one_way / hours
+        moved = min(max(moved, -there), room)
+        stored = [kw * config.one_way if kw > 0 else kw / config.one_way for kw in (follow.kw + moved, follow.kw)]
+        shift = self._planned.shift
+        shift[follow.name] = shift.get(follow.name, 0.0) + hours * (stored[0] - stored[1])
+        return moved
+
+    def _turn_day(self, states: States, grid: Grid, expected: Expected) -> None:
+        local = to_datetime(grid.now).astimezone(grid.zone)
+        date = local.date().isoformat()
+        if self._days and self._days[-1].date == date:
+            return
+        if self._days:
+            self._days[-1].after = self._more()
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+        bounds = [from_datetime(one) for one in (midnight, midnight + timedelta(days=1))]
+        if self._anchored or not self._seen:
+            for twin in self._twins:
+                twin.states = dict(states)
+        self._days.append(Day(date, bounds[0], bounds[1], expected.demand_seen_kw, self._more()))
 
     def _meet(self, twin: _Twin, states: States) -> None:
         """What happens to the site happens to its twins: a car comes or goes, work arrives, something is seen again."""
         for config in self._config.assets:
             new, old = states.get(config.name, State()), self._seen.get(config.name)
             known = twin.states.get(config.name)
-            arrives = old is None or known is None or known.level is None or new.present != old.present
-            more = isinstance(config, JobConfig) and old is not None and (new.level or 0.0) > (old.level or 0.0) + 1e-6
-            if arrives or more:
+            if old is None or known is None or new.present != old.present:
                 twin.states[config.name] = new
-            elif known is not None:
+            elif not isinstance(config, LoadConfig):  # a load's runs are its twins' own
+                level = new.level if known.level is None else known.level
+                if isinstance(config, JobConfig) and known.level is not None:
+                    level = known.level + max(0.0, (new.level or 0.0) - (old.level or 0.0))
                 twin.states[config.name] = msgspec.structs.replace(
-                    known, present=new.present, until=new.until, outside_c=new.outside_c
+                    known, level=level, until=new.until, outside_c=new.outside_c
                 )
 
-    def _sun(self, planned: Scheduled) -> float:
-        solar = [one.name for one in self._config.solars]
-        most = sum(float(asset.power_kw[0]) for name in solar if isinstance(asset := planned.sights[name].asset, Solar))
-        return min(1.0, -sum(planned.first(name) for name in solar) / most) if most > 0 else 1.0
+    def _leave(self, states: States) -> None:
+        """What a car drives off with less than that of the twin left alone counts against the plan."""
+        for car in self._config.vehicles:
+            before = self._seen.get(car.name)
+            if before is None or not before.present or states.get(car.name, State()).present:
+                continue
+            alone, planned = (twin.states[car.name].level or 0.0 for twin in self._twins)
+            self._days[-1].short_kwh += max(0.0, alone - planned) / car.one_way
 
-    def _end_day(self) -> tuple[str, float] | None:
-        if self._hours < _HOURS_MIN:
-            return None
-        mean = self._prices / self._hours
-        held = [
-            sum(_held(one, twin.states.get(one.name, State())) for one in self._config.assets)
-            for twin in (self._planned, self._alone)
-        ]
-        saving = self._saved + mean * (held[0] - held[1])
-        self._savings.append(saving)
-        return self._day, saving
+    def _feel(self, hours: float) -> None:
+        """What it costs that rooms and tanks are outside their bands."""
+        for heat in self._config.heats:
+            levels = [twin.states[heat.name].level for twin in self._twins]
+            alone, planned = (
+                0.0 if level is None else max(heat.low_c - level, level - heat.high_c, 0.0) for level in levels
+            )
+            self._days[-1].saved += heat.comfort_price * hours * (alone - planned)
+
+    def _own(self, expected: Expected) -> Expected:
+        """What is expected, the month's highest quarter being the planned twin's own."""
+        if not self._config.demand_price:
+            return expected
+        day = self._days[-1]
+        before = self._peaks.kw[1] if day.date.startswith(self._peaks.month or "?") else day.seen_kw
+        quarters = [row[2] / row[0] for row in day.quarters.values()]
+        return msgspec.structs.replace(expected, demand_seen_kw=max([before, *quarters]))
+
+    def _more(self) -> float:
+        """By how many kWh of the meter the planned twin holds more."""
+        alone, planned = (
+            sum(_held(one, twin.states.get(one.name, State())) for one in self._config.assets) for twin in self._twins
+        )
+        return planned - alone
 
 
 def _held(config: AssetConfig, state: State) -> float:

@@ -99,6 +99,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     command_input_bytes_max: int = 65_536
     command_deadline_max_s: float = 7 * 86_400
     decisions_per_controller_max: int = 2_000
+    replay_s: float = 600.0
+    replay_rows_max: int = 500_000
     standing_permits_per_project_max: int = 1_000
     desired_bytes_per_thing_max: int = 65_536
     device_answer_bytes_max: int = 4_194_304

@@ -88,7 +88,10 @@ class PlanDesk:
                 ]
             else:
                 plans = [plan | {"battery": _battery(config), "inputs": _inputs(config)} for plan in plans]
-            found.append({"project": project, "controller": name, "decisions": plans, "saved": _shown(saved)})
+            guard = self._store.reported(project, name)
+            found.append(
+                {"project": project, "controller": name, "decisions": plans, "saved": _shown(saved), "guard": guard}
+            )
         return found
 
 

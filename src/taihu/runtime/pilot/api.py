@@ -43,15 +43,14 @@ class NodeApi:
 
         A window that is not covered whole is missing (§3).
         """
+        return whole(await self.raw_windows(project, path, start, end, every))
+
+    async def raw_windows(self, project: str, path: str, start: int, end: int, every: str) -> list[dict[str, Any]]:
+        """A property's windows as the history has them."""
         owner, thing, name = split_path(project, path)
         parameters = {"thing": thing, "property": name, "start": start, "end": end, "every": every}
         body = await self._get(project, f"/api/v1/projects/{owner}/history", parameters)
-        found = {}
-        for window in (window_of(one, body.get("unit")) for one in body["windows"]):
-            value = next((window[key] for key in ("sum", "increase", "time_mean") if window.get(key) is not None), None)
-            if value is not None and window["coverage"] > 0.99:
-                found[window["start"]] = float(value)
-        return found
+        return [window_of(one, body.get("unit")) for one in body["windows"]]
 
     async def value(self, project: str, thing: str, name: str) -> float | None:
         """The number that a property holds; None when it is missing or stale."""
@@ -102,9 +101,11 @@ class NodeApi:
             self._models[project] = (now + (_MODELS_FRESH_S if trained else _UNTRAINED_FRESH_S), known)
         return known
 
-    async def forecast(self, project: str, thing: str, name: str) -> dict[str, Any]:
-        """The forecast of a series as it is kept: quantiles of each step from its issue on, and the unit."""
-        asked = {"thing": thing, "property": name}
+    async def forecast(self, project: str, thing: str, name: str, at: int | None = None) -> dict[str, Any]:
+        """The forecast of a series as it is kept, or was at an instant: quantiles of each step from its issue on, and
+        the unit.
+        """
+        asked: dict[str, Any] = {"thing": thing, "property": name} | ({} if at is None else {"at": at})
         found: dict[str, Any] = await self._get(project, f"/api/v1/projects/{project}/forecast", asked)
         return found
 
@@ -163,6 +164,16 @@ class NodeApi:
         if answer.status_code >= 400:
             raise RefusedError(f"The node refuses {path}: {answer.text[:200]}", "See docs/plan.md.")
         return msgspec.json.decode(answer.content)
+
+
+def whole(windows: list[dict[str, Any]]) -> dict[int, float]:
+    """By their beginning what windows that are covered whole come to: a sum, an increase, or a mean over time."""
+    found = {}
+    for window in windows:
+        value = next((window[key] for key in ("sum", "increase", "time_mean") if window.get(key) is not None), None)
+        if value is not None and window["coverage"] > 0.99:
+            found[window["start"]] = float(value)
+    return found
 
 
 def split_path(project: str, path: str) -> tuple[str, str, str]:

@@ -22,6 +22,9 @@ CREATE TABLE IF NOT EXISTS day (
 CREATE TABLE IF NOT EXISTS outlook (
   project TEXT NOT NULL, controller TEXT NOT NULL, start INTEGER NOT NULL, net REAL, low REAL, high REAL, came REAL,
   PRIMARY KEY (project, controller, start)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS guard (
+  project TEXT NOT NULL, controller TEXT NOT NULL, setup TEXT NOT NULL, report BLOB NOT NULL,
+  PRIMARY KEY (project, controller)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS memory (
   project TEXT NOT NULL, controller TEXT NOT NULL, body BLOB NOT NULL,
   PRIMARY KEY (project, controller)) WITHOUT ROWID;
@@ -98,13 +101,40 @@ class Decisions:
         """Keep what a local day would have saved, as the guard's twins came to."""
         self._db.execute("INSERT OR REPLACE INTO day VALUES (?, ?, ?, ?)", (project, controller, date, saving))
 
-    def days(self, project: str, controller: str) -> list[float]:
-        """The savings of the last days, the newest last."""
+    def days(self, project: str, controller: str, since: str = "") -> dict[str, float]:
+        """The savings of the last days since a date, by date, the newest last."""
         found = self._db.execute(
-            "SELECT saving FROM day WHERE project = ? AND controller = ? ORDER BY date DESC LIMIT ?",
-            (project, controller, DAYS),
+            "SELECT date, saving FROM day WHERE project = ? AND controller = ? AND date >= ? "
+            "ORDER BY date DESC LIMIT ?",
+            (project, controller, since, DAYS),
         )
-        return [saving for (saving,) in found][::-1]
+        return dict(list(found)[::-1])
+
+    def set_up(self, project: str, controller: str, setup: str) -> bool:
+        """Days belong to the settings they were reckoned with: other settings begin anew, and True says so."""
+        row = self._db.execute(
+            "SELECT setup FROM guard WHERE project = ? AND controller = ?", (project, controller)
+        ).fetchone()
+        if row is not None and row[0] == setup:
+            return False
+        if row is not None:
+            self._db.execute("DELETE FROM day WHERE project = ? AND controller = ?", (project, controller))
+        self._db.execute("INSERT OR REPLACE INTO guard VALUES (?, ?, ?, ?)", (project, controller, setup, b"{}"))
+        return row is not None
+
+    def report(self, project: str, controller: str, body: Mapping[str, Any]) -> None:
+        """Keep what the guard of a scheduler has to say; the last word counts."""
+        self._db.execute(
+            "UPDATE guard SET report = ? WHERE project = ? AND controller = ?",
+            (msgspec.json.encode(body), project, controller),
+        )
+
+    def reported(self, project: str, controller: str) -> dict[str, Any]:
+        """What the guard of a scheduler said last; empty when nothing."""
+        row = self._db.execute(
+            "SELECT report FROM guard WHERE project = ? AND controller = ?", (project, controller)
+        ).fetchone()
+        return dict(msgspec.json.decode(row[0])) if row else {}
 
     def expect(self, project: str, controller: str, hours: Sequence[Expected]) -> None:
         """Keep what hours to come are expected to be; what was expected before, and is to come, is replaced."""
@@ -171,7 +201,7 @@ class Decisions:
 
     def forget(self, project: str) -> None:
         """What is known of a project goes with it."""
-        for table in ("decision", "hour", "day", "outlook", "memory"):
+        for table in ("decision", "hour", "day", "outlook", "guard", "memory"):
             self._db.execute(f"DELETE FROM {table} WHERE project = ?", (project,))  # noqa: S608 - our own names
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from taihu.kernel.sections import ControllerConfig
 from taihu.kernel.units import UnitError, commensurable, converter
 
 _OURS = ("kW", "kW.h", "kg/(kW.h)", "1/(kW.h)", "Cel", "s")
-_AMOUNTS = ("sum", "increase", "time_mean")  # of a window
+_AMOUNTS = ("sum", "increase", "time_mean", "last")  # of a window
 
 POWER, FLOW = ("kW",), ("kW", "kW.h")  # an instant; what an hour took, which either says
 ENERGY, INTENSITY, TEMPERATURE = ("kW.h",), ("kg/(kW.h)",), ("Cel",)

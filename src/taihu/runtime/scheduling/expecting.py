@@ -17,7 +17,8 @@ from taihu.insight.day import HORIZON, HouseForecast, SignalForecast
 from taihu.kernel.clock import from_datetime, to_datetime
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.runtime.forecast.foretold import QUANTILE, foretold
-from taihu.runtime.pilot.api import NodeApi
+from taihu.runtime.scheduling.reads import Reads
+from taihu.runtime.scheduling.stored import energy_of
 from taihu.runtime.scheduling.tariffs import prices_of
 
 HOUR_NS = 3_600_000_000_000
@@ -59,7 +60,7 @@ class Plain:
 class Expecting:
     """All that one scheduler expects."""
 
-    def __init__(self, project: str, zone: str, config: SchedulerConfig, api: NodeApi, folder: Path) -> None:
+    def __init__(self, project: str, zone: str, config: SchedulerConfig, api: Reads, folder: Path) -> None:
         self._project, self._config, self._api, self._folder = project, config, api, folder
         self._zone = ZoneInfo(zone)
         self._load = Plain()
@@ -89,8 +90,7 @@ class Expecting:
         load = await self._series(config.base, self._load, grid, notes)
         solar = {}
         for one in config.solars:
-            path = one.energy if "/" in one.energy else f"{one.thing}/{one.energy}"
-            low, middle, high = await self._series(path, self._solar[one.name], grid, notes, one.power_kw)
+            low, middle, high = await self._series(energy_of(one), self._solar[one.name], grid, notes, one.power_kw)
             solar[one.name] = (np.maximum(low, 0.0), np.maximum(middle, 0.0), np.maximum(high, 0.0))
         none = np.zeros(len(starts))
         buys = sells = none

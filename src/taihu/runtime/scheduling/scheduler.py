@@ -16,20 +16,24 @@ from taihu.decide.flexible import Grid, State
 from taihu.decide.planner import Planner
 from taihu.decide.problem import Asset, ProblemRefused
 from taihu.decide.scheduling import Expected, Scheduled, asset_reason, reason, schedule
-from taihu.decide.twins import HOUR_NS, Twins
+from taihu.decide.twindays import HOUR_NS
+from taihu.decide.twins import Twins
 from taihu.kernel.clock import NS_PER_S, Clock
 from taihu.kernel.flexible import SchedulerConfig
+from taihu.kernel.limits import DEFAULT, Limits
 from taihu.kernel.sections import Site
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions
 from taihu.runtime.pilot.decisions import Expected as Hour
 from taihu.runtime.scheduling.driving import Driving
 from taihu.runtime.scheduling.expecting import Expecting
-from taihu.runtime.scheduling.seeing import Ran, Seeing
+from taihu.runtime.scheduling.guarding import Guard
+from taihu.runtime.scheduling.replay import SETTLE_NS
+from taihu.runtime.scheduling.seeing import Ran, Seeing, signs
+from taihu.runtime.scheduling.stored import energy_of
 
 log = logging.getLogger("taihu.pilot")
 
-_SETTLE_NS = 60 * NS_PER_S
 _HISTORY_NS = 16 * 24 * HOUR_NS
 _EVERY_NS = {"5m": 300 * NS_PER_S, "10m": 600 * NS_PER_S, "15m": 900 * NS_PER_S, "30m": 1_800 * NS_PER_S}
 _NEWS_NS = 30 * NS_PER_S  # no plan follows another sooner
@@ -39,8 +43,9 @@ _FIRST_STEPS = 4  # for which what does not obey is taken to go on as it is
 
 def schedulers_of(site: Site, api: NodeApi, store: Decisions, clock: Clock) -> "list[Scheduler]":
     """One for each `[[project.scheduler]]` of a site."""
+    busy = asyncio.Lock()
     return [
-        Scheduler(project.name, site.timezone_of(project), config, api, store, clock, site.folder)
+        Scheduler(project.name, site.timezone_of(project), config, api, store, clock, site.folder, site.limits, busy)
         for project in site.projects
         for config in project.schedulers
     ]
@@ -51,7 +56,7 @@ class Scheduler:
 
     def __init__(
         self, project: str, zone: str, config: SchedulerConfig, api: NodeApi, store: Decisions, clock: Clock,
-        folder: Path,
+        folder: Path, limits: Limits = DEFAULT, busy: asyncio.Lock | None = None,
     ) -> None:  # fmt: skip
         self.project, self.config = project, config
         self._api, self._store, self._clock = api, store, clock
@@ -59,7 +64,10 @@ class Scheduler:
         ran = store.recall(project, config.name)
         self._seeing = Seeing(project, config, api, msgspec.convert(ran, dict[str, Ran]))
         self._expecting = Expecting(project, zone, config, api, folder)
-        self._twins = Twins(config, store.days(project, config.name))
+        self._twins = Twins(config)
+        self._guard = Guard(
+            project, zone, config, api, store, folder, limits, busy or asyncio.Lock(), self._plan_anew
+        )  # fmt: skip
         self._driving = Driving(project, config, api, clock)
         self._planner = Planner()
         self._slot = self._planned_at = 0
@@ -81,7 +89,7 @@ class Scheduler:
 
     async def turn(self, now: int) -> None:
         """What is due now: learn, plan, and follow the meter."""
-        if now >= self._expecting.learned_until + HOUR_NS + _SETTLE_NS:
+        if now >= self._expecting.learned_until + HOUR_NS + SETTLE_NS:
             await self._learn(now)
             now = self._clock.now_ns()
         await self._seeing.watch(Grid(now, self._zone))
@@ -95,27 +103,36 @@ class Scheduler:
                     log.warning("%s/%s plans nothing new: %s", self.project, self.config.name, error)
                 self._complaint = str(error)
             self._slot = slot
+            self._guard.attend(now)
         if self._drives and self._driving.has_plan:
             for name in await self._driving.follow(now):
                 log.warning("%s/%s: %s does not do what it is told", self.project, self.config.name, name)
+
+    async def close(self) -> None:
+        """End what goes on in the background."""
+        await self._guard.close()
+
+    def _plan_anew(self) -> None:
+        """The guard has news: plan in the next turn."""
+        self._slot = 0
 
     async def _has_news(self, now: int) -> bool:
         """Whether a car or work came or went, or something is known again: no reason to wait for the next plan."""
         if now - self._planned_at < _NEWS_NS:
             return False
         states = await self._seeing.states(Grid(now, self._zone))
-        return _signs(states) != _signs(self._before)
+        return signs(states) != signs(self._before)
 
     async def _learn(self, now: int) -> None:
         """Take over the hours that have ended since the last time."""
-        config, end = self.config, (now - _SETTLE_NS) // HOUR_NS * HOUR_NS
+        config, end = self.config, (now - SETTLE_NS) // HOUR_NS * HOUR_NS
         start = max(self._expecting.learned_until, end - _HISTORY_NS)
         if start >= end:
             return
         self._twins.go_on(now)
         paths = {"load": config.base, "net": config.net}
         paths |= {"carbon": config.intensity} if config.intensity else {}
-        paths |= {one.name: one.energy if "/" in one.energy else f"{one.thing}/{one.energy}" for one in config.solars}
+        paths |= {one.name: energy_of(one) for one in config.solars}
         hours = {name: await self._api.hours(self.project, path, start, end) for name, path in paths.items()}
         for hour in range(start, end, HOUR_NS):
             load = hours["load"].get(hour)
@@ -125,13 +142,15 @@ class Scheduler:
                 continue
             made = {name: kwh for name, kwh in solar.items() if kwh is not None}
             self._expecting.learn(hour, load, made, carbon)
-            without = self._twins.settle(hour, load, sum(made.values()))
+            without = self._twins.settle(hour, load, sum(made.values()), carbon)
             self._store.came(self.project, config.name, hour, load - sum(made.values()))
             net = hours["net"].get(hour)
-            if self._drove_since and hour >= self._drove_since and net is not None and carbon is not None:
+            drove = self._drove_since and hour >= self._drove_since
+            if drove and net is not None and carbon is not None and without is not None:
                 real_kg, without_kg = carbon * max(0.0, net), carbon * max(0.0, without)
                 self._store.account(self.project, config.name, hour, real_kg, without_kg, estimated=True)
             await self._api.breathe()
+        self._guard.lived(self._twins.ended(now))
 
     async def _plan(self, now: int) -> None:
         config, grid = self.config, Grid(now, self._zone)
@@ -140,9 +159,8 @@ class Scheduler:
         self._compare(states, now)
         net = await self._api.at(self.project, config.net)
         expected = await self._expecting.ahead(grid, net)
-        ended = await asyncio.to_thread(self._twins.plan, states, grid, expected)
-        if ended is not None:
-            self._store.add_day(self.project, config.name, *ended)
+        await asyncio.to_thread(self._twins.plan, states, grid, expected)
+        self._guard.lived(self._twins.ended(now))
         lost = self._driving.disobedient(now, _FORGIVE_NS)
         known = {name: state for name, state in states.items() if name not in lost}
         self._judge(now)
@@ -166,18 +184,18 @@ class Scheduler:
         self._notes = {note: at for note, at in self._notes.items() if now - at < 24 * HOUR_NS}
 
     def _judge(self, now: int) -> None:
-        drives = self.config.mode == "auto" and self._twins.verdict.drives
+        drives = self.config.mode == "auto" and self._guard.verdict.drives
         if drives != self._drives:
             log.info("%s/%s %s", self.project, self.config.name, self._reason())
             self._drove_since = -(-now // HOUR_NS) * HOUR_NS if drives else 0
         self._drives = drives
 
     def _reason(self) -> str:
-        return "advises, as it is configured" if self.config.mode == "advise" else self._twins.verdict.text
+        return "advises, as it is configured" if self.config.mode == "advise" else self._guard.verdict.text
 
     def _body(self, now: int, planned: Scheduled, states: dict[str, State], lost: frozenset[str]) -> dict[str, Any]:
         binding, why = reason(planned)
-        verdict, plan, without = self._twins.verdict, planned.plan, planned.without
+        verdict, plan, without = self._guard.verdict, planned.plan, planned.without
         dull = tuple(f"{name} does not do what it is told: it is left alone for an hour" for name in sorted(lost))
         kinds = {asset.name: type(asset).__name__.removesuffix("Config").lower() for asset in self.config.assets}
         assets = [
@@ -213,14 +231,6 @@ def _hours(grid: Grid, expected: Expected) -> list[Hour]:
         Hour(int(grid.edges[step]), one, least, most)
         for step, one, least, most in zip(begins, middle, low, high, strict=True)
     ]
-
-
-def _signs(states: dict[str, State]) -> dict[str, tuple[bool, bool, bool]]:
-    """What of the states calls for a new plan when it changes."""
-    return {
-        name: (state.present, state.level is None, state.level is not None and state.level > 0)
-        for name, state in states.items()
-    }
 
 
 def _with(expected: Expected, states: dict[str, State], lost: frozenset[str]) -> Expected:

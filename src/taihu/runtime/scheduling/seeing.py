@@ -13,7 +13,7 @@ from taihu.kernel.flexible import (
     SchedulerConfig,
     VehicleConfig,
 )
-from taihu.runtime.pilot.api import NodeApi
+from taihu.runtime.scheduling.reads import Reads
 
 _NEARLY_NS = 300 * NS_PER_S  # a load that stops so much before its end has run
 
@@ -30,7 +30,7 @@ class Ran(msgspec.Struct):
 class Seeing:
     """The states of all assets of a scheduler. `ran` is what is remembered of its loads."""
 
-    def __init__(self, project: str, config: SchedulerConfig, api: NodeApi, ran: dict[str, Ran] | None = None) -> None:
+    def __init__(self, project: str, config: SchedulerConfig, api: Reads, ran: dict[str, Ran] | None = None) -> None:
         self._project, self._config, self._api = project, config, api
         self.ran = ran or {}
 
@@ -100,6 +100,14 @@ class Seeing:
 
     async def _at(self, path: str) -> float | None:
         return await self._api.at(self._project, path)
+
+
+def signs(states: dict[str, State]) -> dict[str, tuple[bool, bool, bool]]:
+    """What of the states calls for a new plan when it changes."""
+    return {
+        name: (state.present, state.level is None, state.level is not None and state.level > 0)
+        for name, state in states.items()
+    }
 
 
 def _ns(seconds: float | None) -> int:

@@ -3,6 +3,7 @@
 import csv
 import math
 from datetime import time
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,16 +14,17 @@ from taihu.decide.problem import ProblemRefused
 from taihu.decide.tariff import Band, Filled, Starts, by_bands, by_time, fill
 from taihu.kernel.clock import parse_iso
 from taihu.kernel.flexible import TariffConfig
-from taihu.runtime.pilot.api import NodeApi
+from taihu.runtime.scheduling.reads import Reads
 
 _QUARTER_NS = 900 * 1_000_000_000
 _HOUR_NS = 4 * _QUARTER_NS
 _PAST_NS = 8 * 24 * _HOUR_NS
 _FILE_ROWS_MAX = 200_000
+_REMEDY = "Write start,price in the first line, then 2026-01-01T00:00:00+01:00,0.25 and so on."
 
 
 async def prices_of(
-    tariff: TariffConfig, starts: Starts, zone: ZoneInfo, project: str, api: NodeApi, folder: Path
+    tariff: TariffConfig, starts: Starts, zone: ZoneInfo, project: str, api: Reads, folder: Path
 ) -> Filled:
     """The price of each step; holes are filled, and `notes` say with what.
 
@@ -43,7 +45,7 @@ async def prices_of(
     return Filled(np.full(len(starts), tariff.price or 0.0))
 
 
-async def _of_property(name: str, starts: Starts, project: str, api: NodeApi) -> Filled:
+async def _of_property(name: str, starts: Starts, project: str, api: Reads) -> Filled:
     """Of readings that hold ahead of their time, what is published; else the price of the same time a day before."""
     path, _, ahead = name.partition("@")
     shift = int(ahead.removesuffix("h") or 0) * _HOUR_NS
@@ -65,7 +67,16 @@ def read_prices(path: Path) -> tuple[dict[int, float], int]:
     Raises:
         ProblemRefused: it cannot be read as such.
     """
-    remedy = "Write start,price in the first line, then 2026-01-01T00:00:00+01:00,0.25 and so on."
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ProblemRefused(f"{path.name} is no file of prices: {error!r}.", _REMEDY) from None
+    return _read(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, changed_ns: int, size: int) -> tuple[dict[int, float], int]:
+    """The prices of a file as it is since it was changed."""
     found: dict[int, float] = {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -76,6 +87,6 @@ def read_prices(path: Path) -> tuple[dict[int, float], int]:
                 if math.isfinite(price):  # an empty price is a hole
                     found[parse_iso(row["start"] or "")] = price
     except (OSError, csv.Error, KeyError, ValueError, TypeError) as error:
-        raise ProblemRefused(f"{path.name} is no file of prices: {error!r}.", remedy) from None
+        raise ProblemRefused(f"{path.name} is no file of prices: {error!r}.", _REMEDY) from None
     gaps = {later - one for one, later in pairwise(sorted(found))}
     return found, min(gaps, default=_HOUR_NS)

@@ -1,0 +1,25 @@
+"""What a scheduler reads of its site: the node's API as it is now, or the stored history as it was then."""
+
+from typing import Any, Protocol
+
+from taihu.runtime.forecast.foretold import Service
+
+
+class Reads(Service, Protocol):
+    """Values and windows of the properties that a scheduler names; paths may leave out the project."""
+
+    async def windows(self, project: str, path: str, start: int, end: int, every: str) -> dict[int, float]:
+        """A property's windows by their beginning, those that are covered whole."""
+        ...
+
+    async def at(self, project: str, path: str) -> float | None:
+        """The number that the property of a path holds; None when it is missing or stale."""
+        ...
+
+    async def value(self, project: str, thing: str, name: str) -> float | None:
+        """The number that a property holds; None when it is missing or stale."""
+        ...
+
+    async def holds(self, project: str, thing: str, name: str) -> Any:
+        """The value that a property holds, of whatever type; None when it is missing or stale."""
+        ...
