@@ -204,6 +204,18 @@ def test_scenarios_share_their_first_step() -> None:
     assert hedged == pytest.approx(3.0 / 0.95**2, rel=1e-3) or hedged > likely
 
 
+@pytest.mark.parametrize("curtailable", [True, False])
+def test_more_or_less_sun_in_a_scenario_is_no_decision(curtailable: bool) -> None:
+    """§12: nobody is curtailed to what the sun gives at least; what may not be curtailed is planned all the same."""
+    scenes = [
+        problem([0.1, 0.5, 0.5, 0.5], battery(), Solar(name="pv", power_kw=np.full(4, sun), curtailable=curtailable))
+        for sun in (3.0, 1.0, 5.0)
+    ]
+    plan = PLANNER.plan_scenarios(scenes, (0.4, 0.3, 0.3))
+    assert plan.method == Method.BEST
+    assert plan.powers["pv"] == pytest.approx(np.full(4, -3.0))
+
+
 CURVE = ((0.0, 0.911), (0.3, 0.911), (0.7, 0.949), (0.8, 0.949), (1.0, 0.922))
 
 

@@ -81,7 +81,7 @@ def test_a_load_runs_once_in_its_window_in_both() -> None:
 
 
 def test_work_that_arrives_is_added_to_what_is_left_of_it() -> None:
-    """Both do all of it: 2 kWh at 8, and 3 more at 11, when the site has done the first and the planned twin has not."""
+    """Both do all of it: 2 kWh at 8, and 3 more at 11, when the planned twin has not done the first."""
     left = {8: 2.0, 9: 1.0, 11: 3.0, 12: 2.0, 13: 1.0}
     cheap: Any = lambda hour: 0.1 if hour >= 18 else 0.5  # noqa: E731
     states: Any = lambda hour: {"job": State(level=left.get(hour, 0.0), until=DAY + 23 * HOUR_NS)}  # noqa: E731

@@ -16,7 +16,6 @@ from tests.runtime.test_scheduler import BATTERY, CAR, CONFIG, JOB, PV, TANK, WA
 from tests.runtime.yard import YardNode
 
 from taihu.decide.flexible import STEP_NS
-from taihu.decide.guard import DAYS
 from taihu.decide.twindays import HOUR_NS
 from taihu.decide.twins import Twins
 from taihu.kernel.clock import parse_iso
@@ -32,6 +31,7 @@ from taihu.runtime.scheduling.stored import DAY_NS, Stored
 pytest.importorskip("highspy", reason="the extra `plan` is not installed")
 
 TODAY = parse_iso("2026-03-20T00:00:00Z")
+PRICES = TariffConfig(property="grid/price")
 Past = Callable[[str, str, int], Any]  # what a property held, by thing, name and time
 
 
@@ -46,9 +46,9 @@ class PastNode(YardNode):
         self.asked += 1
         every = HOUR_NS if query["every"] == "1h" else STEP_NS
         first, last = max(int(query["start"]), self.begin), min(int(query["end"]), self.clock.now_ns())
-        found = []
+        found: list[dict[str, Any]] = []
         for start in range(-(-first // every) * every, last - every + 1, every):
-            window = {"start": start, "end": start + every, "coverage": 1.0}
+            window: dict[str, Any] = {"start": start, "end": start + every, "coverage": 1.0}
             value = self.past(query["thing"], query["property"], start)
             if isinstance(value, bool):
                 found.append(window | {"last": None, "seconds": {str(value).lower(): every / 1e9}})
@@ -99,14 +99,12 @@ def walked(config: SchedulerConfig, past: Past, start: int, days: list[str], fol
     return asyncio.run(run())
 
 
-@settings(max_examples=4, deadline=None)
-@given(st.integers(10, 40), st.integers(0, 2**31))
+@settings(max_examples=2, deadline=None)
+@given(st.integers(8, 20), st.integers(0, 2**31))
 def test_no_decision_sees_what_comes_after_it(turn_h: int, seed: int) -> None:
     """§12: another future, the same decisions until it begins."""
-    config = with_(
-        batteries=(BATTERY,), vehicles=(CAR,), jobs=(JOB,), solars=(PV,), buys=TariffConfig(property="grid/price")
-    )
-    start, turn = TODAY - 4 * DAY_NS, TODAY - 2 * DAY_NS + turn_h * HOUR_NS
+    config = with_(batteries=(BATTERY,), vehicles=(CAR,), jobs=(JOB,), solars=(PV,), buys=PRICES)
+    start, turn = TODAY - 3 * DAY_NS, TODAY - DAY_NS + turn_h * HOUR_NS
     noise = np.random.default_rng(seed)
 
     def other(thing: str, name: str, at: int) -> Any:
@@ -127,7 +125,7 @@ def test_no_decision_sees_what_comes_after_it(turn_h: int, seed: int) -> None:
         patch.setattr("taihu.runtime.scheduling.replay.Twins", Watched)
         for past in (home, other):
             made.append([])
-            walked(config, past, start, ["2026-03-18", "2026-03-19"], Path())
+            walked(config, past, start, ["2026-03-19"], Path())
     before = [[one for one in run if one[0] <= turn] for run in made]
     assert len(before[0]) > turn_h
     assert before[0] == before[1]
@@ -194,6 +192,7 @@ def test_a_scheduler_with_stored_days_drives_falls_back_and_comes_back(tmp_path:
 
     async def run() -> None:
         one = Guarded(tmp_path, PastNode(home, TODAY - 17 * DAY_NS), QUICK)
+        one.guard.lived([(f"2026-03-{day:02}", 3.0 + 0.1 * day) for day in range(6, 16)])
         await one.settle()
         said = one.guard.report()
         assert (said["days"], said["drives"], said["first"], said["last"]) == (14, True, "2026-03-06", "2026-03-19")
@@ -202,10 +201,9 @@ def test_a_scheduler_with_stored_days_drives_falls_back_and_comes_back(tmp_path:
         assert one.news == 1
         for day in range(20, 30):
             one.guard.lived([(f"2026-03-{day}", -4.0)])
-        assert not one.guard.verdict.drives
         assert one.guard.verdict.text.startswith("advises: -")
         one.guard.lived([(f"2026-04-{day:02}", 3.0) for day in range(1, 13)])
-        assert one.guard.verdict.drives
+        assert one.guard.verdict.text.startswith("drives: 2 a day")
         asked = one.node.asked
         again = await one.close()
         assert again["drives"]
@@ -281,19 +279,21 @@ def test_the_first_plan_does_not_wait_and_the_next_follows_the_verdict(tmp_path:
 
     async def run() -> list[str]:
         store, api = Decisions(tmp_path / "d.sqlite"), node.api()
+        for day in range(6, 19):
+            store.add_day("home", QUICK.name, f"2026-03-{day:02}", 2.0)
         loop = Scheduler("home", "UTC", QUICK, api, store, node.clock, tmp_path)
-        await loop.turn(node.clock.now_ns())
-        while loop._guard._task is not None:
-            await asyncio.sleep(0.01)
-        await loop.turn(node.clock.now_ns())
-        modes = [body["mode"] for body in store.last("home", QUICK.name, 10)]
+        modes = []
+        for _ in range(2):
+            await loop.turn(node.clock.now_ns())
+            while loop._guard._task is not None:
+                await asyncio.sleep(0.01)
+            modes.append(store.last("home", QUICK.name)[0]["mode"])
         await loop.close()
         await api.close()
         store.close()
         return modes
 
-    assert asyncio.run(run()) == ["drives"]
-    assert DAYS == 14
+    assert asyncio.run(run()) == ["advises", "drives"]
 
 
 def test_a_node_that_does_not_answer_is_asked_again_an_hour_later(

@@ -46,6 +46,9 @@ def show_(node: NodeClient, project: str, controller: str | None, why: bool, lim
     for one in body["plans"] if why else ():
         for decision in one["decisions"]:
             _explain(one["controller"], decision)
+        if one["guard"]:
+            for line in guard_lines(one["guard"]):
+                click.echo(printable(line))
 
 
 def saved_text(saved: dict[str, Any]) -> str:
@@ -60,6 +63,28 @@ def saved_text(saved: dict[str, Any]) -> str:
         return "nothing yet"
     how = ", estimated" if saved["estimated"] else ""
     return f"{saved['kg']:.2f} ± {saved['error_kg']:.2f} kg in {saved['hours']} h{how}"
+
+
+def guard_lines(guard: dict[str, Any]) -> list[str]:
+    """What the guard of a scheduler has to say: the days, what they saved, and what they were replayed with.
+
+    >>> guard_lines({"days": 0, "needs": 14, "replaying": {"done": 0, "of": 9}, "stand_ins": [], "trouble": ""})
+    ['The guard: 0 of 14 days are known. It advises until there are 14. 0 of 9 days are replayed so far.']
+    """
+    span = f" ({guard['first']} to {guard['last']})" if guard["days"] else ""
+    text = f"The guard: {guard['days']} of {guard['needs']} days{span} are known"
+    if guard["days"]:
+        text += f": {guard['mean']:.3g} a day saved, {guard['lower']:.3g} to {guard['upper']:.3g} (90 %)"
+    if guard["days"] < guard["needs"]:
+        text += f". It advises until there are {guard['needs']}."
+    else:
+        text += ". It drives." if guard["drives"] else ". It advises: the lower end is not above zero."
+    if guard["replaying"]:
+        text += f" {guard['replaying']['done']} of {guard['replaying']['of']} days are replayed so far."
+    lines = [text]
+    if guard["stand_ins"]:
+        lines.append(f"Replayed with: {'; '.join(guard['stand_ins'])}.")
+    return [*lines, f"The replay waits: {guard['trouble']}"] if guard["trouble"] else lines
 
 
 def _explain(name: str, decision: dict[str, Any]) -> None:

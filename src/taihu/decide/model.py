@@ -75,9 +75,13 @@ class Model:
         return {name: prices[rows] * per_kwh for name, rows in frame.balances.items()}
 
     def _link(self) -> None:
+        """What is decided now is the same in all scenarios; what the sun gives is not decided."""
         first, *others = self._frames
+        suns = {asset.name for asset in first.problem.assets if isinstance(asset, Solar)}
         for other in others:
             for name, parts in first.parts.items():
+                if name in suns:
+                    continue
                 for (steps, columns, _), (_, same, _) in zip(parts, other.parts[name], strict=True):
                     now = steps == 0
                     if now.any():

@@ -31,7 +31,16 @@ log = logging.getLogger("taihu.pilot")
 _BACK_DAYS = 28  # days that are older do not count
 _LEARN_DAYS = 7  # read before those
 _AGAIN_NS = HOUR_NS
-_NEUTRAL = ("mode", "every", "reflex_s", "solver_s", "meter_error", "factor_error")  # of which no day depends
+_NEUTRAL = (
+    "mode",
+    "every",
+    "reflex_s",
+    "lag_s",
+    "meter_age_s",
+    "solver_s",
+    "meter_error",
+    "factor_error",
+)  # of which no day depends
 _PLANS = 25  # of a day, about
 
 
