@@ -122,6 +122,42 @@ FORECASTS: dict[str, Any] = {
 }
 
 
+def stage(hour: int) -> dict[str, Any]:
+    """An hour in which the battery gives what the house needs."""
+    start = THIS_HOUR + hour * HOUR_NS
+    meter = {"net_kw": 1.5, "net_low_kw": 1.0, "net_high_kw": 2.0, "price": 0.22, "intensity": 0.25}
+    battery = {"low_kw": -5.0, "high_kw": 0.0, "power_kw": -1.5, "content_kwh": 4.0}
+    return {"start": start, "end": start + HOUR_NS, **meter, **battery}
+
+
+PLANS: dict[str, Any] = {
+    "plans": [
+        {
+            "project": "house-01",
+            "controller": "battery",
+            "saved": {"kg": 2.5, "error_kg": 0.26, "hours": 9, "estimated": True},
+            "decisions": [
+                {
+                    "mode": "drives",
+                    "reason": "drives: 0.81 a day saved over 14 days, at least 0.67 (90 %)",
+                    "guard": {"days": 14, "mean": 0.81, "lower": 0.67},
+                    "binding": "meter",
+                    "why": "It follows the meter: <now>.",
+                    "stages": [stage(hour) for hour in range(24)],
+                    "content_kwh": 5.5,
+                    "with_kg": 1.23,
+                    "without_kg": 2.28,
+                    "forecast": "meter/load by regression; pv/energy by week-mean",
+                    "notes": [],
+                }
+            ],
+        },
+        {"project": "house-02", "controller": "battery", "saved": {"hours": 0}, "decisions": []},
+    ],
+    "saved": {"kg": 2.5, "error_kg": 0.26, "hours": 9, "estimated": True},
+}
+
+
 class FakeNode:
     """Answers as a node does; `status` other than 200 lets every request fail, `paths` are those that were asked."""
 
@@ -137,6 +173,8 @@ class FakeNode:
                 Route("/api/v1/projects/{project}/values", self._values),
                 Route("/api/v1/projects/{project}/history", self._history),
                 Route("/api/v1/carbon", self._carbon),
+                Route("/api/v1/plans", self._plans),
+                Route("/api/v1/projects/{project}/plans", self._plans),
                 Route("/api/v1/projects/{project}/forecast/models", self._models),
                 Route("/api/v1/projects/{project}/forecast/outlook", self._outlook),
             ]
@@ -176,6 +214,9 @@ class FakeNode:
 
     def _carbon(self, request: Request) -> Response:
         return self._answer(request, CARBON)
+
+    def _plans(self, request: Request) -> Response:
+        return self._answer(request, PLANS)
 
     def _models(self, request: Request) -> Response:
         return self._answer(request, FORECASTS if request.path_params["project"] == "house-01" else {"models": []})

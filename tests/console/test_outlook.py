@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from taihu.console.answers import Foretold
 from taihu.console.foretold import Errors, Outlook, Step
 from taihu.console.outlook import by_whom, outlook_option, together
+from taihu.console.planned import Foretold
 from taihu.console.texts import LANGUAGES, Language, text
 from taihu.decide.problem import Kind
 

@@ -138,6 +138,11 @@ FORECAST_WORDS = {
     "en": ("1 still learning", "boosted is not installed here", "seasonal-naive", "Learning from the history"),
     "zh": ("1 个仍在学习", "此处未安装梯度提升树", "季节朴素法", "正在从历史数据中学习"),
 }
+PLAN_WORDS = {
+    "en": ("driven", "It follows the meter: <now>.", "1.23 kg with this plan", "no plan yet", "meter/load: regression"),
+    "zh": ("受控", "跟随电表：由电池供应负荷", "按计划 1.23 kg", "尚无计划", "pv/energy：周时段均值"),
+}
+PLAN_FIGURES = ("+2.50", "± 0.26 kg", "−5.0 … 0.0", "+0.81 ≥ +0.67", "5.5")
 FORECAST_FIGURES = ("house-01 · meter/load", "0.52 kWh", "0.74", "79 %")
 
 
@@ -167,6 +172,12 @@ def test_the_district_is_shown_in_both_languages_and_nothing_else_is_asked(tmp_p
             shown = " ".join(page.locator("body").inner_text().split())
             assert [part for part in (*FORECAST_WORDS[language], *FORECAST_FIGURES) if part not in shown] == []
             assert page.locator(".won").all_inner_texts() == ["0.80"]
+            page.goto(f"{address}/{language}/plans?project=house-01")
+            expect(page.locator(".plans-table tbody tr")).to_have_count(2)
+            page.locator(".plan-chart svg").wait_for()
+            shown = " ".join(page.locator("body").inner_text().split())
+            assert [part for part in (*PLAN_WORDS[language], *PLAN_FIGURES) if part not in shown] == []
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert {urlsplit(url).hostname for url in asked if not url.startswith("data:")} == {"127.0.0.1"}
 

@@ -2,9 +2,10 @@
 
 import asyncio
 
-from taihu.console.answers import CarbonAnswer, Newest, NodeStatus, PlansAnswer, Project, Series, Thing, Window
+from taihu.console.answers import CarbonAnswer, Newest, NodeStatus, Project, Series, Thing, Window
 from taihu.console.client import NodeAway, TokenRefused
 from taihu.console.foretold import ModelsAnswer, Outlook
+from taihu.console.planned import Plan, PlansAnswer
 from taihu.console.poller import BACKOFF_S_MAX, PAGES_MAX, THINGS_PER_PAGE, Link, Poller, Snapshot, Want
 from taihu.kernel.clock import NS_PER_S, SimClock
 
@@ -40,7 +41,11 @@ class FakeSource:
 
     async def plans(self, projects: tuple[str, ...]) -> PlansAnswer:
         self.planned.append(projects)
-        return PlansAnswer()
+        return PlansAnswer(tuple(Plan(one, "battery") for one in projects if one.startswith("house")))
+
+    async def plan(self, project: str) -> PlansAnswer:
+        self.asked.append(f"plan {project}")
+        return PlansAnswer((Plan(project, "battery"),))
 
     async def carbon(self, projects: tuple[str, ...], days: int) -> CarbonAnswer:
         self.asked.append(f"carbon {','.join(projects)} {days}")
@@ -191,7 +196,7 @@ def test_the_controllers_of_the_houses_are_asked_for_every_few_seconds() -> None
     poller.watch()
     tick(poller, 3)
     assert source.planned == [("house-01",)]
-    assert told[-1].plans == PlansAnswer()
+    assert told[-1].plans == PlansAnswer((Plan("house-01", "battery"),))
     clock.advance(3.5)
     tick(poller)
     assert len(source.planned) == 2
@@ -251,3 +256,17 @@ def test_forecasts_that_do_not_answer_leave_the_rest_of_the_page_as_it_is() -> N
     tick(poller)
     assert (told[-1].link, told[-1].outlooks) == (Link.CONNECTED, {LOAD: Outlook(unit="kW.h")})
     assert told[-1].models == {"district": ModelsAnswer(), "house-01": ModelsAnswer()}
+
+
+def test_a_plan_is_read_whole_while_its_page_is_open_the_first_where_none_is_named() -> None:
+    poller, source, clock, told = make()
+    leave = poller.watch(Want(plans=True))
+    tick(poller)
+    assert source.planned == [("district", "house-01")]  # also of what is no house
+    assert told[-1].plan == {"house-01": PlansAnswer((Plan("house-01", "battery"),))}
+    poller.watch(Want(plans=True, plan="nobody"))
+    leave()
+    clock.advance(60)
+    source.asked.clear()
+    tick(poller)
+    assert [one for one in source.asked if one.startswith("plan")] == []

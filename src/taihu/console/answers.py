@@ -100,67 +100,6 @@ class ValuesAnswer(msgspec.Struct, frozen=True):
     values: tuple[Newest, ...] = ()
 
 
-class Stage(msgspec.Struct, frozen=True):
-    """The step of a plan that is now: between which powers (kW) the battery follows the meter, and what is expected."""
-
-    low_kw: float
-    high_kw: float
-    power_kw: float
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """What a controller decided last: whether it drives, what binds, and the step that is now."""
-
-    mode: str = ""
-    binding: str = ""
-    stages: tuple[Stage, ...] = ()
-
-
-class Saved(msgspec.Struct, frozen=True):
-    """What was saved so far, in kg, with half the width of its interval; `estimated` where there is no shadow meter."""
-
-    kg: float = 0.0
-    error_kg: float = 0.0
-    hours: int = 0
-    estimated: bool = False
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """A controller of a project."""
-
-    project: str
-    controller: str
-    decisions: tuple[Decision, ...] = ()
-    saved: Saved = Saved()
-
-    @property
-    def last(self) -> Decision | None:
-        """What it decided last."""
-        return self.decisions[0] if self.decisions else None
-
-
-class Foretold(msgspec.Struct, frozen=True):
-    """An hour's load less generation: expected before it began, with its 80 % band, and as it came (kWh).
-
-    So many controllers together say so.
-    """
-
-    start: int
-    net_kwh: float
-    low_kwh: float
-    high_kwh: float
-    came_kwh: float | None = None
-    controllers: int = 0
-
-
-class PlansAnswer(msgspec.Struct, frozen=True):
-    """Answer of `/plans`: controllers, what they have saved together, and what they expect."""
-
-    plans: tuple[Plan, ...] = ()
-    saved: Saved = Saved()
-    outlook: tuple[Foretold, ...] = ()
-
-
 class Shared(msgspec.Struct, frozen=True):
     """How projects together were matched, as shares of their load: in sum, each by the hour, and shared by the hour."""
 

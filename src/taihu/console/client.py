@@ -9,7 +9,6 @@ from taihu.console.answers import (
     CarbonAnswer,
     Newest,
     NodeStatus,
-    PlansAnswer,
     Project,
     ProjectsAnswer,
     Series,
@@ -21,6 +20,7 @@ from taihu.console.answers import (
     windows_of,
 )
 from taihu.console.foretold import ModelsAnswer, Outlook
+from taihu.console.planned import PlansAnswer
 from taihu.kernel.errors import RefusedError, TransientError
 
 TIMEOUT_S = 10.0
@@ -98,6 +98,10 @@ class NodeClient:
     async def plans(self, projects: tuple[str, ...]) -> PlansAnswer:
         """The controllers of projects, and what they have saved together."""
         return await self._get("/api/v1/plans", PlansAnswer, project=projects) or PlansAnswer()
+
+    async def plan(self, project: str) -> PlansAnswer:
+        """The controllers of a project with their last decision whole."""
+        return await self._get(f"{_path(project)}/plans", PlansAnswer, limit=1) or PlansAnswer()
 
     async def models(self, project: str) -> ModelsAnswer:
         """Who forecasts the series of a project that are kept forecast."""

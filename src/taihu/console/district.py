@@ -2,14 +2,15 @@
 
 from nicegui import ui
 
-from taihu.console.answers import PlansAnswer
 from taihu.console.chart import chart_option
 from taihu.console.hours import Hour
 from taihu.console.house import Tile
 from taihu.console.model import STATES, District, Page, Total, way_of
 from taihu.console.numbers import age, number, signed, unit
 from taihu.console.outlook import OutlookCard, together
+from taihu.console.planned import PlansAnswer
 from taihu.console.poller import DISTRICT_OUTLOOKS, Snapshot
+from taihu.console.saved import SavedCard
 from taihu.console.texts import Language, text
 from taihu.console.widgets import ARROWS, STATE_MARKS, Figure, Words, box, provenance_mark
 
@@ -28,7 +29,7 @@ class DistrictBody:
                 self._figures(page.demo)
             with box("card day", tag="section"):
                 self._day(page.demo)
-        self._saved = SavedCard(language, page.demo)
+        self._saved = SavedCard(language, demo=page.demo)
         titles, net = [text(language, f"outlook_{key}") for key in ("load", "pv")], text(language, "outlook_net")
         self._outlook = OutlookCard(language, titles, demo=page.demo, net=net, link=f"/{language}/forecasts")
         self._strip = Strip(language)
@@ -140,37 +141,6 @@ class DistrictBody:
         else:
             self._chart.options.update(option)
             self._chart.update()
-
-
-class SavedCard:
-    """What control has saved, and how many are driven; nothing on a site without controllers."""
-
-    def __init__(self, language: Language, demo: bool) -> None:
-        self._language = language
-        with box("card saved saved-none", tag="section") as self._box:
-            with box("saved-figure"):
-                with box("figure-label"):
-                    Words(text(language, "saved"), "section-title", tag="h2")
-                    if demo:
-                        provenance_mark("modelled")
-                with box("figure-value"):
-                    self._value = Words("", "figure-number")
-                    Words("kg CO₂", "figure-unit")
-            with box("saved-notes"):
-                self._note = Words("", "figure-note", tag="div")
-                self._drive = Words("", "figure-note", tag="div")
-
-    def show(self, plans: PlansAnswer) -> None:
-        """Put in what is known now."""
-        language, saved = self._language, plans.saved
-        self._box.classes(replace="card saved" if plans.plans else "card saved saved-none")
-        self._value.text = signed(saved.kg if saved.hours else None, 1)
-        note = text(language, "saved_note", error=number(saved.error_kg, 1), hours=number(saved.hours, 0))
-        if saved.estimated:
-            note = f"{note}; {text(language, 'saved_estimated')}"
-        self._note.text = note if saved.hours else text(language, "saved_waiting")
-        drive = sum(plan.last is not None and plan.last.mode == "drives" for plan in plans.plans)
-        self._drive.text = text(language, "controllers", drive=drive, of=len(plans.plans))
 
 
 class Strip:

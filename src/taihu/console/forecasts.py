@@ -11,7 +11,7 @@ from taihu.console.house import title_of
 from taihu.console.numbers import MISSING, number, unit
 from taihu.console.outlook import OutlookCard, decimals_of, model_name, percent
 from taihu.console.poller import DISTRICT_OUTLOOKS, Address, Snapshot
-from taihu.console.texts import Language, text
+from taihu.console.texts import SEMICOLON, Language, text
 from taihu.console.widgets import Figure, Words, box
 
 Row = tuple[str, Model]  # a project's name, and a series of it
@@ -127,7 +127,7 @@ def _absent(language: Language, forecasters: Sequence[Forecaster]) -> str:
     gone = [
         text(language, "forecasts_absent", model=model_name(language, o.name)) for o in forecasters if not o.installed
     ]
-    return " ".join([text(language, "forecasts_dash", models=text(language, "comma").join(parts)), *gone])
+    return " ".join([text(language, "forecasts_dash", models=SEMICOLON[language].join(parts)), *gone])
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -17,7 +17,7 @@ _HALF_DISC = (
     '<svg viewBox="0 0 20 20" width="18" height="18"><circle cx="10" cy="10" r="7" fill="none" stroke="currentColor"'
     ' stroke-width="1.7"/><path d="M10 3a7 7 0 0 1 0 14z" fill="currentColor"/></svg>'
 )
-PAGES = ("forecasts", "carbon", "things")
+PAGES = ("plans", "forecasts", "carbon", "things")
 _LANGUAGE_NAMES: dict[Language, str] = {"en": "EN", "zh": "中文"}
 
 

@@ -2,9 +2,9 @@
 
 import re
 
-from taihu.console.answers import Plan
 from taihu.console.model import House, way_of
 from taihu.console.numbers import age, number, signed
+from taihu.console.planned import Plan
 from taihu.console.texts import Language, text, word
 from taihu.console.widgets import ARROWS, StateMark, Words, box
 
@@ -16,7 +16,7 @@ class Tile:
 
     def __init__(self, language: Language, house: House) -> None:
         self._language = language
-        with box("tile", tag="article") as self._box:
+        with box("tile tile-link", tag="a").props(f'href="/{language}/plans?project={house.name}"') as self._box:
             with box("tile-head"):
                 Words(title_of(language, house.title), "tile-title", tag="h3")
                 self._stale = Words("", "badge")
@@ -39,8 +39,8 @@ class Tile:
                 self._driven = Words("", "tile-driven")
                 self._why = Words("", "tile-why")
                 with box("tile-saved"):
-                    self._corridor = Words("")
-                    self._saved = Words("")
+                    self._plan_word, self._corridor = Words(""), Words("")
+                    self._saved_word, self._saved = Words(""), Words("")
             with box("tile-devices"):
                 self._devices = [StateMark(language, word(language, thing)) for thing, _ in house.devices]
 
@@ -49,7 +49,7 @@ class Tile:
         language = self._language
         way = way_of(house.net_kw)
         silent = house.age_s is None
-        self._box.classes(replace="tile tile-old" if house.stale or silent else "tile")
+        self._box.classes(replace="tile tile-link tile-old" if house.stale or silent else "tile tile-link")
         self._stale.text = text(language, "stale") if house.stale else ""
         self._age.text = text(language, "no_value") if silent else age(language, house.age_s)
         self._net.text = signed(house.net_kw)
@@ -75,10 +75,10 @@ class Tile:
         self._driven.text = text(language, "drives" if last.mode == "drives" else "advises")
         self._driven.classes(replace=f"tile-driven plan-{last.mode}")
         self._why.text = text(language, f"plan_{last.binding}")
-        self._corridor.text = corridor
+        self._plan_word.text, self._corridor.text = text(language, "plan_between"), corridor
         saved = plan.saved
-        known = {"kg": signed(saved.kg, 2), "error": number(saved.error_kg, 2)}
-        self._saved.text = text(language, "saved_house", **known) if saved.hours else ""
+        self._saved_word.text = text(language, "saved_word") if saved.hours else ""
+        self._saved.text = f"{signed(saved.kg)} ± {number(saved.error_kg)} kg" if saved.hours else ""
 
     def _fact(self, key: str) -> Words:
         with box("fact"):

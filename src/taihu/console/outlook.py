@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 from nicegui import ui
 
-from taihu.console.answers import Foretold
 from taihu.console.foretold import Outlook, Step
 from taihu.console.numbers import MISSING, local, number, signed, unit
+from taihu.console.planned import Foretold
 from taihu.console.texts import Language, text, word
 from taihu.console.widgets import Words, box, provenance_mark
 

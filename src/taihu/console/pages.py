@@ -1,4 +1,5 @@
-"""The console's addresses: `/en`, `/en/things`, `/en/carbon`, `/en/forecasts`, the same in `/zh`.
+"""The console's addresses: `/en`, `/en/things`, `/en/carbon`, `/en/forecasts`, `/en/plans`, the same in
+`/zh`.
 
 `/` goes to the reader's language.
 """
@@ -19,6 +20,7 @@ from taihu.console.district import DistrictBody
 from taihu.console.forecasts import ForecastsBody
 from taihu.console.frame import PAGES, Frame
 from taihu.console.overview import OverviewBody
+from taihu.console.plans import PlansBody
 from taihu.console.poller import DISTRICT_OUTLOOKS, Address, Link, Snapshot, Want
 from taihu.console.signing import away
 from taihu.console.texts import LANGUAGES, Language, preferred, text
@@ -70,7 +72,7 @@ class Console:
         app.get("/")(partial(_redirect, ""))
         for name in PAGES:
             app.get(f"/{name}")(partial(_redirect, f"/{name}"))
-        pages = {"things": self._things, "carbon": self._carbon, "forecasts": self._forecasts}
+        pages = {"things": self._things, "carbon": self._carbon, "forecasts": self._forecasts, "plans": self._plans}
         for language in LANGUAGES:
             title, locale = text(language, "app"), _LOCALES[language]
             ui.page(f"/{language}", title=title, language=locale)(partial(self._home, language))
@@ -118,6 +120,16 @@ class Console:
         with frame.content:
             body = ForecastsBody(language, shown)
         self._follow(visit, Framed(frame, body), Want(models=True, outlooks=shown or DISTRICT_OUTLOOKS), request)
+        return None
+
+    async def _plans(self, language: Language, request: Request, project: str = "") -> Response | None:
+        visit = await self._enter(language, request)
+        if isinstance(visit, Response):
+            return visit
+        frame = Frame(language, "plans", visit.who, urlencode({"project": project}) if project else "")
+        with frame.content:
+            body = PlansBody(language, project)
+        self._follow(visit, Framed(frame, body), Want(plans=True, plan=project), request)
         return None
 
     async def _enter(self, language: Language, request: Request) -> Visit | Response:

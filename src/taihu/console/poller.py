@@ -10,11 +10,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from taihu.console.answers import CarbonAnswer, Newest, NodeStatus, PlansAnswer, Project, Series, Thing, Window
+from taihu.console.answers import CarbonAnswer, Newest, NodeStatus, Project, Series, Thing, Window
 from taihu.console.client import CONNECTIONS_MAX, NodeAway, TokenRefused
 from taihu.console.foretold import ModelsAnswer, Outlook
 from taihu.console.hours import HOURS_SHOWN, Hour, merge_hours
 from taihu.console.model import DISTRICT, ENERGY_UNIT, GRID, INTENSITY_UNIT, METER, Page, View, house_views, page_of
+from taihu.console.planned import PlansAnswer
 from taihu.kernel.clock import NS_PER_S, Clock
 
 log = logging.getLogger("taihu.console")
@@ -31,7 +32,7 @@ _PLANS_EVERY_S = 3.0
 _CARBON_EVERY_S = 15.0
 _MODELS_EVERY_S = 5.0
 _OUTLOOK_EVERY_S = 3.0
-_OUTLOOKS_MAX = 8
+_SHOWN_MAX = 8
 _HOURS_MOVED_NS = 360 * NS_PER_S
 
 Place = tuple[str, str]  # a project, and the thing after which its page begins
@@ -56,6 +57,8 @@ class Source(Protocol):
 
     async def carbon(self, projects: tuple[str, ...], days: int) -> CarbonAnswer: ...
 
+    async def plan(self, project: str) -> PlansAnswer: ...
+
     async def models(self, project: str) -> ModelsAnswer: ...
 
     async def outlook(self, project: str, thing: str, name: str) -> Outlook | None: ...
@@ -64,14 +67,17 @@ class Source(Protocol):
 class Want(msgspec.Struct, frozen=True):
     """What a page shows beyond what every page does.
 
-    A further page of things, at most PAGES_MAX for all sessions together; the ledger; who forecasts; and series with
-    their outlook, at most _OUTLOOKS_MAX together.
+    A further page of things, at most PAGES_MAX for all sessions together; the ledger; who forecasts; series with their
+    outlook; and all controllers, with the plan of one project, or of the first that has any. Of outlooks and plans at
+    most _SHOWN_MAX together.
     """
 
     place: Place | None = None
     carbon: bool = False
     models: bool = False
     outlooks: tuple[Address, ...] = ()
+    plans: bool = False
+    plan: str = ""
 
 
 class Link(StrEnum):
@@ -88,7 +94,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     `hours` is None until the history has answered once, `plans` until the controllers have, `carbon` until the ledger
     has and `models` until the forecasters have, which are asked while their pages are open. `outlooks` holds those that
-    are shown: None where the node knows of none. `views` holds the pages of things that are read.
+    are shown: None where the node knows of none; `plan` the controllers of the projects whose plan is. `views` holds
+    the pages of things that are read.
     """
 
     link: Link = Link.STARTING
@@ -101,6 +108,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     carbon: CarbonAnswer | None = None
     models: dict[str, ModelsAnswer] | None = None
     outlooks: dict[Address, Outlook | None] = {}
+    plan: dict[str, PlansAnswer] = {}
 
 
 class Poller:
@@ -215,15 +223,22 @@ class Poller:
         return {"hours": merge_hours(found[:-1], found[-1], page.now_ns)}
 
     async def _read_plans(self, page: Page, views: dict[Place, View]) -> dict[str, Any]:
-        """What the houses' controllers do."""
-        if page.district is None or not self._is_due("plans", _PLANS_EVERY_S):
+        """What the controllers do: those of houses, and on their page those of every project of one's own."""
+        wants = [want for want in self._watchers if want.plans]
+        names = [view.project.name for view in house_views(views.values())] if page.district else []
+        if wants:
+            names = list(dict.fromkeys([one.project.name for one in views.values() if not one.project.granted] + names))
+        if not names or not self._is_due("plans", _PLANS_EVERY_S):
             return {}
-        return {"plans": await self._source.plans(tuple(view.project.name for view in house_views(views.values())))}
+        plans = await self._source.plans(tuple(names))
+        first = plans.plans[0].project if plans.plans else ""
+        shown = islice((one for one in {want.plan or first: 0 for want in wants} if (one, "") in views), _SHOWN_MAX)
+        return {"plans": plans, "plan": {one: await self._source.plan(one) for one in shown}}
 
     async def _read_outlooks(self, page: Page, views: dict[Place, View]) -> dict[str, Any]:
         """What is expected of the series that are shown."""
         shown = dict.fromkeys(one for want in self._watchers for one in want.outlooks if (one[0], "") in views)
-        wanted = list(islice(shown, _OUTLOOKS_MAX))
+        wanted = list(islice(shown, _SHOWN_MAX))
         due = [one for one in wanted if self._is_due(one, _OUTLOOK_EVERY_S)]
         for gone in [one for one in self._read_s if isinstance(one, tuple) and one not in shown]:
             del self._read_s[gone]

@@ -17,6 +17,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "page_site": ("Projects", "项目"),
     "page_things": ("Things", "设备"),
     "page_carbon": ("Carbon", "碳账"),
+    "page_plans": ("Plans", "计划"),
     "page_forecasts": ("Forecasts", "预测"),
     "page_people": ("People", "人员"),
     "navigation": ("Pages", "页面"),
@@ -177,6 +178,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "stamped": ("stamped on arrival", "到达时标记"),
 }
 
+SEMICOLON: dict[Language, str] = {"en": "; ", "zh": "；"}
+COLON: dict[Language, str] = {"en": ": ", "zh": "："}
 WEEKDAYS: dict[Language, tuple[str, ...]] = {
     "en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
     "zh": ("周一", "周二", "周三", "周四", "周五", "周六", "周日"),

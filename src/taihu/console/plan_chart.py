@@ -1,0 +1,137 @@
+"""A plan as an ECharts option: what the meter is to see, what the battery does and holds, and the grid's intensity."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from taihu.console.chart import Option, Row
+from taihu.console.numbers import local, number, signed
+from taihu.console.planned import Stage
+from taihu.console.texts import Language, text
+
+ROWS = (
+    Row("plan_chart_net", 26, 108),
+    Row("plan_chart_power", 172, 60),
+    Row("plan_chart_held", 270, 44),
+    Row("plan_chart_intensity", 352, 40),
+)
+_AXIS = {"color": "var(--ink-soft)", "fontSize": 11, "hideOverlap": True}
+_LINE: Option = {"type": "line", "showSymbol": False, "emphasis": {"disabled": True}}
+_STEP: Option = _LINE | {"step": "start"}
+
+
+def plan_option(language: Language, stages: Sequence[Stage], timezone: str) -> Option:
+    """The option for these steps."""
+    labels = [f"{local(stage.start, timezone):%H:%M}" for stage in stages]
+    tips = [_tip(language, stage, timezone) for stage in stages]
+    net = [{"value": stage.net_kw, "tip": tip} for stage, tip in zip(stages, tips, strict=True)]
+    title = {"color": "var(--ink-soft)", "fontSize": 12, "fontWeight": "normal"}
+    return {
+        "animation": False,
+        "textStyle": {"fontFamily": "inherit"},
+        "title": [
+            {"text": text(language, row.key), "left": 0, "top": row.top - 24, "padding": 0, "textStyle": title}
+            for row in ROWS
+        ],
+        "grid": [{"left": 40, "right": 10, "top": row.top, "height": row.height} for row in ROWS],
+        "xAxis": [_time_axis(index, labels) for index in range(len(ROWS))],
+        "yAxis": [_value_axis(index) for index in range(len(ROWS))],
+        "axisPointer": {"link": [{"xAxisIndex": "all"}], "lineStyle": {"color": "var(--ink-faint)", "type": "solid"}},
+        "tooltip": {
+            "trigger": "axis",
+            "confine": True,
+            "className": "chart-tip",
+            "backgroundColor": "var(--surface)",
+            "borderColor": "var(--line-strong)",
+            "textStyle": {"color": "var(--ink)", "fontSize": 12},
+            ":formatter": "points => points[0].data.tip",
+        },
+        "series": [
+            _LINE | {"data": net, "lineStyle": {"color": "var(--ink-soft)", "width": 1.4, "type": "dashed"}, "z": 3},
+            *_band(stages),
+            _LINE
+            | {
+                "data": [stage.net_kw + stage.power_kw for stage in stages],
+                "lineStyle": {"color": "var(--ink)", "width": 1.8},
+                "z": 4,
+            },
+            _on(1)
+            | {
+                "type": "bar",
+                "barCategoryGap": "20%",
+                "emphasis": {"disabled": True},
+                "data": [
+                    {"value": s.power_kw, "itemStyle": {"color": _colour(s.power_kw), "borderRadius": 2}}
+                    for s in stages
+                ],
+            },
+            _STEP
+            | _on(2)
+            | {
+                "data": [stage.content_kwh for stage in stages],
+                "lineStyle": {"color": "var(--accent)", "width": 1.6},
+                "areaStyle": {"color": "var(--outlook-band)", "opacity": 1},
+            },
+            _STEP
+            | _on(3)
+            | {"data": [s.intensity for s in stages], "lineStyle": {"color": "var(--ink-soft)", "width": 1.6}},
+        ],
+    }
+
+
+def _band(stages: Sequence[Stage]) -> list[Option]:
+    """The 80 % band of what the meter would see, where it is known of every step."""
+    low = [stage.net_low_kw for stage in stages]
+    bands = zip(low, [stage.net_high_kw for stage in stages], strict=True)
+    width = [high - below for below, high in bands if below is not None and high is not None]
+    if len(width) < len(stages):
+        return []
+    area = _LINE | {"stack": "band", "lineStyle": {"opacity": 0}, "silent": True, "stackStrategy": "all", "z": 2}
+    return [area | {"data": low}, area | {"areaStyle": {"color": "var(--outlook-band)", "opacity": 1}, "data": width}]
+
+
+def _colour(power_kw: float) -> str:
+    return "var(--charge-fill)" if power_kw >= 0 else "var(--discharge-fill)"
+
+
+def _on(row: int) -> Option:
+    return {"xAxisIndex": row, "yAxisIndex": row}
+
+
+def _time_axis(index: int, labels: list[str]) -> Option:
+    shown = index == len(ROWS) - 1
+    every = "(place, words) => words.slice(2) === ':00' && words.slice(0, 2) % 3 === 0"
+    return {
+        "type": "category",
+        "gridIndex": index,
+        "data": labels,
+        "axisTick": {"show": False},
+        "axisLine": {"onZero": index == 1, "lineStyle": {"color": "var(--line-strong)"}},
+        "axisLabel": _AXIS | {"show": shown, ":interval": every},
+        "axisPointer": {"label": {"show": False}},
+    }
+
+
+def _value_axis(index: int) -> Option:
+    return {
+        "type": "value",
+        "gridIndex": index,
+        "splitNumber": 4 if not index else 2,
+        "axisLabel": _AXIS,
+        "splitLine": {"lineStyle": {"color": "var(--line)"}},
+    }
+
+
+def _tip(language: Language, stage: Stage, timezone: str) -> str:
+    """The words for a step; numbers and own words only, so nothing needs escaping."""
+    word = "charging" if stage.power_kw > 0 else "discharging"
+    rows: list[Any] = [
+        f"<b>{local(stage.start, timezone):%H:%M}</b>",
+        f"{text(language, 'plan_without')} {signed(stage.net_kw)} kW",
+        f"{text(language, 'plan_with')} {signed(stage.net_kw + stage.power_kw)} kW",
+        f"{text(language, word if stage.power_kw else 'idle')} {number(abs(stage.power_kw))} kW",
+        f"{text(language, 'plan_held')} {number(stage.content_kwh, 1)} kWh",
+        f"{text(language, 'intensity')} {number(stage.intensity, 3)} kg/kWh",
+    ]
+    if stage.price:
+        rows.append(f"{text(language, 'price')} {number(stage.price, 3)} /kWh")
+    return "<br>".join(rows)

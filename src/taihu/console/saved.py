@@ -1,0 +1,37 @@
+"""The card of what control has saved."""
+
+from taihu.console.numbers import number, signed
+from taihu.console.planned import PlansAnswer
+from taihu.console.texts import Language, text
+from taihu.console.widgets import Words, box, provenance_mark
+
+
+class SavedCard:
+    """What control has saved, and how many are driven; nothing on a site without controllers."""
+
+    def __init__(self, language: Language, *, demo: bool) -> None:
+        self._language = language
+        with box("card saved saved-none", tag="section") as self._box:
+            with box("saved-figure"):
+                with box("figure-label"):
+                    Words(text(language, "saved"), "section-title", tag="h2")
+                    if demo:
+                        provenance_mark("modelled")
+                with box("figure-value"):
+                    self._value = Words("", "figure-number")
+                    Words("kg CO₂", "figure-unit")
+            with box("saved-notes"):
+                self._note = Words("", "figure-note", tag="div")
+                self._drive = Words("", "figure-note", tag="div")
+
+    def show(self, plans: PlansAnswer) -> None:
+        """Put in what is known now."""
+        language, saved = self._language, plans.saved
+        self._box.classes(replace="card saved" if plans.plans else "card saved saved-none")
+        self._value.text = signed(saved.kg if saved.hours else None, 1)
+        note = text(language, "saved_note", error=number(saved.error_kg, 1), hours=number(saved.hours, 0))
+        if saved.estimated:
+            note = f"{note}; {text(language, 'saved_estimated')}"
+        self._note.text = note if saved.hours else text(language, "saved_waiting")
+        drive = sum(plan.last is not None and plan.last.mode == "drives" for plan in plans.plans)
+        self._drive.text = text(language, "controllers", drive=drive, of=len(plans.plans))

@@ -1,0 +1,43 @@
+"""A plan in words and as a chart: what the meter sees without and with it, and why it is so."""
+
+import pytest
+
+from taihu.console.plan_chart import plan_option
+from taihu.console.planned import Decision, Saved, Stage
+from taihu.console.plans import saved_note, why_kind
+from taihu.console.texts import LANGUAGES, TEXTS, Language, text
+
+STAGE = Stage(-5.0, 5.0, -1.5, 0, 4.0, 1.5, 1.0, 2.0, 0.22, 0.25)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_meter_is_drawn_without_and_with_the_plan(language: Language) -> None:
+    option = plan_option(language, (STAGE,), "UTC")
+    without, low, width, planned, power, held, intensity = (one["data"] for one in option["series"])
+    assert without[0]["value"] == 1.5
+    assert (low, width) == ([1.0], [1.0])
+    assert planned == [0.0]
+    assert power[0]["value"] == -1.5
+    assert (held, intensity) == ([4.0], [0.25])
+    assert text(language, "discharging") in without[0]["tip"]
+
+
+def test_a_plan_that_knows_no_band_has_none() -> None:
+    """§3."""
+    option = plan_option("en", (Stage(0.0, 0.0, 0.0, net_low_kw=1.0),), "UTC")
+    assert len(option["series"]) == 5
+
+
+@pytest.mark.parametrize("binding", ["price", "worth", "meter", "full", "empty", "power", "grid-import", "departure"])
+@pytest.mark.parametrize("net_kw", [-1.0, 1.0])
+@pytest.mark.parametrize("low_kw", [-5.0, 2.0])
+def test_every_reason_has_words(binding: str, net_kw: float, low_kw: float) -> None:
+    stage = Stage(low_kw, 5.0, 0.0, net_kw=net_kw)
+    assert f"plan_why_{why_kind(Decision('drives', binding, (stage,)))}" in TEXTS
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_was_saved_says_against_what(language: Language) -> None:
+    assert text(language, "saved_estimated") in saved_note(language, Saved(1.0, 0.1, 5, estimated=True))
+    assert text(language, "saved_shadow") in saved_note(language, Saved(1.0, 0.1, 5))
+    assert saved_note(language, Saved()) == text(language, "saved_waiting")
