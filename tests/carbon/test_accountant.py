@@ -400,3 +400,29 @@ def test_certificates_are_issued_of_what_left_the_site_and_once(plants: Any) -> 
     plant.open()  # a crash, and the same again
     plant.account(START + 3 * HOUR + 700 * NS_PER_S)
     assert plant.accountant.registry("plant").bundles == bundles
+
+
+@pytest.mark.parametrize("gap", [(200, 430), (200, 420), (130, 170), (500, 601)])
+def test_what_a_register_rose_is_what_its_rows_add_up_to(tmp_path: Path, gap: tuple[int, int]) -> None:
+    """§9: a gap's increase is in the interval in which it ended, once and not scaled up; none of it is measured."""
+    plant = Plant(tmp_path, [account("meter", imported="import_register", region="CN")])
+    for minute in range(0, 601, 10):
+        if not gap[0] <= minute < gap[1]:
+            plant.say("meter", "import_register", START + minute * 60 * NS_PER_S, 50.0 + minute)
+    rows = plant.account(START + 11 * HOUR)
+    last = max(minute for minute in range(0, 601, 10) if not gap[0] <= minute < gap[1])
+    assert sum(row.import_kwh or 0.0 for row in rows) == pytest.approx(last)
+    unsure = [row for row in rows if row.coverage < 1.0]
+    assert unsure and all(row.quality is not RowQuality.MEASURED for row in unsure)
+    plant.close()
+
+
+def test_a_register_read_once_an_hour_is_accounted(tmp_path: Path) -> None:
+    """Nobody knows when within the hour, so it is an estimate; the energy is known."""
+    plant = Plant(tmp_path, [account("meter", imported="import_register", region="CN")])
+    for hour in range(6):
+        plant.say("meter", "import_register", START + hour * HOUR, 100.0 + 7 * hour)
+    rows = plant.account(START + 6 * HOUR)[:5]
+    assert [row.import_kwh for row in rows] == pytest.approx([7.0] * 5)
+    assert {row.quality for row in rows} == {RowQuality.ESTIMATED}
+    plant.close()

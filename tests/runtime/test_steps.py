@@ -45,7 +45,10 @@ def test_an_hour_is_known_or_missing(history: History, name: str, hourly: float)
     first, second, third, last = found["meter"].tolist()
     assert (first, third) == (pytest.approx(hourly), pytest.approx(hourly))
     assert np.isnan(last) and np.isnan(found["stranger"]).all()
-    assert np.isnan(second)  # a quarter of it is no hour
+    if name == "register":
+        assert second == pytest.approx(2.0)  # all that rose while nobody read it is of this hour
+    else:
+        assert np.isnan(second)  # a quarter of it is no hour
 
 
 def test_quarters_are_the_same(history: History) -> None:
@@ -53,6 +56,20 @@ def test_quarters_are_the_same(history: History) -> None:
     assert np.flatnonzero(np.isnan(found)).tolist() == [5, 6, 7]
     assert np.nansum(found) == pytest.approx(4.5)
     assert len(steps_of(history, "p", ["meter"], "energy", START, START, "15m")["meter"]) == 0
+
+
+def test_what_rose_in_a_gap_is_of_no_step_but_its_own(tmp_path: Path) -> None:
+    """A register of 2 kW: a gap inside the second hour counts whole; one from the fourth to the fifth is in neither."""
+    history = History(tmp_path / "h", OsFiles(), SimClock(START + 10 * HOUR), DEFAULT, lambda _p, _t: PROPERTIES)
+    minutes = [at for at in range(0, 301, 10) if not (70 <= at <= 90 or 220 <= at <= 250)]
+    for position, minute in enumerate(minutes, 1):
+        at = array("q", [START + minute * MINUTE]).tobytes()
+        register = Column("d", array("d", [100.0 + minute / 30]).tobytes())
+        history.apply(position, Batch("p", "", ("register",), ("meter",), b"", START, at, b"", (register,)))
+    found = steps_of(history, "p", ["meter"], "register", START, START + 5 * HOUR, "1h")["meter"]
+    history.close()
+    assert np.flatnonzero(np.isnan(found)).tolist() == [3, 4]
+    assert found[:3].tolist() == pytest.approx([2.0, 2.0, 2.0])
 
 
 def test_only_numbers_that_last_have_steps() -> None:

@@ -2,7 +2,9 @@
 
 An interval whose energy is fully known is measured. One that is known for at least `ESTIMATE_FROM` of its length is
 scaled up to the whole and marked estimated; below that it is missing, and so is one without an intensity (§3): nothing
-is filled in silently. An emission computed with a factor that does not fit exactly is an estimate, too.
+is filled in silently. A counter's increase is never scaled: what rose in a gap is in the interval in which the gap
+ended, so that all together are what the register rose. An emission computed with a factor that does not fit exactly is
+an estimate, too.
 
 Market-based (GHG Protocol Scope 2 Guidance, table 6.3): certificates cancelled for the interval come first, with
 nothing emitted; the rest has the supplier's factor, else the residual mix, else the grid's average; the row says which.
@@ -25,7 +27,8 @@ FULL = 0.999_999
 class Metered(msgspec.Struct, frozen=True, kw_only=True):
     """What a meter's history says of consecutive intervals: `edges` (UTC ns, one more than there are intervals).
 
-    Energies are sums of what is known; `coverage` is the share of each interval that they cover.
+    Energies are sums of what is known; `coverage` is the share of each interval that they cover. `counted`: they are
+    increases of registers.
     """
 
     project: str
@@ -35,6 +38,7 @@ class Metered(msgspec.Struct, frozen=True, kw_only=True):
     exported: Energy
     coverage: Numbers
     inputs: tuple[str, ...]
+    counted: bool = False
     role: Role = Role.GRID
     behind: str = ""
 
@@ -75,7 +79,7 @@ class Supply(msgspec.Struct, frozen=True, kw_only=True):
 def settle(metered: Metered) -> Settled:
     """Scale up what is known for most of an interval, and leave out what is not."""
     coverage = metered.coverage
-    whole, quality = scale(metered.imported.known & metered.exported.known, coverage)
+    whole, quality = scale(metered.imported.known & metered.exported.known, coverage, counted=metered.counted)
     return Settled(
         project=metered.project,
         meter=metered.meter,
@@ -91,11 +95,11 @@ def settle(metered: Metered) -> Settled:
     )
 
 
-def scale(known: NDArray[np.bool_], coverage: Numbers) -> tuple[Numbers, list[RowQuality]]:
+def scale(known: NDArray[np.bool_], coverage: Numbers, *, counted: bool = False) -> tuple[Numbers, list[RowQuality]]:
     """By how much what is known of each interval is scaled up, NaN where it is missing, and how sure that is."""
-    enough = known & (coverage >= ESTIMATE_FROM)
+    enough = known if counted else known & (coverage >= ESTIMATE_FROM)
     whole = np.full(len(coverage), np.nan)
-    whole[enough] = np.where(coverage[enough] >= FULL, 1.0, 1.0 / coverage[enough])
+    whole[enough] = 1.0 if counted else np.where(coverage[enough] >= FULL, 1.0, 1.0 / coverage[enough])
     words = zip(enough.tolist(), coverage.tolist(), strict=True)
     return whole, [measured(share) if there else RowQuality.MISSING for there, share in words]
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from taihu.carbon.account import ESTIMATE_FROM, Hourly, Metered, scale
+from taihu.carbon.account import ESTIMATE_FROM, FULL, Hourly, Metered, scale
 from taihu.carbon.direct import Amount, Used
 from taihu.carbon.factors import CARBON_FREE, PER_KWH, FactorKind, FactorMissing, Factors, mix_intensity
 from taihu.carbon.quantity import AverageIntensity, Energy, Mass, Numbers, Volume
@@ -85,14 +85,14 @@ class Meters:
     def metered(self, account: Account, edges: Edges, role: Role, behind: str) -> Metered:
         """The energies of consecutive intervals."""
         config, meter = account.config, account.config.meter
-        energy, coverage = self._energy(account, meter, config.energy, edges)
+        energy, coverage, counted = self._energy(account, meter, config.energy, edges)
         inputs = [f"{meter}/{config.energy}"]
         if config.net or config.storage:
             imported, exported = energy.imported(), energy.exported()
         elif config.exported:
             imported = _not_negative(energy)
-            exported, other = self._energy(account, meter, config.exported, edges)
-            exported, coverage = _not_negative(exported), np.minimum(coverage, other)
+            exported, other, both = self._energy(account, meter, config.exported, edges)
+            exported, coverage, counted = _not_negative(exported), np.minimum(coverage, other), counted and both
             inputs.append(f"{meter}/{config.exported}")
         else:
             imported = energy.imported() if config.generation else _not_negative(energy)
@@ -105,6 +105,7 @@ class Meters:
             exported=exported,
             coverage=coverage,
             inputs=tuple(inputs),
+            counted=counted,
             role=role,
             behind=behind,
         )
@@ -122,7 +123,7 @@ class Meters:
             values, full = np.where(windows.missing, 0.0, values), np.ones(len(values))
             coverage = np.where(windows.missing, 0.0, 1.0)
         values = np.where(values < 0, np.nan, values)
-        whole, quality = scale(~np.isnan(values), full)
+        whole, quality = scale(~np.isnan(values), full, counted=isinstance(windows, CounterWindows))
         return Used(
             project=account.project,
             meter=config.key,
@@ -176,15 +177,15 @@ class Meters:
         return Hourly(AverageIntensity(values), names, np.divide(clean, whole, np.full(count, np.nan), where=whole > 0))
 
     def _made(self, account: Account, project: str, thing: str, name: str, edges: Edges) -> Numbers:
-        energy, coverage = self._energy(account, thing, name, edges, project)
-        known = coverage >= ESTIMATE_FROM
+        energy, coverage, counted = self._energy(account, thing, name, edges, project)
+        known = coverage >= (FULL if counted else ESTIMATE_FROM)  # an increase may be of hours before
         values: Numbers = np.maximum(energy.values, 0.0) / np.where(known, coverage, np.nan)
         return values
 
     def _energy(
         self, account: Account, thing: str, name: str, edges: Edges, project: str = ""
-    ) -> tuple[Energy, Numbers]:
-        """KWh of what is known of each interval, and which share of it that is."""
+    ) -> tuple[Energy, Numbers, bool]:
+        """KWh of what is known of each interval, which share of it that is, and whether it was counted."""
         windows, unit = self._windows(account, project or account.project, thing, name, edges)
         kind, values = _amounts(windows, unit)
         if kind is not Energy:
@@ -192,7 +193,7 @@ class Meters:
                 f"{project or account.project}/{thing}/{name} is no energy and no power.",
                 "Name a counter or interval in kW.h, or a gauge in kW.",
             )
-        return Energy(values), windows.coverage
+        return Energy(values), windows.coverage, isinstance(windows, CounterWindows)
 
     def _gauge(self, account: Account, path: str, wanted: str, edges: Edges) -> Numbers:
         """A property of the grid in the unit wanted; NaN where most of an interval is not known."""

@@ -35,8 +35,8 @@ def steps_of(
 ) -> dict[str, Numbers]:
     """The steps of one property of several things from `start_ns` to `end_ns`, both ends of steps.
 
-    A gauge's mean over the known part of the step; a counter's or interval's amount, as if it had gone on alike where
-    a lesser part is missing.
+    A gauge's mean over the known part of the step; an interval's amount, as if it had gone on alike where a lesser part
+    is missing; a counter's increase where no gap came from the step before or goes on to the next.
     """
     count = (end_ns - start_ns) // (EVERY_S[every] * NS_PER_S)
     if count < 1:
@@ -54,9 +54,15 @@ def _values(windows: Windows) -> Numbers:
         case LevelWindows():
             values = windows.level
         case CounterWindows():
-            values = windows.increase / share
+            return np.where(_counted_within(windows), windows.increase, np.nan)
         case IntervalWindows():
             values = windows.amount / share
         case _:
             return np.full(len(windows), np.nan)
     return np.where(known, values, np.nan)
+
+
+def _counted_within(windows: CounterWindows) -> NDArray[np.bool_]:
+    """Whether the increase of each step is that of the step alone: what rose in a gap is where the gap ended."""
+    full = windows.covered == windows.elapsed
+    return full | (np.append(False, full[:-1]) & np.append(full[1:], False))

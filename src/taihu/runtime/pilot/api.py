@@ -171,7 +171,8 @@ def whole(windows: list[dict[str, Any]]) -> dict[int, float]:
     found = {}
     for window in windows:
         value = next((window[key] for key in ("sum", "increase", "time_mean") if window.get(key) is not None), None)
-        if value is not None and window["coverage"] > 0.99:
+        least = 0.99 if window.get("increase") is None else 1.0  # what rose in a gap may be in the window after it
+        if value is not None and window["coverage"] >= least:
             found[window["start"]] = float(value)
     return found
 
