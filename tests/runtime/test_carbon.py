@@ -98,6 +98,13 @@ generation = "energy"
 [[project.account]]
 meter = "battery"
 storage = "energy"
+[[project.thing]]
+name = "spare"
+model = "meter.tm.json"
+[[project.account]]
+meter = "spare"
+import = "energy"
+region = "CN"
 [[project.account]]
 meter = "boiler"
 import = "energy"
@@ -330,6 +337,15 @@ def test_a_site_of_many_meters_balances_or_says_by_how_much_not_9(node: Supervis
     assert run(["carbon", "report", "--site", str(node.folder), "hall", *_words(4)]) == 0
     out = capsys.readouterr().out
     assert "main: does not close: 14.286% apart, +3.00 kWh, 100%" in out
+    silent = "nothing was read of it yet"  # and no report is silent about that
+    assert f"spare is not accounted: {silent}" in out
+    assert [(one["meter"], one["why"]) for one in report["lacking"]] == [("spare", silent)]
+    page, table = node.folder / "hall.html", node.folder / "hall.csv"
+    for file in (page, table):
+        assert run(["carbon", "report", "--site", str(node.folder), "hall", "--out", str(file), *_words(4)]) == 0
+    assert silent in page.read_text()
+    assert any(line.startswith("hall,spare,,,") for line in table.read_text().splitlines())
+    capsys.readouterr()
     assert run(["carbon", "summary", "--site", str(node.folder), "hall", "plant", *_words(4)]) == 0
     assert "does not close: 14.286%" in capsys.readouterr().out
 

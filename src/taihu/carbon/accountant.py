@@ -44,6 +44,9 @@ _HOUR_NS = 3_600 * NS_PER_S
 _SUPPLY_KINDS = (FactorKind.AVERAGE, FactorKind.RESIDUAL)
 
 
+_SILENT = "nothing was read of it yet"
+
+
 class Accountant:
     """The one writer of a ledger. `see` is called with every batch, the rest from one thread of its own."""
 
@@ -119,7 +122,11 @@ class Accountant:
     def states(self, project: str) -> list[dict[str, Any]]:
         """How far each account of a project has come, and why one has not."""
         return [
-            {"meter": meter, "accounted_to": done, "broken": self._broken.get((project, meter), "")}
+            {
+                "meter": meter,
+                "accounted_to": done,
+                "broken": self._broken.get((project, meter), "" if done else _SILENT),
+            }
             for (owner, meter), done in self._done.items()
             if owner == project
         ]

@@ -56,11 +56,19 @@ class Category(msgspec.Struct, frozen=True, kw_only=True):
     missing: int
 
 
+class Lacking(msgspec.Struct, frozen=True):
+    """A meter with an account that is not in a report, or not up to its end, and why."""
+
+    meter: str
+    accounted_to: int
+    why: str
+
+
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     """All of a report. Every line leads to its rows: the ledger's of its meter in [start, end).
 
     `as_of` is the moment (UTC ns) at which the ledger said so; 0 is now. `meters` are those of the total, `inside` the
-    submeters and storages whose energy is in another meter's line already.
+    submeters and storages whose energy is in another meter's line already, `lacking` those that nothing is known of.
     """
 
     project: str
@@ -78,6 +86,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     restated: tuple[Restated, ...]
     balances: tuple[MainBalance, ...]
     iso_14064: tuple[Category, ...]
+    lacking: tuple[Lacking, ...] = ()
 
 
 def inventory(

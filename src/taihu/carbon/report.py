@@ -4,6 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,7 +13,7 @@ from taihu.carbon.document import Bars, Cell, Document, Link, Section, Table
 from taihu.carbon.factors import FactorKind
 from taihu.carbon.figures import SUMMED, Figures, Line, Restated, merge
 from taihu.carbon.hourly import HourlyReport
-from taihu.carbon.inventory import HOUR_NS, Category, Inventory, MainBalance, UsedFactor
+from taihu.carbon.inventory import HOUR_NS, Category, Inventory, Lacking, MainBalance, UsedFactor
 from taihu.carbon.rows import DIRECT, PARTS, Role
 from taihu.carbon.site import Score, SiteHours
 from taihu.kernel.clock import to_datetime
@@ -54,14 +55,18 @@ part."""
 
 
 def inventory_csv(report: Inventory) -> str:
-    """One line for each meter and part; times in UTC, a missing figure is empty."""
+    """One line for each meter and part, and for each meter that is lacking; times in UTC, a missing figure is empty."""
     names = (*SUMMED, "measured", "estimated", "missing", "restated")
+    absent = (
+        (report.project, one.meter, "", "", _iso(report.start), _iso(report.end), *[""] * len(names))
+        for one in report.lacking
+    )
     lines = (
         (report.project, line.meter, line.role, line.behind, _iso(line.start), _iso(line.end),
          *(_plain(getattr(line.figures, name)) for name in names))
         for line in report.parts
     )  # fmt: skip
-    return _csv(("project", "meter", "role", "behind", "start", "end", *names), lines)
+    return _csv(("project", "meter", "role", "behind", "start", "end", *names), chain(lines, absent))
 
 
 def hourly_csv(report: HourlyReport, found: SiteHours) -> str:
@@ -102,6 +107,8 @@ def inventory_document(report: Inventory, rows: Rows) -> Document:
         *_gases(report, rows),
         Section(heading="ISO 14064-1 categories", table=_categories(report.iso_14064, report.meters)),
     ]
+    if report.lacking:
+        sections.insert(0, _lacking(report.lacking))
     if report.inside:
         note = "Submeters and storages: their energy is in the lines above already."
         sections.append(Section(heading="Of which", table=_lines(report.inside, rows), note=note))
@@ -123,6 +130,13 @@ def inventory_document(report: Inventory, rows: Rows) -> Document:
             ("Scope 3", _mass(whole.upstream_kg)),
         ),
         sections=tuple(sections),
+    )
+
+
+def _lacking(meters: Sequence[Lacking]) -> Section:
+    rows = [(one.meter, one.why) for one in meters]
+    return Section(
+        heading="Meters that are not accounted", table=Table(heads=("Meter", "Why"), rows=rows, texts=(0, 1))
     )
 
 

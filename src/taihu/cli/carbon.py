@@ -60,6 +60,8 @@ def report(
     show(("meter, from", *_HEADS, "known"), table, (*_HEADS, "known"))
     for one in body["balances"]:
         click.echo(f"{printable(one['meter'])}: {_balance_text(one)}")
+    for one in body["lacking"]:
+        click.echo(f"{printable(one['meter'])} is not accounted: {printable(one['why'])}")
     for one in body["restated"]:
         change = f"location {one['location_kg']:+,.2f} kg, market {one['market_kg']:+,.2f} kg"
         click.echo(f"restated for {printable(one['reason'])}, {one['intervals']} intervals: {change}")

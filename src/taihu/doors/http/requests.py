@@ -137,7 +137,12 @@ def writer(request: HTTPConnection, thing: str = "") -> Caller:
     caller, project = home_of(request)
     if caller.project != project or not node_of(request).may_write(caller, project, thing or caller.thing):
         readable_project(request)
-        raise Problem(403, "refused", f"You may not send readings of {thing or project!r}.", "Use another token.")
+        raise Problem(
+            403,
+            "refused",
+            f"You may not send readings of {thing or project!r}.",
+            "Use an operator's token, or the thing's own.",
+        )
     return caller
 
 
@@ -146,7 +151,12 @@ def wisher(request: HTTPConnection, thing: str, names: Iterable[str], token: str
     caller, project = home_of(request, token)
     if not all(node_of(request).may_want(caller, project, thing, name) for name in names):
         visible_thing(request, thing, token)
-        raise Problem(403, "refused", f"You may not say what is wanted of {thing!r}.", "Use another token.")
+        raise Problem(
+            403,
+            "refused",
+            f"You may not say what is wanted of {thing!r}.",
+            "Use an operator's token, or the thing's own.",
+        )
     return caller, project
 
 

@@ -64,5 +64,6 @@ def _values(windows: Windows) -> Numbers:
 
 def _counted_within(windows: CounterWindows) -> NDArray[np.bool_]:
     """Whether the increase of each step is that of the step alone: what rose in a gap is where the gap ended."""
-    full = windows.covered == windows.elapsed
-    return full | (np.append(False, full[:-1]) & np.append(full[1:], False))
+    full = np.equal(windows.covered, windows.elapsed)
+    beside = np.pad(full, 1)
+    return np.asarray(full | (beside[:-2] & beside[2:]))

@@ -12,7 +12,7 @@ from taihu.carbon.document import Document, to_html, to_pdf
 from taihu.carbon.factors import Factors
 from taihu.carbon.figures import hours, merge, sums
 from taihu.carbon.hourly import by_hour, hourly_report
-from taihu.carbon.inventory import HOUR_NS, inventory, main_balances, since_there
+from taihu.carbon.inventory import HOUR_NS, Lacking, inventory, main_balances, since_there
 from taihu.carbon.matching import Match, match
 from taihu.carbon.report import hourly_csv, hourly_document, inventory_csv, inventory_document
 from taihu.carbon.rows import PARTS
@@ -92,6 +92,9 @@ class CarbonAnswers:
             made_at=self._clock.now_ns(),
             as_of=body["as_of"],
         )
+        states = accountant.states(project)
+        lacking = tuple(Lacking(one["meter"], one["accounted_to"], one["broken"]) for one in states if one["broken"])
+        report = msgspec.structs.replace(report, lacking=lacking)
         if kind == "csv":
             return {"type": _FORMATS[kind], "body": inventory_csv(report).encode()}
         if kind == "json":
