@@ -148,10 +148,7 @@ class Node(View):
     ) -> IngestReport:
         """Make the readings of a body durable; returns after the sync (§4). Times of line protocol count `unit_ns`."""
         if not self.directory.may_write(caller, caller.project, thing):
-            raise RefusedError(
-                f"You may not send readings of {thing or caller.project!r}.",
-                "Use the thing's token.",
-            )
+            raise RefusedError(f"You may not send readings of {thing or caller.project!r}.", "Use its own token.")
         self.quota.check(caller.project)
         claim = ingest_claim(self.access, caller, thing, content_type, unit_ns)
         request = Request((claim, body))
@@ -200,7 +197,7 @@ class Node(View):
         for name, value in values.items():
             check_wish(name, value, definitions.get(check_name(name)))
             if not self.directory.may_want(caller, project, thing, name):
-                raise RefusedError(f"You may not say what is wanted of {thing}/{name}.", "Use the thing's token.")
+                raise RefusedError(f"You may not say what is wanted of {thing}/{name}.", "Use its own token.")
         wanted = {name: wish.value for name, wish in self.desired(project, thing).items()}
         if len(msgspec.json.encode(wanted | values)) > self.limits.desired_bytes_per_thing_max:
             raise LimitError(
