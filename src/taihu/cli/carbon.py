@@ -155,7 +155,7 @@ def summary(node: NodeClient, projects: tuple[str, ...], start: str | None, end:
     table = [
         (
             printable(name),
-            *(number_text(one["figures"][figure]) for figure in ("location_kg", "market_kg")),
+            *(_two(one["figures"][figure]) for figure in ("location_kg", "market_kg")),
             *(_percent(one["score"][part]) for part in ("annual", "hourly")),
             *(f"{one['certificates'][part] / 1_000:,.1f}" for part in ("issued_wh", "cancelled_wh")),
             share_text(one["score"]["coverage"]),
@@ -245,7 +245,7 @@ def factors(node: NodeClient, region: str | None, as_json: bool) -> None:
 
 def _cells(figures: dict[str, Any]) -> list[str]:
     known = figures["measured"] + figures["estimated"]
-    cells = [MISSING if figures[name] is None else f"{figures[name]:,.2f}" for name in _FIGURES]
+    cells = [_two(figures[name]) for name in _FIGURES]
     whole = known + figures["missing"]
     return [*cells, share_text(known / whole if whole else 0.0)]
 
@@ -277,6 +277,10 @@ def _show_matching(alone: dict[str, Any], shared: dict[str, Any], scores: dict[s
         table.append(("all, shared", _percent(shared["annual"]), _percent(shared["shared"]), *blank, known))
     heads = ("in sum", "by the hour", *(("with certificates", "with the grid") if scores else ()), "known")
     show(("project", *heads), table, heads)
+
+
+def _two(figure: float | None) -> str:
+    return MISSING if figure is None else f"{figure:,.2f}"
 
 
 def _percent(share: float | None) -> str:

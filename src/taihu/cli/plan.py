@@ -6,6 +6,7 @@ import click
 
 from taihu.cli.client import NodeClient, node_options
 from taihu.cli.output import number_text, printable, show, show_json, time_text
+from taihu.kernel.clock import NS_PER_S
 
 _HEADS = ("from", "corridor kW", "plan kW", "holds kWh", "net kW", "price", "kg/kWh")
 
@@ -33,7 +34,7 @@ def show_(node: NodeClient, project: str, controller: str | None, why: bool, lim
     rows = [
         (
             printable(one["controller"]),
-            time_text(decision["at"]),
+            time_text(_whole_second(decision["at"])),
             decision["mode"],
             _corridor(decision["stages"][0]),
             saved_text(one["saved"]),
@@ -43,6 +44,9 @@ def show_(node: NodeClient, project: str, controller: str | None, why: bool, lim
         for decision in one["decisions"]
     ]
     show(("controller", "planned", "mode", "corridor kW", "saved", "why"), rows)
+    if not rows:
+        waits = f"No controller of {project} has planned yet: its last days are replayed first."
+        click.echo(waits if body["plans"] else f"{project} has no controller, and no scheduler.", err=True)
     for one in body["plans"] if why else ():
         for decision in one["decisions"]:
             _explain(one["controller"], decision)
@@ -102,7 +106,7 @@ def _explain(name: str, decision: dict[str, Any]) -> None:
         _show_assets(decision["assets"])
     names = ("power_kw", "content_kwh", "net_kw", "price", "intensity")
     rows = [
-        (time_text(one["start"]), _corridor(one), *(number_text(round(one[key], 3)) for key in names))
+        (time_text(_whole_second(one["start"])), _corridor(one), *(number_text(round(one[key], 3)) for key in names))
         for one in decision["stages"]
     ]
     show(_HEADS, rows, _HEADS[2:])
@@ -123,6 +127,10 @@ def _show_assets(assets: list[dict[str, Any]]) -> None:
         for one in assets
     ]
     show(_ASSET_HEADS, rows, _ASSET_HEADS[3:6])
+
+
+def _whole_second(ns: int) -> int:
+    return ns // NS_PER_S * NS_PER_S
 
 
 def _corridor(stage: dict[str, Any]) -> str:

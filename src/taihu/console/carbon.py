@@ -1,5 +1,6 @@
 """The page of carbon: of all projects, how their load was matched, what was emitted, and whether their meters agree."""
 
+import math
 from html import escape
 
 from nicegui import ui
@@ -87,7 +88,9 @@ class CarbonBody:
     def _show_figures(self, found: CarbonAnswer, projects: list[ProjectCarbon]) -> None:
         language, shared = self._language, found.shared
         self._annual.show(_percent(shared.annual))
-        self._hourly.show(_percent(shared.hourly), _known(language, shared.coverage))
+        self._hourly.show(
+            _percent(shared.hourly), _known(language, shared.coverage) if shared.coverage < _WHOLE else ""
+        )
         self._shared.show(_percent(shared.shared))
         self._location.show(number(_sum([one.figures.location_kg for one in projects]), 1))
         self._market.show(number(_sum([one.figures.market_kg for one in projects]), 1))
@@ -135,7 +138,7 @@ def _row(language: Language, title: str, one: ProjectCarbon) -> str:
         used if held.issued_wh else "—",
         "; ".join(_balance(language, each) for each in one.balances) or "—",
     )
-    known = _known(language, score.coverage)
+    known = _known(language, score.coverage) if score.coverage < _WHOLE else ""
     name = f"<th scope=row><b>{escape(title_of(language, title))}</b><small>{escape(known)}</small>{note}</th>"
     return f"<tr>{name}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
@@ -160,7 +163,7 @@ def _percent(share: float | None) -> str:
 
 
 def _known(language: Language, coverage: float) -> str:
-    return text(language, "carbon_known", share=f"{100 * coverage:.0f}")
+    return text(language, "carbon_known", share=f"{math.floor(100 * coverage)}")
 
 
 def _sum(values: list[float | None]) -> float | None:

@@ -7,7 +7,7 @@ from html import escape
 from nicegui import ui
 
 from taihu.console.house import title_of
-from taihu.console.numbers import number, signed
+from taihu.console.numbers import MISSING, number, signed
 from taihu.console.outlook import model_name
 from taihu.console.plan_chart import plan_option
 from taihu.console.planned import Asset, Decision, Plan, PlansAnswer, Saved, Stage
@@ -49,7 +49,7 @@ class PlansBody:
         if not plans.plans:
             return
         titles = {card.project.name: title_of(language, card.project.title) for card in page.cards}
-        project = self._project or plans.plans[0].project
+        project = self._project or next(iter(snapshot.plan), plans.plans[0].project)
         self._card.show(titles.get(project) or project, snapshot.plan.get(project), page.timezone)
         if plans != self._shown:
             self._shown = plans
@@ -70,9 +70,9 @@ class PlanCard:
                     self._title = Words("", "section-title", tag="h2")
                     self._mode = Words("", "badge plan-mode")
                 with box("figure-value"):
-                    self._saved = Words("", "figure-number")
+                    self._saved = Words(MISSING, "figure-number")
                     Words("kg CO₂", "figure-unit")
-                self._saved_note = Words("", "figure-note", tag="div")
+                self._saved_note = Words(text(language, "plan_none"), "figure-note", tag="div")
                 self._facts = ui.html("", sanitize=False, tag="dl").classes("plan-facts")
             with box("card day", tag="section"):
                 with box("section-head"):
@@ -84,7 +84,7 @@ class PlanCard:
                                 Words(text(language, words))
                 self._box = box("chart plan-chart")
                 with self._box:
-                    self._waiting = Words(text(language, "plan_none"), "chart-words")
+                    self._waiting = Words(text(language, "chart_waiting"), "chart-words")
 
     def show(self, title: str, found: PlansAnswer | None, timezone: str) -> None:
         """Put in what is known now."""
@@ -93,6 +93,7 @@ class PlanCard:
         plan = found.plans[0] if found and found.plans else None
         last = plan.last if plan else None
         if plan is None or last is None or not last.stages:
+            self._waiting.text = text(language, "plan_none")
             return
         self._mode.text = text(language, mode_key(last))
         self._mode.classes(replace=f"badge plan-mode plan-mode-{last.mode}")

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from itertools import islice
 from typing import Any, Protocol
@@ -111,6 +111,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     plan: dict[str, PlansAnswer] = {}
 
 
+Reading = Callable[[Page, dict[Place, View]], Awaitable[dict[str, Any]]]
+
+
 class Poller:
     """Reads the node for everybody who watches, and tells each snapshot; while nobody does the node is left alone."""
 
@@ -164,16 +167,20 @@ class Poller:
             page, views = await self._read()
             self._heard_s = self._clock.monotonic()
             self._tell(msgspec.structs.replace(self.snapshot, link=Link.CONNECTED, away_s=0.0, page=page, views=views))
-            for more in (self._read_hours, self._read_plans, self._read_outlooks, self._read_models, self._read_carbon):
-                found = await more(page, views)
-                if found:
-                    self._tell(msgspec.structs.replace(self.snapshot, **found))
+            more = (self._read_outlooks, self._read_hours, self._read_plans, self._read_models, self._read_carbon)
+            await asyncio.gather(*(self._tell_more(read, page, views) for read in more))
         except (NodeAway, TokenRefused) as error:
             self._failed(error)
             return
         if self._failures:
             log.info("the node answers again")
         self._failures = 0
+
+    async def _tell_more(self, read: Reading, page: Page, views: dict[Place, View]) -> None:
+        """Tell each part as soon as it is known."""
+        found = await read(page, views)
+        if found:
+            self._tell(msgspec.structs.replace(self.snapshot, **found))
 
     def _failed(self, error: NodeAway | TokenRefused) -> None:
         if not self._failures:
@@ -231,7 +238,8 @@ class Poller:
         if not names or not self._is_due("plans", _PLANS_EVERY_S):
             return {}
         plans = await self._source.plans(tuple(names))
-        first = plans.plans[0].project if plans.plans else ""
+        planned = [one.project for one in plans.plans if one.last] or [one.project for one in plans.plans]
+        first = planned[0] if planned else ""
         shown = islice((one for one in {want.plan or first: 0 for want in wants} if (one, "") in views), _SHOWN_MAX)
         return {"plans": plans, "plan": {one: await self._source.plan(one) for one in shown}}
 

@@ -5,6 +5,8 @@ from taihu.console.planned import PlansAnswer
 from taihu.console.texts import Language, text
 from taihu.console.widgets import Words, box, provenance_mark
 
+_MANY_KG = 10.0
+
 
 class SavedCard:
     """What control has saved, and how many are driven; nothing on a site without controllers."""
@@ -28,8 +30,9 @@ class SavedCard:
         """Put in what is known now."""
         language, saved = self._language, plans.saved
         self._box.classes(replace="card saved" if plans.plans else "card saved saved-none")
-        self._value.text = signed(saved.kg if saved.hours else None, 1)
-        note = text(language, "saved_note", error=number(saved.error_kg, 1), hours=number(saved.hours, 0))
+        decimals = 1 if abs(saved.kg) >= _MANY_KG else 2
+        self._value.text = signed(saved.kg if saved.hours else None, decimals)
+        note = text(language, "saved_note", error=number(saved.error_kg, decimals), hours=number(saved.hours, 0))
         if saved.estimated:
             note = f"{note}; {text(language, 'saved_estimated')}"
         self._note.text = note if saved.hours else text(language, "saved_waiting")
