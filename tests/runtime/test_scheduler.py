@@ -209,6 +209,25 @@ def test_a_loser_advises_and_a_scheduler_may_be_told_to_only_advise(tmp_path: Pa
     assert (told.last["mode"], told.node.commands) == ("advises", [])
 
 
+def test_who_stops_winning_brings_to_rest_what_it_drove(tmp_path: Path) -> None:
+    """§7, §12: a battery rests, the car charges as if nobody drove, what runs goes on; no permit is left."""
+    node = YardNode(EVENING + 3 * HOUR_NS)
+
+    def lose(node: YardNode, hour: float) -> None:
+        if hour == 0.25:
+            store = Decisions(tmp_path / "decisions.sqlite")
+            for day in range(20):
+                store.add_day("home", "flexible", f"2026-03-{day + 1:02}", -1.0)
+            store.close()
+
+    washer = msgspec.structs.replace(WASHER, earliest="23:00")
+    played = play(tmp_path, with_(batteries=(BATTERY,), vehicles=(CAR,), loads=(washer,)), 0.8, node, at=lose)
+    assert played.last["mode"] == "advises"
+    assert [played.told(thing)[-1]["input"] for thing in ("battery", "charger")] == [0.0, 11.0]
+    assert len(played.told("washer")) == 1 and node.yard.washer_left_s > 0
+    assert sorted(node.withdrawn) == ["p-1", "p-2", "p-3"]
+
+
 def test_a_late_solver_leaves_the_plan_to_the_rule(tmp_path: Path) -> None:
     """§12: a plan always exists."""
     played = play(tmp_path, with_(vehicles=(CAR,), batteries=(BATTERY,), solver_s=1e-6), 0.3)

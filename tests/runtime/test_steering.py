@@ -33,6 +33,7 @@ class House:
         self.base = -1.5
         self.commands: list[dict[str, Any]] = []
         self.permits: list[dict[str, Any]] = []
+        self.withdrawn: list[str] = []
         self.models: list[dict[str, Any]] = []
         self.age_h = 0
 
@@ -75,6 +76,9 @@ class House:
             return httpx.Response(200, json={"models": self.models})
         if path.endswith("/forecast"):
             return httpx.Response(200, json=self.forecast(query["property"]))
+        if request.method == "DELETE":
+            self.withdrawn.append(path.rpartition("/")[2])
+            return httpx.Response(204)
         body = msgspec.json.decode(request.content)
         if path.endswith("/standing"):
             self.permits.append(body)
@@ -93,7 +97,9 @@ CONFIG = ControllerConfig(
 )  # fmt: skip
 
 
-def play(house: House, folder: Path, seconds: int, config: ControllerConfig = CONFIG, step: int = 60) -> Decisions:
+def play(
+    house: House, folder: Path, seconds: int, config: ControllerConfig = CONFIG, step: int = 60, *, leave: bool = False
+) -> Decisions:
     """So many seconds of the loop; returns its store."""
 
     async def run() -> Decisions:
@@ -104,6 +110,7 @@ def play(house: House, folder: Path, seconds: int, config: ControllerConfig = CO
             await loop.turn(house.clock.now_ns())
             house.clock.advance(step)
             api._values.clear()  # time of the node goes on, that of the machine hardly does
+        await loop.close(leave=leave)
         await api.close()
         return store
 
@@ -123,6 +130,14 @@ def test_it_drives_when_the_replayed_days_say_that_it_wins(tmp_path: Path) -> No
     assert last["with_kg"] <= last["without_kg"]
     assert last["stages"][0]["low_kw"] <= 1.5 <= last["stages"][0]["high_kw"]
     store.close()
+
+
+@pytest.mark.parametrize("leave", [True, False])
+def test_who_leaves_lets_the_battery_rest_and_gives_the_permit_back(tmp_path: Path, leave: bool) -> None:
+    """§7: a node that only stops goes on with the permit it has."""
+    house = House(15)
+    play(house, tmp_path, 300, leave=leave).close()
+    assert (house.commands[-1]["input"] == 0.0, house.withdrawn) == (leave, ["p-1"] if leave else [])
 
 
 @pytest.mark.parametrize(("days", "mode"), [(5, "auto"), (15, "advise")])

@@ -21,6 +21,7 @@ class YardNode:
         self.yard = Yard(at=now, departure_s=(now + 11 * HOUR_NS) // NS_PER_S)
         self.commands: list[dict[str, Any]] = []
         self.permits: list[dict[str, Any]] = []
+        self.withdrawn: list[str] = []
         self.stale: set[str] = set()
         self.prices: dict[int, float] = {}
         self.models: list[dict[str, Any]] = []
@@ -51,6 +52,9 @@ class YardNode:
             return httpx.Response(200, json={"models": self.models})
         if path.endswith("/forecast"):
             return httpx.Response(200, json=self.forecast)
+        if request.method == "DELETE":
+            self.withdrawn.append(path.rpartition("/")[2])
+            return httpx.Response(204)
         body = msgspec.json.decode(request.content)
         if path.endswith("/standing"):
             self.permits.append(body)

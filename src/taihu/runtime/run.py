@@ -15,7 +15,7 @@ from taihu.drivers.files import FOLDER
 from taihu.identity.directory import Directory
 from taihu.kernel.addresses import address_family
 from taihu.kernel.clock import Clock, ScaledClock, SystemClock
-from taihu.kernel.config import load_site, read_text
+from taihu.kernel.config import load_site, parse_site, read_text
 from taihu.kernel.errors import RefusedError, TransientError
 from taihu.kernel.files import OsFiles, write_atomic
 from taihu.kernel.sections import Site
@@ -51,6 +51,7 @@ class Supervisor:
         self.machine = SystemClock()
         self.clock: Clock = self.machine
         self.children: list[Child] = []
+        self._looked_ns = 0
 
     def prepare(self) -> Directory:
         """Make the data folder, start the demo clock if there is one, and apply the configuration.
@@ -111,6 +112,7 @@ class Supervisor:
             except TimeoutError:
                 self._save_clock(clean=False)
                 await self._attend_to_field()
+                await self._attend_to_controllers()
 
     def reload(self) -> None:
         """Let ingest take over a changed configuration."""
@@ -146,9 +148,15 @@ class Supervisor:
             await self.start_field()
 
     async def _attend_to_controllers(self) -> None:
-        """Start the pilot when a project has a controller or a scheduler."""
-        if any(project.controllers or project.schedulers for project in self.site.projects):
-            await self._add_process("pilot")
+        """Start the pilot when a project has a controller or a scheduler, from the start or since a reload."""
+        if any(child.name == "pilot" for child in self.children):
+            return
+        changed_ns = self.paths.running.stat().st_mtime_ns
+        if changed_ns != self._looked_ns:
+            self._looked_ns = changed_ns
+            site = parse_site(self.paths.running.read_text("utf-8"), self.site.folder)
+            if any(project.controllers or project.schedulers for project in site.projects):
+                await self._add_process("pilot")
 
     def _save_clock(self, *, clean: bool) -> None:
         if isinstance(self.clock, ScaledClock):

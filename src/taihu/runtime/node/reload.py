@@ -63,7 +63,8 @@ def settings_of_worker(site: Site, limits: Limits) -> dict[str, Any]:
     """What the worker takes over of a changed site."""
     forecasts = {project.name: project.forecasts for project in site.projects}
     accounts = {project.name: project.accounts for project in site.projects}
-    changing = {"forecasts": forecasts, "accounts": accounts, "retention": settings_of(site)}
+    plans = [(project.name, project.controllers, project.schedulers) for project in site.projects]
+    changing = {"forecasts": forecasts, "accounts": accounts, "plans": plans, "retention": settings_of(site)}
     return {"limits": limits, "log": site.log} | changing
 
 

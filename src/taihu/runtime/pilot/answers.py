@@ -1,7 +1,7 @@
 """The worker's answers about plans: what controllers decided last, why, and what they have saved."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,7 +9,7 @@ import msgspec
 
 from taihu.kernel.clock import Clock
 from taihu.kernel.flexible import SchedulerConfig
-from taihu.kernel.sections import ControllerConfig, ProjectConfig, Site
+from taihu.kernel.sections import ControllerConfig, Site
 from taihu.runtime.paths import Paths
 from taihu.runtime.pilot.decisions import Decisions, Errors, Expected, Saved
 from taihu.things.deletion import Deletion
@@ -20,18 +20,30 @@ _HOUR_NS = 3_600_000_000_000
 _DAY_HOURS = 24
 
 
+Configs = dict[str, ControllerConfig | SchedulerConfig]
+Planned = tuple[str, tuple[ControllerConfig, ...], tuple[SchedulerConfig, ...]]
+
+
 class PlanDesk:
     """Reads what the pilot writes. Without controllers there is no file, and every answer is empty."""
 
     def __init__(self, site: Site, clock: Clock) -> None:
         self._clock = clock
-        self._configs = {
-            project.name: _configs(project) for project in site.projects if project.controllers or project.schedulers
-        }
+        self._path, self._keep = Paths(site.data).decisions, site.limits.decisions_per_controller_max
         self._thread = ThreadPoolExecutor(1, "plans")
-        path = Paths(site.data).decisions
-        keep = site.limits.decisions_per_controller_max
-        self._store = Decisions(path, keep) if self._configs or path.exists() else None
+        self._configs: dict[str, Configs] = {}
+        self._store = Decisions(self._path, self._keep) if self._path.exists() else None
+        self.configure([(project.name, project.controllers, project.schedulers) for project in site.projects])
+
+    def configure(self, projects: Sequence[Planned]) -> None:
+        """From now on these are the controllers and schedulers, by project."""
+        self._configs = {
+            name: {one.name: one for one in controllers} | {one.name: one for one in schedulers}
+            for name, controllers, schedulers in projects
+            if controllers or schedulers
+        }
+        if self._configs and self._store is None:
+            self._store = Decisions(self._path, self._keep)
 
     async def answer(self, body: Mapping[str, Any]) -> Any:
         """What is asked of `body["projects"]`: the last `body["limit"]` decisions, or what is brief of the last."""
@@ -105,11 +117,6 @@ def _sum(hours: list[Expected]) -> dict[str, Any]:
         "start": hours[0].start, "net_kwh": net, "low_kwh": net - down, "high_kwh": net + up, "controllers": len(hours),
         "came_kwh": None if None in came else sum(kwh for kwh in came if kwh is not None),
     }  # fmt: skip
-
-
-def _configs(project: ProjectConfig) -> dict[str, ControllerConfig | SchedulerConfig]:
-    found: dict[str, ControllerConfig | SchedulerConfig] = {one.name: one for one in project.controllers}
-    return found | {one.name: one for one in project.schedulers}
 
 
 def _battery(config: ControllerConfig | SchedulerConfig) -> str:

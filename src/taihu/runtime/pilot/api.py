@@ -4,6 +4,7 @@ Numbers are in the pilot's units, kW and kWh above all, whatever the properties 
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -29,6 +30,8 @@ class NodeApi:
         )
         self.learning = asyncio.Lock()
         """Whoever learns a long past holds it: one after the other, so that the first drives early."""
+        self.replaying = asyncio.Lock()
+        """Whoever replays stored days holds it."""
         self._tokens = tokens
         self._values: dict[tuple[str, str, str], tuple[float, dict[str, Any]]] = {}
         self._units: dict[tuple[str, str, str], tuple[float, dict[str, str]]] = {}
@@ -140,6 +143,12 @@ class NodeApi:
             self._values[project, owner, thing] = (now, known)
         return known
 
+    async def withdraw(self, project: str, standing: str) -> None:
+        """End a standing permit; one that there is no more is ended."""
+        path = f"/api/v1/projects/{project}/standing/{standing}"
+        with suppress(RefusedError):
+            await self._send("DELETE", project, path, {}, None)
+
     async def breathe(self) -> None:
         """Let the other controllers have a turn."""
         await asyncio.sleep(0)
@@ -163,7 +172,7 @@ class NodeApi:
             raise TransientError(f"The node answered {answer.status_code} to {path}.", "It is tried again.")
         if answer.status_code >= 400:
             raise RefusedError(f"The node refuses {path}: {answer.text[:200]}", "See docs/plan.md.")
-        return msgspec.json.decode(answer.content)
+        return msgspec.json.decode(answer.content) if answer.content else None
 
 
 def whole(windows: list[dict[str, Any]]) -> dict[int, float]:

@@ -1,5 +1,7 @@
 """The pilot process: the controllers of a site, each in a loop of its own. It is started where there are any.
 
+It goes by the configuration that the node goes by, whenever that changes.
+
 A controller that fails takes nothing else with it, and the node does not wait for one.
 """
 
@@ -7,19 +9,21 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from functools import partial
 
 import msgspec
 
 from taihu.kernel.clock import Clock
+from taihu.kernel.config import parse_site
 from taihu.kernel.errors import TaihuError
 from taihu.kernel.files import OsFiles, write_atomic
-from taihu.kernel.flexible import SchedulerConfig
-from taihu.kernel.sections import ControllerConfig, Site
+from taihu.kernel.limits import renew
+from taihu.kernel.sections import Site
 from taihu.runtime.ask import Ask
-from taihu.runtime.logs import start_logging
+from taihu.runtime.logs import set_logging, start_logging
 from taihu.runtime.paths import Paths
 from taihu.runtime.pilot.api import NodeApi
+from taihu.runtime.pilot.crew import Crew, Steering
 from taihu.runtime.pilot.decisions import Decisions
 from taihu.runtime.pilot.steering import Loop
 from taihu.runtime.pilot.units import check_units
@@ -30,34 +34,6 @@ log = logging.getLogger("taihu.pilot")
 _RETRY_S = 1.0
 _PERIOD_S_MIN = 0.05
 _NICE = 5  # planning waits for whoever takes readings in
-
-
-class Steering(Protocol):
-    """What has turns: a controller of one battery, or a scheduler of everything behind a meter."""
-
-    @property
-    def project(self) -> str:
-        """Whose it is."""
-        ...
-
-    @property
-    def config(self) -> ControllerConfig | SchedulerConfig:
-        """What the site says of it."""
-        ...
-
-    @property
-    def label(self) -> str:
-        """What the log calls it."""
-        ...
-
-    @property
-    def reflex_s(self) -> float:
-        """So often it has a turn, in seconds of the site's clock."""
-        ...
-
-    async def turn(self, now: int) -> None:
-        """Do what is due now (UTC ns)."""
-        ...
 
 
 Schedulers = Callable[[Site, NodeApi, Decisions, Clock], Sequence[Steering]]
@@ -72,6 +48,8 @@ class Pilot:
         self._clock = clock
         self._paths = Paths(site.data)
         self._files = OsFiles()
+        self._tokens: dict[str, str] = {}
+        self._changed_ns = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`."""
@@ -86,23 +64,46 @@ class Pilot:
                     await asyncio.sleep(_RETRY_S)
             if api is None:
                 return
-            loops: list[Steering] = [
-                Loop(project.name, self._site.timezone_of(project), config, api, store, self._clock)
-                for project in self._site.projects
-                for config in project.controllers
-            ]
-            loops += self._schedulers(self._site, api, store, self._clock)
-            tasks = [asyncio.create_task(self._steer(loop, api)) for loop in loops]
+            crew = Crew(partial(self._make, api, store), partial(self._steer, api))
+            await crew.use(self._site)
+            watching = asyncio.create_task(self._watch(crew))
             await stop.wait()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await crew.close()
         finally:
             store.close()
             if api is not None:
                 await api.close()
 
-    async def _steer(self, loop: Steering, api: NodeApi) -> None:
+    def _make(self, api: NodeApi, store: Decisions, site: Site) -> list[Steering]:
+        """All controllers and schedulers of a site."""
+        loops = [
+            Loop(project.name, site.timezone_of(project), config, api, store, self._clock)
+            for project in site.projects
+            for config in project.controllers
+        ]
+        return [*loops, *self._schedulers(site, api, store, self._clock)]
+
+    async def _watch(self, crew: Crew) -> None:
+        """Go by what the node goes by: whenever it has taken over another configuration, so does the pilot."""
+        while True:
+            await asyncio.sleep(_RETRY_S)
+            try:
+                changed_ns = self._paths.running.stat().st_mtime_ns
+                if changed_ns == self._changed_ns:
+                    continue
+                site = parse_site(self._paths.running.read_text("utf-8"), self._site.folder)
+                renew(self._site.limits, site.limits)
+                set_logging("pilot", site.log)
+                self._site = msgspec.structs.replace(site, limits=self._site.limits)
+                await self._take_tokens()
+                await crew.use(self._site)
+                self._changed_ns = changed_ns
+            except (TaihuError, OSError, msgspec.DecodeError) as error:
+                log.warning("the configuration is not taken over yet: %s", error)
+
+    async def _steer(self, api: NodeApi, loop: Steering) -> None:
         """Turn after turn, until cancelled. What goes wrong is said once, and tried again."""
         period_s = max(loop.reflex_s / self._clock.speed, _PERIOD_S_MIN)
         failing = ""
@@ -120,18 +121,26 @@ class Pilot:
             await asyncio.sleep(period_s)
 
     async def _connect(self) -> NodeApi:
-        host, port = msgspec.json.decode(self._paths.node.read_bytes())["http"]
-        ask = Ask(host, port, self._paths.admin_token.read_text())
-        path, tokens = self._paths.pilot_tokens, dict[str, str]()
+        path = self._paths.pilot_tokens
         if path.exists():
-            tokens = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-        for project in self._site.projects:
-            if (project.controllers or project.schedulers) and project.name not in tokens:
-                body = {"project": project.name, "kind": "operator", "label": "controllers"}
-                tokens[project.name] = (await ask.post("/api/v1/admin/token-issue", body))["token"]
-                write_atomic(self._files, path, msgspec.json.encode(tokens))
+            self._tokens |= msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+        await self._take_tokens()
+        host, port = self._address()
         shown = f"[{host}]" if ":" in host else host
-        return NodeApi(f"http://{shown}:{port}", tokens)
+        return NodeApi(f"http://{shown}:{port}", self._tokens)
+
+    async def _take_tokens(self) -> None:
+        """An operator's token for each project that has something to drive."""
+        ask = Ask(*self._address(), self._paths.admin_token.read_text())
+        for project in self._site.projects:
+            if (project.controllers or project.schedulers) and project.name not in self._tokens:
+                body = {"project": project.name, "kind": "operator", "label": "controllers"}
+                self._tokens[project.name] = (await ask.post("/api/v1/admin/token-issue", body))["token"]
+                write_atomic(self._files, self._paths.pilot_tokens, msgspec.json.encode(self._tokens))
+
+    def _address(self) -> tuple[str, int]:
+        host, port = msgspec.json.decode(self._paths.node.read_bytes())["http"]
+        return host, port
 
 
 def main(site: Site, schedulers: Schedulers) -> None:

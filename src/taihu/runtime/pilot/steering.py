@@ -93,6 +93,11 @@ class Loop:
         if self._decision is not None:
             await self._follow(now)
 
+    async def close(self, *, leave: bool = False) -> None:
+        """Those who `leave` let the battery rest, and give their permit back."""
+        if leave:
+            await self._leave(self._clock.now_ns())
+
     async def learn(self, now: int) -> None:
         """Take over the hours that have ended since the last time."""
         config, end = self.config, (now - _SETTLE_NS) // HOUR_NS * HOUR_NS
@@ -188,7 +193,11 @@ class Loop:
             self._blind = blind
             say = "cannot see its meter or battery, and waits" if blind else "sees its meter and battery again"
             log.warning("%s/%s %s", self.project, self.config.name, say)
-        if net is None or reading is None or charge is None or stage is None or not self._driving:
+        if not self._driving:
+            if self._obedience.obeys:  # who does not is told nothing more
+                await self._leave(now)
+            return
+        if net is None or reading is None or charge is None or stage is None:
             return
         observed, power = reading
         self._obedience.see(observed, power, charge / 100)
@@ -202,9 +211,17 @@ class Loop:
             return
         wanted = setpoint(self._load_kw, stage.low_kw, stage.high_kw)
         if self._told is None or abs(wanted - self._told) >= _SAME_KW or now - self._told_at >= _AGAIN_NS:
-            await self._tell(now, wanted, stage)
+            corridor = f"{stage.low_kw:.2f} to {stage.high_kw:.2f} kW"
+            await self._tell(now, wanted, f"{corridor}, plan of {format_iso(self._planned_at)}")
 
-    async def _tell(self, now: int, wanted: float, stage: Stage) -> None:
+    async def _leave(self, now: int) -> None:
+        """A battery that was driven rests when it is no longer."""
+        if self._told is not None:
+            await self._tell(now, 0.0, "it no longer drives")
+            await self._api.withdraw(self.project, self._standing)
+            self._told, self._standing, self._standing_until = None, "", 0
+
+    async def _tell(self, now: int, wanted: float, why: str) -> None:
         config = self.config
         if now >= self._standing_until:
             permit = {
@@ -213,9 +230,8 @@ class Loop:
             }  # fmt: skip
             given = await self._api.post(self.project, "standing", permit)
             self._standing, self._standing_until = given["id"], given["expires_at"] - HOUR_NS
-        why = f"{config.name}: {stage.low_kw:.2f} to {stage.high_kw:.2f} kW, plan of {format_iso(self._planned_at)}"
         body = {
-            "thing": config.battery, "property": config.setpoint, "input": wanted, "why": why,
+            "thing": config.battery, "property": config.setpoint, "input": wanted, "why": f"{config.name}: {why}",
             "deadline_s": _DEADLINE_S, "standing": self._standing,
         }  # fmt: skip
         await self._api.post(self.project, "commands", body)

@@ -101,6 +101,17 @@ class Driving:
                         self._obedience[config.name].tell(now, kw)
         return fresh
 
+    @property
+    def drove(self) -> bool:
+        """Whether anything was told since it last left."""
+        return any(hand.holds for hand in self._hands.values())
+
+    async def leave(self, now: int) -> None:
+        """Bring everything to where it is when nobody drives it; what runs goes on running."""
+        for config in self._config.assets:
+            if (hand := self._hands.get(config.name)) is not None and hand.holds:
+                await hand.leave(now, _rest_kw(config), f"{self._config.name} no longer drives")
+
     async def _look(self, config: AssetConfig, now: int) -> str:
         """Whether an asset does as it is told; its name when it does not from now on."""
         watch = self._obedience.get(config.name)
@@ -247,4 +258,17 @@ def _hand(api: NodeApi, project: str, config: AssetConfig) -> Hand | None:
             return Hand(api, project, config.thing, config.switch or config.start, 0.0, 1.0)
         case SolarConfig() if config.limit:
             return Hand(api, project, config.thing, config.limit, 0.0, config.power_kw)
+    return None
+
+
+def _rest_kw(config: AssetConfig) -> float | None:
+    """What an asset is told last: batteries rest, cars and work may take all, the sun is let in.
+
+    None where nothing may be told that were right: heat keeps what it was told last, a load goes on as it is.
+    """
+    match config:
+        case BatteryConfig():
+            return 0.0
+        case VehicleConfig() | JobConfig() | SolarConfig():
+            return config.power_kw
     return None

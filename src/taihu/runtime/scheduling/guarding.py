@@ -49,11 +49,11 @@ class Guard:
 
     def __init__(
         self, project: str, zone: str, config: SchedulerConfig, api: NodeApi, store: Decisions, folder: Path,
-        limits: Limits, busy: asyncio.Lock, news: Callable[[], None],
+        limits: Limits, news: Callable[[], None],
     ) -> None:  # fmt: skip
         self._project, self._config, self._api, self._store = project, config, api, store
         self._zone_name, self._zone = zone, ZoneInfo(zone)
-        self._folder, self._limits, self._busy, self._news = folder, limits, busy, news
+        self._folder, self._limits, self._news = folder, limits, news
         self._task: asyncio.Task[None] | None = None
         self._looked, self._again = "", 0
         self._today = date.min
@@ -112,7 +112,7 @@ class Guard:
             yesterday = (today - timedelta(days=1)).isoformat()
             known = self._days()
             if len(known) < DAYS or yesterday not in known:
-                async with self._busy:
+                async with self._api.replaying:
                     await self._walk(midnight, known)
             self._looked, self._trouble = today.isoformat(), ""
         except (TaihuError, OSError) as error:

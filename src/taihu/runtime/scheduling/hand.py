@@ -39,6 +39,19 @@ class Hand:
         await self._give(now, {"action": self._name}, why)
         self.told_at = now
 
+    async def leave(self, now: int, rest: float | None, why: str) -> None:
+        """Bring it to where it is when nobody drives it, if it was driven, and give the permit back."""
+        if self.told is not None and rest is not None:
+            await self.write(now, rest, why)
+        if self._standing:
+            await self._api.withdraw(self._project, self._standing)
+        self.told, self._standing, self._standing_until = None, "", 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether it has a permit, which it has once it has written."""
+        return bool(self._standing)
+
     async def _give(self, now: int, what: dict[str, Any], why: str) -> None:
         if now >= self._standing_until:
             permit = {

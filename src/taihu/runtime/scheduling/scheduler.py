@@ -43,9 +43,8 @@ _FIRST_STEPS = 4  # for which what does not obey is taken to go on as it is
 
 def schedulers_of(site: Site, api: NodeApi, store: Decisions, clock: Clock) -> "list[Scheduler]":
     """One for each `[[project.scheduler]]` of a site."""
-    busy = asyncio.Lock()
     return [
-        Scheduler(project.name, site.timezone_of(project), config, api, store, clock, site.folder, site.limits, busy)
+        Scheduler(project.name, site.timezone_of(project), config, api, store, clock, site.folder, site.limits)
         for project in site.projects
         for config in project.schedulers
     ]
@@ -56,7 +55,7 @@ class Scheduler:
 
     def __init__(
         self, project: str, zone: str, config: SchedulerConfig, api: NodeApi, store: Decisions, clock: Clock,
-        folder: Path, limits: Limits = DEFAULT, busy: asyncio.Lock | None = None,
+        folder: Path, limits: Limits = DEFAULT,
     ) -> None:  # fmt: skip
         self.project, self.config = project, config
         self._api, self._store, self._clock = api, store, clock
@@ -65,9 +64,7 @@ class Scheduler:
         self._seeing = Seeing(project, config, api, msgspec.convert(ran, dict[str, Ran]))
         self._expecting = Expecting(project, zone, config, api, folder)
         self._twins = Twins(config)
-        self._guard = Guard(
-            project, zone, config, api, store, folder, limits, busy or asyncio.Lock(), self._plan_anew
-        )  # fmt: skip
+        self._guard = Guard(project, zone, config, api, store, folder, limits, self._plan_anew)
         self._driving = Driving(project, config, api, clock)
         self._planner = Planner()
         self._slot = self._planned_at = 0
@@ -107,10 +104,14 @@ class Scheduler:
         if self._drives and self._driving.has_plan:
             for name in await self._driving.follow(now):
                 log.warning("%s/%s: %s does not do what it is told", self.project, self.config.name, name)
+        elif self._driving.drove:
+            await self._driving.leave(now)
 
-    async def close(self) -> None:
-        """End what goes on in the background."""
+    async def close(self, *, leave: bool = False) -> None:
+        """End what goes on in the background; those who `leave` bring to rest what they drove."""
         await self._guard.close()
+        if leave and self._driving.drove:
+            await self._driving.leave(self._clock.now_ns())
 
     def _plan_anew(self) -> None:
         """The guard has news: plan in the next turn."""

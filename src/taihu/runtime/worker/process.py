@@ -26,7 +26,7 @@ from taihu.runtime.forecast.service import ForecastDesk
 from taihu.runtime.link import Link, socket_path
 from taihu.runtime.logs import set_logging, start_logging
 from taihu.runtime.paths import Paths
-from taihu.runtime.pilot.answers import PlanDesk
+from taihu.runtime.pilot.answers import PlanDesk, Planned
 from taihu.runtime.process import clock_of, run_until_signal
 from taihu.runtime.retention import SiteRules
 from taihu.runtime.serving.calculations import Calculations
@@ -159,6 +159,7 @@ class Worker:
         set_logging("worker", msgspec.convert(body["log"], LogConfig))
         self._forecasts.configure(msgspec.convert(body["forecasts"], dict[str, list[ForecastConfig]]))
         self._carbon.configure(msgspec.convert(body["accounts"], dict[str, list[AccountConfig]]))
+        self._plans.configure(msgspec.convert(body["plans"], list[Planned]))
         self._rules.use(body["retention"])
 
     async def _on_snapshot(self, body: int) -> None:
