@@ -18,7 +18,7 @@ from taihu.carbon.certificates import CertificateRefused
 from taihu.carbon.certifying import Certifier
 from taihu.carbon.ledger import Ledger
 from taihu.carbon.meters import Account
-from taihu.carbon.rows import Role, Row, RowQuality
+from taihu.carbon.rows import NO_FIGURES, Role, Row, RowQuality
 from taihu.kernel.errors import TransientError
 from taihu.kernel.sections import AccountConfig
 
@@ -34,9 +34,6 @@ ACCOUNTS = {
         AccountConfig(meter="line", imported="energy"),
     )
 }
-EMPTY: dict[str, Any] = dict.fromkeys(
-    ("import_kwh", "export_kwh", "generation_kwh", "fuel_kwh", "scope1_kg", "location_kg", "market_kg", "upstream_kg")
-)
 
 
 def rows() -> Iterator[Row]:
@@ -49,7 +46,7 @@ def rows() -> Iterator[Row]:
             ):
                 yield Row(
                     project=project, meter=meter, role=role, behind=behind, start=hour * HOUR, end=(hour + 1) * HOUR,
-                    coverage=1.0, quality=RowQuality.MEASURED, factors=(), inputs=(), **EMPTY | figures,
+                    coverage=1.0, quality=RowQuality.MEASURED, factors=(), inputs=(), **NO_FIGURES | figures,
                 )  # fmt: skip
 
 

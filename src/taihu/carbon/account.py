@@ -10,7 +10,7 @@ Market-based (GHG Protocol Scope 2 Guidance, table 6.3): certificates cancelled 
 nothing emitted; the rest has the supplier's factor, else the residual mix, else the grid's average; the row says which.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from taihu.carbon.factors import PER_KWH, FactorKind, FactorMissing, Factors, Fit
 from taihu.carbon.quantity import AverageIntensity, Energy, MarketIntensity, Numbers
-from taihu.carbon.rows import Role, Row, RowQuality
+from taihu.carbon.rows import NO_FIGURES, Role, Row, RowQuality
 
 ESTIMATE_FROM = 0.5
 FULL = 0.999_999
@@ -119,38 +119,32 @@ def electricity_rows(settled: Settled, supply: Supply, factors: Factors, hourly:
     certified = np.minimum(cancelled, drawn.values)
     location = drawn.times(AverageIntensity(average.values))
     market = Energy(drawn.values - certified).times(MarketIntensity(rest.values))
-    rows = []
-    for place in range(len(drawn)):
-        quality = settled.quality[place]
-        if quality is RowQuality.MEASURED and not (average.sure[place] and rest.sure[place] and upstream_sure[place]):
-            quality = RowQuality.ESTIMATED
-        if np.isnan(average.values[place]) and np.isnan(rest.values[place]):
-            quality = RowQuality.MISSING
-        names = dict.fromkeys((*average.names[place], *rest.names[place], *([supply.upstream] * bool(supply.upstream))))
-        rows.append(
-            _row(
-                settled,
-                place,
-                quality,
-                tuple(names),
-                imported=drawn.values,
-                exported=settled.exported.values,
-                location=location.values,
-                market=market.values,
-                upstream=upstream,
-                certified=np.where(certified > 0, certified, np.nan),
-                carbon_free=hourly.carbon_free if hourly else None,
-            )
-        )
-    return rows
+    nothing = np.isnan(average.values) & np.isnan(rest.values)
+    extra = (supply.upstream,) if supply.upstream else ()
+    names = [tuple(dict.fromkeys((*one, *other, *extra))) for one, other in zip(average.names, rest.names, strict=True)]
+    sure = [all(each) for each in zip(average.sure, rest.sure, upstream_sure, strict=True)]
+    quality = [
+        RowQuality.MISSING if lacks else RowQuality.ESTIMATED if word is RowQuality.MEASURED and not fits else word
+        for word, fits, lacks in zip(settled.quality, sure, nothing.tolist(), strict=True)
+    ]
+    figures = {
+        "import_kwh": drawn.values,
+        "export_kwh": settled.exported.values,
+        "location_kg": location.values,
+        "market_kg": market.values,
+        "upstream_kg": upstream,
+        "certified_kwh": np.where(certified > 0, certified, np.nan),
+        "carbon_free": hourly.carbon_free if hourly else None,
+    }
+    return _rows(settled, quality, names, figures)
 
 
 def energy_rows(settled: Settled) -> list[Row]:
     """Rows of what emits nothing itself: carbon-free generation on site, and storage."""
-    energies: dict[str, Numbers] = {"generation": settled.imported.values}
+    figures: dict[str, Numbers | None] = {"generation_kwh": settled.imported.values}
     if settled.role is Role.STORAGE:
-        energies = {"imported": settled.imported.values, "exported": settled.exported.values}
-    return [_row(settled, place, settled.quality[place], (), **energies) for place in range(len(settled.coverage))]
+        figures = {"import_kwh": settled.imported.values, "export_kwh": settled.exported.values}
+    return _rows(settled, settled.quality, [()] * len(settled.coverage), figures)
 
 
 class _Priced(msgspec.Struct, frozen=True):
@@ -210,46 +204,31 @@ def _by_factor(settled: Settled, kind: FactorKind, region: str, factors: Factors
     return _Priced(np.array(values, np.float64), names, sure)
 
 
-def _row(
+def _rows(
     settled: Settled,
-    place: int,
-    quality: RowQuality,
-    factors: tuple[str, ...],
-    *,
-    imported: Numbers | None = None,
-    exported: Numbers | None = None,
-    generation: Numbers | None = None,
-    location: Numbers | None = None,
-    market: Numbers | None = None,
-    upstream: Numbers | None = None,
-    certified: Numbers | None = None,
-    carbon_free: Numbers | None = None,
-) -> Row:
-    return Row(
-        project=settled.project,
-        meter=settled.meter,
-        start=settled.starts[place],
-        end=settled.ends[place],
-        role=settled.role,
-        import_kwh=_at(imported, place),
-        export_kwh=_at(exported, place),
-        generation_kwh=_at(generation, place),
-        fuel_kwh=None,
-        scope1_kg=None,
-        location_kg=_at(location, place),
-        market_kg=_at(market, place),
-        upstream_kg=_at(upstream, place),
-        coverage=float(settled.coverage[place]),
-        quality=quality,
-        factors=factors,
-        inputs=settled.inputs[place],
-        behind=settled.behind,
-        certified_kwh=_at(certified, place),
-        carbon_free=_at(carbon_free, place),
-    )
-
-
-def _at(values: Numbers | None, place: int) -> float | None:
-    if values is None or np.isnan(values[place]):
-        return None
-    return float(values[place])
+    quality: Sequence[RowQuality],
+    factors: Sequence[tuple[str, ...]],
+    figures: Mapping[str, Numbers | None],
+) -> list[Row]:
+    """One row for each interval; what is NaN is missing."""
+    known = {name: values.tolist() for name, values in figures.items() if values is not None}
+    told = zip(*known.values(), strict=True) if known else [()] * len(quality)
+    rows = []
+    for place, row in enumerate(told):
+        mine = {name: value for name, value in zip(known, row, strict=True) if value == value}
+        rows.append(
+            Row(
+                project=settled.project,
+                meter=settled.meter,
+                start=settled.starts[place],
+                end=settled.ends[place],
+                role=settled.role,
+                coverage=float(settled.coverage[place]),
+                quality=quality[place],
+                factors=factors[place],
+                inputs=settled.inputs[place],
+                behind=settled.behind,
+                **NO_FIGURES | mine,
+            )
+        )
+    return rows

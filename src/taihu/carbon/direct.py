@@ -32,7 +32,7 @@ from taihu.carbon.factors import (
     Fit,
 )
 from taihu.carbon.quantity import Direct, Energy, Mass, Numbers, Volume
-from taihu.carbon.rows import Role, Row, RowQuality
+from taihu.carbon.rows import NO_FIGURES, Role, Row, RowQuality
 
 Amount = Energy | Mass | Volume
 _MJ_PER_KWH = 3.6
@@ -112,7 +112,7 @@ def direct_rows(used: Used, emitter: Emitter, factors: Factors) -> list[Row]:
                 factors=tuple(dict.fromkeys(priced.names[place])),
                 inputs=used.inputs[place],
                 unit=unit,
-                **_EMPTY | figures,
+                **NO_FIGURES | figures,
             )
         )
     return rows
@@ -223,8 +223,3 @@ def _known(row: Row) -> RowQuality:
     if row.counted is None:
         return RowQuality.MISSING
     return RowQuality.MEASURED if row.role is Role.LEAK else measured(row.coverage)
-
-
-_EMPTY: dict[str, float | None] = dict.fromkeys(
-    ("import_kwh", "export_kwh", "generation_kwh", "fuel_kwh", "scope1_kg", "location_kg", "market_kg", "upstream_kg")
-)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from taihu.carbon.rows import Role, Row, RowQuality
 from taihu.carbon.schema import prepare
 from taihu.kernel.errors import DamagedError, TransientError
 
+_KEPT = 1_024
 NOW = 2**63 - 1  # as of now: whatever has been written
 _COLUMNS = Row.__struct_fields__
 _NAMES = ", ".join(f'"{name}"' for name in _COLUMNS)
@@ -73,8 +75,9 @@ class Ledger:
         if not rows:
             return 0
         with self._transaction():
+            there = self._there(rows)
             for row in rows:
-                known = self.current_row(row.project, row.meter, row.start)
+                known = there.get((row.project, row.meter, row.start))
                 if known is not None and known.same(row):
                     continue
                 version = 1 if known is None else known.version + 1
@@ -82,6 +85,15 @@ class Ledger:
                 added.append(msgspec.structs.replace(row, version=version, reason=why, written_at=now_ns))
             self._connection.executemany(_INSERT, map(_stored, added))
         return len(added)
+
+    def _there(self, rows: Sequence[Row]) -> dict[tuple[str, str, int], Row]:
+        """What the ledger says now of the time that rows are of, meter by meter."""
+        spans: dict[tuple[str, str], tuple[int, int]] = {}
+        for row in rows:
+            first, last = spans.get((row.project, row.meter), (row.start, row.start))
+            spans[row.project, row.meter] = min(first, row.start), max(last, row.start)
+        found = (self.rows(project, first, last + 1, meter) for (project, meter), (first, last) in spans.items())
+        return {(row.project, row.meter, row.start): row for rows in found for row in rows}
 
     def current_row(self, project: str, meter: str, start: int) -> Row | None:
         """What the ledger says of an interval now."""
@@ -209,9 +221,9 @@ class Ledger:
         with closing(self._connection.execute(f"SELECT {_NAMES} FROM rows WHERE {where}", values)) as found:  # noqa: S608
             for row in found:
                 fields = dict(zip(_COLUMNS, row, strict=True))
-                for name in ("factors", "inputs"):
-                    fields[name] = tuple(msgspec.json.decode(fields[name]))
-                yield Row(**fields | {"role": Role(fields["role"]), "quality": RowQuality(fields["quality"])})
+                fields["role"], fields["quality"] = _ROLES[fields["role"]], _QUALITIES[fields["quality"]]
+                fields["factors"], fields["inputs"] = _names(fields["factors"]), _names(fields["inputs"])
+                yield Row(**fields)
 
 
 class _Transaction:
@@ -237,8 +249,21 @@ class _Transaction:
 _factor = msgspec.json.Decoder(Factor)
 
 
+_ROLES = {str(role): role for role in Role}
+_QUALITIES = {str(quality): quality for quality in RowQuality}
+
+
 def _stored(row: Row) -> tuple[Any, ...]:
     fields = msgspec.structs.asdict(row)
-    for name in ("factors", "inputs"):
-        fields[name] = msgspec.json.encode(fields[name]).decode()
+    fields["factors"], fields["inputs"] = _text(fields["factors"]), _text(fields["inputs"])
     return tuple(fields.values())
+
+
+@lru_cache(maxsize=_KEPT)  # many rows name the same few
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(msgspec.json.decode(text))
+
+
+@lru_cache(maxsize=_KEPT)
+def _text(names: tuple[str, ...]) -> str:
+    return msgspec.json.encode(names).decode()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -85,6 +86,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         """Whether both say the same of the same interval, whenever and why they were written."""
         plain = {"version": 0, "reason": "", "written_at": 0, "behind": ""}
         return msgspec.structs.replace(self, **plain) == msgspec.structs.replace(other, **plain)
+
+
+NO_FIGURES: dict[str, Any] = dict.fromkeys(
+    ("import_kwh", "export_kwh", "generation_kwh", "fuel_kwh", "scope1_kg", "location_kg", "market_kg", "upstream_kg")
+)
 
 
 def total(values: Sequence[float | None]) -> float | None:
