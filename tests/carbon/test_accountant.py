@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,68 @@ def test_another_set_of_potentials_restates_and_keeps_both_versions_10(plants: A
         ("main", 1, None),
     ]
     assert found[1].reason.startswith("factors ipcc-ar")
+
+
+def test_a_changed_account_restates_older_hours_by_what_they_were_10(plants: Any) -> None:
+    plant = plants(account(imported="energy", region="CN"))
+    for hour in range(4):
+        plant.say("main", "energy", START + hour * HOUR, 1.0)
+    plant.account(START + 3 * HOUR)  # two hours
+    plant.accounts = [account(imported="energy", region="CN-JS")]
+    plant.open()
+    plant.say("main", "energy", START + HOUR, 5.0)
+    rows = plant.account(START + 6 * HOUR)
+    assert [row.factors[0] for row in rows[:4]] == ["cn-2022-average"] * 2 + ["cn-js-2022-average"] * 2
+    assert (rows[1].import_kwh, rows[1].version, rows[1].reason) == (5.0, 2, "late readings")
+    since = datetime.fromtimestamp(START / NS_PER_S, UTC) + timedelta(hours=1)
+    plant.accounts = [account(imported="energy", region="CN-JS", since=since)]
+    plant.open()
+    rows = plant.account(START + 6 * HOUR)
+    assert [row.factors[0] for row in rows[:3]] == ["cn-2022-average"] + ["cn-js-2022-average"] * 2
+    assert (rows[1].version, rows[1].reason, rows[0].version) == (3, "accounts", 1)
+    versions = plant.ledger.rows("plant", START + HOUR, START + 2 * HOUR, versions=True)
+    assert [(row.version, row.factors[0]) for row in versions][1:] == [
+        (2, "cn-2022-average"),
+        (3, "cn-js-2022-average"),
+    ]
+
+
+def test_a_meter_is_a_submeter_from_when_another_is_before_it_10(plants: Any) -> None:
+    plant = plants(account("line", imported="energy", region="CN"))
+    for hour in range(4):
+        plant.say("line", "energy", START + hour * HOUR, 1.0)
+    plant.account(START + 3 * HOUR)
+    since = datetime.fromtimestamp(START / NS_PER_S, UTC) + timedelta(hours=2)
+    plant.accounts = [
+        account("line", imported="energy", region="CN", until=since),
+        account("line", imported="energy", region="CN", behind="main", since=since),
+        account("main", imported="energy", region="CN", since=since),
+    ]
+    plant.parents = {"line": "main"}
+    plant.open()
+    for hour in range(2, 4):
+        plant.say("main", "energy", START + hour * HOUR, 2.0)
+    plant.say("line", "energy", START, 3.0)  # late, of when it was a main meter
+    rows = [row for row in plant.account(START + 6 * HOUR) if row.meter == "line"]
+    assert [(row.role.value, row.behind) for row in rows[:4]] == [("grid", "")] * 2 + [("submeter", "main")] * 2
+    assert (rows[0].import_kwh, rows[0].version) == (3.0, 2)
+    plant.accounts = [account("line", imported="energy", region="CN", since=since, until=since + timedelta(hours=1))]
+    plant.open()
+    assert plant.account(START + 30 * HOUR) == list(plant.ledger.rows("plant", 0, START + 6 * HOUR))  # it has ended
+
+
+def test_a_meter_that_was_moved_in_the_topology_keeps_its_place_in_what_is_accounted(plants: Any) -> None:
+    plant = plants(account("line", imported="energy", region="CN"), account("main", imported="energy", region="CN"))
+    for hour in range(4):
+        for meter in ("line", "main"):
+            plant.say(meter, "energy", START + hour * HOUR, 1.0)
+    plant.account(START + 3 * HOUR)
+    plant.parents = {"line": "main"}
+    plant.say("line", "energy", START, 2.0)
+    rows = [row for row in plant.account(START + 5 * HOUR) if row.meter == "line"]
+    assert [(row.role.value, row.behind, row.version) for row in rows[:3]] == [
+        ("grid", "", 2), ("grid", "", 1), ("submeter", "main", 1)
+    ]  # fmt: skip
 
 
 def test_certificates_stand_on_what_the_ledger_knows(plants: Any) -> None:

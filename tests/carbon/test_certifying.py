@@ -64,7 +64,7 @@ class Breaking(Ledger):
 
 
 def certifier(ledger: Ledger, granted: Any = lambda reader, project, thing: True) -> Certifier:
-    return Certifier(ledger, lambda project, name: ACCOUNTS.get((project, name)), granted)
+    return Certifier(ledger, lambda project, name, at: ACCOUNTS.get((project, name)), granted)
 
 
 def operations() -> Any:

@@ -9,11 +9,14 @@ from taihu.kernel.errors import ConfigError
 
 HEAD = '[[project]]\nname = "home"\n[[project.account]]\nmeter = "boiler"\n'
 FUEL = HEAD + 'import = "gas"\nfuel = "natural-gas"\n'
+TWICE = '[[project.account]]\nmeter = "boiler"\nimport = "gas"\n'
 
 
 def test_good_ones_are_read(tmp_path: Path) -> None:
     more = ('heating = "bill"\nregion = "DE"\nupstream = "wtt"\n', "")
     assert [parse_site(FUEL + one, tmp_path).projects[0].accounts[0].emits for one in more] == ["natural-gas"] * 2
+    parts = FUEL + "until = 2022-05-01T00:00:00Z\n" + TWICE + "since = 2022-05-01T00:00:00Z\n"
+    assert len(parse_site(parts, tmp_path).projects[0].accounts) == 2
     (leak,) = parse_site(HEAD + 'import = "refilled"\nleak = "r-32"\n', tmp_path).projects[0].accounts
     assert (leak.emits, leak.draws) == ("r-32", False)
 
@@ -29,7 +32,9 @@ def test_good_ones_are_read(tmp_path: Path) -> None:
         (HEAD + 'import = "gas"\nheating = "bill"\n', "A heating value is of a fuel"),
         (HEAD + 'import = "fed"\nprocess = "limestone"\nupstream = "x"\n', "not of a process"),
         (FUEL + 'certificates = true\n', "Certificates are of generation"),
-        (FUEL + '[[project.account]]\nmeter = "boiler"\nimport = "gas"\n', "boiler is accounted twice"),
+        (FUEL + TWICE, "boiler is accounted twice"),
+        (FUEL + "until = 2022-05-02T00:00:00Z\n" + TWICE + "since = 2022-05-01T00:00:00Z\n", "accounted twice"),
+        (FUEL + "since = 2022-05-02T00:00:00Z\nuntil = 2022-05-01T00:00:00Z\n", "ends before it begins"),
     ],
 )  # fmt: skip
 def test_bad_ones_are_told(text: str, says: str, tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ other factors change what was emitted.
 
 import logging
 from array import array
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,11 +22,12 @@ from taihu.carbon.certificates import Event, Registry
 from taihu.carbon.certifying import Certifier
 from taihu.carbon.direct import BURNT, FUEL_KINDS, Emitter, direct_rows
 from taihu.carbon.factors import ELECTRICITY, IS_PROPERTY, Factor, FactorKind, FactorMissing, Factors, outward
-from taihu.carbon.ledger import Cause, Ledger, Mark
+from taihu.carbon.ledger import NOW, Cause, Ledger, Mark
 from taihu.carbon.meters import Account, AccountBroken, Meters, Sources
+from taihu.carbon.parts import Part, changed_from, part_at, recall, remember
 from taihu.carbon.quantity import Energy
 from taihu.carbon.restate import restated
-from taihu.carbon.rows import Role, Row, RowQuality
+from taihu.carbon.rows import DRAWS, Role, Row, RowQuality
 from taihu.carbon.site import APART
 from taihu.history.calendar import edges as calendar_edges
 from taihu.history.calendar import parse_step, parse_zone
@@ -36,6 +39,7 @@ from taihu.things.batch import Batch
 log = logging.getLogger("taihu.carbon")
 
 LATE = "late readings"
+CHANGED = "accounts"
 _CHUNK = 744
 _METERS = 6
 _NAMED = 3
@@ -70,16 +74,23 @@ class Accountant:
         self.use(accounts, factors)
 
     def use(self, accounts: Sequence[Account], factors: Factors) -> None:
-        """Go by these accounts and factors from now on; factors that changed restate what was accounted with them."""
+        """Go by these accounts and factors from now on; what they change of accounted intervals restates them."""
         watchers: dict[tuple[str, str], list[Account]] = {}
+        configured: dict[tuple[str, str], list[Account]] = {}
         for one in accounts:
+            configured.setdefault(one.key, []).append(one)
             for thing in one.watched:
                 watchers.setdefault(thing, []).append(one)
         self.factors = factors
-        self._accounts = {one.key: one for one in accounts}
-        self._done = {key: self.ledger.accounted_to(*key) for key in self._accounts}
+        self._done = {key: self.ledger.accounted_to(*key) for key in configured}
+        self._parts = {key: self._see_account(key, found) for key, found in configured.items()}
+        bounds: dict[str, set[int]] = {}
+        for (project, _), parts in self._parts.items():
+            bounds.setdefault(project, set()).update(at for one in parts for at in (one.start, one.end))
+        self._bounds = {project: sorted(found) for project, found in bounds.items()}
+        self._zones = {key: found[0].timezone for key, found in configured.items()}
         self._watchers = watchers
-        self._broken = {key: why for key, why in self._broken.items() if key in self._accounts}
+        self._broken = {key: why for key, why in self._broken.items() if key in self._parts}
         self._see_factors()
 
     def see(self, batch: Batch) -> None:
@@ -100,11 +111,11 @@ class Accountant:
         rows: list[Row] = []
         done: dict[tuple[str, str], int] = {}
         recounted = False
-        for key, account in self._accounts.items():
+        for key in self._parts:
             try:
-                recounted = self._recount(account)
-                edges = self._due(account)
-                if len(edges) > 1:
+                recounted = self._recount(key)
+                account, edges = self._due(key)
+                if account and len(edges) > 1:
                     rows += self._rows(account, edges)
                     done[key] = int(edges[-1])
                 if recounted or key in done:
@@ -150,12 +161,12 @@ class Accountant:
         now = {one.id: one for one in self.factors}
         changed = {name: now.get(name) for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
         marks: dict[tuple[str, str], Mark] = {}
-        for key, account in self._accounts.items() if before else ():  # a new ledger has nothing to restate
+        for key, parts in self._parts.items() if before else ():  # a new ledger has nothing to restate
             touching = [
                 one
                 for name in sorted(changed)
                 for one in (before.get(name), now.get(name))
-                if one and _prices(one, account)
+                if one and any(_prices(one, part.account) for part in parts)
             ]
             if touching and self._done[key]:
                 reason = "factors " + ", ".join(list(dict.fromkeys(one.id for one in touching))[:_NAMED])
@@ -163,66 +174,104 @@ class Accountant:
         if changed:
             self.ledger.see_factors(changed, marks, self._clock.now_ns())
 
-    def _account_of(self, project: str, name: str) -> Account | None:
-        return self._accounts.get((project, name))
+    def _see_account(self, key: tuple[str, str], accounts: Sequence[Account]) -> list[Part]:
+        """The parts of a meter's account, remembered; what they change of accounted intervals is marked."""
+        before, done = recall(self.ledger.accounts(*key)), self._done[key]
+        now = remember(before, accounts, done)
+        if now != before:
+            changed = changed_from(before.parts, now.parts, done) if before else None
+            mark = None if changed is None else Mark(Cause.ACCOUNTS, changed, CHANGED)
+            self.ledger.see_accounts(*key, msgspec.json.encode(now), mark, self._clock.now_ns())
+        return now.parts
 
-    def _due(self, account: Account) -> NDArray[np.int64]:
-        """The edges of intervals that are over and settled since the last time."""
-        start = self._done[account.key] or self._meters.first(account)
+    def _account_at(self, key: tuple[str, str], at: int) -> Account | None:
+        """A meter's account as it holds at a moment."""
+        part = part_at(self._parts.get(key, ()), at)
+        return Account(key[0], self._zones[key], part.account) if part else None
+
+    def _account_of(self, project: str, name: str, at: int) -> Account | None:
+        return self._account_at((project, name), at)
+
+    def _from(self, key: tuple[str, str], at: int) -> int:
+        """The moment, or where the next part of the account begins when none holds then."""
+        if part_at(self._parts[key], at):
+            return at
+        return min((one.start for one in self._parts[key] if one.start > at), default=NOW)
+
+    def _due(self, key: tuple[str, str]) -> tuple[Account | None, NDArray[np.int64]]:
+        """The edges of intervals that are over and settled since the last time, and their account."""
         until = self._clock.now_ns() - self._settle_ns
-        if not start or start >= until:
-            return np.array([], np.int64)
+        start = self._done[key] or self._first(key)
+        start = self._from(key, start) if start else NOW
+        account = self._account_at(key, start)
+        if account is None or start >= until:
+            return None, np.array([], np.int64)
         edges = self._edges(account, start, until)
-        return edges[edges <= until]
+        return account, edges[edges <= until]
+
+    def _first(self, key: tuple[str, str]) -> int:
+        """When a meter's first account begins; 0 while that is not known."""
+        if not self._parts[key]:
+            return 0
+        part = self._parts[key][0]
+        return part.start or self._meters.first(Account(key[0], self._zones[key], part.account))
 
     def _certify(self) -> bool:
         """Issue certificates of what devices gave, as far as they and the meters before them are accounted."""
         found = False
-        for key, account in self._accounts.items():
-            if account.config.certificates:
-                behind = (account.project, self._place(account)[1])
-                until = min(self._done[key], self._done.get(behind, self._done[key]))
+        for key, done in self._done.items():
+            account = self._account_at(key, self._from(key, max(0, done - 1)))
+            if account and account.config.certificates:
+                behind = (account.project, self._place(account, done)[1])
+                until = min(done, self._done.get(behind, done))
                 found |= self._certifier.issue_due(*key, until, account.config.region, self._clock.now_ns())
         return found
 
-    def _recount(self, account: Account) -> bool:
+    def _recount(self, key: tuple[str, str]) -> bool:
         """Account again what has changed."""
-        marks = self.ledger.marks(*account.key)
+        marks = self.ledger.marks(*key)
         if not marks:
             return False
-        mark, done = marks[0], self._done[account.key]
-        begins = [at for at in (self._meters.first(account), self.ledger.begins(*account.key)) if at]
-        start = max(mark.start, min(begins, default=done))
-        edges = self._edges(account, start, done) if start < done else np.array([done])
+        mark, done = marks[0], self._done[key]
+        begins = [at for at in (self._first(key), self.ledger.begins(*key)) if at]
+        start = self._from(key, max(mark.start, min(begins, default=done)))
+        account = self._account_at(key, start)
+        edges = self._edges(account, start, done) if account and start < done else np.array([done])
         edges = edges[edges <= done]
-        if len(edges) > 1:
-            rows = self._recounted(account, edges, mark.cause is Cause.FACTORS)
+        if account and len(edges) > 1:
+            rows = self._recounted(account, edges, mark.cause)
             self.ledger.append(rows, mark.reason, self._clock.now_ns())
-        self.ledger.settle(*account.key, mark, int(edges[-1]), done)
+        self.ledger.settle(*key, mark, int(edges[-1]), done)
         return True
 
-    def _recounted(self, account: Account, edges: NDArray[np.int64], price: bool) -> list[Row]:
-        """The rows that a recount may put in the place of others; with `price` by the factors there are now."""
+    def _recounted(self, account: Account, edges: NDArray[np.int64], cause: Cause) -> list[Row]:
+        """The rows that a recount may put in the place of others: by the factors there are now, and, unless the account
+        itself has changed, with each meter in the place that it had.
+        """
         known = {row.start: row for row in self.ledger.rows(*_period(account, edges))}
         rows, standing = [], []
-        for row in self._rows(account, edges):
-            old = known.get(row.start)
-            if old is not None and _knew_more(old, row):
-                standing.append(old)
-            else:
+        for new in self._rows(account, edges):
+            old = known.get(new.start)
+            row = new if old is None or cause is Cause.ACCOUNTS else _placed(new, old)
+            if old is None or not _knew_more(old, row):
                 rows.append(row)
-        if standing and price:
+            elif cause is not Cause.READINGS:
+                standing.append(_placed(old, row))
+        if standing:
             supply = self._supply(account, [row.start for row in standing])
             rows += restated(standing, _emitter(account.config) or supply, self.factors)
         return rows
 
     def _edges(self, account: Account, start: int, end: int) -> NDArray[np.int64]:
+        """The edges of a piece of intervals, in all of which the project has the same accounts."""
         step, zone = parse_step(account.config.every), parse_zone(account.timezone)
-        near = min(end, start + _CHUNK * _HOUR_NS)
+        bounds = self._bounds[account.project]
+        place = bisect_right(bounds, start)
+        near = min(end, start + _CHUNK * _HOUR_NS, *bounds[place : place + 1])
         return calendar_edges(start, near, step, zone)[: _CHUNK + 1]
 
     def _rows(self, account: Account, edges: NDArray[np.int64]) -> list[Row]:
-        role, behind = self._place(account)
+        role, behind = self._place(account, int(edges[0]))
         if emitter := _emitter(account.config):
             return direct_rows(self._meters.used(account, edges, role), emitter, self.factors)
         settled = settle(self._meters.metered(account, edges, role, behind))
@@ -236,22 +285,22 @@ class Accountant:
         cancelled = Energy([self._certifier.cancelled_kwh(*account.key, at) for at in starts]) if config.draws else None
         return Supply(region=config.region, supplier=config.supplier, upstream=config.upstream, cancelled=cancelled)
 
-    def _place(self, account: Account) -> tuple[Role, str]:
+    def _place(self, account: Account, at: int) -> tuple[Role, str]:
         """What a meter counts, and behind which other: as declared, else the nearest accounted meter above it."""
         config = account.config
         if config.emits:
             return Role.FUEL if config.fuel else Role.PROCESS if config.process else Role.LEAK, ""
-        behind = config.behind.removeprefix(APART) or ("" if config.behind else self._above(account))
+        behind = config.behind.removeprefix(APART) or ("" if config.behind else self._above(account, at))
         if config.draws:
             return (Role.SUBMETER if behind else Role.GRID), behind
         role = Role.GENERATION if config.generation else Role.STORAGE
         if not behind and not config.behind:
-            mains = [one for one in self._mains(account.project).values() if self._place(one)[0] is Role.GRID]
+            mains = [one for one in self._mains(account.project, at).values() if self._place(one, at)[0] is Role.GRID]
             behind = mains[0].config.key if len(mains) == 1 else ""
         return role, behind or APART
 
-    def _above(self, account: Account) -> str:
-        mains = self._mains(account.project)
+    def _above(self, account: Account, at: int) -> str:
+        mains = self._mains(account.project, at)
         seen, name = set(), self._sources.parent(account.project, account.config.meter)
         while name and name not in seen:
             if name in mains:
@@ -260,11 +309,12 @@ class Accountant:
             name = self._sources.parent(account.project, name)
         return ""
 
-    def _mains(self, project: str) -> dict[str, Account]:
-        """By its thing, the first account of each meter that draws electricity."""
+    def _mains(self, project: str, at: int) -> dict[str, Account]:
+        """By its thing, the first account of each meter that draws electricity at a moment."""
         found: dict[str, Account] = {}
-        for one in self._accounts.values():
-            if one.project == project and one.config.draws:
+        for key in self._parts:
+            one = self._account_at(key, at) if key[0] == project else None
+            if one and one.config.draws:
                 found.setdefault(one.config.meter, one)
         return found
 
@@ -288,9 +338,16 @@ def _knew_more(old: Row, new: Row) -> bool:
     return any(IS_PROPERTY in name for name in old.factors) and not any(IS_PROPERTY in name for name in new.factors)
 
 
-def _prices(factor: Factor, account: Account) -> bool:
+def _placed(row: Row, other: Row) -> Row:
+    """A row in the place of another, where both are of the same kind of meter."""
+    alike = row.role is other.role or (row.role in DRAWS and other.role in DRAWS)
+    if not alike or (row.role is other.role and not other.behind):
+        return row
+    return msgspec.structs.replace(row, role=other.role, behind=other.behind)
+
+
+def _prices(factor: Factor, config: AccountConfig) -> bool:
     """Whether a factor may have priced, or may now price, an account's rows."""
-    config = account.config
     if factor.id in (config.supplier, config.upstream, config.heating):
         return True
     if factor.kind is FactorKind.GWP:

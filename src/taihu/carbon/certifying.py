@@ -31,13 +31,14 @@ _events = msgspec.json.Decoder(Event)
 class Certifier:
     """The one who changes certificates. A registry is replayed once, and then follows what is done.
 
-    `account_of` knows a project's accounts by name, `may_read` whether a project may read another's thing (§11).
+    `account_of` knows a project's accounts by name and time, `may_read` says whether a project may read another's
+    thing (§11).
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        account_of: Callable[[str, str], Account | None],
+        account_of: Callable[[str, str, int], Account | None],
         may_read: Callable[[str, str, str], bool],
     ) -> None:
         self._ledger = ledger
@@ -77,7 +78,7 @@ class Certifier:
                 consumer = str(facts.get("consumer"))
                 used = self._row(project, consumer, bundle.start, bundle.end) if bundle else None
                 facts["consumed_wh"] = self._consumed(registry, used) if used else 0
-                account = self._account_of(project, consumer)
+                account = self._account_of(project, consumer, bundle.start if bundle else 0)
                 self._check_deliverable(bundle.location if bundle else "", account.config.region if account else "")
             event: Event = msgspec.convert(facts, Event)
         except (msgspec.ValidationError, ValueError, TypeError) as error:
@@ -185,7 +186,7 @@ class Certifier:
         of; of one that came from elsewhere, all of this project.
         """
         bundle = self.registry(project).bundles.get(event.bundle)
-        account = self._account_of(project, bundle.device) if bundle else None
+        account = self._account_of(project, bundle.device, bundle.start) if bundle else None
         thing = account.config.meter if account else ""
         if event.project == project or bundle is None or not self._may_read(event.project, project, thing):
             raise CertificateRefused(

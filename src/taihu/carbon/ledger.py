@@ -39,6 +39,7 @@ class Cause(StrEnum):
     READINGS = "readings"
     CERTIFICATES = "certificates"
     FACTORS = "factors"
+    ACCOUNTS = "accounts"
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -183,6 +184,20 @@ class Ledger:
         query = "SELECT factor, max(seen_at) FROM factors WHERE seen_at <= ? GROUP BY id"  # of the row with the maximum
         return [_factor.decode(text) for text, _ in self._connection.execute(query, (as_of,)) if text]
 
+    def accounts(self, project: str, meter: str) -> bytes:
+        """The parts of a meter's account as they were last seen; empty when none was."""
+        query = "SELECT parts FROM accounts WHERE project = ? AND meter = ? ORDER BY seen_at DESC LIMIT 1"
+        found = self._connection.execute(query, (project, meter)).fetchone()
+        return found[0].encode() if found else b""
+
+    def see_accounts(self, project: str, meter: str, parts: bytes, mark: Mark | None, now: int) -> None:
+        """Keep the parts of a meter's account, and what is to be accounted again for them; both durable, or neither."""
+        with self._transaction():
+            row = (project, meter, now, parts.decode())
+            self._connection.execute("INSERT OR REPLACE INTO accounts VALUES (?, ?, ?, ?)", row)
+            if mark is not None:
+                self._mark(project, meter, mark)
+
     def add_events(self, events: Sequence[tuple[str, bytes]], now_ns: int) -> None:
         """Keep events of projects' certificates; all of them are durable at return, or none."""
         rows = [(project, event.decode(), now_ns) for project, event in events]
@@ -198,7 +213,7 @@ class Ledger:
     def forget(self, project: str) -> None:
         """Delete all that is known of a project that was deleted."""
         with self._transaction():
-            for table in ("rows", "certificates", "marks"):
+            for table in ("rows", "certificates", "marks", "accounts"):
                 self._connection.execute(f"DELETE FROM {table} WHERE project = ?", (project,))  # noqa: S608 - own names
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from taihu.carbon.account import ESTIMATE_FROM, FULL, Hourly, Metered, scale
 from taihu.carbon.direct import Amount, Used
 from taihu.carbon.factors import CARBON_FREE, PER_KWH, FactorKind, FactorMissing, Factors, mix_intensity
+from taihu.carbon.ledger import NOW
 from taihu.carbon.quantity import AverageIntensity, Energy, Mass, Numbers, Volume
 from taihu.carbon.rows import Role
 from taihu.history.history import History
@@ -40,6 +41,16 @@ class Account(msgspec.Struct, frozen=True):
     project: str
     timezone: str
     config: AccountConfig
+
+    @property
+    def start(self) -> int:
+        """Since when it is declared to hold (UTC ns); 0 when that is not said."""
+        return from_datetime(self.config.since) if self.config.since else 0
+
+    @property
+    def end(self) -> int:
+        """Until when it is declared to hold (UTC ns)."""
+        return from_datetime(self.config.until) if self.config.until else NOW
 
     @property
     def key(self) -> tuple[str, str]:
@@ -75,10 +86,8 @@ class Meters:
         self._grid.clear()
 
     def first(self, account: Account) -> int:
-        """When the account begins: as declared, else with the first reading; 0 while there is none."""
+        """The time of the account's first reading (UTC ns); 0 while there is none."""
         config = account.config
-        if config.since is not None:
-            return from_datetime(config.since)
         found = self._history.read(account.project, config.meter, config.energy, limit=1)
         return found[0].observed_at if found else 0
 

@@ -28,6 +28,7 @@ class Role(StrEnum):
 
 
 DIRECT = (Role.FUEL, Role.PROCESS, Role.LEAK)
+DRAWS = (Role.GRID, Role.SUBMETER)
 PARTS = (Role.SUBMETER, Role.STORAGE)  # what they count is in another meter's rows already
 
 
@@ -84,7 +85,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     def same(self, other: "Row") -> bool:
         """Whether both say the same of the same interval, whenever and why they were written."""
-        plain = {"version": 0, "reason": "", "written_at": 0, "behind": ""}
+        plain: dict[str, Any] = {"version": 0, "reason": "", "written_at": 0}
+        if not (self.behind and other.behind):  # the first release did not know it
+            plain["behind"] = ""
         return msgspec.structs.replace(self, **plain) == msgspec.structs.replace(other, **plain)
 
 

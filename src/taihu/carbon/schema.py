@@ -47,7 +47,14 @@ ALTER TABLE rows ADD COLUMN ch4_kg REAL;
 ALTER TABLE rows ADD COLUMN n2o_kg REAL;
 ALTER TABLE rows ADD COLUMN gases_kg REAL;
 """
-MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
+# Which accounts a meter had, from when until when, as it was known over time.
+_VERSION_4 = """
+CREATE TABLE accounts (
+    project TEXT NOT NULL, meter TEXT NOT NULL, seen_at INTEGER NOT NULL, parts TEXT NOT NULL,
+    PRIMARY KEY (project, meter, seen_at)) WITHOUT ROWID;
+CREATE TRIGGER accounts_stay BEFORE UPDATE ON accounts BEGIN SELECT RAISE(ABORT, 'an account is never changed'); END;
+"""
+MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 VERSION = len(MIGRATIONS)
 
 

@@ -218,6 +218,7 @@ class AccountConfig(Section, frozen=True, kw_only=True):
     upstream: str = ""
     certificates: bool = False
     since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    until: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
     @property
     def key(self) -> str:

@@ -250,8 +250,11 @@ def _check_retention(path: str, rule: Retention) -> Iterator[Fault]:
 def _check_account(
     path: str, account: AccountConfig, others: list[AccountConfig], before: list[str]
 ) -> Iterator[Fault]:
-    if account.key in before:
-        yield Fault(f"{path}.meter", f"{account.key} is accounted twice.", "Give each account of a meter its own name.")
+    if any(_overlap(account, others[place]) for place, key in enumerate(before) if key == account.key):
+        remedy = "Give each account of a meter its own name, or end one where the next begins: until and since."
+        yield Fault(f"{path}.meter", f"{account.key} is accounted twice.", remedy)
+    if account.since and account.until and account.since >= account.until:
+        yield Fault(f"{path}.until", f"{account.key} ends before it begins.", "Write a later moment.")
     chosen = [account.net, account.imported, account.generation, account.storage]
     if sum(map(bool, chosen)) != 1:
         remedy = "Name one property as net, import, generation or storage."
@@ -270,6 +273,12 @@ def _check_account(
                 f"{path}.{name}", f"{value!r} is no {'property' if parts == 2 else 'thing'}.", f'Write "{remedy}".'
             )
     yield from _check_behind(path, account, {one.key: one for one in others})
+
+
+def _overlap(one: AccountConfig, other: AccountConfig) -> bool:
+    """Whether two accounts hold at the same time."""
+    first = not one.until or not other.since or one.until > other.since
+    return first and (not other.until or not one.since or other.until > one.since)
 
 
 def _check_direct(path: str, account: AccountConfig) -> Iterator[Fault]:
