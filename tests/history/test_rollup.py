@@ -145,3 +145,25 @@ def test_steps_beside_each_other_are_told_apart(
             for thing in THINGS:
                 same(found[thing], expected[thing])
     history.close()
+
+
+def test_a_property_that_spoke_late_is_missing_before(
+    open_history: Any, make_batch: Any, clock: SimClock, properties: dict[str, Property]
+) -> None:
+    """§3: a rollup has no row where the property was silent: those windows are missing, and no error."""
+    clock.jump((T0 + 200 * H) / S - clock.now_ns() / S)
+    history = open_history(properties=properties)
+    late = [
+        (thing, at, [values[0] if at // H == T0 // H + 150 else None, values[1]])
+        for thing, at, values in rows(160, 3_600)
+    ]
+    history.apply(1, make_batch(late, ("x", "y")))
+    history.flush()
+    while history.maintain():
+        pass
+    assert {rolled.property for rolled in history._store.catalog.rolled.values()} >= {"x"}
+    for start, end in ((0, 24), (0, 160), (120, 155)):
+        compare(history, "x", end)
+        found = history.window_many("p", THINGS, "x", T0 + start * H, T0 + end * H, "1h", "UTC")
+        assert [int((~found[thing].missing).sum()) for thing in THINGS] == [int(end > 150)] * len(THINGS)
+    history.close()

@@ -122,6 +122,11 @@ def test_any_numeric_property_is_forecast_when_asked(plant: NodeClient) -> None:
     assert found["values"][30]["median"] == pytest.approx(10 + hour % 24, abs=1.5)
     quarters = plant.get("projects", "plant", "forecast", thing="weather", property="outdoor", horizon="30m")
     assert quarters["step_s"] == 900 and len(quarters["values"]) == 2
+    for horizon, hours in (("20m", 1), ("90m", 2), ("2h", 2)):  # less than a step, or no whole number of them
+        found = plant.get(
+            "projects", "plant", "forecast", thing="meter-1", property="energy", horizon=horizon, every="1h"
+        )
+        assert len(found["values"]) == hours
 
 
 def test_a_calculated_property_is_forecast_as_any_other(plant: NodeClient) -> None:

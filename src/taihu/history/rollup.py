@@ -87,7 +87,8 @@ def to_windows(definition: Property, step: str, frame: Frame) -> Windows:
     """One thing's stored windows, by start."""
     columns: dict[str, Any] = {}
     for name in _fields(definition):
-        values = frame.cells[f"{definition.name}/{name}"].numbers(len(frame))
+        cells = frame.cells.get(f"{definition.name}/{name}") or Cells()  # without a row there is no column either
+        values = cells.numbers(len(frame))
         columns[name] = values.astype(np.int64) if name in _WHOLE else values
     length = STEPS_NS[step]
     elapsed = np.full(len(frame), length, np.int64)

@@ -13,6 +13,7 @@ from taihu.insight.forecast import backtest, boosted
 from taihu.insight.forecast.candidate import LEVELS, Asked, Candidate, same
 from taihu.insight.forecast.scale import scale_of
 from taihu.insight.forecast.series import Numbers, Regressor, Series
+from taihu.insight.forecast.simple import SeasonalNaive
 from taihu.insight.forecast.table import Table
 from taihu.insight.forecast.trained import ForecastRefused, Trained, candidates, forecast, train
 
@@ -127,6 +128,13 @@ def test_a_meter_has_a_forecast_from_its_first_hour() -> None:
 def test_a_constant_stays_and_its_interval_is_narrow() -> None:
     found = made(np.full(24 * 20, 7.0))
     assert found.quantiles == pytest.approx(np.full((len(LEVELS), 24), 7.0))
+
+
+def test_what_has_gaps_where_the_season_is_looked_for_is_learned_without_a_warning() -> None:
+    """Three values in five weeks: no two are a day or a week apart."""
+    values = np.full(35 * 24, np.nan)
+    values[[0, 10, 20]] = 1.0, 2.0, 3.0
+    assert SeasonalNaive().learn(Table(series(values), scale_of(values), 24), len(values), 24) == 24
 
 
 def test_absurd_values_do_not_move_the_forecast() -> None:

@@ -25,7 +25,7 @@ class SeasonalNaive:
         week = 7 * table.day
         if until < 3 * week:
             return table.day
-        errors = [np.nanmean(np.abs(_since(table, until, lag))) for lag in (table.day, week)]
+        errors = [_mean_error(_since(table, until, lag)) for lag in (table.day, week)]
         return week if errors[1] < errors[0] else table.day
 
     def predict(self, learned: Any, table: Table, asked: Asked) -> Numbers:
@@ -51,7 +51,7 @@ class WeekMean:
             return list(_GUESS)
         hours = _hours(table, asked)
         found = [
-            (float(np.nanmean(np.abs(usual + carry * fade**hours * off - truth))), carry, fade)
+            (_mean_error(usual + carry * fade**hours * off - truth), carry, fade)
             for carry in _CARRIES
             for fade in _FADES
         ]
@@ -60,6 +60,12 @@ class WeekMean:
     def predict(self, learned: Any, table: Table, asked: Asked) -> Numbers:
         carry, fade = learned
         return same(table.profile(*asked.at) + carry * fade ** _hours(table, asked) * _off(table, asked))
+
+
+def _mean_error(errors: Numbers) -> float:
+    """Of what is known; infinite where nothing is."""
+    known = np.abs(errors[np.isfinite(errors)])
+    return float(known.mean()) if known.size else np.inf
 
 
 def _since(table: Table, until: int, lag: int) -> Numbers:

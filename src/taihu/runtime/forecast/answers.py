@@ -82,7 +82,8 @@ class ForecastAnswers:
             raise ForecastRefused(f"There are no steps of {every[:20]!r}.", f"Ask for {' or '.join(EVERY_S)}.")
         key = Key(body["project"], body["thing"], body["property"], EVERY_S[every])
         found = next((one for one in same if one.key == key), None)
-        horizon = (body["horizon_s"] or 0) // key.step_s or (found.horizon if found else 86_400 // key.step_s)
+        horizon = -(-(body["horizon_s"] or 0) // key.step_s)  # all that is asked for, in whole steps
+        horizon = horizon or (found.horizon if found else 86_400 // key.step_s)
         if not 1 <= horizon <= HORIZON_DAYS_MAX * 86_400 // key.step_s:
             raise ForecastRefused("That horizon is none.", f"Ask for {every} to {HORIZON_DAYS_MAX}d.")
         return msgspec.structs.replace(found, horizon=horizon) if found else Kept(key, every, horizon)

@@ -138,10 +138,11 @@ class ForecastDesk:
     async def _try(self, work: Callable[[], Awaitable[bool]]) -> bool:
         try:
             done = await work()
-        except (TaihuError, OSError) as error:
-            if str(error) != self._complaint:  # once, not once a second
-                log.error("forecasts do not go on: %s", error)
-            self._complaint = str(error)
+        except Exception as error:  # a defect here is no reason for the history to stop
+            said, defect = str(error) or repr(error), not isinstance(error, TaihuError | OSError)
+            if said != self._complaint:  # once, not once a second
+                log.error("forecasts do not go on: %s", said, exc_info=defect)
+            self._complaint = said
             return False
         if done and self._complaint:
             log.warning("forecasts go on")
