@@ -1,5 +1,6 @@
 """A scheduler that a reload brings, on a node that has run for weeks: its stored days let it drive, others end it."""
 
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -104,6 +105,13 @@ def home(tmp_path: Path) -> Iterator[Home]:
 def test_a_reload_begins_changes_and_ends_a_scheduler(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     """§7, §12: it drives by what the history says it would have saved; when it ends, the battery rests."""
     assert home.plans() == []
+    thought = home.folder / "thought.toml"
+    thought.write_text('[[project]]\nname = "home"\n' + SCHEDULER.replace("MORE", "").replace('"battery"', '"bought"'))
+    asked = ["plan", "try", "home", str(thought), "--days", "2", "--json", "--site", str(home.folder)]
+    assert run(asked) == 0
+    (tried,) = json.loads(capsys.readouterr().out)["tries"]
+    assert (len(tried["days"]), tried["stand_ins"]) == (2, ["bought begins half full"])
+    assert 1.0 < tried["lower"] <= tried["mean"] <= tried["upper"] < 5.0
     home.use(SCHEDULER.replace("MORE", ""))
     (first,) = until(home.plans)
     assert first["decisions"][0]["mode"] == "advises"

@@ -42,6 +42,7 @@ class NodeClient:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RefusedError(f"{url!r} is not the address of a node:", f"write one such as {DEFAULT_URL}.")
         self.url = url
+        self.token = token
         self.owner = owner
         self._https = parts.scheme == "https"
         self._host = parts.hostname

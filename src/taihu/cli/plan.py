@@ -1,11 +1,13 @@
-"""Plans: what the controllers of a project decided, why, and what they have saved."""
+"""Plans: what the controllers of a project decided, why, and what they have saved, or would have."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import click
 
 from taihu.cli.client import NodeClient, node_options
-from taihu.cli.output import number_text, printable, show, show_json, time_text
+from taihu.cli.output import number_text, printable, progress, show, show_json, time_text
 from taihu.kernel.clock import NS_PER_S
 
 _HEADS = ("from", "corridor kW", "plan kW", "holds kWh", "net kW", "price", "kg/kWh")
@@ -53,6 +55,71 @@ def show_(node: NodeClient, project: str, controller: str | None, why: bool, lim
         if one["guard"]:
             for line in guard_lines(one["guard"]):
                 click.echo(printable(line))
+
+
+@plan.command("try")
+@click.argument("project")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--days", type=click.IntRange(1, 365), default=28, help="So many stored days.  [default: 28]")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@node_options
+def try_(node: NodeClient, project: str, file: Path, days: int, as_json: bool) -> None:
+    """Say what the schedulers of FILE would have saved on the stored days of PROJECT.
+
+    FILE is written as site.toml, with [[project]] and [[project.scheduler]]; what they drive need not be there.
+    """
+    trials = tried(node, project, file, days)
+    if as_json:
+        show_json({"project": project, "tries": trials})
+        return
+    rows = [
+        (
+            printable(one["scheduler"]),
+            str(len(one["days"])),
+            f"{min(one['days'])} to {max(one['days'])}",
+            f"{one['mean']:.3g}",
+            f"{one['lower']:.3g} to {one['upper']:.3g}",
+        )
+        for one in trials
+    ]
+    show(("scheduler", "days", "from", "saves a day", "90 %"), rows, ("days", "saves a day"))
+    for one in trials:
+        if one["stand_ins"]:
+            click.echo(printable(f"{one['scheduler']}: {'; '.join(one['stand_ins'])}."))
+
+
+def tried(node: NodeClient, project: str, file: Path, days: int) -> list[dict[str, Any]]:
+    """What each scheduler that a file has for a project would have saved."""
+    from taihu.kernel.config import parse_site
+    from taihu.kernel.errors import RefusedError
+    from taihu.runtime.pilot.api import NodeApi
+    from taihu.runtime.scheduling.trial import Bar, trial
+
+    folder = file.absolute().parent
+    site = parse_site(file.read_text("utf-8"), folder)
+    found = next((one for one in site.projects if one.name == project and one.schedulers), None)
+    if found is None:
+        raise RefusedError(f"{file} has no scheduler of {project}.", "Write [[project]] and [[project.scheduler]].")
+    configs, zone = found.schedulers, site.timezone_of(found)
+    now = int(node.get("projects", project, "plans")["now"])
+
+    async def run() -> list[dict[str, Any]]:
+        api, trials = NodeApi(node.url, {project: node.token}), []
+        for config in configs:
+            with progress(f"Replaying {config.name}") as shown:
+                bar = Bar(shown.begin, shown.advance)
+                one = await trial(api, project, zone, config, folder, now, days, bar)
+            said = one.verdict
+            trials.append(
+                {
+                    "scheduler": config.name, "mean": said.mean, "lower": said.lower, "upper": said.upper,
+                    "days": one.days, "stand_ins": one.stand_ins,
+                }
+            )  # fmt: skip
+        await api.close()
+        return trials
+
+    return asyncio.run(run())
 
 
 def saved_text(saved: dict[str, Any]) -> str:

@@ -44,10 +44,14 @@ def verdict(savings: Sequence[float]) -> Verdict:
     >>> verdict([1.0] * 13).drives
     False
     """
-    last = np.asarray(savings[-DAYS:], np.float64)
-    if not len(last):
+    return interval(savings[-DAYS:])
+
+
+def interval(savings: Sequence[float]) -> Verdict:
+    """The mean of days, however many, with its 90 % interval."""
+    days = np.asarray(savings, np.float64)
+    if not len(days):
         return Verdict(0, 0.0, 0.0)
-    drawn = np.random.default_rng(_SEED).integers(0, len(last), (_RESAMPLES, len(last)))
-    means = last[drawn].mean(axis=1)
-    lower, upper = np.quantile(means, _ENDS)
-    return Verdict(len(last), float(last.mean()), float(lower), float(upper))
+    drawn = np.random.default_rng(_SEED).integers(0, len(days), (_RESAMPLES, len(days)))
+    lower, upper = np.quantile(days[drawn].mean(axis=1), _ENDS)
+    return Verdict(len(days), float(days.mean()), float(lower), float(upper))

@@ -37,7 +37,7 @@ class Replay:
 
     def __init__(self, project: str, zone: str, config: SchedulerConfig, stored: Stored, folder: Path) -> None:
         self._project, self._config, self._stored, self._folder = project, config, stored, folder
-        self._zone = ZoneInfo(zone)
+        self.zone = ZoneInfo(zone)
         self._expecting = Expecting(project, zone, config, stored, folder)
         self._seeing = Seeing(project, config, stored)
         self._twins = Twins(config, anchored=False)
@@ -47,7 +47,7 @@ class Replay:
         """The local days in [start, end) of which enough is stored, after some hours to learn from."""
         self._stored.now = end
         found, learned = [], 0
-        for date, begin, until in local_days(start, end, self._zone):
+        for date, begin, until in local_days(start, end, self.zone):
             hours = range(-(-begin // HOUR_NS) * HOUR_NS, until, HOUR_NS)
             known = sum(self._hour(at) is not None for at in hours)
             if known >= HOURS_MIN and learned >= _LEARN_HOURS:
@@ -57,7 +57,7 @@ class Replay:
 
     async def run(self, start: int, end: int, days: Collection[str]) -> AsyncGenerator[tuple[str, float]]:
         """Learn from `start` on, and replay these days; each with what it saved, once it is over."""
-        marks = local_days(start, end, self._zone)
+        marks = local_days(start, end, self.zone)
         planned = {at for date, begin, until in marks if date in days for at in range(begin, until, STEP_NS)}
         closes = {until for date, _, until in marks if date in days}
         for at in range(start, end + _LATE_NS + STEP_NS, STEP_NS):
@@ -65,7 +65,7 @@ class Replay:
             if at % HOUR_NS == 0:
                 await self._learn(at - HOUR_NS)
             if (at in planned or at in closes) and self._expecting.learned_until:
-                await self._plan(Grid(now, self._zone), due=at % HOUR_NS == 0 or at in closes)
+                await self._plan(Grid(now, self.zone), due=at % HOUR_NS == 0 or at in closes)
             for ended in self._twins.ended(now):
                 if ended[0] in days:
                     yield ended
@@ -125,7 +125,7 @@ class Replay:
             found = [self._stored.came(path, "15m", int(start) - shift) for start in starts]
             return np.array([np.nan if one is None else one for one in found])
         try:
-            filled = await prices_of(tariff, starts, self._zone, self._project, self._stored, self._folder)
+            filled = await prices_of(tariff, starts, self.zone, self._project, self._stored, self._folder)
         except ProblemRefused:
             return np.full(len(starts), np.nan)
         return filled.prices
