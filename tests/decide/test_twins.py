@@ -70,6 +70,10 @@ def test_a_battery_that_is_to_bring_the_meter_to_zero_follows_what_came() -> Non
     flat: Any = lambda hour: 0.5 if hour < 5 else 0.1  # noqa: E731
     (as_told,) = gone_through(with_(batteries=(BATTERY,)), lambda hour: full, flat)
     (more,) = gone_through(with_(batteries=(BATTERY,)), lambda hour: full, flat, came=lambda hour: 2.0)
+    halves = tuple(msgspec.structs.replace(BATTERY, name=name, capacity_kwh=5, power_kw=2.5) for name in ("one", "two"))
+    both = {"one": State(level=5.0), "two": State(level=5.0)}
+    (shared,) = gone_through(with_(batteries=halves), lambda hour: both, flat, came=lambda hour: 2.0)
+    assert shared == pytest.approx(more, abs=0.05)
     assert as_told == pytest.approx(5 * (0.5 - 0.1), abs=0.05)  # filled again before the next morning
     assert more == pytest.approx(10 * (0.5 - 0.1), abs=0.1)
 

@@ -112,6 +112,9 @@ def test_a_reload_begins_changes_and_ends_a_scheduler(home: Home, capsys: pytest
     (tried,) = json.loads(capsys.readouterr().out)["tries"]
     assert (len(tried["days"]), tried["stand_ins"]) == (2, ["bought begins half full"])
     assert 1.0 < tried["lower"] <= tried["mean"] <= tried["upper"] < 5.0
+    assert run([one for one in asked if one != "--json"]) == 0
+    shown = capsys.readouterr().out
+    assert "scheduler  days  from" in shown and "flexible: bought begins half full." in shown
     home.use(SCHEDULER.replace("MORE", ""))
     (first,) = until(home.plans)
     assert first["decisions"][0]["mode"] == "advises"

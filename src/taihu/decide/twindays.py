@@ -14,16 +14,16 @@ Both = tuple[float, float]  # of the twin left alone, and of the planned one
 
 
 class Follow(msgspec.Struct, frozen=True):
-    """A battery that brings the meter to zero whatever comes, and between which powers (kW) it may."""
+    """Batteries that bring the meter to zero whatever comes: what was planned of each, and what all may (kW)."""
 
-    name: str
-    kw: float
+    kw: dict[str, float]
     low_kw: float
     high_kw: float
 
     def moved(self, net_kw: float) -> float:
-        """By how much more it charges, the meter being at `net_kw` with what was planned."""
-        return min(max(self.kw - net_kw, self.low_kw), self.high_kw) - self.kw
+        """By how much more they charge, the meter being at `net_kw` with what was planned."""
+        planned = sum(self.kw.values())
+        return min(max(planned - net_kw, self.low_kw), self.high_kw) - planned
 
 
 class Slot(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ comfort); what differs at its end in what they hold is settled at the day's mean
 dearest.
 """
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from datetime import timedelta
@@ -169,35 +170,48 @@ class Twins:
         return min(1.0, -given / most) if most > 0 else 1.0
 
     def _follow(self, step: int) -> Follow | None:
-        """The one battery that is to bring the meter to zero follows it, as it is driven."""
+        """Batteries that are to bring the meter to zero follow it, as they are driven."""
         assert self._plan is not None
         batteries = [one for one in self._config.batteries if self._planned.sights[one.name].asset is not None]
-        near = max(_ZERO_KW, float(self._plan.spread_kw[step]))
-        if len(batteries) != 1 or abs(float(self._plan.plan.net_kw[""][step])) >= near:
+        net, near = float(self._plan.plan.net_kw[""][step]), max(_ZERO_KW, float(self._plan.spread_kw[step]))
+        if not batteries or abs(net) >= near:
             return None
-        one, powers = batteries[0], self._planned.powers
-        low, battery_kw = -one.power_kw, float(powers[one.name][step])
+        powers, high = self._planned.powers, sum(one.power_kw for one in batteries)
+        kw = {one.name: float(powers[one.name][step]) for one in batteries}
+        low = -high
         if not self._config.battery_to_vehicle:
             cars = sum(float(powers[car.name][step]) for car in self._config.vehicles if car.name in powers)
-            net = float(self._plan.plan.net_kw[""][step])
-            low = max(low, -max(0.0, net - battery_kw - cars))
-        return Follow(one.name, battery_kw, low, one.power_kw)
+            low = max(low, -max(0.0, net - sum(kw.values()) - cars))
+        return Follow(kw, low, high)
 
     def _followed(self, slot: Slot, net_kw: float) -> float:
-        """By how much more the battery charged than was planned, as far as it holds and has room."""
-        follow = slot.follow
-        if follow is None or (state := self._planned.states.get(follow.name)) is None or state.level is None:
+        """By how much more batteries charged than was planned, as far as each has room or holds."""
+        if slot.follow is None:
             return 0.0
-        config = next(one for one in self._config.batteries if one.name == follow.name)
-        hours, moved = (slot.end - slot.start) / HOUR_NS, follow.moved(net_kw)
-        level = state.level + self._planned.shift.get(follow.name, 0.0)
-        room = max(0.0, config.capacity_kwh - level) / (config.one_way * hours)
-        there = max(0.0, level - config.low * config.capacity_kwh) * config.one_way / hours
-        moved = min(max(moved, -there), room)
-        stored = [kw * config.one_way if kw > 0 else kw / config.one_way for kw in (follow.kw + moved, follow.kw)]
-        shift = self._planned.shift
-        shift[follow.name] = shift.get(follow.name, 0.0) + hours * (stored[0] - stored[1])
+        hours, wanted = (slot.end - slot.start) / HOUR_NS, slot.follow.moved(net_kw)
+        most = {name: self._most(name, hours, wanted) for name in slot.follow.kw}
+        total = sum(most.values())
+        moved = math.copysign(min(abs(wanted), total), wanted)
+        for name, kw in slot.follow.kw.items() if total > 0 else ():
+            config = next(one for one in self._config.batteries if one.name == name)
+            stored = [
+                one * config.one_way if one > 0 else one / config.one_way
+                for one in (kw, kw + moved * most[name] / total)
+            ]
+            shift = self._planned.shift
+            shift[name] = shift.get(name, 0.0) + hours * (stored[1] - stored[0])
         return moved
+
+    def _most(self, name: str, hours: float, wanted: float) -> float:
+        """How much more a battery can charge, or give, for so long (kW)."""
+        config = next(one for one in self._config.batteries if one.name == name)
+        level = self._planned.states[name].level
+        if level is None:
+            return 0.0
+        level += self._planned.shift.get(name, 0.0)
+        if wanted > 0:
+            return max(0.0, config.capacity_kwh - level) / (config.one_way * hours)
+        return max(0.0, level - config.low * config.capacity_kwh) * config.one_way / hours
 
     def _turn_day(self, states: States, grid: Grid, expected: Expected) -> None:
         local = to_datetime(grid.now).astimezone(grid.zone)
