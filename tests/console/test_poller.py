@@ -18,6 +18,7 @@ class FakeSource:
         self.asked: list[str] = []
         self.planned: list[tuple[str, ...]] = []
         self.forecasts: NodeAway | None = None
+        self.slow_s = 0.0
         self.more = False
         self.now = NOW
 
@@ -49,6 +50,7 @@ class FakeSource:
 
     async def carbon(self, projects: tuple[str, ...], days: int) -> CarbonAnswer:
         self.asked.append(f"carbon {','.join(projects)} {days}")
+        await asyncio.sleep(self.slow_s)
         return CarbonAnswer()
 
     async def models(self, project: str) -> ModelsAnswer:
@@ -270,3 +272,20 @@ def test_a_plan_is_read_whole_while_its_page_is_open_the_first_where_none_is_nam
     source.asked.clear()
     tick(poller)
     assert [one for one in source.asked if one.startswith("plan")] == []
+
+
+def test_a_part_that_takes_long_is_waited_for_and_holds_up_nothing_else() -> None:
+    poller, source, clock, told = make()
+    source.slow_s = 0.6
+    poller.watch(Want(carbon=True))
+
+    async def run() -> None:
+        await poller.tick()
+        assert poller.snapshot.plans is not None and poller.snapshot.carbon is None
+        clock.advance(20)
+        await poller.tick()
+        assert source.asked.count("status") == 2
+
+    asyncio.run(run())
+    assert [one for one in source.asked if one.startswith("carbon")] == ["carbon district,house-01 30"]
+    assert told[-1].carbon == CarbonAnswer()

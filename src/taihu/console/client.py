@@ -1,6 +1,6 @@
 """The console's only source: the node's public HTTP API."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
@@ -24,6 +24,7 @@ from taihu.console.planned import PlansAnswer
 from taihu.kernel.errors import RefusedError, TransientError
 
 TIMEOUT_S = 10.0
+_LEDGER_TIMEOUT_S = 60.0  # many projects over many days on a machine that is busy
 CONNECTIONS_MAX = 4
 _IDLE_S = 2.0  # less than the node keeps a connection open: none is closed under a request
 
@@ -85,7 +86,7 @@ class NodeClient:
 
     async def hours(self, series: Series, hours: int, tz: str) -> tuple[Window, ...]:
         """Hourly windows from `hours` before now on; empty when there is no such property."""
-        parameters = {
+        parameters: dict[str, Any] = {
             "thing": series.thing,
             "property": series.property,
             "start": f"-{hours}h",
@@ -113,19 +114,22 @@ class NodeClient:
 
     async def carbon(self, projects: tuple[str, ...], days: int) -> CarbonAnswer:
         """What the ledger says of projects over the last days."""
-        found = await self._get("/api/v1/carbon", CarbonAnswer, project=projects, start=f"-{days}d")
+        found = await self._get("/api/v1/carbon", CarbonAnswer, _LEDGER_TIMEOUT_S, project=projects, start=f"-{days}d")
         return found or CarbonAnswer()
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
-    async def _get(self, path: str, shape: type[T], **parameters: str | int | tuple[str, ...]) -> T | None:
+    async def _get(
+        self, path: str, shape: type[T], timeout_s: float = TIMEOUT_S, **parameters: str | int | tuple[str, ...]
+    ) -> T | None:
         """The answer read as `shape`; None where there is nothing."""
         try:
-            answer = await self._http.get(path, params=parameters)
+            answer = await self._http.get(path, params=parameters, timeout=timeout_s)
         except httpx.HTTPError as error:
-            raise NodeAway(f"The node does not answer: {error}.", "It is tried again.") from None
+            why = str(error) or type(error).__name__
+            raise NodeAway(f"The node does not answer to {path}: {why}.", "It is tried again.") from None
         if answer.status_code == 404:
             return None
         if answer.status_code in (401, 403):

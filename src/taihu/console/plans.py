@@ -17,6 +17,7 @@ from taihu.console.texts import COLON, SEMICOLON, Language, text, word
 from taihu.console.widgets import Words, box
 
 _COLUMNS = ("plan_one", "plan_mode", "plan_does", "plan_corridor_kw", "plan_held_kwh", "plan_saved", "plan_day")
+_HOURS = re.compile(r" in (\d+) of (\d+) hours")
 _FORETOLD = re.compile(r"(\S+) by ([^\s;]+)")
 _KEYS = {"without": "plan_without", "with": "plan_with", "band": "outlook_band"}
 
@@ -136,7 +137,7 @@ def _facts(language: Language, last: Decision) -> str:
         (text(language, "plan_follows"), corridor),
         (text(language, "plan_ahead"), _ahead(language, last)),
         (text(language, "plan_may"), _may(language, last)),
-        (text(language, "plan_by"), _FORETOLD.sub(lambda one: _by(language, one[1], one[2]), last.forecast)),
+        (text(language, "plan_by"), _foretold(language, last.forecast)),
         (text(language, "plan_notes"), SEMICOLON[language].join(last.notes)),
         *((asset.name, _does(asset)) for asset in last.assets),
     ]
@@ -147,8 +148,10 @@ def _does(asset: Asset) -> str:
     return f"{signed(asset.power_kw)} kW" + (f" · {asset.why}" if asset.why else "")
 
 
-def _by(language: Language, series: str, model: str) -> str:
-    return f"{series}{COLON[language]}{model_name(language, model)}"
+def _foretold(language: Language, said: str) -> str:
+    """Who foretold which series, in the page's language."""
+    named = _FORETOLD.sub(lambda one: f"{one[1]}{COLON[language]}{model_name(language, one[2])}", said)
+    return _HOURS.sub(lambda one: text(language, "plan_hours", known=one[1], of=one[2]), named)
 
 
 def why_kind(last: Decision) -> str:

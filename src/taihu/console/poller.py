@@ -33,6 +33,7 @@ _CARBON_EVERY_S = 15.0
 _MODELS_EVERY_S = 5.0
 _OUTLOOK_EVERY_S = 3.0
 _SHOWN_MAX = 8
+_PATIENCE_S = 0.5
 _HOURS_MOVED_NS = 360 * NS_PER_S
 
 Place = tuple[str, str]  # a project, and the thing after which its page begins
@@ -128,6 +129,8 @@ class Poller:
         self._heard_s = clock.monotonic()
         self._due_s = 0.0
         self._read_s: dict[object, float] = {}
+        self._reading: dict[str, asyncio.Task[None]] = {}
+        self._waits: set[str] = set()
         self._hours_ns = 0
         self.snapshot = Snapshot()
 
@@ -148,12 +151,16 @@ class Poller:
 
     async def run(self) -> None:
         """Poll until cancelled."""
-        while True:
-            await self._wake.wait()
-            await self.tick()
-            await asyncio.sleep(TICK_S)
-            if not self._watchers:
-                self._wake.clear()
+        try:
+            while True:
+                await self._wake.wait()
+                await self.tick()
+                await asyncio.sleep(TICK_S)
+                if not self._watchers:
+                    self._wake.clear()
+        finally:
+            for task in self._reading.values():
+                task.cancel()
 
     async def tick(self) -> None:
         """One step: ask if it is time to, and tell how things stand."""
@@ -167,8 +174,7 @@ class Poller:
             page, views = await self._read()
             self._heard_s = self._clock.monotonic()
             self._tell(msgspec.structs.replace(self.snapshot, link=Link.CONNECTED, away_s=0.0, page=page, views=views))
-            more = (self._read_outlooks, self._read_hours, self._read_plans, self._read_models, self._read_carbon)
-            await asyncio.gather(*(self._tell_more(read, page, views) for read in more))
+            await self._read_parts(page, views)
         except (NodeAway, TokenRefused) as error:
             self._failed(error)
             return
@@ -176,9 +182,26 @@ class Poller:
             log.info("the node answers again")
         self._failures = 0
 
-    async def _tell_more(self, read: Reading, page: Page, views: dict[Place, View]) -> None:
-        """Tell each part as soon as it is known."""
-        found = await read(page, views)
+    async def _read_parts(self, page: Page, views: dict[Place, View]) -> None:
+        """Read what is due, each part by itself: one that takes long is waited for, but holds up nothing else."""
+        for read in (self._read_outlooks, self._read_hours, self._read_plans, self._read_models, self._read_carbon):
+            if read.__name__ not in self._reading:
+                self._reading[read.__name__] = asyncio.create_task(self._tell_part(read, page, views))
+        done, _ = await asyncio.wait(self._reading.values(), timeout=_PATIENCE_S)
+        self._reading = {name: task for name, task in self._reading.items() if task not in done}
+        for task in done:
+            task.result()
+
+    async def _tell_part(self, read: Reading, page: Page, views: dict[Place, View]) -> None:
+        """Tell a part as soon as it is known. What was known stays while it alone does not answer."""
+        try:
+            found = await read(page, views)
+        except NodeAway as error:
+            if read.__name__ not in self._waits:
+                log.warning("%s", error)
+            self._waits.add(read.__name__)
+            return
+        self._waits.discard(read.__name__)
         if found:
             self._tell(msgspec.structs.replace(self.snapshot, **found))
 
@@ -269,7 +292,9 @@ class Poller:
         if not any(want.carbon for want in self._watchers) or not self._is_due("carbon", _CARBON_EVERY_S):
             return {}
         projects = tuple(dict.fromkeys(name for name, _ in views))
-        return {"carbon": await self._source.carbon(projects, CARBON_DAYS) if projects else CarbonAnswer()}
+        found = await self._source.carbon(projects, CARBON_DAYS) if projects else CarbonAnswer()
+        self._read_s["carbon"] = self._clock.monotonic()  # a node that takes long for it has its rest
+        return {"carbon": found}
 
     def _is_due(self, what: object, every_s: float) -> bool:
         """Whether something is to be read again; if so it counts as read."""
@@ -280,19 +305,12 @@ class Poller:
         return True
 
     async def _outlook(self, one: Address) -> Outlook | None:
-        """What is known stays while forecasts alone do not answer: a node that is away is noticed by its status."""
         async with self._slots:
-            try:
-                return await self._source.outlook(*one)
-            except NodeAway:
-                return self.snapshot.outlooks.get(one)
+            return await self._source.outlook(*one)
 
     async def _models(self, project: str) -> ModelsAnswer:
         async with self._slots:
-            try:
-                return await self._source.models(project)
-            except NodeAway:
-                return (self.snapshot.models or {}).get(project, ModelsAnswer())
+            return await self._source.models(project)
 
     async def _windows(self, series: Series, timezone: str) -> tuple[Window, ...]:
         async with self._slots:

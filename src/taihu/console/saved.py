@@ -36,5 +36,7 @@ class SavedCard:
         if saved.estimated:
             note = f"{note}; {text(language, 'saved_estimated')}"
         self._note.text = note if saved.hours else text(language, "saved_waiting")
-        drive = sum(plan.last is not None and plan.last.mode == "drives" for plan in plans.plans)
-        self._drive.text = text(language, "controllers", drive=drive, of=len(plans.plans))
+        decided = [plan.last for plan in plans.plans if plan.last is not None]
+        drive = sum(last.mode == "drives" for last in decided)
+        key = "controllers" if decided else "controllers_replay"
+        self._drive.text = text(language, key, drive=drive, of=len(plans.plans))

@@ -5,6 +5,7 @@ meanwhile must not keep a process from coming back. `python -m taihu.runtime con
 """
 
 import errno
+import logging
 import sys
 from pathlib import Path
 
@@ -55,8 +56,12 @@ def _run(process: str, folder: Path) -> None:
         opcua.main(site)
     elif process == "console":
         from taihu.console.app import main as console
+        from taihu.runtime.logs import start_logging
         from taihu.runtime.webconsole import console_options
 
+        start_logging("console", site.log)
+        for library in ("httpx", "nicegui"):
+            logging.getLogger(library).setLevel(logging.WARNING)  # a line for every request
         host = f"[{site.http.host}]" if ":" in site.http.host else site.http.host
         url = f"http://{host}:{site.http.port}"
         console(console_options(site, url, Path(sys.argv[3])))

@@ -87,4 +87,5 @@ async def _keep(houses: dict[str, LiveHouse], path: Path, clock: ScaledClock) ->
 
 if __name__ == "__main__":
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s devices %(levelname)-7s %(message)s")
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # it calls it an error when who asked has gone
     asyncio.run(run(msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Plan)))
