@@ -318,6 +318,51 @@ def test_what_a_solver_may_take_does_not_grow_with_what_it_took() -> None:
         assert solver._highs.getOptions().time_limit == 1.0
 
 
+def test_a_park_of_chargers_with_a_least_power_is_planned_as_well_as_without() -> None:
+    """What runs in the plan without least powers is held to its least: no search, and next to nothing is lost."""
+    rng = np.random.default_rng(3)
+    cars = []
+    for index in range(40):
+        arrives, stays = int(rng.integers(0, 48)), int(rng.integers(16, 40))
+        need = ((arrives + stays, float(rng.uniform(20, 50))),)
+        cars.append(
+            Vehicle(
+                name=f"v{index}", capacity_kwh=60, content_kwh=10, charge_kw=11, minimum_kw=1.4, arrives=arrives,
+                leaves=arrives + stays, needs=need,
+            )
+        )  # fmt: skip
+    price = np.repeat(rng.uniform(0.05, 0.5, 24), 4)
+    question = problem(price, *cars, hours=0.25, load=5.0, import_max_kw=120.0)
+    plan = Planner().plan(question, 60.0)
+    free = tuple(msgspec.structs.replace(car, minimum_kw=0.0) for car in cars)
+    least = Planner().plan(msgspec.structs.replace(question, assets=free), 60.0)
+    assert (plan.method, plan.breaches) == (Method.BEST, ())
+    assert least.money <= plan.money <= 1.002 * least.money
+    for car in cars:
+        running = plan.powers[car.name][plan.powers[car.name] > 1e-6]
+        assert running.min() >= car.minimum_kw - 1e-6
+
+
+def test_a_search_begins_with_what_was_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job whose energy does not come to the bound when it is rounded is searched, from what was rounded on."""
+    from taihu.decide import highs
+
+    started: list[bool] = []
+    solve = highs.Solver.solve
+
+    def watch(self: highs.Solver, program: Program, seconds: float, start: Numbers | None = None) -> highs.Solved:
+        started.append(start is not None)
+        return solve(self, program, seconds, start)
+
+    monkeypatch.setattr(highs.Solver, "solve", watch)
+    price = np.array([0.1, 0.2, 0.9, 0.9])
+    job = Job(name="j", energy_kwh=4.0, power_kw=3.0, minimum_kw=2.0, deadline=4)
+    plan = Planner().plan(problem(price, job), 60.0)
+    assert plan.breaches == ()
+    assert plan.powers["j"].round(3).tolist() == [2.0, 2.0, 0.0, 0.0]  # 3 and 1 cannot be
+    assert (plan.method, started) == (Method.BEST, [False, False, True])
+
+
 def test_a_plan_is_asked_again_only_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """What time did not allow to be exact is cut to what the battery can do."""
     from taihu.decide import highs
@@ -325,9 +370,9 @@ def test_a_plan_is_asked_again_only_while_there_is_time(monkeypatch: pytest.Monk
     asked: list[float] = []
     solve = highs.Solver.solve
 
-    def slow(self: highs.Solver, program: Program, seconds: float) -> highs.Solved:
+    def slow(self: highs.Solver, program: Program, seconds: float, start: Numbers | None = None) -> highs.Solved:
         asked.append(seconds)
-        return msgspec.structs.replace(solve(self, program, 60.0), seconds=1.0)
+        return msgspec.structs.replace(solve(self, program, 60.0, start), seconds=1.0)
 
     monkeypatch.setattr(highs.Solver, "solve", slow)
     question = problem([0.1] * 2 + [0.5] * 6, battery(taper=((0.2, 1.0), (1.0, 0.1))), load=4.0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from taihu.decide.sheet import Numbers, Program
 
-_GAP = 1e-3  # of the objective: how near to the best an answer with whole numbers has to be
+GAP = 1e-3  # of the objective: how near to the best an answer with whole numbers has to be
 
 
 _KINDS = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger, highspy.HighsVarType.kSemiContinuous)
@@ -47,11 +47,11 @@ class Solver:
     def __init__(self) -> None:
         self._highs = _Quiet()
         self._highs.setOptionValue("threads", 1)
-        self._highs.setOptionValue("mip_rel_gap", _GAP)
+        self._highs.setOptionValue("mip_rel_gap", GAP)
         self._last: Program | None = None
 
-    def solve(self, program: Program, seconds: float) -> Solved:
-        """The best columns within so many seconds."""
+    def solve(self, program: Program, seconds: float, start: Numbers | None = None) -> Solved:
+        """The best columns within so many seconds; `start` are some that keep every row, to begin with."""
         if program.same_form(self._last):
             self._change(program)
         elif self._last is not None and program.extends(self._last):
@@ -60,6 +60,10 @@ class Solver:
         else:
             self._pass(program)
         self._last = program
+        if start is not None:
+            known = highspy.HighsSolution()
+            known.col_value = start.tolist()
+            self._highs.setSolution(known)
         before = self._highs.getRunTime()
         # with whole numbers HiGHS counts the seconds of this run, without them those of all its runs
         self._highs.setOptionValue("time_limit", seconds if program.integral else before + seconds)

@@ -20,7 +20,8 @@ from taihu.decide.problem import Numbers, Problem
 from taihu.decide.rule import by_rule
 
 if TYPE_CHECKING:
-    from taihu.decide.highs import Solved, Solver
+    from taihu.decide.highs import Solved
+    from taihu.decide.rounding import Rounding
 
 
 class Method(StrEnum):
@@ -75,11 +76,12 @@ class Planner:
         problem = problems[0]
         note = "the solver is not installed: pip install 'taihu[plan]'"
         try:
-            from taihu.decide.highs import Outcome, Solver
+            from taihu.decide.highs import Outcome
+            from taihu.decide.rounding import Rounding
         except ImportError:
             return self._by_rule(problem, note)
-        if not isinstance(self._solver, Solver):
-            self._solver = Solver()
+        if not isinstance(self._solver, Rounding):
+            self._solver = Rounding()
         model, solved = self._asked(self._solver, problems, weights, seconds)
         if solved.outcome is Outcome.NONE:
             return self._by_rule(problem, f"the solver had no answer within {seconds:g} s")
@@ -97,7 +99,7 @@ class Planner:
         return ruled if worse else _plan(Method.GOOD, powers, judged, marginal=model.marginal(solved.prices))
 
     def _asked(
-        self, solver: "Solver", problems: Sequence[Problem], weights: Sequence[float], seconds: float
+        self, solver: "Rounding", problems: Sequence[Problem], weights: Sequence[float], seconds: float
     ) -> tuple[Model, "Solved"]:
         """The solver's answer; it is asked again, exactly, about what stores cannot do, as long as there is time."""
         from taihu.decide.highs import Outcome
