@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,13 +12,16 @@ import pytest
 
 from taihu.carbon.account import Metered, Settled, Supply, electricity_rows, settle
 from taihu.carbon.direct import Emitter, Used, direct_rows
-from taihu.carbon.document import to_html, to_pdf
+from taihu.carbon.document import Document, Link, to_html, to_pdf
 from taihu.carbon.factors import load_factors
+from taihu.carbon.hourly import hourly_report
 from taihu.carbon.inventory import Inventory, inventory
 from taihu.carbon.ledger import Ledger
 from taihu.carbon.quantity import Energy, Mass
-from taihu.carbon.report import inventory_csv, inventory_document
+from taihu.carbon.report import hourly_document, inventory_csv, inventory_document
 from taihu.carbon.rows import Role, RowQuality
+from taihu.carbon.words import Phrase, said_in
+from taihu.history.calendar import parse_zone
 from taihu.kernel.clock import parse_iso
 
 HOUR = 3_600_000_000_000
@@ -119,11 +123,42 @@ def test_scope_1_stands_by_source_and_by_gas(ledger: Ledger) -> None:
     assert "ipcc-ar6-r-410a 2255.5" in to_html(document)
 
 
+def documents(ledger: Ledger) -> list[Document]:
+    made = report(ledger, "Plant")
+    hours, _ = hourly_report(
+        ledger, "plant", [made.start, made.end], title="Plant", zone=parse_zone("UTC"), made_at=made.end, as_of=0
+    )
+    return [inventory_document(made, address), hourly_document(hours, address)]
+
+
+def numbers(document: Document) -> list[str]:
+    tables = [section.table.rows for section in document.sections if section.table]
+    cells = [cell.text if isinstance(cell, Link) else cell for rows in tables for row in rows for cell in row]
+    return [cell for cell in cells if cell.replace(",", "").replace(".", "").isdigit()]
+
+
+def test_reports_in_chinese_have_every_phrase_and_the_same_figures(ledger: Ledger) -> None:
+    assert Phrase("{} of {}", 1, "two") == "1 of two"
+    for document in documents(ledger):
+        said = said_in("zh", document)
+        assert said_in("en", document) is document
+        texts = [said.title, said.lead, *(what for what, _ in said.figures)]
+        for section in said.sections:
+            texts += [section.heading, section.note, *(section.table.heads if section.table else ())]
+        same = ("kg", "kWh", "CO2 kg", "CH4 kg", "N2O kg", "")
+        assert [text for text in texts if text not in same and not re.search("[\u4e00-\u9fff]", text)] == []
+        assert numbers(said) == numbers(document) != []
+        page = to_html(said)
+        assert '<html lang="zh">' in page
+        assert "GHG Protocol 范围二指南" in page or "年度口径" in page
+
+
 def test_the_same_report_is_the_same_pdf(ledger: Ledger) -> None:
     pytest.importorskip("reportlab", reason="reportlab is not installed: pip install 'taihu[pdf]'")
     one = to_pdf(inventory_document(report(ledger, "R&D <plant> 太湖厂区"), address))
     assert one.startswith(b"%PDF-")
     assert one == to_pdf(inventory_document(report(ledger, "R&D <plant> 太湖厂区"), address))
+    assert to_pdf(said_in("zh", inventory_document(report(ledger), address))) != one
 
 
 def test_a_period_without_rows_is_missing_not_zero(tmp_path: Path) -> None:

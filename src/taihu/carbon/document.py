@@ -68,6 +68,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     lead: str
     figures: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
+    language: str = "en"
 
 
 def to_html(one: Document) -> str:
@@ -156,7 +157,6 @@ def _figures(figures: Sequence[tuple[str, str]], width: float, base: Any) -> "Fl
 
 def _table(table: Table, width: float, base: Any) -> "Flowable":
     from reportlab.lib.styles import ParagraphStyle
-    from reportlab.pdfbase.pdfmetrics import stringWidth
     from reportlab.platypus import Paragraph
     from reportlab.platypus import Table as Grid
 
@@ -181,10 +181,7 @@ def _table(table: Table, width: float, base: Any) -> "Flowable":
         for place, row in enumerate(table.rows)
     ]
     texts = [[(cell.text if isinstance(cell, Link) else cell) for cell in row] for row in (table.heads, *table.rows)]
-    wanted = [
-        max(min(stringWidth(row[column], "Helvetica-Bold", 8.5), 300) for row in texts) + 14
-        for column in range(len(table.heads))
-    ]
+    wanted = [max(min(_wide(row[column], 8.5), 300) for row in texts) + 14 for column in range(len(table.heads))]
     scale = width / sum(wanted)
     style = [
         ("LINEBELOW", (0, 0), (-1, 0), 1, "#16232b"),
@@ -196,6 +193,14 @@ def _table(table: Table, width: float, base: Any) -> "Flowable":
     if table.total:
         style.append(("LINEABOVE", (0, -1), (-1, -1), 1, "#16232b"))
     return Grid(rows, repeatRows=1, colWidths=[one * min(scale, 1.6) for one in wanted], hAlign="LEFT", style=style)
+
+
+def _wide(text: str, size: float) -> float:
+    """How wide a text is, each piece in its font."""
+    from reportlab.pdfbase.pdfmetrics import stringWidth
+
+    latin = "".join(letter for letter in text if ord(letter) <= _LATIN)
+    return float(stringWidth(latin, "Helvetica-Bold", size)) + size * (len(text) - len(latin))
 
 
 def _drawing(bars: Bars, width: float) -> "Flowable":

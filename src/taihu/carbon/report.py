@@ -16,6 +16,7 @@ from taihu.carbon.hourly import HourlyReport
 from taihu.carbon.inventory import HOUR_NS, Category, Inventory, Lacking, MainBalance, UsedFactor
 from taihu.carbon.rows import DIRECT, PARTS, Role
 from taihu.carbon.site import Score, SiteHours
+from taihu.carbon.words import HOURLY_METHOD, METHOD, Phrase
 from taihu.kernel.clock import to_datetime
 
 Rows = Callable[[str, int, int], str]  # where the rows of a meter in a period are
@@ -38,20 +39,9 @@ _GASES = {
 }
 _SOURCES = {Role.FUEL: "combustion", Role.PROCESS: "process", Role.LEAK: "leak"}
 _QUALITY = ("Measured", "Estimated", "Missing")
-_METHOD = """\
-GHG Protocol Scope 2 Guidance: location-based by the hour's average intensity of the grid where it is known, else by
-the factor of the year; market-based by certificates cancelled for the same interval, then the supplier's factor, the
-residual mix, or the grid's average. The two answer different questions and are never added. Marginal intensities are
-in no inventory. What was given to the grid earns no credit. An interval known for at least half of its length is
-scaled up and marked estimated; below that it is missing, which is not zero. A factor of another year or a wider
-region makes an estimate. The rows of a line: taihu carbon rows PROJECT --meter METER --versions, with --start and
---end."""
-_HOURLY_METHOD = """\
-An hour's load counts as matched up to what was made and kept in that hour, and what certificates of the same hour and
-grid cover. In sum: all that was made against all of the load, whatever the hour, as an annual claim has it. By the
-hour: each hour's own. With the grid: the rest counts by the carbon-free share that the grid says of that hour (24/7
-CFE). A battery's charging counts as load, its discharging takes from it. Hours in which a part is missing take no
-part."""
+_INVENTORY_LEAD = "{} {} of all intervals are known: {} measured, {} estimated, {} missing. {} were restated."
+_HOURLY_LEAD = "{} {} of the hours are known, {} of them estimated.{}"
+_IMPOSSIBLE = " In {} hours more was given than drawn and made: no load is known then."
 
 
 def inventory_csv(report: Inventory) -> str:
@@ -97,7 +87,7 @@ def _hour_quality(found: SiteHours, place: int) -> str:
 def inventory_document(report: Inventory, rows: Rows) -> Document:
     """The inventory: scopes, ISO 14064-1, balance, what was restated, factors."""
     whole = report.total
-    counts = f"{whole.measured} measured, {whole.estimated} estimated, {whole.missing} missing"
+    counts = (whole.measured, whole.estimated, whole.missing, whole.restated)
     sections = [
         Section(
             heading="Scope 1, and scope 2 by both rules",
@@ -118,11 +108,10 @@ def inventory_document(report: Inventory, rows: Rows) -> Document:
         sections.append(
             Section(heading="By part of the period", table=_lines(report.parts, rows, zone=report.timezone))
         )
-    sections += [_factors(report.factors), Section(heading="Method", note=_METHOD)]
+    sections += [_factors(report.factors), Section(heading="Method", note=METHOD)]
     return Document(
-        title=f"Greenhouse gas inventory: {report.title}",
-        lead=f"{_period(report)} {100 * whole.coverage:.1f} % of all intervals are known: {counts}."
-        f" {whole.restated} were restated.",
+        title=Phrase("Greenhouse gas inventory: {}", report.title),
+        lead=Phrase(_INVENTORY_LEAD, _period(report), _share(whole.coverage), *counts),
         figures=(
             ("Scope 1", _mass(whole.scope1_kg)),
             ("Scope 2, location-based", _mass(whole.location_kg)),
@@ -143,11 +132,10 @@ def _lacking(meters: Sequence[Lacking]) -> Section:
 def hourly_document(report: HourlyReport, rows: Rows) -> Document:
     """Hourly matching: in sum, by the hour, by the time of day, and the emission of what is unmatched."""
     one = report.score
-    lead = f"{_period(report)} {_share(one.coverage)} of the hours are known, {one.estimated} of them estimated."
-    if one.impossible:
-        lead += f" In {one.impossible} hours more was given than drawn and made: no load is known then."
+    impossible = Phrase(_IMPOSSIBLE, one.impossible) if one.impossible else ""
+    lead = Phrase(_HOURLY_LEAD, _period(report), _share(one.coverage), one.estimated, impossible)
     return Document(
-        title=f"Hourly matching: {report.title}",
+        title=Phrase("Hourly matching: {}", report.title),
         lead=lead,
         figures=(
             ("Matched in sum", _share(one.annual)),
@@ -162,7 +150,7 @@ def hourly_document(report: HourlyReport, rows: Rows) -> Document:
             _by_both_rules(report),
             *_balances(report.balances, rows),
             _factors(report.factors),
-            Section(heading="Method", note=_HOURLY_METHOD),
+            Section(heading="Method", note=HOURLY_METHOD),
         ),
     )
 
@@ -189,8 +177,9 @@ def _time_of_day(report: HourlyReport) -> Section:
         part=tuple(hour.matched_kwh for hour in report.by_hour),
         words="Load of each hour of the day, and how much of it was matched",
     )
-    note = (
-        f"By the local time an hour begins at ({report.timezone}): load, and in green what was matched in its own hour."
+    note = Phrase(
+        "By the local time an hour begins at ({}): load, and in green what was matched in its own hour.",
+        report.timezone,
     )
     return Section(heading="By the time of day", bars=bars, note=note)
 
@@ -214,8 +203,12 @@ def _lines(lines: Sequence[Line], rows: Rows, name: str = "", whole: Figures | N
     shown = [field for field in _COLUMNS if any(getattr(line.figures, field) is not None for line in lines)]
     found: list[tuple[Cell, ...]] = []
     for line in lines:
-        words = line.meter if line.role not in PARTS or zone else f"{line.meter} ({line.role} of {line.behind})"
-        link = Link(f"{words} {_day(line.start, zone)}" if zone else words, rows(line.meter, line.start, line.end))
+        words = line.meter
+        if zone:
+            words = f"{line.meter} {_day(line.start, zone)}"
+        elif line.role in PARTS:
+            words = Phrase(f"{{}} ({line.role} of {{}})", line.meter, line.behind)
+        link = Link(words, rows(line.meter, line.start, line.end))
         found.append((link, *_cells(line.figures, shown)))
     if whole is not None:
         found.append((name, *_cells(whole, shown)))
@@ -238,7 +231,7 @@ def _categories(categories: Iterable[Category], meters: Sequence[Line]) -> Table
     for role, words in _SOURCES.items():
         if found := [line.figures for line in meters if line.role is role]:
             whole = merge(found)
-            sources.append((f"\u2003of which {words}", _number(whole.scope1_kg, 2), *_counts(whole)))
+            sources.append((Phrase("\u2003of which {}", words), _number(whole.scope1_kg, 2), *_counts(whole)))
     return Table(heads=("Category", "kg", *_QUALITY), rows=[direct, *sources, *others])
 
 
@@ -255,12 +248,8 @@ def _gases(report: Inventory, rows: Rows) -> list[Section]:
     potentials = [f"{one.id} {one.value:g}" for one in report.factors if one.kind == FactorKind.GWP and one.value]
     heads = ("Source", "Kind", *_GASES.values())
     table = Table(heads=heads, rows=found, texts=(0, 1), total=True)
-    note = (
-        f"kg of each gas; the last two in CO2 equivalent, over 100 years: {', '.join(potentials)}."
-        if potentials
-        else ""
-    )
-    return [Section(heading="Scope 1 by gas", table=table, note=note)]
+    note = Phrase("kg of each gas; the last two in CO2 equivalent, over 100 years: {}.", ", ".join(potentials))
+    return [Section(heading="Scope 1 by gas", table=table, note=note if potentials else "")]
 
 
 def _of_gases(figures: Figures) -> tuple[str, ...]:
@@ -293,7 +282,9 @@ def _balances(balances: Sequence[MainBalance], rows: Rows) -> list[Section]:
             )
             for at, residual in one.worst.items()
         ]
-    note = f"Behind it: {', '.join(notes)}; drawing is positive. Apart is counted hour by hour: errors hide no others."
+    note = Phrase(
+        "Behind it: {}; drawing is positive. Apart is counted hour by hour: errors hide no others.", ", ".join(notes)
+    )
     table = Table(heads=heads, rows=lines, texts=(0, 6))
     return [Section(heading="Energy balance", table=table, note=note)]
 
@@ -332,7 +323,7 @@ def _factors(factors: Sequence[UsedFactor]) -> Section:
         (
             one.id,
             one.kind,
-            "by interval" if one.value is None else f"{one.value} {one.unit}",
+            "by interval" if one.value is None else f"{one.value:.10g} {one.unit.removeprefix('1')}".strip(),
             f"{one.region} {one.year or ''}".strip(),
             f"{one.source}, {one.published}" if one.published else one.source,
         )
@@ -348,8 +339,9 @@ def _scores(one: Score) -> tuple[str, ...]:
 
 
 def _period(report: Inventory | HourlyReport) -> str:
-    as_of = f" As the ledger knew it at {_iso(report.as_of)}." if report.as_of else ""
-    return f"{_iso(report.start)} to {_iso(report.end)} ({report.timezone}), made {_iso(report.made_at)}.{as_of}"
+    as_of = Phrase(" As the ledger knew it at {}.", _iso(report.as_of)) if report.as_of else ""
+    start, end, made = map(_iso, (report.start, report.end, report.made_at))
+    return Phrase("{} to {} ({}), made {}.{}", start, end, report.timezone, made, as_of)
 
 
 def _share(value: float | None) -> str:

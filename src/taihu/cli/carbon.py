@@ -15,6 +15,7 @@ _end = click.option("--end", help="Likewise; not included.  [default: now]")
 _by = click.option("--by", default="1mo", show_default=True, help="Parts of 1d, 1w, 1mo or 1y.")
 _as_of = click.option("--as-of", help="As the ledger knew it at that moment.  [default: now]")
 _out = click.option("--out", type=click.Path(path_type=Path), help="Write a .html, .pdf, .csv or .json file.")
+_language = click.option("--language", type=click.Choice(("en", "zh")), default="en", help="Of a .html or .pdf file.")
 _CLOSED = 0.001
 _FIGURES = ("import_kwh", "export_kwh", "generation_kwh", "location_kg", "market_kg", "scope1_kg")
 _HEADS = ("drawn kWh", "given kWh", "made kWh", "location kg", "market kg", "scope 1 kg")
@@ -32,6 +33,7 @@ def carbon() -> None:
 @_by
 @_as_of
 @_out
+@_language
 @_json
 @node_options
 def report(
@@ -42,13 +44,14 @@ def report(
     by: str,
     as_of: str | None,
     out: Path | None,
+    language: str,
     as_json: bool,
 ) -> None:
     """Show what PROJECT emitted, by both rules of scope 2, and whether its meters agree; or write it to a file."""
     where = ("projects", project, "carbon", "report")
     period = {"start": start, "end": end, "by": by, "as_of": as_of}
     if out is not None:
-        _write(node, out, *where, **period)
+        _write(node, out, *where, **period, language=language)
         return
     body = node.get(*where, **period)
     if as_json:
@@ -115,6 +118,7 @@ def rows(
 @_end
 @_by
 @_out
+@_language
 @_json
 @node_options
 def matching(
@@ -124,13 +128,14 @@ def matching(
     end: str | None,
     by: str,
     out: Path | None,
+    language: str,
     as_json: bool,
 ) -> None:
     """Show how far carbon-free generation meets the load of PROJECTS: in sum, by the hour, and shared."""
     if out is not None:
         if len(projects) > 1:
             raise RefusedError("A report is of one project.", "Name one, or leave --out away.")
-        _write(node, out, "projects", projects[0], "carbon", "hourly", start=start, end=end, by=by)
+        _write(node, out, "projects", projects[0], "carbon", "hourly", start=start, end=end, by=by, language=language)
         return
     body = node.get("matching", project=list(projects), start=start, end=end)
     if as_json:

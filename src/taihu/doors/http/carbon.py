@@ -99,9 +99,12 @@ def _reported(request: Request) -> dict[str, Any]:
         "project": project,
         "by": request.query_params.get("by", "1mo"),
         "format": request.query_params.get("format", "json"),
+        "language": request.query_params.get("language", "en"),
         "as_of": moment(request, "as_of", 0),
         "rows": str(request.url.replace(path=f"/api/v1/projects/{quote(project)}/carbon/rows", query="")),
     }
+    if arguments["language"] not in ("en", "zh"):
+        raise bad_request("There is no report in that language.", "Ask for en or zh.")
     return arguments | _range(request, _YEAR_NS)
 
 
@@ -126,6 +129,7 @@ _AS_OF = Parameter("as_of", "What the ledger said at that moment; now.")
 _REPORTED = (
     Parameter("by", "Parts of 1d, 1w, 1mo or 1y; 1mo."),
     Parameter("format", "json, csv, html or pdf; json."),
+    Parameter("language", "Of html and pdf, en or zh; en."),
     *_PERIOD,
     _AS_OF,
 )

@@ -17,6 +17,7 @@ from taihu.carbon.matching import Match, match
 from taihu.carbon.report import hourly_csv, hourly_document, inventory_csv, inventory_document
 from taihu.carbon.rows import PARTS
 from taihu.carbon.site import SiteHours, score, site_hours
+from taihu.carbon.words import said_in
 from taihu.history.calendar import edges, parse_step, parse_zone
 from taihu.history.history import History
 from taihu.identity.directory import Directory
@@ -99,7 +100,7 @@ class CarbonAnswers:
             return {"type": _FORMATS[kind], "body": inventory_csv(report).encode()}
         if kind == "json":
             return _json(report)
-        return _document(inventory_document(report, _rows_address(body)), kind)
+        return _document(inventory_document(report, _rows_address(body)), body, kind)
 
     def _hourly(self, accountant: Accountant, body: Body) -> Answer:
         kind, project = _kind(body), body["project"]
@@ -121,7 +122,7 @@ class CarbonAnswers:
             return {"type": _FORMATS[kind], "body": hourly_csv(report, found).encode()}
         if kind == "json":
             return _json(report)
-        return _document(hourly_document(report, _rows_address(body)), kind)
+        return _document(hourly_document(report, _rows_address(body)), body, kind)
 
     def _matching(self, accountant: Accountant, body: Body) -> Answer:
         """Load and carbon-free generation hour by hour: of each project, and shared between them."""
@@ -194,8 +195,9 @@ def _kind(body: Body) -> str:
     return kind
 
 
-def _document(document: Document, kind: str) -> Answer:
-    return {"type": _FORMATS[kind], "body": to_pdf(document) if kind == "pdf" else to_html(document).encode()}
+def _document(document: Document, body: Body, kind: str) -> Answer:
+    said = said_in("zh" if body["language"] == "zh" else "en", document)
+    return {"type": _FORMATS[kind], "body": to_pdf(said) if kind == "pdf" else to_html(said).encode()}
 
 
 def _rows_address(body: Body) -> Callable[[str, int, int], str]:
