@@ -3,8 +3,8 @@
 import pytest
 
 from taihu.console.plan_chart import plan_option
-from taihu.console.planned import Decision, Saved, Stage
-from taihu.console.plans import saved_note, why_kind
+from taihu.console.planned import Decision, Guard, Saved, Stage
+from taihu.console.plans import replayed, saved_note, why_kind
 from taihu.console.texts import LANGUAGES, TEXTS, Language, text
 
 STAGE = Stage(-5.0, 5.0, -1.5, 0, 4.0, 1.5, 1.0, 2.0, 0.22, 0.25)
@@ -34,6 +34,14 @@ def test_a_plan_that_knows_no_band_has_none() -> None:
 def test_every_reason_has_words(binding: str, net_kw: float, low_kw: float) -> None:
     stage = Stage(low_kw, 5.0, 0.0, net_kw=net_kw)
     assert f"plan_why_{why_kind(Decision('drives', binding, (stage,)))}" in TEXTS
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_replay_says_how_far_it_is_and_what_it_takes_for_what_is_not_stored(language: Language) -> None:
+    guard = Guard(replaying={"done": 3, "of": 14}, stand_ins=("battery begins half full",))
+    said = replayed(language, guard)
+    assert "3" in said and "14" in said and said.endswith("battery begins half full")
+    assert replayed(language, Guard()) == ""
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -31,6 +31,8 @@ from taihu.runtime.scheduling.stored import DAY_NS, Stored
 pytest.importorskip("highspy", reason="the extra `plan` is not installed")
 
 TODAY = parse_iso("2026-03-20T00:00:00Z")
+QUICK = with_(batteries=(BATTERY,), every="30m")
+MODEL = {"model": "blend"}
 PRICES = TariffConfig(property="grid/price")
 Past = Callable[[str, str, int], Any]  # what a property held, by thing, name and time
 
@@ -161,6 +163,49 @@ def test_no_decision_sees_what_comes_after_it() -> None:
     assert made[0] != made[1]
 
 
+def test_forecasts_are_those_that_were_kept_then(tmp_path: Path) -> None:
+    """§12: each plan asks for what was foretold by its instant; the plain forecast stands where nothing was kept."""
+    start, first = TODAY - 3 * DAY_NS, TODAY - DAY_NS + 12 * HOUR_NS
+    asked: list[int] = []
+
+    class Foretelling(PastNode):
+        def handle(self, request: httpx.Request) -> httpx.Response:
+            if not request.url.path.endswith("/forecast"):
+                return super().handle(request)
+            asked.append(int(request.url.params["at"]))
+            if asked[-1] < first:
+                return httpx.Response(400, text="nothing was kept")
+            issued = asked[-1] // HOUR_NS * HOUR_NS
+            rows = [{"start": issued + hour * HOUR_NS, "q10": 1.4, "median": 1.5, "q90": 1.6} for hour in range(30)]
+            return httpx.Response(
+                200, json={"issued_at": issued, "step_s": 3_600, "unit": "kW", "values": rows} | MODEL
+            )
+
+    class Watched(Twins):
+        def plan(self, states: Any, grid: Any, expected: Any) -> None:
+            loads.append(
+                (grid.now, float(expected.load_kw[1][-1]), any("stands for it" in one for one in expected.notes))
+            )
+
+    loads: list[tuple[int, float, bool]] = []
+    node = Foretelling(home, start)
+    node.models = [{"thing": "meter", "property": "base", "trained_at": None} | MODEL]
+
+    async def run() -> None:
+        api = node.api()
+        stored = Stored("home", api)
+        await stored.fetch(QUICK, start, TODAY)
+        assert [_ async for _ in Replay("home", "UTC", QUICK, stored, tmp_path).run(start, TODAY, ["2026-03-19"])] == []
+        await api.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("taihu.runtime.scheduling.replay.Twins", Watched)
+        asyncio.run(run())
+    assert asked == [at for at, _, _ in loads]
+    assert {(load == 1.5, stood) for at, load, stood in loads if at >= first} == {(True, False)}
+    assert {stood for at, _, stood in loads if at < first} == {True}
+
+
 def test_each_kind_of_asset_is_replayed_and_what_is_not_stored_is_said(tmp_path: Path) -> None:
     config = with_(batteries=(BATTERY,), vehicles=(CAR,), heats=(TANK,), jobs=(JOB,), loads=(WASHER,), solars=(PV,))
 
@@ -211,9 +256,6 @@ class Guarded:
         said = self.store.reported("home", self.config.name)
         self.store.close()
         return said
-
-
-QUICK = with_(batteries=(BATTERY,), every="30m")
 
 
 def test_a_scheduler_with_stored_days_drives_falls_back_and_comes_back(tmp_path: Path) -> None:

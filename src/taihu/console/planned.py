@@ -23,11 +23,16 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Guard(msgspec.Struct, frozen=True):
-    """What a replayed day saved, on average of `days`, and at least (the lower 90 % bound)."""
+    """What a replayed day saved, on average of `days`, and at least (the lower 90 % bound).
+
+    `replaying` says how many days of how many are done, `stand_ins` what was taken for what is not stored.
+    """
 
     days: int = 0
     mean: float | None = None
     lower: float | None = None
+    replaying: dict[str, int] = {}
+    stand_ins: tuple[str, ...] = ()
 
 
 class Asset(msgspec.Struct, frozen=True):
@@ -76,6 +81,7 @@ class Plan(msgspec.Struct, frozen=True):
     controller: str
     decisions: tuple[Decision, ...] = ()
     saved: Saved = Saved()
+    guard: Guard = Guard()
 
     @property
     def last(self) -> Decision | None:

@@ -10,7 +10,7 @@ from taihu.console.house import title_of
 from taihu.console.numbers import MISSING, number, signed
 from taihu.console.outlook import model_name
 from taihu.console.plan_chart import plan_option
-from taihu.console.planned import Asset, Decision, Plan, PlansAnswer, Saved, Stage
+from taihu.console.planned import Asset, Decision, Guard, Plan, PlansAnswer, Saved, Stage
 from taihu.console.poller import Snapshot
 from taihu.console.saved import SavedCard
 from taihu.console.texts import COLON, SEMICOLON, Language, text, word
@@ -100,7 +100,7 @@ class PlanCard:
         self._mode.classes(replace=f"badge plan-mode plan-mode-{last.mode}")
         self._saved.text = signed(plan.saved.kg if plan.saved.hours else None)
         self._saved_note.text = saved_note(language, plan.saved)
-        self._facts.content = _facts(language, last)
+        self._facts.content = _facts(language, last, plan.guard)
         if last.stages == self._stages:
             return
         self._stages = last.stages
@@ -128,7 +128,7 @@ def saved_note(language: Language, saved: Saved) -> str:
     return SEMICOLON[language].join((text(language, "saved_by", **known), against))
 
 
-def _facts(language: Language, last: Decision) -> str:
+def _facts(language: Language, last: Decision, guard: Guard) -> str:
     stage = last.stages[0]
     corridor = text(language, "plan_corridor", low=signed(stage.low_kw, 1), high=signed(stage.high_kw, 1))
     kind = why_kind(last)
@@ -137,6 +137,7 @@ def _facts(language: Language, last: Decision) -> str:
         (text(language, "plan_follows"), corridor),
         (text(language, "plan_ahead"), _ahead(language, last)),
         (text(language, "plan_may"), _may(language, last)),
+        (text(language, "plan_replay"), replayed(language, guard)),
         (text(language, "plan_by"), _foretold(language, last.forecast)),
         (text(language, "plan_notes"), SEMICOLON[language].join(last.notes)),
         *((asset.name, _does(asset)) for asset in last.assets),
@@ -178,6 +179,12 @@ def _may(language: Language, last: Decision) -> str:
         return last.reason
     mean, lower = signed(last.guard.mean), signed(last.guard.lower)
     return text(language, "plan_guard", days=last.guard.days, mean=mean, lower=lower)
+
+
+def replayed(language: Language, guard: Guard) -> str:
+    """How far a replay of stored days is, and what is taken for what is not stored."""
+    done = [text(language, "plan_replaying", **guard.replaying)] if guard.replaying else []
+    return SEMICOLON[language].join([*done, *guard.stand_ins])
 
 
 def _table(language: Language, plans: PlansAnswer, titles: Mapping[str, str]) -> str:

@@ -31,6 +31,8 @@ AHEAD: dict[str, tuple[str, str]] = {
     "plan_follows": ("It follows the meter between", "跟随电表的功率区间"),
     "plan_ahead": ("The day ahead", "未来一天"),
     "plan_may": ("May it drive", "能否控制"),
+    "plan_replay": ("Stored days", "历史重演"),
+    "plan_replaying": ("{done} of {of} replayed so far", "已重演 {done}/{of} 天"),
     "plan_by": ("Expected by", "预测来源"),
     "plan_hours": (" in {known} of {of} hours", "（{of} 小时中的 {known} 小时）"),
     "plan_notes": ("Notes", "备注"),
