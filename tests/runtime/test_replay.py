@@ -282,7 +282,7 @@ def test_a_scheduler_with_stored_days_drives_falls_back_and_comes_back(tmp_path:
         await other.settle()
         assert (asked > 0, other.node.asked) == (True, 0)
         assert other.guard.verdict.drives
-        await other.close()
+        assert (await other.close())["stand_ins"] == ["battery begins half full"]
 
     asyncio.run(run())
 

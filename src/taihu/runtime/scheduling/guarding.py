@@ -58,10 +58,10 @@ class Guard:
         self._looked, self._again = "", 0
         self._today = date.min
         self._progress: dict[str, int] = {}
-        self._notes: list[str] = []
         self._trouble = ""
         if store.set_up(project, config.name, _print_of(config, zone)):
             log.info("%s/%s begins anew to reckon what its days save", project, config.name)
+        self._notes: list[str] = store.reported(project, config.name).get("stand_ins", [])
 
     @property
     def verdict(self) -> Verdict:
@@ -115,14 +115,16 @@ class Guard:
                 async with self._api.replaying:
                     await self._walk(midnight, known)
             self._looked, self._trouble = today.isoformat(), ""
-        except (TaihuError, OSError) as error:
+        except Exception as error:
             if str(error) != self._trouble:
-                log.warning("%s/%s cannot replay its history: %s", self._project, self._config.name, error)
+                defect = not isinstance(error, TaihuError | OSError)
+                log.warning(
+                    "%s/%s cannot replay its history: %s", self._project, self._config.name, error, exc_info=defect
+                )
             self._trouble, self._again = str(error), now + _AGAIN_NS
-        finally:
-            self._task, self._progress = None, {}
-            self._tell()
-            self._news()
+        self._task, self._progress = None, {}
+        self._tell()
+        self._news()
 
     async def _walk(self, midnight: int, known: dict[str, float]) -> None:
         config, loop = self._config, asyncio.get_running_loop()
