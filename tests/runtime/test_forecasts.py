@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,19 @@ def test_a_calculated_property_is_forecast_as_any_other(plant: NodeClient) -> No
         plant.get("projects", "plant", "forecast", property=name, **ask) for name in ("energy", "doubled")
     )
     assert doubled["values"][0]["median"] == pytest.approx(2 * energy["values"][0]["median"], rel=0.3)
+
+
+def test_series_beyond_the_limit_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """§6: what a limit leaves out is counted and shown."""
+    node = SupervisedNode(tmp_path, SITE + "[limits]\nforecast_series_max = 1\n", MODELS)
+    plant = node.operator("plant")
+    send = {name: [{"values": {"energy": 1.0}}] for name in ("meter-1", "meter-2")}
+    plant.post("projects", "plant", "readings", body=send)
+    found = until(lambda: plant.get("projects", "plant", "forecast", "models"), lambda some: some["left_out"] and some)
+    assert (len(found["models"]), found["left_out"]) == (1, 1)
+    assert run(["forecast", "models", "plant", "--site", str(node.folder)]) == 0
+    assert "1 series are not kept" in capsys.readouterr().err
+    assert "1 series are not kept forecast: forecast_series_max is 1" in node.stop()
 
 
 def test_the_command_shows_them(node: SupervisedNode, plant: NodeClient, capsys: pytest.CaptureFixture[str]) -> None:

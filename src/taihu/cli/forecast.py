@@ -90,10 +90,11 @@ def show_(
 @node_options
 def models(node: NodeClient, project: str, every_one: bool, as_json: bool) -> None:
     """Show who forecasts each series of PROJECT that is kept forecast, and how they did in the back-test."""
-    found = node.get("projects", project, "forecast", "models")["models"]
+    body = node.get("projects", project, "forecast", "models")
     if as_json:
-        show_json({"models": found})
+        show_json(body)
         return
+    found = body["models"]
     now = node.get("node")["now"]
     rows = []
     for one in found:
@@ -118,6 +119,8 @@ def models(node: NodeClient, project: str, every_one: bool, as_json: bool) -> No
         *("80 % held", "trained", "known"),
     )
     show(heads, rows, heads[2:])
+    if body["left_out"]:
+        click.echo(f"{body['left_out']} series are not kept: forecast_series_max is reached", err=True)
 
 
 @forecast.command()

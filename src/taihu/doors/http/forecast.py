@@ -36,7 +36,8 @@ async def models(request: Request) -> Response:
     for one in shown:
         definition = (node.definitions(project, one["thing"]) or {}).get(one["property"])
         one["unit"] = definition.unit if definition else None
-    return answer({"models": shown, "forecasters": found["forecasters"]})
+    beyond = found["left_out"] if node.may_read(caller, project) else 0
+    return answer({"models": shown, "left_out": beyond, "forecasters": found["forecasters"]})
 
 
 async def outlook(request: Request) -> Response:

@@ -75,6 +75,7 @@ class ForecastModels(TypedDict):
     """The series of a project that are kept forecast, and who may compete for them."""
 
     models: list[ForecastModel]
+    left_out: int
     forecasters: list[Forecaster]
 
 

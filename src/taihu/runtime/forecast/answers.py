@@ -43,7 +43,8 @@ class ForecastAnswers:
                 case "forecast":
                     return await self._forecast(body)
                 case "models":
-                    return {"models": self._models(body["project"]), "forecasters": _forecasters()}
+                    models, beyond = self._models(body["project"]), self._desk.left_out[body["project"]]
+                    return {"models": models, "left_out": beyond, "forecasters": _forecasters()}
                 case "outlook":
                     return await asyncio.to_thread(self._outlook, body)
                 case "errors":

@@ -1,5 +1,6 @@
 """Which series are kept forecast: the settings of a site and the things that there are."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
@@ -30,14 +31,18 @@ class Kept(msgspec.Struct, frozen=True):
     regressors: tuple[Source, ...] = ()
 
 
-def kept_of(settings: Mapping[str, Sequence[ForecastConfig]], directory: Directory, most: int) -> list[Kept]:
-    """The series that the settings name, by project; each once, as the first that names it says; at most `most`."""
+def kept_of(
+    settings: Mapping[str, Sequence[ForecastConfig]], directory: Directory, most: int
+) -> tuple[list[Kept], Counter[str]]:
+    """The series that the settings name, by project; each once, as the first that names it says.
+
+    At most `most` of them, and by project how many there are beyond.
+    """
     found: dict[Key, Kept] = {}
     for one in _all(settings, directory):
-        if len(found) >= most:
-            break
         found.setdefault(one.key, one)
-    return list(found.values())
+    kept = list(found.values())
+    return kept[:most], Counter(one.key.project for one in kept[most:])
 
 
 def source_of(text: str) -> Source:

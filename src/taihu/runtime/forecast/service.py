@@ -6,6 +6,7 @@ read, on a thread, and what comes back is stored under its issue time.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -62,6 +63,8 @@ class ForecastDesk:
         self._summaries = self._store.summaries()
         self.reading = ForecastReading(history, directory, site.limits)
         self._kept: list[Kept] = []
+        self.left_out = Counter[str]()
+        """By project how many series are not kept forecast, for there are too many (§6)."""
         self._looked_at = -_LOOK_EVERY_S
         self._issued: dict[Key, int] = {}
         self._resting: dict[Key, int] = {}
@@ -211,7 +214,11 @@ class ForecastDesk:
         if self._clock.monotonic() - self._looked_at < _LOOK_EVERY_S:
             return
         self._looked_at = self._clock.monotonic()
-        self._kept = kept_of(self._settings, self._directory, self._limits.forecast_series_max)
+        most = self._limits.forecast_series_max
+        self._kept, left_out = kept_of(self._settings, self._directory, most)
+        if left_out and left_out != self.left_out:
+            log.warning("%d series are not kept forecast: forecast_series_max is %d", left_out.total(), most)
+        self.left_out = left_out
         self._store.drop_before(self._clock.now_ns() - self._limits.forecast_retention_s * NS_PER_S)
 
     def _end(self, kept: Kept) -> int:
