@@ -30,6 +30,7 @@ NAMES = (
     "score",
     "plan",
     "reflex",
+    "reflex_node",
     "ev",
     "carbon",
     "sparkplug",

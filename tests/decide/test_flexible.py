@@ -62,6 +62,9 @@ def test_a_car_is_due_when_it_says_or_at_the_usual_time() -> None:
     soon = sight(CAR, State(level=20.0, until=parse_iso("2026-03-02T21:00:00Z")), one, NONE).asset
     assert isinstance(soon, Vehicle)
     assert soon.leaves == 4
+    within = sight(CAR, State(level=20.0, until=parse_iso("2026-03-02T21:14:00Z")), one, NONE).asset
+    assert isinstance(within, Vehicle)
+    assert within.leaves == 4  # all it needs is there before the quarter in which it leaves
     late = sight(CAR, State(level=20.0, until=one.now - NS_PER_S), one, NONE)
     assert "still there after its departure" in late.note
     assert sight(CAR, State(present=False), one, NONE).asset is None

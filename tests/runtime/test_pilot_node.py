@@ -3,7 +3,6 @@
 The site of docs/flexible-loads.md, one that loses and has a solver that is late, and a battery with a controller.
 """
 
-import asyncio
 import json
 import re
 import subprocess
@@ -16,17 +15,16 @@ from typing import Any
 
 import pytest
 from tests.ports import free_port
+from tests.runtime.devices import Devices, model, things
 
 from taihu.cli.client import NodeClient, connect
 from taihu.decide.twindays import HOUR_NS
-from taihu.kernel.clock import NS_PER_S, Clock, format_iso, parse_iso, to_datetime
+from taihu.kernel.clock import NS_PER_S, format_iso, parse_iso, to_datetime
 from taihu.kernel.config import load_site
-from taihu.protocols.mqtt.client import Client
 from taihu.runtime.paths import Paths
 from taihu.runtime.pilot.decisions import Decisions
 from taihu.runtime.process import clock_of
-from taihu.sim.device import Device
-from taihu.sim.flexible import Yard, obey
+from taihu.sim.flexible import Yard
 
 pytest.importorskip("highspy", reason="the extra `plan` is not installed")
 
@@ -62,29 +60,6 @@ carbon_weight = 1
 capacity_kwh = 10
 power_kw = 5
 """
-NUMBERS = {
-    "kW": ("power", "base", "setpoint", "limit"), "%": ("state_of_charge",), "Cel": ("temperature",),
-    "s": ("departure",), "kW.h": ("remaining",), "kg/(kW.h)": ("intensity",),
-}  # fmt: skip
-_WRITTEN = ("setpoint", "limit")
-
-
-def model() -> dict[str, Any]:
-    """One model for all of them: whatever any of them says or takes."""
-    properties: dict[str, Any] = {
-        name: {"type": "number", "unit": unit, "readOnly": name not in _WRITTEN, "taihu:maxAge": 7_200}
-        for unit, names in NUMBERS.items()
-        for name in names
-    }
-    properties |= {name: {"type": "boolean", "taihu:maxAge": 7_200} for name in ("plugged", "running")}
-    return {
-        "@context": ["https://www.w3.org/2022/wot/td/v1.1", {"taihu": "urn:taihu:ns#"}], "@type": "tm:ThingModel",
-        "title": "Anything", "properties": properties, "actions": {"start": {}},
-    }  # fmt: skip
-
-
-def things(names: tuple[str, ...]) -> str:
-    return "".join(f'[[project.thing]]\nname = "{name}"\nmodel = "any.tm.json"\n' for name in names)
 
 
 def site_text(mqtt: int, http: int) -> str:
@@ -134,63 +109,31 @@ class Live:
             for name in ("home", "loser", "single")
         }
         self.yards["single"].base_kw = 1.5
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=lambda: asyncio.run(self._devices()), daemon=True)
-        self.thread.start()
+        names = {project.name: [thing.name for thing in project.things] for project in self.site.projects}
+        self.devices = Devices(
+            self.owner,
+            self.mqtt,
+            self.clock,
+            {name: (yard, names[name]) for name, yard in self.yards.items()},
+            self._days,
+        )
 
     def client(self, project: str) -> NodeClient:
         token = self.owner.post("admin", "token-issue", body={"project": project, "kind": "operator"})["token"]
         return NodeClient(self.owner.url, token)
 
     def end(self) -> None:
-        self.stop.set()
-        self.thread.join(10)
+        self.devices.stop()
         self.process.terminate()
         self.process.wait(20)
         self.log.join(5)
         assert self.process.stderr is not None
         self.process.stderr.close()
 
-    async def _devices(self) -> None:
-        tasks = [
-            asyncio.create_task(self._speak(project.name, thing.name, self.clock))
-            for project in self.site.projects
-            for thing in project.things
-        ]
-        while not self.stop.is_set():
-            await asyncio.sleep(0.1)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _speak(self, project: str, thing: str, clock: Clock) -> None:
-        """A device: it tells the days before, then what it is, and does what it is told."""
-        body = {"project": project, "kind": "thing", "thing": thing}
-        token = (await asyncio.to_thread(self.owner.post, "admin", "token-issue", body=body))["token"]
-        yard = self.yards[project]
-        client = Client(f"{project}-{thing}", username=token, clean_start=False, keep_alive=60)
-        device = Device(
-            "127.0.0.1", self.mqtt, client, clock, "v1/devices/me/rpc/request/+",
-            lambda topic, payload: obey(yard, thing, clock.now_ns(), topic, payload),
-        )  # fmt: skip
-        running = asyncio.create_task(device.run())
-        try:
-            if thing in ("meter", "grid", "pv"):
-                device.publish("v1/devices/me/telemetry", json.dumps(self._days(project, thing)).encode())
-            while True:
-                now = clock.now_ns()
-                yard.advance(now)
-                said = {"intensity": 0.5} if thing == "grid" else yard.say(thing)
-                said |= {"base": yard.base_kw} if thing == "meter" else {}
-                row = {"ts": now // 1_000_000, "values": said}
-                device.publish("v1/devices/me/telemetry", json.dumps(row).encode())
-                await asyncio.sleep(0.4)
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-
     def _days(self, project: str, thing: str) -> list[dict[str, Any]]:
         """Hours of 16 days: sun at noon and a load in the evening, or nothing to win."""
+        if thing not in ("meter", "grid", "pv"):
+            return []
         first, rows = self.clock.now_ns() // HOUR_NS * HOUR_NS - 16 * 24 * HOUR_NS, []
         for hour in range(16 * 24):
             clock = (first // HOUR_NS + hour) % 24

@@ -153,6 +153,25 @@ def test_a_load_is_started_once_in_the_cheap_hours_and_remembered(tmp_path: Path
     assert again.told("washer") == []
 
 
+def test_a_load_that_does_not_begin_is_told_again_and_noted(tmp_path: Path) -> None:
+    node = YardNode(EVENING + 3 * HOUR_NS)
+    node.yard.deaf = frozenset({"washer"})
+    played = play(tmp_path, with_(loads=(WASHER,)), 1.2, node)
+    assert len(played.told("washer")) >= 2
+    assert "washer was told to begin, and does not run" in played.notes
+
+
+def test_an_inverter_that_does_not_obey_is_seen_and_planned_as_it_is(tmp_path: Path) -> None:
+    node = YardNode(EVENING - 8 * HOUR_NS)
+    node.yard.sun_kw, node.yard.deaf = 6.0, frozenset({"pv"})
+    config = with_(solars=(msgspec.structs.replace(PV, energy="sun/kw"),), export_max_kw=2.0)
+    node.models = [{"thing": "sun", "property": "kw", "trained_at": 1, "model": "x"}]
+    node.forecast = forecast(node, 6.0, 6.0, 6.0)
+    played = play(tmp_path, config, 1.2, node)
+    assert "pv does not do what it is told" in played.notes
+    assert played.last["breaches"][0]["kind"] == "feed-in"
+
+
 def test_the_sun_is_curtailed_only_as_far_as_the_feed_in_limit_asks(tmp_path: Path) -> None:
     node = YardNode(EVENING - 8 * HOUR_NS)
     node.yard.sun_kw = 6.0
@@ -247,6 +266,15 @@ def test_a_car_that_leaves_early_is_noted_and_told_nothing_more(tmp_path: Path) 
     assert played.told("charger")[-1]["at"] <= EVENING + 3 * HOUR_NS + HOUR_NS
     assert played.last["assets"][0]["why"] == "nothing to do"
     assert "does not do" not in played.notes
+
+
+@pytest.mark.parametrize("minutes", [64, 71, 75])
+def test_a_car_that_leaves_within_a_quarter_has_what_it_needs(tmp_path: Path, minutes: int) -> None:
+    """§12: a plan has whole quarters; a departure does not wait for their ends."""
+    node = YardNode(EVENING + 3 * HOUR_NS)
+    node.yard.car_kwh, node.yard.departure_s = 22.0, (node.yard.at + minutes * 60 * NS_PER_S) // NS_PER_S
+    play(tmp_path, with_(vehicles=(CAR,), reflex_s=60), (minutes - minutes % 5) / 60, node)
+    assert node.yard.car_kwh >= 30.0 - 11 * 0.95 * (minutes % 5) / 60 - 0.01
 
 
 def test_a_thing_that_does_not_obey_is_left_alone_and_planned_around(tmp_path: Path) -> None:

@@ -66,7 +66,13 @@ class House:
         if path.endswith("/values"):
             values = {"net": self.base + self.power, "power": self.power, "state_of_charge": self.charge}
             shown = [
-                {"property": name, "value": one, "stale": self.stale, "observed_at": self.clock.now_ns()}
+                {
+                    "thing": query["thing"],
+                    "property": name,
+                    "value": one,
+                    "stale": self.stale,
+                    "observed_at": self.clock.now_ns(),
+                }
                 for name, one in values.items()
             ]
             return httpx.Response(200, json={"values": shown})

@@ -39,12 +39,14 @@ class YardNode:
         if path.endswith("/history"):
             return httpx.Response(200, json={"windows": self._windows(query)})
         if path.endswith("/values"):
-            thing = query["thing"]
-            said = self.yard.say(thing) | self.outside.get(thing, {})
             shown = [
-                {"property": name, "value": one, "stale": thing in self.stale, "observed_at": self.clock.now_ns()}
-                for name, one in said.items()
-            ]
+                {
+                    "thing": thing, "property": name, "value": one, "stale": thing in self.stale,
+                    "observed_at": self.clock.now_ns(),
+                }
+                for thing in parse_qs(request.url.query.decode())["thing"]
+                for name, one in (self.yard.say(thing) | self.outside.get(thing, {})).items()
+            ]  # fmt: skip
             return httpx.Response(200, json={"values": shown})
         if "/things/" in path:
             return httpx.Response(200, json={"properties": {}})

@@ -51,6 +51,10 @@ class Grid(msgspec.Struct, frozen=True):
         """The step that begins at an instant or next after it: 0 for what is over, above the last for later."""
         return max(0, -(-(at - self.now // STEP_NS * STEP_NS) // STEP_NS)) if at > self.now else 0
 
+    def whole(self, at: int) -> int:
+        """How many steps have ended at an instant: the one it is in is not."""
+        return max(0, (at - self.now // STEP_NS * STEP_NS) // STEP_NS)
+
     def next(self, clock: str, after: int = 0) -> int:
         """When a local time of day is next, after an instant or now."""
         since = max(self.now, after)
@@ -159,6 +163,11 @@ def window_of(config: LoadConfig, grid: Grid, done: int = 0) -> tuple[int, int]:
     return begin, latest
 
 
+def departure_of(config: VehicleConfig, state: State, grid: Grid) -> int:
+    """When a car leaves, as it says or at the usual time (UTC ns)."""
+    return state.until if state.until > grid.now else grid.next(config.ready_by)
+
+
 def _before(grid: Grid, clock: str, end: int) -> int:
     """The last time that it was this time of day before an instant."""
     begin = Grid(end - 26 * 4 * STEP_NS, grid.zone)
@@ -186,12 +195,9 @@ def _vehicle(config: VehicleConfig, state: State, grid: Grid) -> Sight:
     if held is None:
         note = f"{config.name} does not say what it holds: it is taken for empty"
         held = 0.0
-    until = state.until
-    if until <= grid.now:
-        until = grid.next(config.ready_by)
-        if state.until:
-            note = f"{config.name} is still there after its departure: the next {config.ready_by} stands for it"
-    leaves = max(1, grid.step(until))
+    if 0 < state.until <= grid.now:
+        note = f"{config.name} is still there after its departure: the next {config.ready_by} stands for it"
+    leaves = max(1, grid.whole(departure_of(config, state, grid)))
     need = config.target * config.capacity_kwh
     vehicle = Vehicle(
         name=config.name, capacity_kwh=config.capacity_kwh, content_kwh=held, charge_kw=config.power_kw,

@@ -1,4 +1,4 @@
-"""A simulated yard of flexible loads behind one meter: battery, car, heat pump, washer, batch server and PV.
+"""A simulated yard of flexible loads behind one meter: battery, car, heat pump, washer, pump, batch server and PV.
 
 Pure physics from step to step; what connects it (tests, an example) hands in what devices are told and reads what they
 say. Each takes its commands as a real one would: a setpoint holds until another comes, an action starts a run.
@@ -12,6 +12,8 @@ from taihu.kernel.clock import NS_PER_S
 
 STEP_NS = 10 * NS_PER_S
 _STEP_H = 10 / 3_600
+
+_WRITES = {"pv": "limit", "pump": "on"}  # and all others a setpoint
 
 Values = dict[str, Any]
 
@@ -29,6 +31,7 @@ class Yard(msgspec.Struct):
     tank_c: float = 50.0
     job_kwh: float = 2.0
     washer_left_s: int = 0
+    pump_s: int = 0
     imported: float = 100.0
     told: dict[str, float] = {}
     deaf: frozenset[str] = frozenset()  # things that answer, and do nothing
@@ -49,8 +52,9 @@ class Yard(msgspec.Struct):
     def advance(self, until: int) -> None:
         """Go on, step by step."""
         while self.at + STEP_NS <= until:
-            self.battery_kwh += _STEP_H * self.power("battery") * 0.95
-            self.car_kwh += _STEP_H * self.power("charger") * 0.95
+            self.battery_kwh += _STEP_H * _stored(self.power("battery"))
+            self.car_kwh += _STEP_H * _stored(self.power("charger"))
+            self.pump_s += STEP_NS // NS_PER_S if self.power("pump") else 0
             self.tank_c += _STEP_H * (3.0 * self.power("heatpump") - 0.02 * (self.tank_c - 10.0)) / 0.35
             self.job_kwh -= _STEP_H * self.power("server")
             self.washer_left_s = max(0, self.washer_left_s - STEP_NS // NS_PER_S)
@@ -65,7 +69,11 @@ class Yard(msgspec.Struct):
                 low = -5.0 if self.battery_kwh > 0.0 else 0.0
                 return min(max(told, low), 5.0 if self.battery_kwh < self.BATTERY_KWH else 0.0)
             case "charger":
+                if told < 0:
+                    return max(told, -5.0) if self.plugged and self.car_kwh > 0.0 else 0.0
                 return min(told, 11.0) if self.plugged and told >= 1.4 and self.car_kwh < self.CAR_KWH else 0.0
+            case "pump":
+                return 1.0 if told > 0 else 0.0
             case "heatpump":
                 return min(max(told, 0.0), 3.0)
             case "server":
@@ -74,7 +82,7 @@ class Yard(msgspec.Struct):
                 return 2.0 if self.washer_left_s else 0.0
             case "pv":
                 return -min(self.sun_kw, self.told.get("pv", 100.0))
-        flexible = ("battery", "charger", "heatpump", "server", "washer", "pv")
+        flexible = ("battery", "charger", "heatpump", "server", "washer", "pump", "pv")
         return self.base_kw + sum(self.power(one) for one in flexible)
 
     def say(self, thing: str) -> Values:
@@ -94,11 +102,21 @@ class Yard(msgspec.Struct):
                 values["remaining"] = round(max(0.0, self.job_kwh), 4)
             case "washer":
                 values["running"] = self.washer_left_s > 0
+            case "meter":
+                values["base"] = self.base_kw
+            case "grid":
+                values = {"intensity": 0.5}
+            case "pump":
+                values["running"] = self.power("pump") > 0
             case "pv":
                 values["power"] = round(-self.power("pv"), 3)
-        if thing != "meter" and thing in self.told:
-            values["limit" if thing == "pv" else "setpoint"] = self.told[thing]
+        if thing in self.told:
+            values[_WRITES.get(thing, "setpoint")] = self.told[thing]
         return values
+
+
+def _stored(kw: float) -> float:
+    return kw * 0.95 if kw > 0 else kw / 0.95
 
 
 def obey(yard: Yard, thing: str, now: int, topic: str, payload: bytes) -> tuple[str, bytes] | None:

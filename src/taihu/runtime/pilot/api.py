@@ -4,6 +4,7 @@ Numbers are in the pilot's units, kW and kWh above all, whatever the properties 
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +16,7 @@ from taihu.runtime.pilot.units import ours, theirs, window_of
 
 _TIMEOUT_S = 10.0
 _IDLE_S = 2.0  # less than the node keeps a connection open: none is closed under a request
+_SILENT_S = 60.0  # a stream says that it is there more often than that
 _FRESH_S = 0.2
 _MODELS_FRESH_S = 60.0
 _UNTRAINED_FRESH_S = 5.0
@@ -132,6 +134,32 @@ class NodeApi:
         unit = await self.unit(project, f"{thing}/{name}")
         return {key: theirs(value, unit) if key in numbers else value for key, value in body.items()}
 
+    async def look(self, project: str, things: Iterable[str]) -> None:
+        """Ask for the newest values of many things at once; whoever asks for one in this moment is told of these."""
+        names = list(things)
+        body = await self._get(project, f"/api/v1/projects/{project}/values", {"thing": names})
+        self._take(project, project, names, body)
+
+    async def observe(self, project: str, path: str) -> AsyncIterator[bytes]:
+        """What a property of a path says from now on, as it comes, until the node ends it.
+
+        Raises:
+            RefusedError: it may not be observed; TransientError: the node is not there, or went.
+        """
+        owner, thing, name = split_path(project, path)
+        url = f"/api/v1/projects/{owner}/things/{thing}/properties/{name}/observe"
+        headers = {"Authorization": f"Bearer {self._tokens[project]}"}
+        try:
+            async with self._http.stream("GET", url, headers=headers, timeout=_SILENT_S) as answer:
+                if answer.status_code >= 400:
+                    await answer.aread()
+                _accept(answer, url)
+                async for line in answer.aiter_lines():
+                    if line.startswith("data:"):
+                        yield line[5:].encode()
+        except httpx.HTTPError as error:
+            raise TransientError(f"The node does not answer: {error!r}.", "It is tried again.") from None
+
     async def _known(self, project: str, thing: str, owner: str = "") -> dict[str, Any]:
         """The newest values of a thing, of this project or of one that grants it."""
         owner = owner or project
@@ -139,8 +167,8 @@ class NodeApi:
         asked, known = self._values.get((project, owner, thing), (0.0, {}))
         if now - asked > _FRESH_S:
             body = await self._get(project, f"/api/v1/projects/{owner}/values", {"thing": thing})
-            known = {one["property"]: one | {"value": ours(one["value"], one.get("unit"))} for one in body["values"]}
-            self._values[project, owner, thing] = (now, known)
+            self._take(project, owner, [thing], body)
+            known = self._values[project, owner, thing][1]
         return known
 
     async def withdraw(self, project: str, standing: str) -> None:
@@ -148,6 +176,13 @@ class NodeApi:
         path = f"/api/v1/projects/{project}/standing/{standing}"
         with suppress(RefusedError):
             await self._send("DELETE", project, path, {}, None)
+
+    def _take(self, project: str, owner: str, things: Sequence[str], body: dict[str, Any]) -> None:
+        now, found = asyncio.get_running_loop().time(), {thing: dict[str, Any]() for thing in things}
+        for one in body["values"]:
+            found[one["thing"]][one["property"]] = one | {"value": ours(one["value"], one.get("unit"))}
+        for thing, known in found.items():
+            self._values[project, owner, thing] = (now, known)
 
     async def breathe(self) -> None:
         """Let the other controllers have a turn."""
@@ -168,10 +203,7 @@ class NodeApi:
             answer = await self._http.request(method, path, params=parameters, content=content, headers=headers)
         except httpx.HTTPError as error:
             raise TransientError(f"The node does not answer: {error!r}.", "It is tried again.") from None
-        if answer.status_code == 429 or answer.status_code >= 500:
-            raise TransientError(f"The node answered {answer.status_code} to {path}.", "It is tried again.")
-        if answer.status_code >= 400:
-            raise RefusedError(f"The node refuses {path}: {answer.text[:200]}", "See docs/plan.md.")
+        _accept(answer, path)
         return msgspec.json.decode(answer.content) if answer.content else None
 
 
@@ -184,6 +216,13 @@ def whole(windows: list[dict[str, Any]]) -> dict[int, float]:
         if value is not None and window["coverage"] >= least:
             found[window["start"]] = float(value)
     return found
+
+
+def _accept(answer: httpx.Response, path: str) -> None:
+    if answer.status_code == 429 or answer.status_code >= 500:
+        raise TransientError(f"The node answered {answer.status_code} to {path}.", "It is tried again.")
+    if answer.status_code >= 400:
+        raise RefusedError(f"The node refuses {path}: {answer.text[:200]}", "See docs/plan.md.")
 
 
 def split_path(project: str, path: str) -> tuple[str, str, str]:

@@ -39,7 +39,7 @@ class Steering(Protocol):
 
     @property
     def reflex_s(self) -> float:
-        """So often it has a turn, in seconds of the site's clock."""
+        """So often it has a turn where its meter is silent, in seconds of the site's clock."""
         ...
 
     async def turn(self, now: int) -> None:

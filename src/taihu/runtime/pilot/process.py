@@ -25,6 +25,7 @@ from taihu.runtime.paths import Paths
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.crew import Crew, Steering
 from taihu.runtime.pilot.decisions import Decisions
+from taihu.runtime.pilot.meter import Meter
 from taihu.runtime.pilot.steering import Loop
 from taihu.runtime.pilot.units import check_units
 from taihu.runtime.process import clock_of, run_until_signal
@@ -106,6 +107,15 @@ class Pilot:
     async def _steer(self, api: NodeApi, loop: Steering) -> None:
         """Turn after turn, until cancelled. What goes wrong is said once, and tried again."""
         period_s = max(loop.reflex_s / self._clock.speed, _PERIOD_S_MIN)
+        meter = Meter(api, loop.project, loop.config.net)
+        observing = asyncio.create_task(meter.observe())
+        try:
+            await self._turns(loop, api, meter, period_s)
+        finally:
+            observing.cancel()
+            await asyncio.gather(observing, return_exceptions=True)
+
+    async def _turns(self, loop: Steering, api: NodeApi, meter: Meter, period_s: float) -> None:
         failing = ""
         while True:
             try:
@@ -118,7 +128,7 @@ class Pilot:
                     log.warning("%s waits: %s", loop.label, error, exc_info=defect)
                 failing = str(error)
                 await asyncio.sleep(_RETRY_S)
-            await asyncio.sleep(period_s)
+            await meter.wait(period_s)
 
     async def _connect(self) -> NodeApi:
         path = self._paths.pilot_tokens

@@ -4,13 +4,16 @@ What each takes is decided by the reflex; here it is seen, told and watched. A t
 told nothing more.
 """
 
+import asyncio
+from collections.abc import Callable
+
 import numpy as np
 from msgspec.structs import replace
 
 from taihu.control.contactor import Contactor
 from taihu.control.obedience import Obedience
 from taihu.control.reflex import INF, Bounds, Group, Kind, Reflex, Sun, Unit, corridor
-from taihu.decide.flexible import Grid, State
+from taihu.decide.flexible import STEP_NS, Grid, State, departure_of
 from taihu.decide.problem import Solar, Vehicle
 from taihu.decide.scheduling import Scheduled
 from taihu.kernel.clock import NS_PER_S, Clock, format_iso
@@ -26,7 +29,7 @@ from taihu.kernel.flexible import (
     VehicleConfig,
 )
 from taihu.runtime.pilot.api import NodeApi
-from taihu.runtime.scheduling.hand import Hand
+from taihu.runtime.scheduling.hand import SAME_KW, Hand
 
 _SETTLE_S = 10.0  # in which a device comes to its setpoint ...
 _DELAY_S = 1.0  # ... of the machine's time: in which a command and a reading are on their way
@@ -34,24 +37,28 @@ _LAG_REAL_S = 0.5  # of the machine's time: what the meter lags behind at least
 _TOLERANCE = 0.1  # of its power: how far a device may be from what it is told
 _SAME_KW = 0.05
 _ZERO_KW = 0.05
+_ENDING_H = 0.1  # before its end a job may take less than it is told
 _HOLD_S = 60.0  # for which a store is kept in its band, should no other turn come
-_URGENT = 0.8  # of its power: a car that needs so much until it leaves takes no less than planned
+_URGENT = 0.8  # of its power: a car that needs so much until it leaves waits for no better hour
 _STEP_KW = 0.1  # of what is no car, and has a least power
 _MINUTE_NS = 60 * NS_PER_S
 _KINDS = {BatteryConfig: Kind.BATTERY, VehicleConfig: Kind.VEHICLE, HeatConfig: Kind.HEAT, JobConfig: Kind.JOB}
 
 
 class Driving:
-    """The hands of one scheduler."""
+    """The hands of one scheduler. `begins` hears that a load is about to be told to begin."""
 
-    def __init__(self, project: str, config: SchedulerConfig, api: NodeApi, clock: Clock) -> None:
+    def __init__(
+        self, project: str, config: SchedulerConfig, api: NodeApi, clock: Clock, begins: Callable[[str, int], None]
+    ) -> None:
+        self._begins = begins
         self._project, self._config, self._api = project, config, api
         settle_ns = int(max(_SETTLE_S, _DELAY_S * clock.speed) * NS_PER_S)
         self._hands = {one.name: hand for one in config.assets if (hand := _hand(api, project, one)) is not None}
         self._obedience = {
             one.name: Obedience(_TOLERANCE * one.power_kw + _SAME_KW, settle_ns)
             for one in config.assets
-            if type(one) in _KINDS
+            if not isinstance(one, LoadConfig)
         }
         self._reflex = Reflex(_bounds(config, clock.speed), _contactors(config))
         self._hold_h = max(_HOLD_S, 2 * config.reflex_s) / 3_600
@@ -88,17 +95,16 @@ class Driving:
         fresh = [name for config in self._config.assets if (name := await self._look(config, now))]
         wanted = await self._wanted(now, step)
         why = f"{self._config.name}: plan of {format_iso(self._grid.now)}"
-        for config in self._config.assets:
-            hand = self._hands.get(config.name)
-            if isinstance(config, LoadConfig):
-                if self._planned.sights[config.name].asset is not None:
-                    await self._run(config, now, step, why)
-            elif hand is not None and (kw := wanted.get(config.name)) is not None:
-                free = isinstance(config, SolarConfig) and hand.told is None and kw >= config.power_kw
-                if not free and await hand.write(now, kw, why):
-                    self._reflex.tell(now, config.name, kw)
-                    if config.name in self._obedience:
-                        self._obedience[config.name].tell(now, kw)
+        loads = [self._run(config, now, step, why) for config in self._config.loads]
+        same_kw = SAME_KW / max(1, len(self._config.batteries))  # of all batteries together
+        told = [
+            self._tell(config, now, wanted[config.name], why, same_kw)
+            for config in self._config.assets
+            if config.name in wanted
+        ]
+        done = await asyncio.gather(*loads, *told, return_exceptions=True)  # together: one commit is for all of them
+        for refused in (one for one in done if isinstance(one, BaseException)):
+            raise refused
         return fresh
 
     @property
@@ -111,6 +117,16 @@ class Driving:
         for config in self._config.assets:
             if (hand := self._hands.get(config.name)) is not None and hand.holds:
                 await hand.leave(now, _rest_kw(config), f"{self._config.name} no longer drives")
+
+    async def _tell(self, config: AssetConfig, now: int, kw: float, why: str, same_kw: float) -> None:
+        """Write what a thing is to take, or may give, if that is news."""
+        hand = self._hands[config.name]
+        if isinstance(config, SolarConfig) and hand.told is None and kw >= config.power_kw:
+            return  # it was never curtailed
+        if await hand.write(now, kw, why, same_kw):
+            self._reflex.tell(now, config.name, kw)
+            if (watch := self._obedience.get(config.name)) is not None:
+                watch.tell(now, kw)
 
     async def _look(self, config: AssetConfig, now: int) -> str:
         """Whether an asset does as it is told; its name when it does not from now on."""
@@ -141,7 +157,10 @@ class Driving:
         if isinstance(config, HeatConfig):
             found = await self._api.value(self._project, config.thing, config.temperature)
             return 1.0 if found is None or found > config.high_c - 0.5 else 0.5
-        return 1.0  # a job may have come to its end
+        if isinstance(config, JobConfig):
+            left = await self._api.value(self._project, config.thing, config.remaining)
+            return 1.0 if left is None or left < _ENDING_H * config.power_kw else 0.5
+        return 1.0  # the sun may give less than it is let
 
     async def _wanted(self, now: int, step: int) -> dict[str, float]:
         """The power that each is to have now."""
@@ -189,21 +208,22 @@ class Driving:
         return replace(unit, low_kw=low, high_kw=high, room_kwh=room, held_kwh=content)
 
     def _car(self, config: VehicleConfig, unit: Unit, car: Vehicle, held: float | None, now: int) -> Unit:
-        """A car that must hurry takes no less than is planned; one that holds what it needs takes no more."""
+        """One that must hurry takes what brings it to its target in time; one that is there, no more than planned."""
         assert self._grid is not None
         need = config.target * config.capacity_kwh - (car.content_kwh if held is None else held)
-        edges = self._grid.edges
-        hours = (int(edges[min(car.leaves, len(edges) - 1)]) - now) / (3_600 * NS_PER_S)
-        hurries = need > _URGENT * config.power_kw * config.one_way * max(0.0, hours)
-        return replace(
-            unit, low_kw=-config.discharge_kw, needs=need > 0, least_kw=max(0.0, unit.planned_kw) if hurries else 0.0
-        )
+        left = departure_of(config, self._states[config.name], self._grid) - now
+        planned, least = unit.planned_kw, 0.0
+        if need > 0 and left > 0:
+            wanted = max(config.minimum_kw, need / config.one_way / (left / (3_600 * NS_PER_S)))
+            if wanted > _URGENT * config.power_kw or left < STEP_NS:  # the plan sees whole quarters
+                planned = least = max(planned, min(wanted, config.power_kw))
+        return replace(unit, low_kw=-config.discharge_kw, planned_kw=planned, needs=need > 0, least_kw=least)
 
     def _sun(self, config: SolarConfig, step: int) -> list[Sun]:
         """A generator that can be curtailed, and how far it is planned to be."""
         assert self._planned is not None
         asset = self._planned.sights[config.name].asset
-        if config.name not in self._hands or not isinstance(asset, Solar):
+        if config.name not in self._hands or config.name in self._lost or not isinstance(asset, Solar):
             return []
         gives = -float(self._planned.plan.powers[config.name][step])
         curtailed = gives < float(asset.power_kw[step]) - _ZERO_KW
@@ -216,11 +236,14 @@ class Driving:
     async def _run(self, config: LoadConfig, now: int, step: int, why: str) -> None:
         """Start a load that is to begin, or switch it."""
         assert self._planned is not None and self._grid is not None
+        if self._planned.sights[config.name].asset is None:
+            return
         on = bool(self._planned.plan.powers[config.name][step] > 0)
         hand = self._hands[config.name]
         if config.switch:
             await hand.write(now, float(on), why)
         elif on and not self._states[config.name].ran and self._started.get(config.name, 0) < self._grid.now:
+            self._begins(config.name, now)
             await hand.invoke(now, why)  # once for each plan, until it is seen to run
             self._started[config.name] = now
 

@@ -9,7 +9,7 @@ _HOUR_NS = 3_600 * NS_PER_S
 _PERMIT_HOURS = 24.0
 _PER_MINUTE = 120
 _DEADLINE_S = 900.0
-_SAME_KW = 0.02  # a setpoint that has moved less is not sent again ...
+SAME_KW = 0.02  # a setpoint that has moved less is not sent again ...
 _AGAIN_NS = 600 * NS_PER_S  # ... unless it is so old
 
 
@@ -24,10 +24,10 @@ class Hand:
         self.told: float | None = None
         self.told_at = 0
 
-    async def write(self, now: int, value: float, why: str) -> bool:
+    async def write(self, now: int, value: float, why: str, same_kw: float = SAME_KW) -> bool:
         """Write the property; False when it need not be written again."""
         value = min(max(value, self._low), self._high)
-        same = self.told is not None and abs(value - self.told) < _SAME_KW
+        same = self.told is not None and abs(value - self.told) < same_kw
         if same and now - self.told_at < _AGAIN_NS:
             return False
         await self._give(now, {"property": self._name, "input": round(value, 3) + 0.0}, why)

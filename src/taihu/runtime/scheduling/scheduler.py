@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec.structs import replace
 
 from taihu.decide.flexible import Grid, State
 from taihu.decide.planner import Planner
@@ -38,6 +39,8 @@ _HISTORY_NS = 16 * 24 * HOUR_NS
 _EVERY_NS = {"5m": 300 * NS_PER_S, "10m": 600 * NS_PER_S, "15m": 900 * NS_PER_S, "30m": 1_800 * NS_PER_S}
 _NEWS_NS = 30 * NS_PER_S  # no plan follows another sooner
 _FORGIVE_NS = HOUR_NS
+_STARTS_NS = 600 * NS_PER_S  # in which a load that is told to begin is seen to run
+_TURN_S = 0.05  # of the machine's time, at least between turns while a plan is made
 _FIRST_STEPS = 4  # for which what does not obey is taken to go on as it is
 
 
@@ -65,8 +68,9 @@ class Scheduler:
         self._expecting = Expecting(project, zone, config, api, folder)
         self._twins = Twins(config)
         self._guard = Guard(project, zone, config, api, store, folder, limits, self._plan_anew)
-        self._driving = Driving(project, config, api, clock)
+        self._driving = Driving(project, config, api, clock, self._begins)
         self._planner = Planner()
+        self._things = sorted({config.net.partition("/")[0], *(one.thing for one in config.assets)})
         self._slot = self._planned_at = 0
         self._complaint = ""
         self._drives = False
@@ -89,11 +93,13 @@ class Scheduler:
         if now >= self._expecting.learned_until + HOUR_NS + SETTLE_NS:
             await self._learn(now)
             now = self._clock.now_ns()
-        await self._seeing.watch(Grid(now, self._zone))
+        await self._api.look(self.project, self._things)
+        if await self._seeing.watch(Grid(now, self._zone)):
+            self._remember()
         slot = now // _EVERY_NS[self.config.every]
         if self._expecting.learned_until and (slot != self._slot or await self._has_news(now)):
             try:
-                await self._plan(now)
+                await self._plan_and_follow(now)
                 self._complaint = ""
             except ProblemRefused as error:  # the last plan holds for its day
                 if str(error) != self._complaint:
@@ -101,6 +107,9 @@ class Scheduler:
                 self._complaint = str(error)
             self._slot = slot
             self._guard.attend(now)
+        await self._follow(now)
+
+    async def _follow(self, now: int) -> None:
         if self._drives and self._driving.has_plan:
             for name in await self._driving.follow(now):
                 log.warning("%s/%s: %s does not do what it is told", self.project, self.config.name, name)
@@ -116,6 +125,25 @@ class Scheduler:
     def _plan_anew(self) -> None:
         """The guard has news: plan in the next turn."""
         self._slot = 0
+
+    async def _plan_and_follow(self, now: int) -> None:
+        """Plan; the meter is followed by the plan before meanwhile."""
+        planning = asyncio.ensure_future(self._plan(now))
+        try:
+            while not (await asyncio.wait({planning}, timeout=max(_TURN_S, self.reflex_s / self._clock.speed)))[0]:
+                await self._api.look(self.project, self._things)
+                await self._follow(self._clock.now_ns())
+            await planning
+        finally:
+            planning.cancel()
+
+    def _begins(self, name: str, now: int) -> None:
+        """A load is told to begin: whoever comes after a crash knows since when it runs."""
+        self._seeing.ran[name].told = now
+        self._remember()
+
+    def _remember(self) -> None:
+        self._store.remember(self.project, self.config.name, msgspec.to_builtins(self._seeing.ran))
 
     async def _has_news(self, now: int) -> bool:
         """Whether a car or work came or went, or something is known again: no reason to wait for the next plan."""
@@ -165,11 +193,12 @@ class Scheduler:
         lost = self._driving.disobedient(now, _FORGIVE_NS)
         known = {name: state for name, state in states.items() if name not in lost}
         self._judge(now)
-        planned = await asyncio.to_thread(schedule, config, known, grid, _with(expected, states, lost), self._planner)
+        more = _with(expected, states, lost)
+        planned = await asyncio.to_thread(schedule, _as_is(config, lost), known, grid, more, self._planner)
         self._driving.take(planned, grid, states)
         self._store.expect(self.project, config.name, _hours(grid, expected))
         self._store.add(self.project, config.name, now, self._body(now, planned, states, lost))
-        self._store.remember(self.project, config.name, msgspec.to_builtins(self._seeing.ran))
+        self._remember()
 
     def _compare(self, states: dict[str, State], now: int) -> None:
         """What happened since the last plan and was not foreseen."""
@@ -181,6 +210,9 @@ class Scheduler:
             if before.level is not None and short > 0.01 * vehicle.capacity_kwh:
                 early = " before its time" if now < before.until else ""
                 self._notes[f"{vehicle.name} left{early}, {short:.1f} kWh short"] = now
+        for name, ran in self._seeing.ran.items():
+            if ran.told and now - ran.told > _STARTS_NS:
+                self._notes[f"{name} was told to begin, and does not run"] = now
         self._before = states
         self._notes = {note: at for note, at in self._notes.items() if now - at < 24 * HOUR_NS}
 
@@ -234,9 +266,15 @@ def _hours(grid: Grid, expected: Expected) -> list[Hour]:
     ]
 
 
+def _as_is(config: SchedulerConfig, lost: frozenset[str]) -> SchedulerConfig:
+    """What the sun gives where an inverter does not obey is as it is."""
+    solars = tuple(replace(one, limit="") if one.name in lost else one for one in config.solars)
+    return replace(config, solars=solars)
+
+
 def _with(expected: Expected, states: dict[str, State], lost: frozenset[str]) -> Expected:
     """What does not obey goes on as it is for a while: a load like any other."""
-    kw = sum(states[name].power_kw or 0.0 for name in lost)
+    kw = sum(states[name].power_kw or 0.0 for name in lost if name not in expected.solar_kw)
     if not kw:
         return expected
     loads = []

@@ -19,9 +19,13 @@ _NEARLY_NS = 300 * NS_PER_S  # a load that stops so much before its end has run
 
 
 class Ran(msgspec.Struct):
-    """What a load has run in its window: since when it is on, ns before that, and the window it is done with."""
+    """What a load has run in its window: since when it is on, ns before that, and the window it is done with.
+
+    `told` is when it was told to begin, until it is seen to run.
+    """
 
     since: int = 0
+    told: int = 0
     on_ns: int = 0
     done: int = 0
     window: int = 0
@@ -61,10 +65,12 @@ class Seeing:
                 return self._load(config, grid, power)
         return State(power_kw=power)
 
-    async def watch(self, grid: Grid) -> None:
-        """Note which loads run now; the more often, the better it is known when they began and ended."""
+    async def watch(self, grid: Grid) -> bool:
+        """Note which loads run now, the more often, the better it is known since when; whether one began or ended."""
+        before = [self.ran[one.name].since for one in self._config.loads if one.name in self.ran]
         for config in self._config.loads:
             await self._watch(config, grid)
+        return before != [self.ran[one.name].since for one in self._config.loads]
 
     async def _watch(self, config: LoadConfig, grid: Grid) -> None:
         running = await self._api.holds(self._project, config.thing, config.running)
@@ -72,7 +78,8 @@ class Seeing:
         ran, whole = self.ran.setdefault(config.name, Ran()), steps_of(config) * STEP_NS
         window = window_of(config, grid, ran.done)[0]
         if on:
-            ran.since = ran.since or grid.now
+            ran.since = ran.since or (ran.told if grid.now - whole < ran.told else grid.now)
+            ran.told = 0
         elif ran.since:
             ran.on_ns, ran.since = ran.on_ns + grid.now - ran.since, 0
             if ran.on_ns >= whole - _NEARLY_NS:
