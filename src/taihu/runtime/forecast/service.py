@@ -160,7 +160,7 @@ class ForecastDesk:
         ]
         if not due:
             return False
-        first = due[0]
+        first = min(due, key=lambda one: self._issued.get(one.key, 0))  # none starves where time is short
         batch = [one for one in due if _alike(one, first)][:_BATCH]
         end, deletions = self._end(first), self._deletions
         jobs = await self._call(self._jobs, batch, end, True)
