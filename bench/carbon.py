@@ -4,6 +4,7 @@ Each house is a project with a main meter and an inverter, its battery at rest; 
 ledger are those of a node's worker.
 """
 
+import math
 import time
 from array import array
 from collections.abc import Callable, Mapping
@@ -36,6 +37,7 @@ _METERS = (
     AccountConfig(meter="pv", generation="energy"),
 )
 _DEFINITIONS = {"energy": Property(name="energy", kind=Kind.INTERVAL, unit="kW.h", interval_s=3_600)}
+_GRAM = 0.001
 _GOAL = (61.0, 33.9, 44.3)
 
 
@@ -60,6 +62,7 @@ def _run(report: Report, folder: Path, houses: list[House], count: int, smoke: b
     rows = len(accounts) * count
     _timed(report, "accounted", rows, lambda: _through(accountant))
     names = [house.name for house in houses]
+    _check(ledger, houses, count)
     edges = [START_NS + count * HOUR_NS * part // 12 // HOUR_NS * HOUR_NS for part in range(13)]
     _timed(report, "added up: all of it", rows, lambda: [sums(ledger, name, (edges[0], edges[-1])) for name in names])
     _timed(report, "inventories by twelfths", rows, lambda: [_inventory(ledger, name, edges) for name in names])
@@ -97,6 +100,16 @@ def _through(accountant: Accountant) -> None:
 
 def _inventory(ledger: Ledger, project: str, edges: list[int]) -> Inventory:
     return inventory(ledger, project, edges, title=project, timezone=TIME_ZONE, made_at=edges[-1])
+
+
+def _check(ledger: Ledger, houses: list[House], count: int) -> None:
+    """Each house's year against a computation of its own, to the gram."""
+    (row,) = (one for one in load_factors() if one.id == "citylearn-2022-average")
+    for house in houses:
+        drawn = np.maximum((house.load - house.solar)[:count], 0.0).tolist()
+        lines = sums(ledger, house.name, (START_NS, START_NS + count * HOUR_NS))
+        found = math.fsum(line.figures.location_kg or 0.0 for line in lines)
+        assert abs(found - math.fsum(drawn) * row.in_unit("kg/(kW.h)")) < _GRAM, house.name
 
 
 def _match(ledger: Ledger, names: list[str], count: int) -> Match:
