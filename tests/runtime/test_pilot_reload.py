@@ -81,6 +81,7 @@ class Home:
         assert run(["reload", "--site", str(self.folder)]) == 0
 
     def plans(self) -> list[dict[str, Any]]:
+        time.sleep(0.3)  # it is asked again and again
         found: list[dict[str, Any]] = self.operator.get("projects", "home", "plans")["plans"]
         return [one for one in found if one["decisions"]]
 
@@ -107,11 +108,11 @@ def test_a_reload_begins_changes_and_ends_a_scheduler(home: Home, capsys: pytest
     assert home.plans() == []
     thought = home.folder / "thought.toml"
     thought.write_text('[[project]]\nname = "home"\n' + SCHEDULER.replace("MORE", "").replace('"battery"', '"bought"'))
-    asked = ["plan", "try", "home", str(thought), "--days", "2", "--json", "--site", str(home.folder)]
+    asked = ["plan", "try", "home", str(thought), "--days", "1", "--json", "--site", str(home.folder)]
     assert run(asked) == 0
     (tried,) = json.loads(capsys.readouterr().out)["tries"]
-    assert (len(tried["days"]), tried["stand_ins"]) == (2, ["bought begins half full"])
-    assert 1.0 < tried["lower"] <= tried["mean"] <= tried["upper"] < 5.0
+    assert (len(tried["days"]), tried["stand_ins"]) == (1, ["bought begins half full"])
+    assert 1.0 < tried["lower"] == tried["mean"] == tried["upper"] < 5.0
     assert run([one for one in asked if one != "--json"]) == 0
     shown = capsys.readouterr().out
     assert "scheduler  days  from" in shown and "flexible: bought begins half full." in shown
