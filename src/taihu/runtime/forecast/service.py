@@ -16,6 +16,7 @@ import msgspec
 from taihu.history.history import History
 from taihu.identity.directory import Directory
 from taihu.insight.forecast.candidate import LEVELS
+from taihu.insight.forecast.series import Series
 from taihu.insight.forecast.store import ForecastStore, Key, summary_of
 from taihu.insight.forecast.trained import Forecast, Summary
 from taihu.kernel.clock import NS_PER_S, Clock
@@ -160,9 +161,9 @@ class ForecastDesk:
         ]
         if not due:
             return False
-        first = min(due, key=lambda one: self._issued.get(one.key, 0))  # none starves where time is short
-        batch = [one for one in due if _alike(one, first)][:_BATCH]
-        end, deletions = self._end(first), self._deletions
+        due.sort(key=lambda one: self._issued.get(one.key, 0))  # none starves where time is short
+        batch = [one for one in due if one.every == due[0].every][:_BATCH]
+        end, deletions = self._end(batch[0]), self._deletions
         jobs = await self._call(self._jobs, batch, end, True)
         results = await self._answerer.run(jobs, _REFRESH_S)
         await self._call(self._keep, batch, end, results, deletions)
@@ -226,12 +227,17 @@ class ForecastDesk:
         return last_end(self._clock.now_ns() - int(settle_s * NS_PER_S), kept.every)
 
     def _jobs(self, batch: Sequence[Kept], end: int, trained: bool, full: bool = False) -> list[Job]:
-        """What is to be done for series that are alike."""
-        found = self.reading.series(batch, end, anew=not trained)
+        """What is to be done for series of the same steps; those that are alike are read with one query."""
+        found: dict[Key, Series] = {}
+        for one in batch:
+            if one.key not in found:
+                alike = [other for other in batch if _alike(other, one)]
+                read = self.reading.series(alike, end, anew=not trained)
+                found |= {other.key: series for other, series in zip(alike, read, strict=True)}
         now = self._clock.now_ns()
         return [
-            job_of(series, one.horizon, self._store.model(one.key) if trained else b"", full=full, now_ns=now)
-            for one, series in zip(batch, found, strict=True)
+            job_of(found[one.key], one.horizon, self._store.model(one.key) if trained else b"", full=full, now_ns=now)
+            for one in batch
         ]
 
     def _keep(self, batch: Sequence[Kept], end: int, results: Sequence[Result], deletions: int) -> None:
