@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from taihu.control.contactor import Contactor
 from taihu.control.reflex import INF, Bounds, Group, Kind, Reflex, Sun, Unit, corridor, setpoint
+from taihu.control.residual import Trace
 from taihu.kernel.clock import NS_PER_S
 from taihu.sim.plant import Plant, Store
 
@@ -85,6 +86,15 @@ def test_a_load_that_changes_is_followed_once_and_never_passed(
     assert all(move * (before - after) >= -1e-6 for move in moves)
     for net in (*plant.nets_kw[3 + LAG : 15], *plant.nets_kw[16 + LAG :]):
         assert net == pytest.approx(0.0, abs=1e-6)
+
+
+def test_what_was_read_as_it_was_told_is_from_before() -> None:
+    trace = Trace(lag_ns=8)
+    trace.read(100, 100, 1.0)
+    trace.tell(100, 5.0)
+    assert trace.between(104) == (1.0, 5.0)
+    trace.read(110, 110, 5.0)
+    assert trace.between(110) == (5.0, 5.0)
 
 
 @FEW

@@ -52,7 +52,7 @@ class Trace:
         told, read = _before(self._told, begin), _before(self._read, begin)
         if told is not None and (read is None or read[0] < told[0] + self._lag_ns):
             found.append(told[1])
-        if read is not None and (told is None or read[0] >= told[0]):
+        if read is not None and (told is None or read[0] > told[0]):  # what was read with a turn was before it told
             found.append(read[1])
         return (min(found), max(found)) if found else (0.0, 0.0)
 
