@@ -46,6 +46,20 @@ def decision(at: int) -> dict[str, Any]:
     return {**dict.fromkeys(keys, ""), "at": at, "stages": [{"start": at}, {"start": at + 1}]}
 
 
+def test_why_a_controller_waits_is_kept_until_it_has_a_turn(tmp_path: Path) -> None:
+    store = Decisions(tmp_path / "decisions.sqlite")
+    assert store.waits("home", "battery") == ""
+    store.wait("home", "battery", "home/meter/power has no declared unit")
+    assert store.waits("home", "battery") == "home/meter/power has no declared unit"
+    assert store.waits("home", "other") == ""
+    store.wait("home", "battery", "")
+    assert store.waits("home", "battery") == ""
+    store.wait("home", "battery", "again")
+    store.forget("home")
+    assert store.waits("home", "battery") == ""
+    store.close()
+
+
 def test_only_the_newest_decisions_stay(tmp_path: Path) -> None:
     """§6: bounded by decisions_per_controller_max."""
     store = Decisions(tmp_path / "d.sqlite", 3)

@@ -13,6 +13,7 @@ from tests.runtime.test_steering import CONFIG, House, play
 from taihu.decide.twindays import HOUR_NS
 from taihu.kernel.flexible import HeatConfig, SchedulerConfig, SolarConfig
 from taihu.runtime.forecast.foretold import Service, foretold
+from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Errors
 from taihu.runtime.pilot.units import UnitMismatch, check_units
 
@@ -90,6 +91,27 @@ def test_a_controller_of_wrong_units_waits_and_says_which(units: dict[str, str],
 
 def test_right_units_and_what_was_not_said_yet_pass() -> None:
     asyncio.run(check_units(Told(net="MW", load="GJ", kg="t/(MW.h)"), "home", CONFIG))
+
+
+def test_a_property_that_comes_later_is_seen_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not there, or not declared, is asked for again, not a minute later."""
+    monkeypatch.setattr("taihu.runtime.pilot.api._UNKNOWN_FRESH_S", 0.0)
+    properties: dict[str, Any] = {}
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"properties": properties})
+
+    async def run() -> list[str | None]:
+        api = NodeApi("http://node", {"home": "token"}, httpx.MockTransport(handle))
+        before = await api.unit("home", "meter/power")
+        properties["power"] = {"type": "number"}
+        after = await api.unit("home", "meter/power")
+        properties["power"] = {"type": "number", "unit": "W"}
+        declared = await api.unit("home", "meter/power")
+        await api.close()
+        return [before, after, declared]
+
+    assert asyncio.run(run()) == [None, "", "W"]
 
 
 def test_a_scheduler_names_the_asset_s_property() -> None:

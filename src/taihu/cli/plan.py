@@ -46,7 +46,10 @@ def show_(node: NodeClient, project: str, controller: str | None, why: bool, lim
         for decision in one["decisions"]
     ]
     show(("controller", "planned", "mode", "corridor kW", "saved", "why"), rows)
-    if not rows:
+    waiting = [one for one in body["plans"] if one["waits"]]
+    for one in waiting:
+        click.echo(printable(f"{one['controller']} waits: {one['waits']}"), err=True)
+    if not rows and not waiting:
         waits = f"No controller of {project} has planned yet: its last days are replayed first."
         click.echo(waits if body["plans"] else f"{project} has no controller, and no scheduler.", err=True)
     for one in body["plans"] if why else ():

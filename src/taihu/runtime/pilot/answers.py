@@ -100,9 +100,10 @@ class PlanDesk:
                 ]
             else:
                 plans = [plan | {"battery": _battery(config), "inputs": _inputs(config)} for plan in plans]
-            guard = self._store.reported(project, name)
+            guard, waits = self._store.reported(project, name), self._store.waits(project, name)
             found.append(
                 {"project": project, "controller": name, "decisions": plans, "saved": _shown(saved), "guard": guard}
+                | {"waits": waits}
             )
         return found
 

@@ -19,6 +19,7 @@ _IDLE_S = 2.0  # less than the node keeps a connection open: none is closed unde
 _SILENT_S = 60.0  # a stream says that it is there more often than that
 _FRESH_S = 0.2
 _MODELS_FRESH_S = 60.0
+_UNKNOWN_FRESH_S = 1.0  # a property may come with the next reading, a unit be declared
 _UNTRAINED_FRESH_S = 5.0
 
 
@@ -89,7 +90,7 @@ class NodeApi:
         owner, thing, name = split_path(project, path)
         now = asyncio.get_running_loop().time()
         asked, units = self._units.get((project, owner, thing), (0.0, {}))
-        if not asked or now - asked > _MODELS_FRESH_S:
+        if not asked or now - asked > (_MODELS_FRESH_S if units.get(name) else _UNKNOWN_FRESH_S):
             described = await self._get(project, f"/api/v1/projects/{owner}/things/{thing}", {})
             units = {name: one.get("unit", "") for name, one in described.get("properties", {}).items()}
             self._units[project, owner, thing] = (now, units)

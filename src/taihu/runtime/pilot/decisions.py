@@ -28,6 +28,9 @@ CREATE TABLE IF NOT EXISTS guard (
 CREATE TABLE IF NOT EXISTS memory (
   project TEXT NOT NULL, controller TEXT NOT NULL, body BLOB NOT NULL,
   PRIMARY KEY (project, controller)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS waiting (
+  project TEXT NOT NULL, controller TEXT NOT NULL, why TEXT NOT NULL,
+  PRIMARY KEY (project, controller)) WITHOUT ROWID;
 """
 _VERSION = 1
 _OUTLOOK_NS = 31 * 86_400 * 1_000_000_000  # so long it is kept
@@ -163,6 +166,17 @@ class Decisions:
         )
         return [Expected(*row) for row in found]
 
+    def wait(self, project: str, controller: str, why: str) -> None:
+        """Keep why a controller has no turn now; nothing when it has."""
+        self._db.execute("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", (project, controller, why))
+
+    def waits(self, project: str, controller: str) -> str:
+        """Why a controller has no turn now; empty when it has, or was never seen."""
+        row = self._db.execute(
+            "SELECT why FROM waiting WHERE project = ? AND controller = ?", (project, controller)
+        ).fetchone()
+        return row[0] if row else ""
+
     def remember(self, project: str, controller: str, body: Mapping[str, Any]) -> None:
         """Keep what a controller must know after a restart."""
         self._db.execute(
@@ -201,7 +215,7 @@ class Decisions:
 
     def forget(self, project: str) -> None:
         """What is known of a project goes with it."""
-        for table in ("decision", "hour", "day", "outlook", "guard", "memory"):
+        for table in ("decision", "hour", "day", "outlook", "guard", "memory", "waiting"):
             self._db.execute(f"DELETE FROM {table} WHERE project = ?", (project,))  # noqa: S608 - our own names
 
     def close(self) -> None:

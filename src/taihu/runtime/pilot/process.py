@@ -65,7 +65,7 @@ class Pilot:
                     await asyncio.sleep(_RETRY_S)
             if api is None:
                 return
-            crew = Crew(partial(self._make, api, store), partial(self._steer, api))
+            crew = Crew(partial(self._make, api, store), partial(self._steer, api, store))
             await crew.use(self._site)
             watching = asyncio.create_task(self._watch(crew))
             await stop.wait()
@@ -104,28 +104,31 @@ class Pilot:
             except (TaihuError, OSError, msgspec.DecodeError) as error:
                 log.warning("the configuration is not taken over yet: %s", error)
 
-    async def _steer(self, api: NodeApi, loop: Steering) -> None:
+    async def _steer(self, api: NodeApi, store: Decisions, loop: Steering) -> None:
         """Turn after turn, until cancelled. What goes wrong is said once, and tried again."""
         period_s = max(loop.reflex_s / self._clock.speed, _PERIOD_S_MIN)
         meter = Meter(api, loop.project, loop.config.net)
         observing = asyncio.create_task(meter.observe())
         try:
-            await self._turns(loop, api, meter, period_s)
+            await self._turns(loop, api, store, meter, period_s)
         finally:
             observing.cancel()
             await asyncio.gather(observing, return_exceptions=True)
 
-    async def _turns(self, loop: Steering, api: NodeApi, meter: Meter, period_s: float) -> None:
-        failing = ""
+    async def _turns(self, loop: Steering, api: NodeApi, store: Decisions, meter: Meter, period_s: float) -> None:
+        failing: str | None = None
         while True:
             try:
                 await check_units(api, loop.project, loop.config)
                 await loop.turn(self._clock.now_ns())
+                if failing != "":
+                    store.wait(loop.project, loop.config.name, "")
                 failing = ""
             except Exception as error:
                 if failing != str(error):
                     defect = not isinstance(error, TaihuError | OSError)
                     log.warning("%s waits: %s", loop.label, error, exc_info=defect)
+                    store.wait(loop.project, loop.config.name, str(error))
                 failing = str(error)
                 await asyncio.sleep(_RETRY_S)
             await meter.wait(period_s)
