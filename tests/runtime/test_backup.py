@@ -165,7 +165,8 @@ def listed(capsys: pytest.CaptureFixture[str], folder: Path) -> Any:
 def test_what_did_not_change_is_not_written_again(
     node: LiveNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    node.settle()
+    report(node, "fan", [{"ts": BEGIN_MS, "values": {"power": 1.0}}])
+    wait_until(lambda: list((node.site.data / "history").rglob("*.parquet")), "written")
     first = asked(capsys, "backup", "create", tmp_path / "backups", "--site", node.folder)
     second = asked(capsys, "backup", "create", tmp_path / "backups", "--site", node.folder)
     one, two = (Repository(OsFiles(), tmp_path / "backups").manifest(each["name"]) for each in (first, second))
