@@ -16,7 +16,8 @@ def cost(plan: Numbers, content: Numbers, expected: Expected, prices: Prices) ->
     """The expected cost of a plan by the formula of the module, with the true jump between charging and discharging."""
     moved = np.diff(plan, axis=1, prepend=content[:, None])
     energy = np.where(moved >= 0, moved / WAY, moved * WAY)
-    total = expected.total_kwh + energy.sum(axis=0)
+    net = expected.net_kwh + energy
+    total = net.sum(axis=0)
 
     def hinge(mean: Numbers, error: Numbers) -> Numbers:
         scale = np.maximum(error / (2 * np.log(2)), 0.03)
@@ -25,7 +26,7 @@ def cost(plan: Numbers, content: Numbers, expected: Expected, prices: Prices) ->
     change = np.diff(total, prepend=expected.total_before_kwh)
     ramp = hinge(change, expected.ramp_spread_kwh) + hinge(-change, expected.ramp_spread_kwh)
     return float(
-        (prices.own * hinge(expected.net_kwh + energy, expected.spread_kwh)).sum()
+        (prices.own * hinge(net, expected.spread_kwh)).sum()
         + (prices.shared * hinge(total, expected.total_spread_kwh)).sum()
         + (prices.ramp * ramp).sum()
         + prices.peak * hinge(total - prices.peak_level_kwh, expected.total_spread_kwh).sum()
@@ -39,7 +40,7 @@ def case(seed: int, count: int) -> tuple[Numbers, Numbers, Expected, Prices]:
     net = random.normal(0.5, 1.5, (count, HOURS))
     spread = random.uniform(0.1, 0.8, (count, HOURS))
     total_spread = random.uniform(0.3, 1.5, HOURS)
-    expected = Expected(net, spread, net.sum(axis=0), total_spread, 0.7 * total_spread, float(net[:, 0].sum()))
+    expected = Expected(net, spread, total_spread, 0.7 * total_spread, float(net[:, 0].sum()))
     shared = random.uniform(0.1, 0.6, HOURS)
     prices = Prices(random.uniform(0.1, 0.3, HOURS), shared, np.full(HOURS, 0.1), 0.5, 6.0, 0.6 * float(shared.mean()))
     return random.uniform(0, 1, count) * capacity, capacity, expected, prices
@@ -65,7 +66,7 @@ def test_a_sure_surplus_is_kept_for_a_sure_deficit() -> None:
     net = np.full((1, HOURS), 0.0)
     net[0, 2:6], net[0, 12:16] = -1.0, 1.0
     sure = np.full(HOURS, 0.05)
-    expected = Expected(net, sure[None], net[0], sure, sure, 0.0)
+    expected = Expected(net, sure[None], sure, sure, 0.0)
     prices = Prices(np.full(HOURS, 0.2), np.full(HOURS, 0.3), np.zeros(HOURS), 0.0, 1.0, 0.0)
     plan = ExpectedCostPlan(1, HOURS, WAY).solve(np.array([0.1]), np.array([10.0]), expected, prices)
     assert plan[0, 5] > 0.9 * 4 * WAY

@@ -20,7 +20,7 @@ def case(seed: int, count: int, ramp: float) -> tuple[Numbers, Numbers, Expected
     capacity = random.uniform(2, 12, count)
     net = random.normal(0.5, 1.5, (count, HOURS))
     none = np.zeros(HOURS)
-    expected = Expected(net, np.zeros_like(net), net.sum(axis=0), none, none, float(net[:, 0].sum()))
+    expected = Expected(net, np.zeros_like(net), none, none, float(net[:, 0].sum()))
     shared = random.uniform(0.1, 0.6, HOURS)
     prices = Prices(random.uniform(0.1, 0.3, HOURS), shared, np.full(HOURS, ramp), 0.5, 6.0, 0.6 * float(shared.mean()))
     return random.uniform(0, 1, count) * capacity, capacity, expected, prices
@@ -29,10 +29,11 @@ def case(seed: int, count: int, ramp: float) -> tuple[Numbers, Numbers, Expected
 def cost(plan: Numbers, content: Numbers, expected: Expected, prices: Prices) -> float:
     moved = np.diff(plan, axis=1, prepend=content[:, None])
     energy = np.where(moved >= 0, moved / WAY, moved * WAY)
-    total = expected.total_kwh + energy.sum(axis=0)
+    net = expected.net_kwh + energy
+    total = net.sum(axis=0)
     change = np.diff(total, prepend=expected.total_before_kwh)
     return float(
-        (prices.own * np.maximum(0, expected.net_kwh + energy)).sum()
+        (prices.own * np.maximum(0, net)).sum()
         + (prices.shared * np.maximum(0, total)).sum()
         + (prices.ramp * np.abs(change)).sum()
         + prices.peak * np.maximum(0, total - prices.peak_level_kwh).sum()

@@ -14,6 +14,8 @@ Numbers = NDArray[np.float64]
 
 BLOCK_HOURS = 730  # over which a load factor is taken
 _OWN_WEIGHT = 1.3  # as errors are cut at zero; tuned on phase 1
+_LATER = 0.9  # of it counts after the next hour: until then there will be better plans; tuned on phase 1
+_PEAK_WEIGHT = 0.5  # as what is done against a peak is mostly not for the highest; tuned on phase 1
 _END_SHARE = 0.6  # of the mean price: what is left at a plan's end is worth
 _FIRST_PEAK = 1.3  # the first block's peak is taken to rise by so much
 _PEAK_MIN_KWH = 0.5
@@ -60,9 +62,10 @@ class RunningBill:
         """Prices of the hours to come, in units of the score in an hour."""
         shared = price / (3 * self._cost / self._hours)
         own = self._own_weight * intensity / (3 * self._emission / self._hours)
+        own[1:] *= _LATER
         level = self._peak_level()
         factor = float(np.mean(self._factors)) if self._factors else self._block_factor(self._hours)
-        peak = max(0.0, self._mean) / level**2 * BLOCK_HOURS / (6 * max(factor, 0.1))
+        peak = _PEAK_WEIGHT * max(0.0, self._mean) / level**2 * BLOCK_HOURS / (6 * max(factor, 0.1))
         ramp = np.full(len(price), 1 / (6 * self._ramp / self._hours))
         return Prices(own, shared, ramp, peak, level, _END_SHARE * float(own.mean() + shared.mean()))
 

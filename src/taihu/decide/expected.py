@@ -27,7 +27,7 @@ _KNEE_KWH = 0.15  # between charging and discharging, where the price of a kWh j
 _BARRIER = 1e-3  # of the mean price of a kWh
 _MARGIN = 0.02  # of the capacity: where a step may begin
 _STEPS_MAX = 15
-_GAIN_MIN = 3e-5  # of the mean price of a kWh: what another step must promise
+_GAIN_MIN = 1e-2  # of the mean price of a kWh: what another step must promise
 _HALVINGS_MAX = 12
 
 
@@ -47,7 +47,6 @@ class Expected(msgspec.Struct, frozen=True):
 
     net_kwh: Numbers
     spread_kwh: Numbers
-    total_kwh: Numbers
     total_spread_kwh: Numbers
     ramp_spread_kwh: Numbers
     total_before_kwh: float
@@ -96,16 +95,17 @@ class ExpectedCostPlan:
     def _look(
         self, plan: Numbers, content: Numbers, full: Numbers, expected: Expected, prices: Prices, scale: float
     ) -> "_Point":
-        moved = np.diff(plan, axis=1, prepend=content[:, None])
+        moved = _change(plan, content)
         root = np.sqrt(moved**2 + _KNEE_KWH**2)
         energy = self._even * moved + self._odd * (root - _KNEE_KWH)
-        total = expected.total_kwh + energy.sum(axis=0)
+        net = expected.net_kwh + energy
+        total = net.sum(axis=0)
         own = np.maximum(expected.spread_kwh / _LOGISTIC_MAE, _SPREAD_MIN_KWH)
         shared = np.maximum(expected.total_spread_kwh / _LOGISTIC_MAE, _TOTAL_SPREAD_MIN_KWH)
         ramp = np.maximum(expected.ramp_spread_kwh / _LOGISTIC_MAE, _TOTAL_SPREAD_MIN_KWH)
-        own_z = (expected.net_kwh + energy) / own
+        own_z = net / own
         shared_z = total / shared
-        ramp_z = np.diff(total, prepend=expected.total_before_kwh) / ramp
+        ramp_z = _change(total, expected.total_before_kwh) / ramp
         peak_z = (total - prices.peak_level_kwh) / shared
         cost = (
             float((prices.own * own * np.logaddexp(0, own_z)).sum())
@@ -147,7 +147,8 @@ class ExpectedCostPlan:
         right[:, here[:-1], here[1:]] = -slope[:, 1:]
         right[:, :, -1] = -gradient
         solved = np.linalg.solve(band, right)
-        linked = (slope[:, :, None] * np.diff(solved, axis=1, prepend=0.0)).sum(axis=0)
+        linked = np.einsum("ih,ihj->hj", slope, solved)
+        linked[1:] -= np.einsum("ih,ihj->hj", slope[:, 1:], solved[:, :-1])
         common = np.linalg.solve(np.eye(hours) + between @ linked[:, :-1], between @ linked[:, -1])
         return np.asarray(solved[:, :, -1] - solved[:, :, :-1] @ common)
 
@@ -174,6 +175,14 @@ def _share(z: Numbers) -> Numbers:
     return np.asarray(0.5 * (1 + np.tanh(z / 2)))
 
 
+def _change(values: Numbers, before: Numbers | float) -> Numbers:
+    """From hour to hour, and to the first from before it."""
+    moved = values.copy()
+    moved[..., 1:] -= values[..., :-1]
+    moved[..., 0] -= before
+    return moved
+
+
 def _next(values: Numbers) -> Numbers:
     """The values one hour on, 0 after the last."""
     moved = np.zeros_like(values)
@@ -183,6 +192,5 @@ def _next(values: Numbers) -> Numbers:
 
 def _longest(plan: Numbers, full: Numbers, step: Numbers) -> float:
     """How much of a step keeps away from empty and full."""
-    room = np.where(step < 0, plan, full - plan)
-    size = np.abs(step)
-    return min(1.0, 0.95 * float(np.min(np.divide(room, size, out=np.full_like(room, np.inf), where=size > 0))))
+    most = float((np.abs(step) / np.where(step < 0, plan, full - plan)).max())
+    return 0.95 / max(most, 0.95)

@@ -43,9 +43,9 @@ class LinearPlan:
         cost[self._content[:, -1]] = -prices.end
         lower[self._balance[:, 0]] = row_upper[self._balance[:, 0]] = content_kwh
         lower[self._own_row] = expected.net_kwh
-        lower[self._shared_row] = expected.total_kwh
-        lower[self._peak_row] = expected.total_kwh - prices.peak_level_kwh
-        change = np.diff(expected.total_kwh, prepend=expected.total_before_kwh)
+        lower[self._shared_row] = total = expected.net_kwh.sum(axis=0)
+        lower[self._peak_row] = total - prices.peak_level_kwh
+        change = np.diff(total, prepend=expected.total_before_kwh)
         lower[self._ramp_row] = row_upper[self._ramp_row] = change
         program = msgspec.structs.replace(self._program, cost=cost, upper=upper, row_lower=lower, row_upper=row_upper)
         solved = self._solver.solve(program, _SECONDS)

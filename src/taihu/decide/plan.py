@@ -57,7 +57,6 @@ class Plan:
         expected = Expected(
             outlook.net_kwh,
             outlook.spread_kwh,
-            outlook.total_kwh,
             outlook.total_spread_kwh,
             ramp_spread,
             total,

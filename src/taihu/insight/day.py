@@ -1,9 +1,12 @@
 """The next day of several houses: consumption less generation, hour by hour, and how far off that usually is.
 
-Load is its hour's mean plus a fading share of how far the last hour was from its own; PV its hour's mean times how
-the last hour compares with its own. The houses together get a regression of their own for the next hour, as their
-errors do not simply add. Nothing is fitted beforehand: all means, spreads and weights are learned from the first hour.
+Load is its hour's mean and how far from it a regression on the last hours says it will be; PV its hour's mean times how
+the last hour compares with its own. The next hours are regressed alike: what is shifted from one to another is decided
+by their difference, which is spoiled where one of them is foretold better than the other.
+Nothing is fitted beforehand: all means, spreads and weights are learned from the first hour.
 """
+
+from collections import deque
 
 import msgspec
 import numpy as np
@@ -14,19 +17,24 @@ from taihu.insight.ridge import OnlineRidge
 Numbers = NDArray[np.float64]
 
 HORIZON = 24
-_LOAD_RATE, _SOLAR_RATE, _ERROR_RATE = 0.08, 0.15, 0.045  # shares by which a new day moves what was learned
-_LOAD_CARRY, _SOLAR_CARRY, _FADE = 0.65, 0.85, 0.9
+_LOAD_RATE, _SOLAR_RATE, _ERROR_RATE = 0.1, 0.15, 0.045  # shares by which a new day moves what was learned
+_LOAD_CARRY, _LOAD_FADE = 0.65, 0.9  # of the last hour's departure: in the next hour, and from hour to hour
+_SOLAR_CARRY, _SOLAR_FADE = 0.85, 0.95
+_DAY = 24
+_NEAR = 8  # hours that are regressed; those beyond keep the fading share
 _SIGNAL_RATE, _SIGNAL_FADE = 0.3, 0.95
 _DAYLIGHT = 0.08  # share of the day's best hour under which a ratio says nothing
 _RATIO_MAX = 2.0
+_USUAL_RATE = 0.002
+_UNUSUAL = 5.0  # times the usual departure: beyond, an hour teaches no more than it would at that
+_UNIT_MIN_KWH = 1e-6
 
 
 class Outlook(msgspec.Struct, frozen=True):
-    """The next 24 hours: expected kWh, houses by hours, and mean absolute errors; `total` is of all houses."""
+    """The next 24 hours: expected kWh, houses by hours, and mean absolute errors, also those of all houses together."""
 
     net_kwh: Numbers
     spread_kwh: Numbers
-    total_kwh: Numbers
     total_spread_kwh: Numbers
 
 
@@ -40,7 +48,7 @@ class HouseForecast:
         self._near, self._far = _Errors(guess * 0.8), _Errors(guess)
         self._near_total = _Errors(guess[:, 0] * count**0.5)
         self._far_total = _Errors(1.2 * guess[:, 0] * count**0.5)
-        self._total = _TotalLoad()
+        self._departures = _Departures(count)
         self._last: Outlook | None = None
 
     def update(self, hour: int, load_kwh: Numbers, solar_kwh: Numbers) -> Outlook:
@@ -48,22 +56,17 @@ class HouseForecast:
         self._judge(hour, load_kwh - solar_kwh)
         above = load_kwh - self._load.at(hour) if self._load.known(hour) else np.zeros_like(load_kwh)
         ratio = self._ratio(hour, solar_kwh)
-        mean_before = float(self._load.at(hour).sum()) if self._load.known(hour) else float(load_kwh.sum())
         self._load.learn(hour, load_kwh)
         self._solar.learn(hour, solar_kwh)
         ahead = (hour + 1 + np.arange(HORIZON)) % 24
-        fade = _FADE ** np.arange(HORIZON)
-        load = np.maximum(0.0, self._load.ahead(ahead) + _LOAD_CARRY * fade[:, None] * above)
-        solar = np.maximum(0.0, self._solar.at(ahead) * (1 + _SOLAR_CARRY * fade[:, None] * (ratio - 1)))
-        net = (load - solar).T
-        total = net.sum(axis=0)
-        mean_next = float(self._load.ahead(ahead[:1]).sum())
-        total[0] = self._total.update(float(load_kwh.sum()), mean_before, mean_next) - float(solar[0].sum())
-        keep = fade**2
+        means = self._load.ahead(ahead)
+        load = np.maximum(0.0, means + self._departures.update(load_kwh, above, means))
+        bent = 1 + _SOLAR_CARRY * _SOLAR_FADE ** np.arange(HORIZON)[:, None] * (ratio - 1)
+        net = (load - np.maximum(0.0, self._solar.at(ahead) * bent)).T
+        keep = _LOAD_FADE ** (2 * np.arange(HORIZON))
         self._last = Outlook(
             net,
             np.sqrt(keep * self._near.at(ahead).T ** 2 + (1 - keep) * self._far.at(ahead).T ** 2),
-            total,
             np.sqrt(keep * self._near_total.at(ahead) ** 2 + (1 - keep) * self._far_total.at(ahead) ** 2),
         )
         return self._last
@@ -72,8 +75,9 @@ class HouseForecast:
         """What the last outlook, and the hour's mean, were off by."""
         if self._last is None:
             return
-        self._near.learn(hour, net - self._last.net_kwh[:, 0])
-        self._near_total.learn(hour, np.asarray(net.sum() - self._last.total_kwh[0]))
+        off = net - self._last.net_kwh[:, 0]
+        self._near.learn(hour, off)
+        self._near_total.learn(hour, np.asarray(off.sum()))
         if self._load.known(hour):
             off = net - (self._load.at(hour) - self._solar.at(hour))
             self._far.learn(hour, off)
@@ -140,20 +144,43 @@ class _Errors:
         return np.asarray(self._mean[hours])
 
 
-class _TotalLoad:
-    """All houses' load in the next hour, from the last two hours, the day before and the means of both hours."""
+class _Departures:
+    """How far from their hours' means loads will be, from how far they were in the last day."""
 
-    _DAY = 24
+    def __init__(self, count: int) -> None:
+        self._fading = _LOAD_CARRY * _LOAD_FADE ** np.arange(HORIZON)
+        prior = np.zeros((8, _NEAR))
+        prior[0] = self._fading[:_NEAR]
+        self._ridge = OnlineRidge(count, prior)
+        self._above = np.zeros((_DAY, count))  # the last hour first
+        self._usual, self._hours = np.zeros(count), 0  # departures, of either sign
+        self._loads: deque[Numbers] = deque(maxlen=_NEAR)
+        self._asked: deque[tuple[Numbers, Numbers]] = deque(maxlen=_NEAR)
 
-    def __init__(self) -> None:
-        self._ridge = OnlineRidge(np.array([_LOAD_CARRY, 0.0, 0.0, 1.0, -_LOAD_CARRY, 0.0]))
-        self._past: list[float] = []
-        self._features: Numbers | None = None
+    def update(self, load: Numbers, above: Numbers, means: Numbers) -> Numbers:
+        """Take over an hour: loads, how far above their means; answers, as the `means` to come are, hours by houses."""
+        departures = np.asarray(self._fading[:, None] * above)
+        self._loads.append(load)
+        self._hours += 1
+        if self._hours <= _DAY:  # hours have no means yet
+            return departures
+        self._usual += max(1 / (self._hours - _DAY), _USUAL_RATE) * (np.abs(above) - self._usual)
+        self._above = np.concatenate([above[None], self._above[:-1]])
+        if len(self._asked) == _NEAR:
+            features, expected = self._asked[0]
+            came = (np.array(self._loads) - expected).T
+            most = np.maximum(np.abs(features).max(axis=1), np.abs(came).max(axis=1))
+            unit = np.maximum(np.maximum(self._usual, most / _UNUSUAL), _UNIT_MIN_KWH)[:, None]
+            self._ridge.learn(features / unit, came / unit)
+        if self._hours > 2 * _DAY:
+            features = self._features()
+            self._asked.append((features, means[:_NEAR]))
+            departures[:_NEAR] = self._ridge.predict(features).T
+        return departures
 
-    def update(self, load: float, mean_now: float, mean_next: float) -> float:
-        if self._features is not None:
-            self._ridge.learn(self._features, load)
-        self._past = [*self._past[1 - self._DAY :], load]
-        before = self._past[-2] if len(self._past) > 1 else load
-        self._features = np.array([load, before, self._past[0], mean_next, mean_now, 1.0])
-        return self._ridge.predict(self._features)
+    def _features(self) -> Numbers:
+        """The last three hours, a day before the next, the last if it was high, the others' last, and means."""
+        past = self._above
+        others = (past[0].sum() - past[0]) / max(1, past.shape[1] - 1)
+        rows = [past[0], past[1], past[2], past[23], np.maximum(past[0], 0), others, past[:6].mean(axis=0)]
+        return np.array([*rows, past.mean(axis=0)]).T
