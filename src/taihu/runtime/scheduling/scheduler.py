@@ -98,6 +98,7 @@ class Scheduler:
             self._remember()
         slot = now // _EVERY_NS[self.config.every]
         if self._expecting.learned_until and (slot != self._slot or await self._has_news(now)):
+            self._slot = slot  # first: what the guard says meanwhile calls for another plan
             try:
                 await self._plan_and_follow(now)
                 self._complaint = ""
@@ -105,7 +106,6 @@ class Scheduler:
                 if str(error) != self._complaint:
                     log.warning("%s/%s plans nothing new: %s", self.project, self.config.name, error)
                 self._complaint = str(error)
-            self._slot = slot
             self._guard.attend(now)
         await self._follow(now)
 
