@@ -161,12 +161,26 @@ def guard_lines(guard: dict[str, Any]) -> list[str]:
     return [*lines, f"The replay waits: {guard['trouble']}"] if guard["trouble"] else lines
 
 
+def ahead_text(decision: dict[str, Any]) -> str:
+    """What the day ahead would emit, and what batteries begin and end with: a plan that empties them saves that, too.
+
+    >>> ahead_text({"with_kg": 5.0, "without_kg": 6.0, "content_kwh": 4.0, "stages": [{"content_kwh": 0.0}]})
+    'The day ahead: 5.00 kg with this plan, 6.00 kg without control; batteries begin with 4.0 kWh and end with 0.0 kWh.'
+    """
+    said = (
+        f"The day ahead: {decision['with_kg']:.2f} kg with this plan, {decision['without_kg']:.2f} kg without control"
+    )
+    begin, end = decision["content_kwh"], decision["stages"][-1]["content_kwh"]
+    if not begin and not end:
+        return f"{said}."
+    return f"{said}; batteries begin with {begin:.1f} kWh and end with {end:.1f} kWh."
+
+
 def _explain(name: str, decision: dict[str, Any]) -> None:
     click.echo()
     click.echo(printable(f"{name}: {decision['reason']}"))
     click.echo(printable(f"{decision['why']} What binds: {decision['binding']}."))
-    with_kg, without = decision["with_kg"], decision["without_kg"]
-    click.echo(f"The day ahead: {with_kg:.2f} kg with this plan, {without:.2f} kg without control.")
+    click.echo(ahead_text(decision))
     if decision.get("forecast"):
         click.echo(printable(f"Load and generation foretold: {decision['forecast']}."))
     for note in decision["notes"]:
