@@ -20,6 +20,7 @@ from taihu.decide.scheduling import Expected, Scheduled, asset_reason, reason, s
 from taihu.decide.twindays import HOUR_NS
 from taihu.decide.twins import Twins
 from taihu.kernel.clock import NS_PER_S, Clock
+from taihu.kernel.errors import TaihuError
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.kernel.limits import DEFAULT, Limits
 from taihu.kernel.sections import Site
@@ -106,6 +107,9 @@ class Scheduler:
                 if str(error) != self._complaint:
                     log.warning("%s/%s plans nothing new: %s", self.project, self.config.name, error)
                 self._complaint = str(error)
+            except TaihuError:  # the node is away: again in the next turn
+                self._slot = 0
+                raise
             self._guard.attend(now)
         await self._follow(now)
 
