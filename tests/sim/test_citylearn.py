@@ -1,8 +1,6 @@
 """The replica of the CityLearn challenge 2022, against the numbers its own environment gives."""
 
-import json
 from importlib.util import find_spec
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -12,13 +10,11 @@ from taihu.decide.policies import POLICIES
 from taihu.decide.policy import BasicRule, Greedy, NoBattery
 from taihu.sim.citylearn import (
     Buildings,
-    DataRefused,
     captured,
     evaluate,
     phases,
     play,
     play_oracle,
-    read_folder,
     weighted,
 )
 
@@ -35,7 +31,7 @@ def test_the_basic_rule_scores_what_the_environment_says(name: str, wanted: floa
     found = evaluate(play(PHASES[name], BasicRule), PHASES[name])
     assert round(found.score, 3) == wanted
     if name == "phase_1":
-        assert [round(one, 4) for one in (found.price, found.emission, found.grid)] == [1.0697, 1.1793, 1.0748]
+        assert [round(one or 0, 4) for one in (found.price, found.emission, found.grid)] == [1.0697, 1.1793, 1.0748]
 
 
 @pytest.mark.parametrize(
@@ -131,20 +127,3 @@ def test_the_captured_part() -> None:
     assert captured("phase_1", 1.0) == 0.0
     assert captured("weighted", 0.6484) == pytest.approx(1.0)
     assert captured("weighted", 0.912) == pytest.approx(0.250, abs=0.001)
-
-
-def test_a_folder_in_citylearns_layout(tmp_path: Path) -> None:
-    head = "Hour,Equipment Electric Power [kWh],Solar Generation [W/kW]"
-    (tmp_path / "b.csv").write_text(f"{head}\n24,1.0,0\n1,2.0,500\n")
-    (tmp_path / "pricing.csv").write_text("Electricity Pricing [$]\n0.2\n0.3\n")
-    (tmp_path / "carbon_intensity.csv").write_text("kg_CO2/kWh\n0.1\n0.2\n")
-    entry = {"energy_simulation": "b.csv", "pv": {"attributes": {"nominal_power": 4.0}}}
-    (tmp_path / "schema.json").write_text(json.dumps({"buildings": {"Building_1": entry}}))
-    found = read_folder(tmp_path)
-    assert found.net_kwh.tolist() == [[1.0, 0.0]]
-    (tmp_path / "pricing.csv").write_text("Electricity Pricing [$]\n0.2\n")
-    with pytest.raises(DataRefused, match="hours"):
-        read_folder(tmp_path)
-    (tmp_path / "pricing.csv").unlink()
-    with pytest.raises(DataRefused):
-        read_folder(tmp_path)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from taihu.cli.output import share_text, show, show_json
+from taihu.cli.output import MISSING, share_text, show, show_json
 
 if TYPE_CHECKING:
     from taihu.sim.citylearn import Buildings, Numbers
@@ -33,12 +33,16 @@ def score(name: str, folder: Path | None, as_json: bool) -> None:
     import msgspec
 
     from taihu.decide.policies import POLICIES
-    from taihu.sim.citylearn import captured, evaluate, phases, read_folder, weighted
+    from taihu.sim.citylearn import captured, evaluate, phases, weighted
+    from taihu.sim.folder import read_folder
 
     if name not in (*POLICIES, *_MARKS):
         raise click.BadParameter(f"{name!r} is none of {', '.join((*POLICIES, *_MARKS))}", param_hint="--controller")
     sets = phases() if folder is None else {folder.name: read_folder(folder)}
     hours = sum(len(one.hour) for one in sets.values())
+    for label, one in sets.items():
+        for note in one.notes:
+            click.echo(f"{label}: {note}", err=True)
     scores = {}
     with click.progressbar(length=hours, label=name, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         for label, buildings in sets.items():
@@ -48,12 +52,13 @@ def score(name: str, folder: Path | None, as_json: bool) -> None:
     shares = {label: captured(label, one) for label, one in known.items()} if folder is None else {}
     if as_json:
         parts = {label: msgspec.to_builtins(one) for label, one in scores.items()}
-        show_json({"controller": name, **known, "captured": shares, "parts": parts})
+        notes = {label: list(one.notes) for label, one in sets.items() if one.notes}
+        show_json({"controller": name, **known, "captured": shares, "parts": parts, "notes": notes})
         return
     rows = [
         (
             label,
-            *(f"{getattr(scores[label], part):.4f}" if label in scores else "" for part in _PARTS[1:]),
+            *(_part(getattr(scores[label], part)) if label in scores else "" for part in _PARTS[1:]),
             f"{one:.4f}",
             share_text(shares.get(label)),
         )
@@ -61,6 +66,10 @@ def score(name: str, folder: Path | None, as_json: bool) -> None:
     ]
     heads = [*(part.replace("_", " ") for part in _PARTS[1:]), _PARTS[0], "captured"]
     show(("data", *heads), rows, heads)
+
+
+def _part(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.4f}"
 
 
 def _play(name: str, buildings: "Buildings", progress: Callable[[int], None]) -> "Numbers":

@@ -19,6 +19,7 @@ _PEAK_WEIGHT = 0.5  # as what is done against a peak is mostly not for the highe
 _END_SHARE = 0.6  # of the mean price: what is left at a plan's end is worth
 _FIRST_PEAK = 1.3  # the first block's peak is taken to rise by so much
 _PEAK_MIN_KWH = 0.5
+_NOTHING = 1e-9
 
 
 class RunningBill:
@@ -60,13 +61,13 @@ class RunningBill:
 
     def prices(self, price: Numbers, intensity: Numbers) -> Prices:
         """Prices of the hours to come, in units of the score in an hour."""
-        shared = price / (3 * self._cost / self._hours)
-        own = self._own_weight * intensity / (3 * self._emission / self._hours)
+        shared = price / (3 * max(self._cost, _NOTHING) / self._hours)
+        own = self._own_weight * intensity / (3 * max(self._emission, _NOTHING) / self._hours)
         own[1:] *= _LATER
         level = self._peak_level()
         factor = float(np.mean(self._factors)) if self._factors else self._block_factor(self._hours)
         peak = _PEAK_WEIGHT * max(0.0, self._mean) / level**2 * BLOCK_HOURS / (6 * max(factor, 0.1))
-        ramp = np.full(len(price), 1 / (6 * self._ramp / self._hours))
+        ramp = np.full(len(price), 1 / (6 * max(self._ramp, _NOTHING) / self._hours))
         return Prices(own, shared, ramp, peak, level, _END_SHARE * float(own.mean() + shared.mean()))
 
     def _peak_level(self) -> float:

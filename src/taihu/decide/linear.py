@@ -25,7 +25,7 @@ class LinearPlan:
         power_kw: of each battery.
     """
 
-    def __init__(self, count: int, hours: int, one_way: float, power_kw: float) -> None:
+    def __init__(self, count: int, hours: int, one_way: float, power_kw: float | Numbers) -> None:
         self._count, self._hours = count, hours
         self._solver = Solver()
         self.cost = 0.0
@@ -54,10 +54,11 @@ class LinearPlan:
         self.cost = float(cost @ solved.columns)
         return np.asarray(solved.columns[self._content])
 
-    def _write(self, way: float, power: float) -> None:
+    def _write(self, way: float, power_kw: float | Numbers) -> None:
         """The program with everything in it that stays."""
         sheet, shape = Sheet(), (self._count, self._hours)
         many = self._count * self._hours
+        power = np.repeat(np.broadcast_to(power_kw, self._count), self._hours)
         charge = sheet.columns(many, 0.0, power, 0.0).reshape(shape)
         discharge = sheet.columns(many, 0.0, power, 0.0).reshape(shape)
         self._content = sheet.columns(many, 0.0, 1.0, 0.0).reshape(shape)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from taihu.decide.battery import Battery, efficiency
 from taihu.decide.bill import RunningBill
+from taihu.decide.caution import Caution
 from taihu.decide.expected import Expected, ExpectedCostPlan, Prices
 from taihu.decide.policy import Hour
 from taihu.insight.day import HORIZON, HouseForecast, SignalForecast
@@ -42,17 +43,25 @@ class Plan:
         self._bill = RunningBill()
         self._plan: Planner = ExpectedCostPlan(count, HORIZON, float(efficiency([0.0])[0]))
         self._prices = np.full(24, np.nan)
+        self._caution = Caution(battery, count)
         self.expected_kwh = np.zeros(count)
         """Load less PV of each house in the hour that was decided last, as it was expected."""
 
+    @property
+    def drives(self) -> bool:
+        """Whether batteries do what is planned: not before it has won on paper."""
+        return self._caution.drives
+
     def decide(self, hour: Hour) -> Numbers:
+        hour = self._caution.see(hour)
         clock = hour.hour % 24
         self._prices[clock] = hour.price
         total = float(hour.meter_kwh.sum())
         self._bill.update(hour.load_kwh - hour.solar_kwh, total, hour.price, hour.intensity)
         outlook = self._houses.update(clock, hour.load_kwh, hour.solar_kwh)
         self.expected_kwh = outlook.net_kwh[:, 0]
-        prices = self._bill.prices(self._tariff(clock, hour), self._intensity.update(clock, hour.intensity))
+        tariff, intensity = self._tariff(clock, hour), self._intensity.update(clock, hour.intensity)
+        prices = self._bill.prices(tariff, intensity)
         ramp_spread = np.concatenate([outlook.total_spread_kwh[:1], _RAMP_SPREAD * outlook.total_spread_kwh[1:]])
         expected = Expected(
             outlook.net_kwh,
@@ -62,7 +71,8 @@ class Plan:
             total,
         )
         content = self._plan.solve(hour.content_kwh, hour.capacity_kwh, expected, prices)
-        return terminal_energy(content[:, 0] - hour.content_kwh, self._battery)
+        wanted = terminal_energy(content[:, 0] - hour.content_kwh, self._battery)
+        return self._caution.act(wanted, self.expected_kwh, float(tariff[0]), float(intensity[0]))
 
     def _tariff(self, clock: int, hour: Hour) -> Numbers:
         """The published prices; where none is, that of the hour a day before, or else of the last hour."""

@@ -1,14 +1,12 @@
 """The CityLearn challenge 2022, replayed: houses with a battery each, a policy, and the challenge's score.
 
 The action for an hour is decided before it: the policy sees the hours that have ended and nothing else. Load, PV, price
-and intensity are the measured and modelled hours of `data/district.parquet`, or of a folder in CityLearn's own layout.
+and intensity are the measured and modelled hours of `data/district.parquet`, or of a folder (`sim.folder`).
 
 Source: CityLearn 1.3.6, `env.evaluate()` of the 2022 challenge; phases are houses 1 to 5, 6 to 10 and 11 to 17.
 """
 
-import csv
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
@@ -28,11 +26,11 @@ FORESIGHT = {"phase_1": 0.6305, "phase_2": 0.6373, "phase_3": 0.6621, "weighted"
 """Scores with the year known, by `foresight`: the best that was found, and no proof that nothing is better."""
 _AHEAD_HOURS = 24
 _LEADS = (6, 12, 24)
-_PRICE = "Electricity Pricing [$]"
+_NOTHING = 1e-9  # kWh, money, kg or share: what is no more than this is no measure
 
 
 class DataRefused(RefusedError):
-    """A folder is not in CityLearn's layout: the message says what is missing."""
+    """Data are not in CityLearn's layout, or hold nothing to score: the message says where and why."""
 
     code = "score-data"
 
@@ -40,7 +38,8 @@ class DataRefused(RefusedError):
 class Buildings(msgspec.Struct, frozen=True):
     """Hours of several buildings: load and PV are kWh, buildings by hours; `hour` is 1 to 24.
 
-    `published` holds price predictions by how many hours ahead they are made, one for each hour they are made in.
+    `published` holds price predictions by how many hours ahead they are made, one for each hour they are made in;
+    `notes` say what was filled, left out or taken otherwise than it was given.
     """
 
     load_kwh: Numbers
@@ -49,6 +48,8 @@ class Buildings(msgspec.Struct, frozen=True):
     intensity: Numbers
     hour: NDArray[np.int64]
     published: dict[int, Numbers]
+    battery: Battery = Battery()
+    notes: tuple[str, ...] = ()
 
     @property
     def net_kwh(self) -> Numbers:
@@ -68,14 +69,17 @@ class Buildings(msgspec.Struct, frozen=True):
 
 
 class Score(msgspec.Struct, frozen=True):
-    """The challenge's score and its parts, each against no battery (1.0); lower is better."""
+    """The challenge's score and its parts, each against no battery (1.0); lower is better.
+
+    A part that is nothing without batteries has no measure: it is None, and the score is the mean of the others.
+    """
 
     score: float
-    price: float
-    emission: float
-    grid: float
-    ramping: float
-    load_factor: float
+    price: float | None
+    emission: float | None
+    grid: float | None
+    ramping: float | None
+    load_factor: float | None
 
 
 def phases() -> dict[str, Buildings]:
@@ -99,7 +103,7 @@ def play(
     buildings: Buildings, make: Callable[[Battery, int], Policy], progress: Callable[[int], None] | None = None
 ) -> Numbers:
     """A year of a policy: what each building's meter sees (kWh), buildings by hours."""
-    battery = Battery()
+    battery = buildings.battery
     count, hours = buildings.load_kwh.shape
     policy, batteries = make(battery, count), Batteries(battery, count)
     meters = buildings.net_kwh.copy()
@@ -128,7 +132,7 @@ def hour_seen(buildings: Buildings, hour: int, meters_kwh: Numbers, batteries: B
 def play_oracle(buildings: Buildings) -> Numbers:
     """Greedy with the true next hour: not causal, a mark of what a reflex within the hour is worth."""
     count, hours = buildings.load_kwh.shape
-    batteries = Batteries(Battery(), count)
+    batteries = Batteries(buildings.battery, count)
     net, meters = buildings.net_kwh, buildings.net_kwh.copy()
     for hour in range(hours - 1):
         meters[:, hour + 1] += batteries.step(-net[:, hour + 1])
@@ -140,10 +144,20 @@ def evaluate(meters_kwh: Numbers, buildings: Buildings) -> Score:
 
     Price is clipped at the district, emission at each building, as the challenge has it.
     """
-    with_it, without = _costs(meters_kwh, buildings), _costs(buildings.net_kwh, buildings)
-    price, emission, ramping, load_factor = (one / other for one, other in zip(with_it, without, strict=True))
-    grid = (ramping + load_factor) / 2
-    return Score((price + emission + grid) / 3, price, emission, grid, ramping, load_factor)
+    with_it, without = meters_kwh.sum(axis=0), buildings.net_kwh.sum(axis=0)
+    price = _part(*(float(np.maximum(0, buildings.price * one).sum()) for one in (with_it, without)))
+    each = (meters_kwh, buildings.net_kwh)
+    emission = _part(*(float(np.maximum(0, buildings.intensity * one).sum()) for one in each))
+    ramping = _part(*(float(np.abs(np.diff(one)).sum()) for one in (with_it, without)))
+    load_factor = _part(*_load_factors(with_it, without))
+    grid = _mean(ramping, load_factor)
+    score = _mean(price, emission, grid)
+    if score is None:
+        raise DataRefused(
+            "There is nothing to score: without batteries nothing is bought, emitted or changed.",
+            "Give buildings that use energy, and prices or intensities.",
+        )
+    return Score(score, price, emission, grid, ramping, load_factor)
 
 
 def weighted(scores: dict[str, Score]) -> float:
@@ -156,50 +170,19 @@ def captured(label: str, score: float) -> float:
     return (1 - score) / (1 - FORESIGHT[label])
 
 
-def read_folder(folder: Path) -> Buildings:
-    """Buildings of a folder in CityLearn's layout: its schema, and the tables of buildings, prices and intensities.
-
-    Raises:
-        DataRefused: a file or column is missing, or their hours differ.
-    """
-    try:
-        schema = msgspec.json.decode((folder / "schema.json").read_bytes())
-        loads, solars, hour = [], [], None
-        for entry in schema["buildings"].values():
-            table = _table(folder / entry["energy_simulation"])
-            loads.append(_column(table, "Equipment Electric Power [kWh]"))
-            peak_kw = float(entry["pv"]["attributes"]["nominal_power"])
-            solars.append(_column(table, "Solar Generation [W/kW]") * peak_kw / 1_000)
-            hour = _column(table, "Hour")
-        prices = _table(folder / "pricing.csv")
-        price = _column(prices, _PRICE)
-        names = {lead: f"{lead}h Prediction {_PRICE}" for lead in _LEADS}
-        published = {lead: _column(prices, name) for lead, name in names.items() if prices and name in prices[0]}
-        intensity = _column(_table(folder / "carbon_intensity.csv"), "kg_CO2/kWh")
-    except (OSError, KeyError, TypeError, ValueError, msgspec.DecodeError) as error:
-        raise DataRefused(f"{folder} cannot be used: {error!r}.", "Give a folder in CityLearn's layout.") from None
-    lengths = {len(one) for one in (*loads, *solars, price, intensity)}
-    if hour is None or len(lengths) != 1 or lengths == {0}:
-        raise DataRefused(f"{folder} has no building, or files of {sorted(lengths)} hours.", "All need the same hours.")
-    return Buildings(np.array(loads), np.array(solars), price, intensity, hour.astype(np.int64), published)
+def _part(with_it: float, without: float) -> float | None:
+    return with_it / without if without > _NOTHING else None
 
 
-def _costs(meters: Numbers, buildings: Buildings) -> Sequence[float]:
-    district = meters.sum(axis=0)
-    blocks = np.arange(len(district)) // BLOCK_HOURS
-    factors = [1 - part.mean() / part.max() for part in (district[blocks == one] for one in range(blocks[-1] + 1))]
-    return (
-        float(np.maximum(0, buildings.price * district).sum()),
-        float(np.maximum(0, buildings.intensity * meters).sum()),
-        float(np.abs(np.diff(district)).sum()),
-        float(np.mean(factors)),
-    )
+def _mean(*parts: float | None) -> float | None:
+    known = [one for one in parts if one is not None]
+    return sum(known) / len(known) if known else None
 
 
-def _table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _column(table: list[dict[str, str]], name: str) -> Numbers:
-    return np.array([float(row[name]) for row in table], np.float64)
+def _load_factors(with_it: Numbers, without: Numbers) -> tuple[float, float]:
+    """Means over the blocks of one less mean over peak; a block in which nothing is ever bought has none."""
+    cuts = range(BLOCK_HOURS, len(without), BLOCK_HOURS)
+    blocks = list(zip(np.split(with_it, cuts), np.split(without, cuts), strict=True))
+    blocks = [pair for pair in blocks if min(one.max() for one in pair) > _NOTHING]
+    factors = np.array([[1 - one.mean() / one.max() for one in pair] for pair in blocks] or [[0.0, 0.0]])
+    return float(factors[:, 0].mean()), float(factors[:, 1].mean())

@@ -30,7 +30,8 @@ class Foresight:
     """Does each hour what the month's plan says."""
 
     def __init__(self, battery: Battery, buildings: Buildings) -> None:
-        self._battery, self._buildings = battery, buildings
+        self._battery = battery
+        self._limits = battery.power_kw, FALL * battery.power_kw / battery.capacity_kwh
         self._net = buildings.net_kwh
         self._total = self._net.sum(axis=0)
         blocks = np.split(self._total, range(BLOCK_HOURS, len(self._total), BLOCK_HOURS))
@@ -62,15 +63,16 @@ class Foresight:
             energy = solved.columns[month.charge] - solved.columns[month.discharge]
             total = body + energy[:, : len(body)].sum(axis=0)
             mean, peak = float(total.mean()), float(total.max())
-            way = efficiency(energy / self._battery.power_kw)
+            way = efficiency((energy.T / self._battery.power_kw).T)
         return np.asarray(solved.columns[month.content])
 
     def _write(self, first: int, body: int, way: Numbers, now: Hour, peak_price: float) -> "_Month":
-        sheet, battery, shape = Sheet(), self._battery, way.shape
+        sheet, shape = Sheet(), way.shape
         hours, many = shape[1], way.size
+        power_kw, fall = (np.broadcast_to(one, shape[:1]).repeat(hours).reshape(shape) for one in self._limits)
         there = slice(first, first + hours)
         net, total = self._net[:, there], self._total[there]
-        charge, discharge = (sheet.columns(many, 0.0, battery.power_kw, 0.0).reshape(shape) for _ in range(2))
+        charge, discharge = (sheet.columns(many, 0.0, power_kw.ravel(), 0.0).reshape(shape) for _ in range(2))
         content = sheet.columns(many, 0.0, np.repeat(now.capacity_kwh, hours), 0.0).reshape(shape)
         own = sheet.columns(many, 0.0, np.inf, np.tile(self._intensity[there], len(net))).reshape(shape)
         shared = sheet.columns(hours, 0.0, np.inf, self._price[there])
@@ -98,12 +100,11 @@ class Foresight:
         for sign, moved in ((-1.0, charge), (1.0, discharge)):
             sheet.put(ramp, moved, sign)
             sheet.put(ramp[1:], moved[:, :-1], -sign)
-        fall = FALL * battery.power_kw / battery.capacity_kwh
-        most = battery.power_kw * (1 + FALL * FULL_POWER_TO) - fall * start
+        most = power_kw * (1 + FALL * FULL_POWER_TO) - fall * start
         power = sheet.rows(many, -np.inf, most.ravel()).reshape(shape)
         sheet.put(power, charge, 1.0)
         sheet.put(power, discharge, 1.0)
-        sheet.put(power[:, 1:], content[:, :-1], fall)
+        sheet.put(power[:, 1:], content[:, :-1], fall[:, 1:])
         return _Month(sheet.program(), charge, discharge, content)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taihu.control.reflex import setpoint
-from taihu.decide.battery import Batteries, Battery
+from taihu.decide.battery import Batteries
 from taihu.decide.plan import Plan
 from taihu.sim.citylearn import Buildings, hour_seen
 
@@ -26,18 +26,19 @@ _UNEVEN = 2.0  # shape of the gamma law: the load of a step varies by 1 / sqrt(2
 
 def play_reflex(buildings: Buildings, progress: Callable[[int], None] | None = None, seed: int = 2022) -> Numbers:
     """A year of the plan with a reflex within the hour: what each building's meter sees (kWh), buildings by hours."""
-    battery = Battery()
+    battery = buildings.battery
     count, hours = buildings.load_kwh.shape
     plan, batteries = Plan(battery, count), Batteries(battery, count)
+    power_kw = np.broadcast_to(battery.power_kw, count)
     steps = net_steps(buildings, seed)
     meters = buildings.net_kwh.copy()
     for hour in range(hours - 1):
         planned = plan.decide(hour_seen(buildings, hour, meters, batteries))
-        for step in range(STEPS):
+        for step in range(STEPS if plan.drives else 0):
             off = STEPS * steps[:, hour * STEPS + STEPS + step - 1] - plan.expected_kwh
             told = [
-                setpoint(_SHARE * float(one) - float(kw), -battery.power_kw, battery.power_kw)
-                for one, kw in zip(off, planned, strict=True)
+                setpoint(_SHARE * float(one) - float(kw), -float(most), float(most))
+                for one, kw, most in zip(off, planned, power_kw, strict=True)
             ]
             meters[:, hour + 1] += batteries.step(np.array(told) / STEPS, 1 / STEPS)
         if progress is not None and hour % 100 == 0:
