@@ -23,7 +23,7 @@ Numbers = NDArray[np.float64]
 
 _PAPER_HOURS = 72  # at least
 _WON = 0.99  # the score on paper with which a plan may drive
-_TRUST_HOURS = 72  # of driving, until it is trusted in full
+_TRUST_HOURS = 48  # of driving, until it is trusted in full
 _ERRORS = 48  # of the last hours, which may come again
 _LIKELY = 0.9, 0.6  # quantile of the scores those would make: of a plan that is new, and of one that is trusted
 _STORED = 0.8  # of the mean price of a kWh: what one in store is worth in a plan that is trusted
