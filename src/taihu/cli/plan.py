@@ -148,7 +148,9 @@ def guard_lines(guard: dict[str, Any]) -> list[str]:
     span = f" ({guard['first']} to {guard['last']})" if guard["days"] else ""
     text = f"The guard: {guard['days']} of {guard['needs']} days{span} are known"
     if guard["days"]:
-        text += f": {guard['mean']:.3g} a day saved, {guard['lower']:.3g} to {guard['upper']:.3g} (90 %)"
+        text += (
+            f": {guard['mean']:.3g} a day saved by its objective, {guard['lower']:.3g} to {guard['upper']:.3g} (90 %)"
+        )
     if guard["days"] < guard["needs"]:
         text += f". It advises until there are {guard['needs']}."
     else:

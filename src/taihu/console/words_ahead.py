@@ -53,8 +53,8 @@ AHEAD: dict[str, tuple[str, str]] = {
         "按计划 {planned} kg，不控制 {rest} kg",
     ),
     "plan_guard": (
-        "a day saved {mean} on average of {days} replayed, at least {lower} (90 %)",
-        "重演 {days} 天，平均每日节省 {mean}，至少 {lower}（90%）",
+        "{mean} a day saved by its objective, on average of {days} replayed, at least {lower} (90 %)",
+        "重演 {days} 天，按其目标函数平均每日节省 {mean}，至少 {lower}（90%）",
     ),
     "plan_why_buys": ("charges from the grid: this hour is cheaper than later ones", "从电网充电：此时优于后续时段。"),
     "plan_why_sells": ("feeds in from the battery", "由电池向电网送电。"),

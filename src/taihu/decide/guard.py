@@ -33,7 +33,8 @@ class Verdict(msgspec.Struct, frozen=True):
         if self.days < DAYS:
             return f"advises: {self.days} of {DAYS} days are replayed"
         word = "drives" if self.drives else "advises"
-        return f"{word}: {self.mean:.3g} a day saved over {self.days} days, {self.lower:.3g} to {self.upper:.3g} (90 %)"
+        between = f"{self.lower:.3g} to {self.upper:.3g} (90 %)"
+        return f"{word}: {self.mean:.3g} a day saved by its objective over {self.days} days, {between}"
 
 
 def verdict(savings: Sequence[float]) -> Verdict:
