@@ -20,6 +20,7 @@ from taihu.kernel.sections import ControllerConfig
 from taihu.runtime.forecast.foretold import foretold
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions, Expected
+from taihu.runtime.pilot.hand import SAME_KW, Hand
 
 log = logging.getLogger("taihu.pilot")
 
@@ -31,12 +32,7 @@ _SETTLE_S = 10.0  # in which a battery comes to its setpoint ...
 _DELAY_S = 2.0  # ... of the machine's time: in which a command and a reading are on their way
 _LAG_S, _LAG_REAL_S = 3.0, 0.5  # in which a setpoint shows at the meter: the site's time, and the machine's
 _TOLERANCE = 0.05  # of the battery's power: how far it may be from what it is told
-_SAME_KW = 0.02  # a setpoint that has moved less is not sent again ...
-_AGAIN_NS = 600 * NS_PER_S  # ... unless it is so old
-_DEADLINE_S = 900.0
 _FORGIVE_NS = HOUR_NS
-_PERMIT_HOURS = 24.0
-_PER_MINUTE = 120
 
 
 class Loop:
@@ -57,15 +53,13 @@ class Loop:
             Setup(battery=battery, objective=objective, export_price=config.export_price, zone=zone)
         )
         settle_ns = int(max(_SETTLE_S, _DELAY_S * clock.speed) * NS_PER_S)
-        self._obedience = Obedience(_TOLERANCE * config.power_kw + _SAME_KW, settle_ns)
+        self._obedience = Obedience(_TOLERANCE * config.power_kw + SAME_KW, settle_ns)
         self._trace = Trace(int(max(_LAG_S, _LAG_REAL_S * clock.speed) * NS_PER_S))
         self._residual = Residual()
         self._metered, self._load_kw = 0, 0.0
         self._decision: Decision | None = None
-        self._planned_at = self._told_at = self._disobeyed_at = 0
-        self._told: float | None = None
-        self._standing = ""
-        self._standing_until = 0
+        self._planned_at = self._disobeyed_at = 0
+        self._hand = Hand(api, project, config.battery, config.setpoint, -config.power_kw, config.power_kw)
         self._driving = False
         self._drove_since = 0
         self._blind = False
@@ -210,34 +204,19 @@ class Loop:
             self._judge(now)
             return
         wanted = setpoint(self._load_kw, stage.low_kw, stage.high_kw)
-        if self._told is None or abs(wanted - self._told) >= _SAME_KW or now - self._told_at >= _AGAIN_NS:
-            corridor = f"{stage.low_kw:.2f} to {stage.high_kw:.2f} kW"
-            await self._tell(now, wanted, f"{corridor}, plan of {format_iso(self._planned_at)}")
+        why = f"{stage.low_kw:.2f} to {stage.high_kw:.2f} kW, plan of {format_iso(self._planned_at)}"
+        if await self._hand.write(now, wanted, f"{self.config.name}: {why}"):
+            self._note(now, wanted)
 
     async def _leave(self, now: int) -> None:
         """A battery that was driven rests when it is no longer."""
-        if self._told is not None:
-            await self._tell(now, 0.0, "it no longer drives")
-            await self._api.withdraw(self.project, self._standing)
-            self._told, self._standing, self._standing_until = None, "", 0
+        if self._hand.holds:
+            await self._hand.leave(now, 0.0, f"{self.config.name}: it no longer drives")
+            self._note(now, 0.0)
 
-    async def _tell(self, now: int, wanted: float, why: str) -> None:
-        config = self.config
-        if now >= self._standing_until:
-            permit = {
-                "things": config.battery, "name": config.setpoint, "low": -config.power_kw, "high": config.power_kw,
-                "per_minute": _PER_MINUTE, "hours": _PERMIT_HOURS,
-            }  # fmt: skip
-            given = await self._api.post(self.project, "standing", permit)
-            self._standing, self._standing_until = given["id"], given["expires_at"] - HOUR_NS
-        body = {
-            "thing": config.battery, "property": config.setpoint, "input": wanted, "why": f"{config.name}: {why}",
-            "deadline_s": _DEADLINE_S, "standing": self._standing,
-        }  # fmt: skip
-        await self._api.post(self.project, "commands", body)
-        self._told, self._told_at = wanted, now
-        self._obedience.tell(now, wanted)
-        self._trace.tell(now, wanted)
+    def _note(self, now: int, told_kw: float) -> None:
+        self._obedience.tell(now, told_kw)
+        self._trace.tell(now, told_kw)
 
     def _stage(self, now: int) -> Stage | None:
         """The step of the plan that now is in; a plan holds for its whole day, should no newer one come."""

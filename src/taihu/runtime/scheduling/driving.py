@@ -29,7 +29,7 @@ from taihu.kernel.flexible import (
     VehicleConfig,
 )
 from taihu.runtime.pilot.api import NodeApi
-from taihu.runtime.scheduling.hand import SAME_KW, Hand
+from taihu.runtime.pilot.hand import SAME_KW, Hand
 
 _SETTLE_S = 10.0  # in which a device comes to its setpoint ...
 _DELAY_S = 1.0  # ... of the machine's time: in which a command and a reading are on their way
