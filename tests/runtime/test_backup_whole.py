@@ -61,7 +61,9 @@ APART = {
     "/api/v1/ca/revoked": "signed anew at each start",
 }
 PASSING = {"now", "age_s", "stale", "last_used_at", "made_at", "retrieved"}
-FILES_APART = re.compile(r"data/(node\.json|control\.key|.*-(wal|shm)|.*\.(sock|lock)|history/(tmp/|.*/_delta_log/).*)")
+FILES_APART = re.compile(
+    r"data/(node\.json|control\.key|.*-(wal|shm)|.*\.(sock|lock|new)|history/(tmp/|.*/_delta_log/).*)"
+)
 
 
 @pytest.fixture(scope="module")
