@@ -46,7 +46,7 @@ def chart_option(language: Language, hours: Sequence[Hour], timezone: str) -> Op
         "xAxis": [_time_axis(row, labels, figures[row]) for row in range(len(ROWS))],
         "yAxis": [_value_axis(index) for index in range(len(ROWS))],
         "axisPointer": {"link": [{"xAxisIndex": "all"}], "lineStyle": {"color": "var(--ink-faint)", "type": "solid"}},
-        "tooltip": _tooltip(),
+        "tooltip": tooltip(),
         "series": [
             {**_BARS, "data": [_bar(hour.energy_kwh, hour, tip, _direction(hour.energy_kwh)) for hour, tip in marked]},
             {**_BARS, **_on(1), "data": [_bar(hour.carbon_kg, hour, tip, "var(--carbon)") for hour, tip in marked]},
@@ -72,7 +72,8 @@ def _title(words: str, top: int) -> Option:
     return {"text": words, "left": 0, "top": top - 24, "padding": 0, "textStyle": style}
 
 
-def _tooltip() -> Option:
+def tooltip() -> Option:
+    """What is told of a place that is pointed at: its first series' `tip`."""
     return {
         "trigger": "axis",
         "confine": True,

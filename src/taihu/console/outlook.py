@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from nicegui import ui
 
+from taihu.console.chart import tooltip
 from taihu.console.foretold import Outlook, Step
 from taihu.console.numbers import MISSING, local, number, signed, unit
 from taihu.console.planned import Foretold
@@ -170,15 +171,7 @@ def outlook_option(language: Language, outlook: Outlook, timezone: str) -> dict[
             "axisLabel": axis,
             "splitLine": {"lineStyle": {"color": "var(--line)"}},
         },
-        "tooltip": {
-            "trigger": "axis",
-            "confine": True,
-            "className": "chart-tip",
-            "backgroundColor": "var(--surface)",
-            "borderColor": "var(--line-strong)",
-            "textStyle": {"color": "var(--ink)", "fontSize": 12},
-            ":formatter": "points => points[0].data.tip",
-        },
+        "tooltip": tooltip(),
         "series": [
             line
             | {

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from taihu.console.chart import Option, Row
+from taihu.console.chart import Option, Row, tooltip
 from taihu.console.numbers import local, number, signed
 from taihu.console.planned import Stage
 from taihu.console.texts import Language, text
@@ -36,15 +36,7 @@ def plan_option(language: Language, stages: Sequence[Stage], timezone: str) -> O
         "xAxis": [_time_axis(index, labels) for index in range(len(ROWS))],
         "yAxis": [_value_axis(index) for index in range(len(ROWS))],
         "axisPointer": {"link": [{"xAxisIndex": "all"}], "lineStyle": {"color": "var(--ink-faint)", "type": "solid"}},
-        "tooltip": {
-            "trigger": "axis",
-            "confine": True,
-            "className": "chart-tip",
-            "backgroundColor": "var(--surface)",
-            "borderColor": "var(--line-strong)",
-            "textStyle": {"color": "var(--ink)", "fontSize": 12},
-            ":formatter": "points => points[0].data.tip",
-        },
+        "tooltip": tooltip(),
         "series": [
             _LINE | {"data": net, "lineStyle": {"color": "var(--ink-soft)", "width": 1.4, "type": "dashed"}, "z": 3},
             *_band(stages),

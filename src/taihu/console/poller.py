@@ -81,6 +81,9 @@ class Want(msgspec.Struct, frozen=True):
     plan: str = ""
 
 
+_NOTHING_MORE = Want()
+
+
 class Link(StrEnum):
     """How the console stands with the node."""
 
@@ -134,7 +137,7 @@ class Poller:
         self._hours_ns = 0
         self.snapshot = Snapshot()
 
-    def watch(self, want: Want = Want()) -> Callable[[], None]:  # noqa: B008 - frozen
+    def watch(self, want: Want = _NOTHING_MORE) -> Callable[[], None]:
         """Begin to read for one more page, until the returned function is called."""
         if not self._watchers:  # what was known then is not known now
             self.snapshot = Snapshot()
