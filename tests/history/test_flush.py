@@ -118,3 +118,16 @@ def test_rows_stamped_by_the_receiver_never_collide(open_history: Opener, make_b
     history.flush()
     assert [reading.quality for reading in history.read("p", "a", "power")] == ["stamped"] * 2
     history.close()
+
+
+def test_questions_between_readings_leave_few_frames(open_history: Opener, make_batch: Any) -> None:
+    """§6: whoever asks after each reading pays for the readings, not for having asked."""
+    history = open_history()
+    for step in range(60):
+        history.apply(2 * step + 1, make_batch([("a", T0 + step * S, [float(step)])]))
+        history.apply(2 * step + 2, make_batch([("a", T0 + step * S, [step])], ["load"]))
+        assert len(history.read("p", "a", "power")) == step + 1
+    with history._store.snapshot("p", "power") as parts:
+        assert sum(len(part.frames) for part in parts) <= 14
+    assert [one.value for one in history.read("p", "a", "power")] == [float(step) for step in range(60)]
+    history.close()
