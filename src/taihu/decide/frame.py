@@ -1,10 +1,15 @@
 """What the parts of a model share: the sheet, its unit of money, the meters' balances, and what was written of whom."""
 
+from collections.abc import Callable
+
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from taihu.decide.problem import Asset, Meter, Multiples, Numbers, Problem
 from taihu.decide.sheet import Index, Sheet
+
+Powers = dict[str, Numbers]
 
 _UNIT = 100.0  # ties stay well above the solver's tolerances, even where a peak is dear
 _TIE = 1e-4  # of the mean price of a kWh: what moving a kWh early costs less than late, and moving none less than some
@@ -43,6 +48,7 @@ class Frame:
         self.contents: dict[str, list[tuple[Index, float]]] = {}  # of batteries
         self.parts: dict[str, list[tuple[Index, Index, float | Numbers]]] = {}  # steps, columns, their share
         self.elsewhere: dict[str, tuple[Index, Index]] = {}  # steps and columns of what runs at other places
+        self.switches: list[tuple[Index, Callable[[Powers], NDArray[np.bool_]]]] = []
         steps = problem.steps
         mean = float(np.mean([np.abs(price).mean() for price in self.prices.values()])) or problem.dearest
         self._ties = _TIE * mean * self.scale * problem.step_h * (1 + np.arange(steps) / steps)
@@ -67,6 +73,10 @@ class Frame:
         for columns, sign in sources:
             self.sheet.put(rows, columns, sign)
         self.balances[meter.name] = rows
+
+    def hold(self, columns: Index, runs: Callable[[Powers], NDArray[np.bool_]]) -> None:
+        """These whole numbers are 1 where powers say so."""
+        self.switches.append((columns, runs))
 
     def power(self, asset: Asset, steps: Index, columns: Index, sign: float = 1.0) -> None:
         """These columns are power (kW) of an asset in these steps."""

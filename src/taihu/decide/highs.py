@@ -66,6 +66,7 @@ class Solver:
             self._highs.setSolution(known)
         before = self._highs.getRunTime()
         # with whole numbers HiGHS counts the seconds of this run, without them those of all its runs
+        seconds = max(0.0, seconds)  # a limit below that would be refused, and the last one hold
         self._highs.setOptionValue("time_limit", seconds if program.integral else before + seconds)
         self._highs.run()
         taken = self._highs.getRunTime() - before

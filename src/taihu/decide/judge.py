@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from taihu.decide.loads import profile_of
+from taihu.decide.loads import may_skip, profile_of
 from taihu.decide.problem import Asset, Battery, Heat, Job, Kind, Load, Meter, Numbers, Problem, Solar, Vehicle, series
-from taihu.decide.stores import heat_steps, taper_lines
+from taihu.decide.stores import end_price, heat_steps, taper_lines
 
 _SLACK_KW = 1e-3
 _SLACK_KWH = 1e-3
@@ -25,7 +25,10 @@ class Breach(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """What powers come to. `faults` say what no device could do: such powers are no plan."""
+    """What powers come to. `faults` say what no device could do: such powers are no plan.
+
+    `objective` is what the problem makes small, breaches and wear included, less what batteries hold at the end.
+    """
 
     net_kw: dict[str, Numbers]
     content: dict[str, Numbers]
@@ -33,6 +36,7 @@ class Judged(msgspec.Struct, frozen=True):
     faults: tuple[str, ...]
     money: float
     carbon_kg: float
+    objective: float = 0.0
 
 
 def judge(problem: Problem, powers: Mapping[str, Numbers]) -> Judged:
@@ -57,7 +61,8 @@ def judge(problem: Problem, powers: Mapping[str, Numbers]) -> Judged:
         limit = series(group.import_max_kw, problem.steps, group.name, limit=True)
         total = np.sum([net_kw[one] if one in net_kw else powers[one] for one in group.members], axis=0)
         breaches += _over(problem, Kind.GROUP, group.name, total - limit)
-    return Judged(net_kw, content, tuple(breaches), tuple(faults), money, carbon)
+    found = Judged(net_kw, content, tuple(breaches), tuple(faults), money, carbon)
+    return msgspec.structs.replace(found, objective=_objective(problem, powers, found))
 
 
 def breach_cost(problem: Problem, breaches: Sequence[Breach]) -> float:
@@ -79,6 +84,26 @@ def bill(problem: Problem, meter: Meter, net_kw: Numbers) -> tuple[float, float]
     demand = meter.demand_price * max(0.0, float(net_kw.max()) - meter.demand_seen_kw)
     carbon = 0.0 if meter.carbon is None else float(meter.carbon @ taken)
     return float(meter.import_price @ taken - meter.export_price @ given) + demand, carbon
+
+
+def _objective(problem: Problem, powers: Mapping[str, Numbers], judged: Judged) -> float:
+    weights, total = problem.objective, np.sum(list(judged.net_kw.values()), axis=0)
+    before = total[0] if problem.before_kw is None else problem.before_kw
+    value = weights.cost * judged.money + weights.carbon * judged.carbon_kg + breach_cost(problem, judged.breaches)
+    value += weights.peak * max(0.0, float(total.max())) + weights.ramp * float(
+        np.abs(np.diff(total, prepend=before)).sum()
+    )
+    prices = {one.name: problem.price(one) for one in problem.meters}
+    for asset in problem.assets:
+        if isinstance(asset, Battery | Vehicle):
+            value += asset.wear_price * float(np.abs(powers[asset.name]) @ problem.step_h)
+        if isinstance(asset, Battery) and asset.name in judged.content:
+            price = asset.end_price
+            price = end_price(prices[asset.meter], asset.one_way) if price is None else price
+            value -= price * float(judged.content[asset.name][-1])
+        if isinstance(asset, Load) and may_skip(asset) and not powers[asset.name].any():
+            value += asset.skip_price
+    return value
 
 
 def _meter(problem: Problem, meter: Meter, net: Numbers) -> Iterator[Breach]:
@@ -208,8 +233,7 @@ def _needs(problem: Problem, vehicle: Vehicle, held: Numbers) -> Iterator[Breach
 def _load(problem: Problem, load: Load, power: Numbers) -> Iterator[Breach]:
     wanted = float((profile_of(load) * problem.step_h[: load.steps].mean()).sum())
     short = wanted - float(power @ problem.step_h)
-    may_skip = load.optional and (load.skip_days_max is None or load.skipped_days < load.skip_days_max)
-    if short > _AMOUNT_MIN * 10 and not may_skip:
+    if short > _AMOUNT_MIN * 10 and not may_skip(load):
         yield Breach(Kind.LATE, load.name, max(0, load.earliest), load.latest or problem.steps, short)
 
 

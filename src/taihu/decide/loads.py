@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from taihu.decide.frame import Frame
-from taihu.decide.problem import Job, Load, Numbers, Solar
-from taihu.decide.sheet import INTEGER, Index
+from taihu.decide.problem import Job, Load, Numbers, Problem, Solar
+from taihu.decide.sheet import CONTINUOUS, INTEGER, Index
 from taihu.decide.stores import power_columns
 
+_SAME_KW = 1e-6
 _SWITCH = 0.05  # of the mean kWh of a step: what a start costs, so that what runs goes on running
 
 
@@ -50,12 +51,37 @@ def write_job(frame: Frame, job: Job) -> None:
 
 def write_load(frame: Frame, load: Load) -> None:
     """A load with a window; in one go, or with breaks."""
-    latest = frame.problem.steps if load.latest is None else min(load.latest, frame.problem.steps)
-    earliest = 0 if load.ran else max(0, load.earliest)
-    must = not load.optional or (load.skip_days_max is not None and load.skipped_days >= load.skip_days_max)
-    skip = frame.sheet.columns(1, 0.0, 1.0, _skip_cost(frame, load, must=must), 0 if load.breaks else INTEGER)
+    cost = skip_cost(frame.problem, load) * frame.scale
+    skip = frame.sheet.columns(1, 0.0, 1.0, cost, CONTINUOUS)
     write = _with_breaks if load.breaks else _in_one_go
-    write(frame, load, earliest, latest, skip)
+    write(frame, load, skip)
+
+
+def window(problem: Problem, load: Load) -> tuple[int, int]:
+    """From which step until before which it may run, unless it runs already."""
+    latest = problem.steps if load.latest is None else min(load.latest, problem.steps)
+    return 0 if load.ran else max(0, load.earliest), latest
+
+
+def starts_of(problem: Problem, load: Load) -> Index:
+    """When a load in one go may start."""
+    if load.ran:
+        return np.zeros(1, np.int32)
+    earliest, latest = window(problem, load)
+    return np.arange(earliest, latest - load.steps + 1, dtype=np.int32)
+
+
+def may_skip(load: Load) -> bool:
+    """Whether it may be left out today."""
+    return load.optional and (load.skip_days_max is None or load.skipped_days < load.skip_days_max)
+
+
+def skip_cost(problem: Problem, load: Load) -> float:
+    """What leaving it out costs (money)."""
+    if may_skip(load):
+        return load.skip_price
+    energy = float(profile_of(load).sum()) * float(problem.step_h.mean())
+    return problem.multiples.late * problem.dearest * energy
 
 
 def profile_of(load: Load) -> Numbers:
@@ -63,17 +89,10 @@ def profile_of(load: Load) -> Numbers:
     return np.broadcast_to(np.asarray(load.profile_kw, np.float64), load.steps)
 
 
-def _skip_cost(frame: Frame, load: Load, *, must: bool) -> float:
-    energy = float(profile_of(load).sum()) * float(frame.hours.mean())
-    return frame.multiples.late * frame.breach * energy if must else load.skip_price * frame.scale
-
-
-def _in_one_go(frame: Frame, load: Load, earliest: int, latest: int, skip: Index) -> None:
-    starts = np.arange(earliest, latest - load.steps + 1, dtype=np.int32)
+def _in_one_go(frame: Frame, load: Load, skip: Index) -> None:
+    starts = starts_of(frame.problem, load)
     one = frame.sheet.rows(1, 1.0, 1.0)
     frame.sheet.put(one, skip, 1.0)
-    if load.ran:
-        starts = np.zeros(1, np.int32)
     if not len(starts):
         return
     profile = profile_of(load)
@@ -89,9 +108,13 @@ def _in_one_go(frame: Frame, load: Load, earliest: int, latest: int, skip: Index
     frame.sheet.put(rows, power, -1.0)
     which, place = np.nonzero(inside)
     frame.sheet.put(rows[at[which, place]], begins[which], profile[place])
+    shapes = np.zeros((len(starts), len(steps)))
+    shapes[which, at[which, place]] = profile[place]
+    frame.hold(begins, lambda powers: np.abs(shapes - powers[load.name]).max(axis=1) < _SAME_KW)
 
 
-def _with_breaks(frame: Frame, load: Load, earliest: int, latest: int, skip: Index) -> None:
+def _with_breaks(frame: Frame, load: Load, skip: Index) -> None:
+    earliest, latest = window(frame.problem, load)
     count = frame.problem.steps
     steps = np.arange(count, dtype=np.int32)
     kw = load.profile_kw[0]
@@ -102,6 +125,7 @@ def _with_breaks(frame: Frame, load: Load, earliest: int, latest: int, skip: Ind
     start = frame.sheet.columns(count, 0.0, 1.0, abs(cost))
     power = frame.sheet.columns(count, 0.0, kw, frame.tie(steps))
     frame.power(load, steps, power)
+    frame.hold(on, lambda powers: powers[load.name] > kw / 2)
     rows = frame.sheet.rows(count, 0.0, 0.0)
     frame.sheet.put(rows, power, 1.0)
     frame.sheet.put(rows, on, -kw)

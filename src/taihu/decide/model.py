@@ -4,16 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from taihu.decide.frame import NOTHING_EXACT, Exact, Frame
+from taihu.decide.frame import NOTHING_EXACT, Exact, Frame, Powers
 from taihu.decide.judge import charges_too_fast, store_content
 from taihu.decide.loads import write_job, write_load, write_solar
 from taihu.decide.problem import Battery, Heat, Job, Load, Meter, Numbers, Problem, Solar, Vehicle, series
-from taihu.decide.sheet import INTEGER, Index, Program, Sheet
+from taihu.decide.sheet import INTEGER, SEMICONTINUOUS, Index, Program, Sheet
 from taihu.decide.stores import write_battery, write_heat, write_taper, write_vehicle
 
-Powers = dict[str, Numbers]
-
 _BOTH_KW = 1e-6
+_NOTHING_KW = 1e-6
 
 
 class Model:
@@ -26,6 +25,8 @@ class Model:
     """
 
     def __init__(self, problems: Sequence[Problem], weights: Sequence[float], exact: Exact = NOTHING_EXACT) -> None:
+        self.problem = problems[0]
+        self._problems, self._weights, self._exact = problems, weights, exact
         self._sheet = Sheet()
         self._frames = [
             _write(Frame(self._sheet, problem, weight, exact))
@@ -52,6 +53,24 @@ class Model:
         for name, (steps, part) in frame.elsewhere.items():
             found[name][steps] = columns[part]
         return found
+
+    def held(self, powers: Powers) -> Program:
+        """The program where what runs in these powers runs, and what rests rests: no whole numbers are left."""
+        frame, program = self._frames[0], self.program
+        lower, upper = program.lower.copy(), program.upper.copy()
+        for columns, runs in frame.switches:
+            lower[columns] = upper[columns] = runs(powers)
+        for name, parts in frame.parts.items():
+            for steps, columns, _ in parts:
+                if (program.kinds[columns] == SEMICONTINUOUS).any():
+                    rests = columns[powers[name][steps] <= _NOTHING_KW]
+                    lower[rests] = upper[rests] = 0.0
+        return program.with_bounds(lower, upper)
+
+    def exacter(self, columns: Numbers) -> "Model | None":
+        """The model that also keeps stores from what they do here and cannot; None where they do nothing such."""
+        more = self._exact.with_(self.inexact(columns))
+        return None if more == self._exact else Model(self._problems, self._weights, more)
 
     def inexact(self, columns: Numbers) -> Exact:
         """Stores that do what no device does: take and give at once, because losing energy pays; or charge too fast."""
@@ -164,6 +183,8 @@ def _one_direction(frame: Frame, meter: Meter, net: Net, where: np.ndarray) -> N
             if sign == way:
                 frame.sheet.put(rows, part[where], 1.0)
         frame.sheet.put(rows, takes, switch)
+    behind = [one.name for one in frame.problem.assets if one.meter == meter.name]
+    frame.hold(takes, lambda powers: (meter.load_kw + sum(powers[name] for name in behind))[where] > 0)
 
 
 def _most_kw(asset: Battery | Vehicle | Heat | Load | Job | Solar) -> float:

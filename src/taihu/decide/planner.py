@@ -6,22 +6,21 @@ nothing a device could do. Every plan is reckoned again from physics, says who m
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
+from taihu.decide.alone import whole
 from taihu.decide.dynamic import can_plan, plan_battery
 from taihu.decide.form import check
-from taihu.decide.frame import NOTHING_EXACT
-from taihu.decide.judge import Breach, Judged, as_stores_can, breach_cost, judge
-from taihu.decide.model import Model, Powers
-from taihu.decide.problem import Numbers, Problem
+from taihu.decide.frame import Powers
+from taihu.decide.judge import Breach, Judged, as_stores_can, judge
+from taihu.decide.model import Model
+from taihu.decide.problem import Job, Numbers, Problem, Vehicle
 from taihu.decide.rule import by_rule
+from taihu.kernel.clock import Clock, SystemClock
 
-if TYPE_CHECKING:
-    from taihu.decide.highs import Solved
-    from taihu.decide.rounding import Rounding
+_SOLVER_SHARE = 0.9  # of the time; the rest is for what is done without it
 
 
 class Method(StrEnum):
@@ -30,14 +29,15 @@ class Method(StrEnum):
     DYNAMIC = "dynamic"
     BEST = "solver"
     GOOD = "solver-in-time"  # not proved to be the best
+    IN_TURN = "in-turn"  # vehicles and jobs one after the other where it is cheapest, all else as the rule has it
     RULE = "rule"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Powers (kW, positive is taken) and what comes of them.
 
-    `marginal` is what a kWh more behind each meter would cost, by step; empty where nobody knows. `notes` say what was
-    out of the ordinary, in words.
+    `objective` is what the problem makes small. `marginal` is what a kWh more behind each meter would cost, by step;
+    empty where nobody knows. `notes` say what was out of the ordinary, in words.
     """
 
     method: Method
@@ -47,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     breaches: tuple[Breach, ...]
     money: float
     carbon_kg: float
+    objective: float
     marginal: Powers = {}
     notes: tuple[str, ...] = ()
 
@@ -54,7 +55,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class Planner:
     """Plans the same kind of problem again and again; what did not change since the last time is not built again."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._solver: object | None = None
 
     def plan(self, problem: Problem, seconds: float = 1.0) -> Plan:
@@ -73,54 +75,38 @@ class Planner:
         return self._solved(problems, weights, seconds)
 
     def _solved(self, problems: Sequence[Problem], weights: Sequence[float], seconds: float) -> Plan:
-        problem = problems[0]
-        note = "the solver is not installed: pip install 'taihu[plan]'"
+        problem, until = problems[0], self._clock.monotonic() + _SOLVER_SHARE * seconds
         try:
             from taihu.decide.highs import Outcome
-            from taihu.decide.rounding import Rounding
+            from taihu.decide.search import Search
         except ImportError:
-            return self._by_rule(problem, note)
-        if not isinstance(self._solver, Rounding):
-            self._solver = Rounding()
-        model, solved = self._asked(self._solver, problems, weights, seconds)
+            return self._without(problem, None, "the solver is not installed: pip install 'taihu[plan]'")
+        if not isinstance(self._solver, Search):
+            self._solver = Search(self._clock)
+        waits = any(isinstance(one, Vehicle | Job) and whole(one) for one in problem.assets)
+        known = by_rule(problem, cheap=True) if waits else None
+        model, solved = self._solver.solve(Model(problems, weights), until, known)
         if solved.outcome is Outcome.NONE:
-            return self._by_rule(problem, f"the solver had no answer within {seconds:g} s")
+            return self._without(problem, known, f"the solver had no answer within {seconds:g} s")
         powers = model.powers(solved.columns)
         judged = judge(problem, powers)
         if judged.faults:
             powers = as_stores_can(problem, powers)
             judged = judge(problem, powers)
         if judged.faults:
-            return self._by_rule(problem, f"the solver's answer cannot be: {judged.faults[0]}")
+            return self._without(problem, known, f"the solver's answer cannot be: {judged.faults[0]}")
+        marginal = model.marginal(solved.prices)
         if solved.outcome is Outcome.BEST:
-            return _plan(Method.BEST, powers, judged, marginal=model.marginal(solved.prices))
-        ruled = self._by_rule(problem, f"the solver had nothing better within {seconds:g} s")
-        worse = breach_cost(problem, judged.breaches) > breach_cost(problem, ruled.breaches)
-        return ruled if worse else _plan(Method.GOOD, powers, judged, marginal=model.marginal(solved.prices))
+            return _plan(Method.BEST, powers, judged, marginal=marginal)
+        plan = _plan(Method.GOOD, powers, judged, marginal=marginal)
+        late = self._without(problem, known, f"the solver had nothing better within {seconds:g} s")
+        return min(plan, late, key=lambda one: one.objective)
 
-    def _asked(
-        self, solver: "Rounding", problems: Sequence[Problem], weights: Sequence[float], seconds: float
-    ) -> tuple[Model, "Solved"]:
-        """The solver's answer; it is asked again, exactly, about what stores cannot do, as long as there is time."""
-        from taihu.decide.highs import Outcome
-
-        exact, model = NOTHING_EXACT, Model(problems, weights)
-        solved = solver.solve(model.program, seconds)
-        while solved.outcome is not Outcome.NONE:
-            more = exact.with_(model.inexact(solved.columns))
-            if more == exact:
-                return model, solved
-            seconds -= solved.seconds
-            better = Model(problems, weights, more)
-            again = solver.solve(better.program, seconds) if seconds > 0 else None
-            if again is None or again.outcome is Outcome.NONE:
-                return model, msgspec.structs.replace(solved, outcome=Outcome.GOOD)
-            exact, model, solved = more, better, again
-        return model, solved
-
-    def _by_rule(self, problem: Problem, note: str) -> Plan:
-        powers = by_rule(problem)
-        return _plan(Method.RULE, powers, judge(problem, powers), notes=(note,))
+    def _without(self, problem: Problem, known: Powers | None, note: str) -> Plan:
+        """The better of what the rule says and of what each asset finds for itself, one after the other."""
+        powers = {Method.RULE: by_rule(problem), Method.IN_TURN: known or by_rule(problem, cheap=True)}
+        plans = [_plan(method, each, judge(problem, each), notes=(note,)) for method, each in powers.items()]
+        return min(plans, key=lambda one: one.objective)
 
 
 def quantile_scenarios(
@@ -151,6 +137,7 @@ def _plan(
         breaches=judged.breaches,
         money=judged.money,
         carbon_kg=judged.carbon_kg,
+        objective=judged.objective,
         marginal=marginal or {},
         notes=notes,
     )

@@ -6,17 +6,19 @@ the lower quarter of its band; batteries take surplus and serve the load; genera
 
 import numpy as np
 
-from taihu.decide.loads import profile_of
+from taihu.decide.charge import charge, slack, stay
+from taihu.decide.loads import may_skip, profile_of
 from taihu.decide.problem import Battery, Heat, Job, Load, Numbers, Problem, Solar, Vehicle, series
+from taihu.decide.room import Room
 from taihu.decide.stores import heat_steps, taper_lines
 
 _HEAT_SHARE = 0.25  # of the band, above its lower end
 
 
-def by_rule(problem: Problem) -> dict[str, Numbers]:
-    """Powers of all assets."""
+def by_rule(problem: Problem, *, cheap: bool = False) -> dict[str, Numbers]:
+    """Powers of all assets; `cheap`: vehicles and jobs in the cheapest steps, who can wait least first."""
     powers = problem.idle()
-    room = _Room(problem)
+    room = Room(problem)
     for asset in problem.assets:
         if isinstance(asset, Solar):
             powers[asset.name] = -np.maximum(asset.power_kw, 0.0)
@@ -26,8 +28,10 @@ def by_rule(problem: Problem) -> dict[str, Numbers]:
             powers[asset.name] = _load(problem, asset) if isinstance(asset, Load) else _heat(problem, asset)
             room.take(asset.name, asset.meter, powers[asset.name])
     waiting = [one for one in problem.assets if isinstance(one, Vehicle | Job)]
-    for one in sorted(waiting, key=lambda each: each.leaves if isinstance(each, Vehicle) else each.deadline):
-        powers[one.name] = _early(problem, one, room)
+    first = (lambda one: slack(problem, one)) if cheap else (lambda one: stay(one, problem.steps)[1])
+    for one in sorted(waiting, key=first):
+        cost = room.price(one.meter) if cheap else np.arange(float(problem.steps))
+        powers[one.name] = charge(problem, one, room, cost)
         room.take(one.name, one.meter, powers[one.name])
     for asset in problem.assets:
         if isinstance(asset, Battery):
@@ -37,38 +41,11 @@ def by_rule(problem: Problem) -> dict[str, Numbers]:
     return powers
 
 
-class _Room:
-    """What meters and groups may still take."""
-
-    def __init__(self, problem: Problem) -> None:
-        count = problem.steps
-        self.net = {one.name: np.array(one.load_kw, np.float64) for one in problem.meters}
-        self._most = {one.name: series(one.import_max_kw, count, "", limit=True) for one in problem.meters}
-        self._groups = [
-            (set(one.members), np.array(series(one.import_max_kw, count, "", limit=True))) for one in problem.groups
-        ]
-        for members, left in self._groups:
-            for meter in members & set(self.net):
-                left -= self.net[meter]
-
-    def left(self, name: str, meter: str) -> Numbers:
-        """KW that may still be taken in each step."""
-        groups = [left for members, left in self._groups if name in members or meter in members]
-        return np.asarray(np.maximum(np.min([self._most[meter] - self.net[meter], *groups], axis=0), 0.0))
-
-    def take(self, name: str, meter: str, power: Numbers) -> None:
-        """Take power; negative gives."""
-        self.net[meter] += power
-        for members, left in self._groups:
-            if name in members or meter in members:
-                left -= power
-
-
 def _load(problem: Problem, load: Load) -> Numbers:
     power = np.zeros(problem.steps)
     first = 0 if load.ran else max(0, load.earliest)
     latest = problem.steps if load.latest is None else load.latest
-    if load.optional and not load.ran and (load.skip_days_max is None or load.skipped_days < load.skip_days_max):
+    if may_skip(load) and not load.ran:
         return power
     if load.breaks or first + load.steps <= latest or load.ran:
         profile = profile_of(load)[: max(0, (min(latest, problem.steps) if load.breaks else problem.steps) - first)]
@@ -91,38 +68,7 @@ def _heat(problem: Problem, heat: Heat) -> Numbers:
     return power
 
 
-def _early(problem: Problem, one: Vehicle | Job, room: _Room) -> Numbers:
-    power = np.zeros(problem.steps)
-    left = room.left(one.name, one.meter)
-    if isinstance(one, Vehicle):
-        first, last, most = max(0, one.arrives), min(one.leaves, problem.steps), one.charge_kw
-        held = min(max(0.0, one.content_kwh), one.capacity_kwh)
-        need = min(max((kwh for _, kwh in one.due(problem.step_h)), default=held), one.capacity_kwh)
-        open_kwh = (need - held) / one.one_way
-    else:
-        first, last, most = max(0, one.release), min(one.deadline, problem.steps), one.power_kw
-        open_kwh = one.energy_kwh
-    for step in range(first, last):
-        if open_kwh <= 1e-9:
-            break
-        kw = min(most, left[step], open_kwh / problem.step_h[step])
-        if kw < one.minimum_kw and left[step] >= one.minimum_kw:
-            kw = one.minimum_kw if _fits(one, open_kwh, one.minimum_kw * problem.step_h[step]) else 0.0
-        if kw >= one.minimum_kw:
-            power[step] = kw
-            open_kwh -= kw * problem.step_h[step]
-    return power
-
-
-def _fits(one: Vehicle | Job, open_kwh: float, kwh: float) -> bool:
-    """Whether a little more than what is needed has a place."""
-    if isinstance(one, Job):
-        return kwh <= open_kwh + 1e-9
-    need = max((amount for _, amount in one.needs), default=0.0)
-    return need + (kwh - open_kwh) * one.one_way <= one.capacity_kwh
-
-
-def _battery(problem: Problem, battery: Battery, room: _Room) -> Numbers:
+def _battery(problem: Problem, battery: Battery, room: Room) -> Numbers:
     power, net = np.zeros(problem.steps), room.net[battery.meter]
     left = room.left(battery.name, battery.meter)
     held = min(max(0.0, battery.content_kwh), battery.capacity_kwh)
@@ -140,7 +86,7 @@ def _battery(problem: Problem, battery: Battery, room: _Room) -> Numbers:
     return power
 
 
-def _curtail(problem: Problem, powers: dict[str, Numbers], room: _Room) -> None:
+def _curtail(problem: Problem, powers: dict[str, Numbers], room: Room) -> None:
     for meter in problem.meters:
         limit = series(meter.export_max_kw, problem.steps, "export_max_kw", limit=True)
         over = np.maximum(-room.net[meter.name] - limit, 0.0)

@@ -28,6 +28,15 @@ class Program(msgspec.Struct, frozen=True):
         """Whether any column is not continuous."""
         return bool(self.kinds.any())
 
+    def with_bounds(self, lower: Numbers, upper: Numbers) -> "Program":
+        """The same with other bounds, all columns continuous."""
+        kinds = np.full_like(self.kinds, CONTINUOUS)
+        return msgspec.structs.replace(self, kinds=kinds, lower=lower, upper=upper)
+
+    def relaxed(self) -> "Program":
+        """Without whole numbers and least powers: nothing costs less."""
+        return self.with_bounds(np.where(self.kinds == SEMICONTINUOUS, 0.0, self.lower), self.upper)
+
     def same_form(self, other: "Program | None") -> bool:
         """Whether only costs and bounds differ, so that a solver can go on from its last answer."""
         return (
@@ -75,9 +84,10 @@ class Sheet:
 
     def put(self, rows: ArrayLike, columns: ArrayLike, values: ArrayLike) -> None:
         """Add to coefficients: rows, columns and values are matched as numpy broadcasts them."""
-        one, other, value = np.broadcast_arrays(
-            np.asarray(rows, np.int32), np.asarray(columns, np.int32), np.asarray(values, np.float64)
-        )
+        one, other, value = np.asarray(rows, np.int32), np.asarray(columns, np.int32), np.asarray(values, np.float64)
+        if one.shape != other.shape or one.shape != value.shape:  # for arrays so small sums are the fastest broadcast
+            none = np.zeros((one + other + value).shape, np.int32)
+            one, other, value = one + none, other + none, value + none
         self._entries.append((one.ravel(), other.ravel(), value.ravel()))
 
     def program(self) -> Program:

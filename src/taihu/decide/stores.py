@@ -152,6 +152,7 @@ def _store(frame: Frame, store: Battery | Vehicle, steps: Index, low: float, hig
         either = sheet.rows(count, -np.inf, store.discharge_kw)
         sheet.put(either, discharge, 1.0)
         sheet.put(either, takes, store.discharge_kw)
+        frame.hold(takes, lambda powers: powers[store.name][steps] > 0)
     return content
 
 
