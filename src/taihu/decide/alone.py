@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from taihu.decide.charge import charge
-from taihu.decide.loads import profile_of, skip_cost, starts_of, window
+from taihu.decide.loads import in_part, profile_of, skip_cost, starts_of, steps_max, window
 from taihu.decide.problem import Asset, Heat, Job, Load, Numbers, Problem, Vehicle, series
 from taihu.decide.room import Room
 from taihu.decide.stores import heat_steps
@@ -76,9 +76,12 @@ def _with_breaks(problem: Problem, load: Load, room: Room) -> Numbers:
     both = np.stack([np.zeros(steps), np.full(steps, kw)])
     each = room.step_costs(load.name, load.meter, both)
     ramps = _ramps(room, both)
-    short = skip_cost(problem, load) * np.arange(load.steps, -1, -1) / load.steps
+    most = steps_max(load)
+    short = skip_cost(problem, load) * np.maximum(load.steps - np.arange(most + 1), 0) / load.steps
+    if not in_part(load):
+        short[1 : load.steps] = np.inf
     worth = np.tile(short, (off + on, 1))
-    nexts = np.full((steps, off + on, load.steps + 1), False)
+    nexts = np.full((steps, off + on, most + 1), False)
     for step in range(steps - 1, -1, -1):
         before, worth = worth, np.full_like(worth, np.inf)
         for phase in range(off + on):
@@ -86,7 +89,7 @@ def _with_breaks(problem: Problem, load: Load, room: Room) -> Numbers:
             ends = off + on - 1 if was else off - 1
             rests = each[0, step] + ramps[step, was, 0] + before[0 if was else min(phase + 1, off - 1)]
             to = min(phase + 1, off + on - 1) if was else off
-            runs = each[1, step] + ramps[step, was, 1] + np.append(before[to, 1:], before[to, -1])
+            runs = each[1, step] + ramps[step, was, 1] + np.append(before[to, 1:], np.inf)
             rests = np.full_like(rests, np.inf) if was and phase < ends else rests
             runs = np.full_like(runs, np.inf) if not may[step] or (not was and phase < ends) else runs
             nexts[step, phase] = runs < rests
@@ -96,7 +99,7 @@ def _with_breaks(problem: Problem, load: Load, room: Room) -> Numbers:
     for step in range(steps):
         if nexts[step, phase, run]:
             phase = off if phase < off else min(phase + 1, off + on - 1)
-            power[step], run = kw, min(run + 1, load.steps)
+            power[step], run = kw, run + 1
         else:
             phase = 0 if phase >= off else min(phase + 1, off - 1)
     return power

@@ -83,7 +83,7 @@ def _power(battery: Battery, levels: Numbers, hours: float) -> Numbers:
     shares, ways = np.array(battery.curve).T
     power = moved.copy()
     for _ in range(_ROUNDS):
-        nominal = np.where(power >= 0, battery.charge_kw, battery.discharge_kw or 1.0)
+        nominal = np.where(power >= 0, battery.charge_kw or 1.0, battery.discharge_kw or 1.0)
         way = np.interp(np.abs(power) / nominal, shares, ways)
         before, power = power, np.where(moved >= 0, moved / way, moved * way)
         if np.abs(power - before).max() < _SAME_KW:

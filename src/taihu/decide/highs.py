@@ -74,6 +74,11 @@ class Solver:
         solution = self._highs.getSolution()
         columns = np.asarray(solution.col_value, np.float64)
         if status == highspy.HighsModelStatus.kOptimal:
+            bound, cost = self._highs.getInfo().mip_dual_bound, float(program.cost @ columns)
+            if start is not None and cost - bound > 2 * GAP * abs(cost) and taken < seconds:
+                self._highs.clearSolver()  # with least powers HiGHS may return the start instead of what it found
+                again = self.solve(program, seconds - taken)
+                return msgspec.structs.replace(again, seconds=taken + again.seconds)
             outcome = Outcome.BEST
         elif program.integral and solution.value_valid:
             outcome = Outcome.GOOD

@@ -39,8 +39,8 @@ class Judged(msgspec.Struct, frozen=True):
     objective: float = 0.0
 
 
-def judge(problem: Problem, powers: Mapping[str, Numbers]) -> Judged:
-    """Reckon a plan: `powers` as `Model.powers` has them."""
+def judge(problem: Problem, powers: Mapping[str, Numbers], *, by_curve: bool = False) -> Judged:
+    """Reckon a plan: `powers` as `Model.powers` has them; `by_curve` batteries lose what their curves say."""
     content: dict[str, Numbers] = {}
     breaches: list[Breach] = []
     faults: list[str] = []
@@ -49,12 +49,16 @@ def judge(problem: Problem, powers: Mapping[str, Numbers]) -> Judged:
     for asset in problem.assets:
         power = powers[asset.name]
         net_kw[asset.meter] += power
+        if by_curve and isinstance(asset, Battery):
+            content[asset.name] = curve_content(problem, asset, power)
         _look(problem, asset, powers, content, breaches, faults)
         for place, price, intensity in asset.places if isinstance(asset, Job) else ():
             energy = powers[f"{asset.name}@{place}"] * problem.step_h
             money, carbon = money + float(price @ energy), carbon + float(intensity @ energy)
     for meter in problem.meters:
         breaches += _meter(problem, meter, net_kw[meter.name])
+        if not problem.battery_to_vehicle:
+            faults += _more_than_its_load(problem, meter, powers)
         cost, kg = bill(problem, meter, net_kw[meter.name])
         money, carbon = money + cost, carbon + kg
     for group in problem.groups:
@@ -134,13 +138,14 @@ def _look(
         return
     match asset:
         case Battery() | Vehicle():
-            content[asset.name] = held = store_content(problem, asset, power)
+            held = content.get(asset.name, store_content(problem, asset, power))
+            content[asset.name] = held
             faults += _store_faults(problem, asset, power, held)
             found = _band(problem, asset, held) if isinstance(asset, Battery) else _needs(problem, asset, held)
             breaches += found
         case Heat():
             content[asset.name] = state = heat_states(problem, asset, power)
-            faults += _out_of(asset.name, power, 0.0, asset.power_kw)
+            faults += _out_of(asset.name, power, asset.minimum_kw, asset.power_kw)
             low, high = (series(one, problem.steps, asset.name) for one in (asset.low_c, asset.high_c))
             outside = np.maximum(np.minimum(low, high) - state, 0) + np.maximum(state - high, 0)
             breaches += _over(problem, Kind.COMFORT, asset.name, outside)
@@ -150,14 +155,24 @@ def _look(
             done = power + sum(powers[f"{asset.name}@{place}"] for place, _, _ in asset.places)
             breaches += _job(problem, asset, done)
             faults += _out_of(asset.name, done, 0.0, asset.power_kw)
+            faults += _out_of(asset.name, power, asset.minimum_kw, asset.power_kw)
         case Solar():
-            faults += _out_of(asset.name, -power, 0.0, float(asset.power_kw.max(initial=0.0)))
+            faults += _out_of(asset.name, -power, 0.0 if asset.curtailable else asset.power_kw, asset.power_kw)
 
 
 def store_content(problem: Problem, store: Battery | Vehicle, power: Numbers) -> Numbers:
     """What it holds at the end of each step."""
     moved = np.where(power >= 0, power * store.one_way, power / store.one_way) * problem.step_h
     return np.asarray(min(max(0.0, store.content_kwh), store.capacity_kwh) + np.cumsum(moved))
+
+
+def curve_content(problem: Problem, battery: Battery, power: Numbers) -> Numbers:
+    """What it holds at the end of each step, the efficiency being that of its power."""
+    shares, ways = np.array(battery.curve).T
+    most = np.where(power >= 0, battery.charge_kw, battery.discharge_kw)
+    way = np.interp(np.abs(power) / np.maximum(most, 1e-9), shares, ways)
+    moved = np.where(power >= 0, power * way, power / way) * problem.step_h
+    return np.asarray(min(max(0.0, battery.content_kwh), battery.capacity_kwh) + np.cumsum(moved))
 
 
 def as_stores_can(problem: Problem, powers: Mapping[str, Numbers]) -> dict[str, Numbers]:
@@ -202,7 +217,10 @@ def _store_faults(problem: Problem, store: Battery | Vehicle, power: Numbers, he
     slack = _SLACK_KWH + 1e-4 * store.capacity_kwh
     if held.min() < -slack or held.max() > store.capacity_kwh + slack:
         yield f"{store.name} would hold {held.min():.3f} to {held.max():.3f} kWh of {store.capacity_kwh:g}"
-    yield from _out_of(store.name, power, -store.discharge_kw, store.charge_kw)
+    gives = power < 0
+    yield from _out_of(store.name, -power[gives], 0.0, store.discharge_kw)
+    least = store.minimum_kw if isinstance(store, Vehicle) else 0.0
+    yield from _out_of(store.name, power[~gives], least, store.charge_kw)
     if isinstance(store, Vehicle):
         away = np.ones(problem.steps, bool)
         away[max(0, store.arrives) : max(0, store.leaves)] = False
@@ -212,10 +230,25 @@ def _store_faults(problem: Problem, store: Battery | Vehicle, power: Numbers, he
         yield f"{store.name} would charge faster than so full a battery takes"
 
 
-def _out_of(name: str, power: Numbers, least: float, most: float) -> Iterator[str]:
-    slack = _SLACK_KW + 1e-4 * max(abs(least), abs(most))
-    if power.min(initial=0.0) < least - slack or power.max(initial=0.0) > most + slack:
-        yield f"{name} would run at {power.min():.3f} to {power.max():.3f} kW"
+def _out_of(name: str, power: Numbers, least: float | Numbers, most: float | Numbers) -> Iterator[str]:
+    """Power that is neither nothing nor between its least and its most."""
+    slack = _SLACK_KW + 1e-4 * float(np.max(most, initial=0.0))
+    wrong = (power < np.minimum(least - slack, -slack)) | (power > most + slack)
+    wrong |= (power > slack) & (power < least - slack)
+    if wrong.any():
+        yield f"{name} would run at {power[wrong].min():.3f} to {power[wrong].max():.3f} kW"
+
+
+def _more_than_its_load(problem: Problem, meter: Meter, powers: Mapping[str, Numbers]) -> Iterator[str]:
+    """Batteries that fill cars or feed in where they may not."""
+    own, given = np.maximum(meter.load_kw, 0.0), np.zeros(problem.steps)
+    for asset in problem.assets:
+        if asset.meter == meter.name and isinstance(asset, Heat | Load | Job):
+            own = own + powers[asset.name]
+        elif asset.meter == meter.name and isinstance(asset, Battery):
+            given = given + np.maximum(-powers[asset.name], 0.0)
+    if (over := float((given - own).max())) > _SLACK_KW + 1e-4 * float(given.max()):
+        yield f"batteries would give {over:.3f} kW more than the load behind {meter.name or 'the meter'}"
 
 
 def _band(problem: Problem, battery: Battery, held: Numbers) -> Iterator[Breach]:
@@ -231,10 +264,13 @@ def _needs(problem: Problem, vehicle: Vehicle, held: Numbers) -> Iterator[Breach
 
 
 def _load(problem: Problem, load: Load, power: Numbers) -> Iterator[Breach]:
-    wanted = float((profile_of(load) * problem.step_h[: load.steps].mean()).sum())
-    short = wanted - float(power @ problem.step_h)
-    if short > _AMOUNT_MIN * 10 and not may_skip(load):
-        yield Breach(Kind.LATE, load.name, max(0, load.earliest), load.latest or problem.steps, short)
+    profile = profile_of(load)
+    ran = int(np.count_nonzero(power > _SLACK_KW))
+    missing = profile[ran:] if load.breaks else profile * (ran == 0)
+    short = float(missing.sum() * problem.step_h.mean())
+    if short > _AMOUNT_MIN and not may_skip(load) and not (load.ran and not load.breaks):
+        latest = problem.steps if load.latest is None else load.latest
+        yield Breach(Kind.LATE, load.name, max(0, load.earliest), latest, short)
 
 
 def _job(problem: Problem, job: Job, done: Numbers) -> Iterator[Breach]:

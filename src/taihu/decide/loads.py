@@ -52,7 +52,7 @@ def write_job(frame: Frame, job: Job) -> None:
 def write_load(frame: Frame, load: Load) -> None:
     """A load with a window; in one go, or with breaks."""
     cost = skip_cost(frame.problem, load) * frame.scale
-    skip = frame.sheet.columns(1, 0.0, 1.0, cost, CONTINUOUS)
+    skip = frame.sheet.columns(1, 0.0, 1.0, cost, INTEGER if load.breaks and not in_part(load) else CONTINUOUS)
     write = _with_breaks if load.breaks else _in_one_go
     write(frame, load, skip)
 
@@ -74,6 +74,16 @@ def starts_of(problem: Problem, load: Load) -> Index:
 def may_skip(load: Load) -> bool:
     """Whether it may be left out today."""
     return load.optional and (load.skip_days_max is None or load.skipped_days < load.skip_days_max)
+
+
+def in_part(load: Load) -> bool:
+    """Whether a load with breaks may run for a part of its steps: late, or begun before it was left out."""
+    return load.ran > 0 or not may_skip(load)
+
+
+def steps_max(load: Load) -> int:
+    """How many steps a load with breaks runs at most: its steps, or as long as it may not stop."""
+    return max(load.steps, load.on_min)
 
 
 def skip_cost(problem: Problem, load: Load) -> float:
@@ -133,26 +143,34 @@ def _with_breaks(frame: Frame, load: Load, skip: Index) -> None:
     frame.sheet.put(rows, on, 1.0)
     frame.sheet.put(rows[1:], on[:-1], -1.0)
     frame.sheet.put(rows, start, -1.0)
-    _dwell(frame, start, on, load.on_min, 1.0)
-    _dwell(frame, start, on, load.off_min, -1.0)
+    _stays_on(frame, start, on, load.on_min)
+    _stays_off(frame, start, on, load.off_min, runs=load.ran > 0)
+    more = frame.sheet.columns(1, 0.0, float(steps_max(load) - load.steps), 0.0)  # what it may not stop
     ends = frame.sheet.rows(1, float(load.steps), float(load.steps))
     frame.sheet.put(ends, on, 1.0)
     frame.sheet.put(ends, skip, float(load.steps))
-    frame.sheet.put(ends, frame.sheet.columns(1, 0.0, np.inf, 0.0), -1.0)
+    frame.sheet.put(ends, more, -1.0)
 
 
-def _dwell(frame: Frame, start: Index, on: Index, least: int, sign: float) -> None:
-    """Who started within the last `least` steps is on; or, with sign -1, was off before for so long."""
+def _stays_on(frame: Frame, start: Index, on: Index, least: int) -> None:
+    """Who started within the last `least` steps is on."""
     count = len(on)
-    if least <= 1 or least >= count:
+    if least <= 1:
         return
-    if sign > 0:
-        rows = frame.sheet.rows(count, -np.inf, 0.0)
-        for back in range(least):
-            frame.sheet.put(rows[back:], start[: count - back], 1.0)
-        frame.sheet.put(rows, on, -1.0)
-    else:
-        rows = frame.sheet.rows(count - least, -np.inf, 1.0)
-        for back in range(least):
-            frame.sheet.put(rows, start[least - back : count - back], 1.0)
-        frame.sheet.put(rows, on[: count - least], 1.0)
+    rows = frame.sheet.rows(count, -np.inf, 0.0)
+    for back in range(min(least, count)):
+        frame.sheet.put(rows[back:], start[: count - back], 1.0)
+    frame.sheet.put(rows, on, -1.0)
+
+
+def _stays_off(frame: Frame, start: Index, on: Index, least: int, *, runs: bool) -> None:
+    """Who is on does not start within the next `least` steps; nor who `runs` before the first."""
+    count = len(on)
+    if least <= 1:
+        return
+    rows = frame.sheet.rows(count, -np.inf, 1.0)
+    for ahead in range(1, min(least + 1, count)):
+        frame.sheet.put(rows[: count - ahead], start[ahead:], 1.0)
+    frame.sheet.put(rows, on, 1.0)
+    if runs:
+        frame.sheet.put(frame.sheet.rows(1, -np.inf, 0.0), start[:least], 1.0)

@@ -63,9 +63,8 @@ class Planner:
         """A plan within about so many seconds; raises ProblemRefused for what is no problem, and nothing else."""
         check(problem)
         if can_plan(problem):
-            path, name = plan_battery([problem]), problem.assets[0].name
-            powers = {name: path.power_kw}
-            return _plan(Method.DYNAMIC, powers, judge(problem, powers), content={name: path.content_kwh})
+            powers = {problem.assets[0].name: plan_battery([problem]).power_kw}
+            return _plan(Method.DYNAMIC, powers, judge(problem, powers, by_curve=True))
         return self._solved([problem], (1.0,), seconds)
 
     def plan_scenarios(self, problems: Sequence[Problem], weights: Sequence[float], seconds: float = 1.0) -> Plan:
@@ -125,7 +124,6 @@ def _plan(
     powers: Powers,
     judged: Judged,
     *,
-    content: Powers | None = None,
     marginal: Powers | None = None,
     notes: tuple[str, ...] = (),
 ) -> Plan:
@@ -133,7 +131,7 @@ def _plan(
         method=method,
         powers={name: np.round(power, 9) for name, power in powers.items()},
         net_kw=judged.net_kw,
-        content=judged.content | (content or {}),
+        content=judged.content,
         breaches=judged.breaches,
         money=judged.money,
         carbon_kg=judged.carbon_kg,

@@ -6,6 +6,7 @@ except what physics forbids (below empty, above full, faster than the charger) i
 keep it, and what is breached is named in the plan (§12).
 """
 
+from collections.abc import Iterator
 from enum import StrEnum
 
 import msgspec
@@ -249,14 +250,26 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def dearest(self) -> float:
         """The most that a kWh can be worth in any step, demand charge, peak and ramp with it: the unit of breaches."""
-        energy = max(
-            float(np.max(np.abs(np.concatenate([self.price(one), self.objective.cost * one.export_price]))))
-            for one in self.meters
-        )
+        worths = [abs(one) for asset in self.assets for one in self._worths(asset)]
+        for meter in self.meters:
+            worths += [np.abs(self.price(meter)).max(), np.abs(self.objective.cost * meter.export_price).max()]
+        energy = float(max(worths))
         power = max(self.objective.cost * one.demand_price for one in self.meters)
         power += self.objective.peak + 2 * self.objective.ramp
         wear = max((one.wear_price for one in self.assets if isinstance(one, Battery | Vehicle)), default=0.0)
         return max(energy + power / float(self.step_h.min()) + wear, 1e-6)
+
+    def _worths(self, asset: Asset) -> Iterator[float]:
+        """What an asset says that a kWh is worth."""
+        match asset:
+            case Battery(end_price=float() | int() as price):
+                yield price
+            case Load() if asset.optional and any(asset.profile_kw):
+                energy = sum(asset.profile_kw) * asset.steps / len(asset.profile_kw) * float(self.step_h.mean())
+                yield asset.skip_price / energy
+            case Job():
+                for _, money, carbon in asset.places:
+                    yield float(np.abs(self.objective.cost * money + self.objective.carbon * carbon).max())
 
 
 def series(values: ArrayLike | None, steps: int, name: str, *, limit: bool = False) -> Numbers:

@@ -7,8 +7,9 @@ the lower quarter of its band; batteries take surplus and serve the load; genera
 import numpy as np
 
 from taihu.decide.charge import charge, slack, stay
+from taihu.decide.frame import Powers
 from taihu.decide.loads import may_skip, profile_of
-from taihu.decide.problem import Battery, Heat, Job, Load, Numbers, Problem, Solar, Vehicle, series
+from taihu.decide.problem import INF, Battery, Heat, Job, Load, Numbers, Problem, Solar, Vehicle, series
 from taihu.decide.room import Room
 from taihu.decide.stores import heat_steps, taper_lines
 
@@ -35,20 +36,25 @@ def by_rule(problem: Problem, *, cheap: bool = False) -> dict[str, Numbers]:
         room.take(one.name, one.meter, powers[one.name])
     for asset in problem.assets:
         if isinstance(asset, Battery):
-            powers[asset.name] = _battery(problem, asset, room)
+            powers[asset.name] = _battery(problem, asset, room, _own_load(problem, asset, powers))
             room.take(asset.name, asset.meter, powers[asset.name])
     _curtail(problem, powers, room)
     return powers
 
 
 def _load(problem: Problem, load: Load) -> Numbers:
-    power = np.zeros(problem.steps)
+    power, steps = np.zeros(problem.steps), problem.steps
     first = 0 if load.ran else max(0, load.earliest)
-    latest = problem.steps if load.latest is None else load.latest
+    latest = steps if load.latest is None else min(load.latest, steps)
     if may_skip(load) and not load.ran:
         return power
-    if load.breaks or first + load.steps <= latest or load.ran:
-        profile = profile_of(load)[: max(0, (min(latest, problem.steps) if load.breaks else problem.steps) - first)]
+    if load.breaks:
+        runs = min(max(load.steps, 0 if load.ran else load.on_min), max(0, latest - first))
+        least = load.on_min - load.ran if load.ran else load.on_min
+        runs = max(runs, least) if load.ran else runs if runs >= least or latest == steps else 0
+        power[first : first + runs] = load.profile_kw[0]
+    elif load.ran or first + load.steps <= latest:
+        profile = profile_of(load)[: steps - first]
         power[first : first + len(profile)] = profile
     return power
 
@@ -68,7 +74,20 @@ def _heat(problem: Problem, heat: Heat) -> Numbers:
     return power
 
 
-def _battery(problem: Problem, battery: Battery, room: Room) -> Numbers:
+def _own_load(problem: Problem, battery: Battery, powers: Powers) -> Numbers:
+    """What a battery may give at most, others behind its meter having given: all, or what takes and is no vehicle."""
+    if problem.battery_to_vehicle:
+        return np.full(problem.steps, INF)
+    own = np.maximum(next(one.load_kw for one in problem.meters if one.name == battery.meter), 0.0)
+    for asset in problem.assets:
+        if asset.meter == battery.meter and isinstance(asset, Heat | Load | Job):
+            own = own + powers[asset.name]
+        elif asset.meter == battery.meter and isinstance(asset, Battery):
+            own = own - np.maximum(-powers[asset.name], 0.0)
+    return np.maximum(own, 0.0)
+
+
+def _battery(problem: Problem, battery: Battery, room: Room, own: Numbers) -> Numbers:
     power, net = np.zeros(problem.steps), room.net[battery.meter]
     left = room.left(battery.name, battery.meter)
     held = min(max(0.0, battery.content_kwh), battery.capacity_kwh)
@@ -79,7 +98,7 @@ def _battery(problem: Problem, battery: Battery, room: Room) -> Numbers:
         hours = problem.step_h[step]
         share = min((at + fall * held / battery.capacity_kwh for at, fall in lines), default=1.0)
         most = min(battery.charge_kw * max(0.0, min(1.0, share)), max(0.0, high - held) / (battery.one_way * hours))
-        least = min(battery.discharge_kw, max(0.0, held - low) * battery.one_way / hours)
+        least = min(battery.discharge_kw, own[step], max(0.0, held - low) * battery.one_way / hours)
         wanted = max(-net[step], min(left[step], (low - held) / (battery.one_way * hours)) if held < low else -np.inf)
         power[step] = min(max(wanted, -least), most)
         held += power[step] * hours * (battery.one_way if power[step] > 0 else 1 / battery.one_way)
@@ -88,7 +107,7 @@ def _battery(problem: Problem, battery: Battery, room: Room) -> Numbers:
 
 def _curtail(problem: Problem, powers: dict[str, Numbers], room: Room) -> None:
     for meter in problem.meters:
-        limit = series(meter.export_max_kw, problem.steps, "export_max_kw", limit=True)
+        limit = np.maximum(series(meter.export_max_kw, problem.steps, "export_max_kw", limit=True), 0.0)
         over = np.maximum(-room.net[meter.name] - limit, 0.0)
         for asset in problem.assets:
             if isinstance(asset, Solar) and asset.curtailable and asset.meter == meter.name:

@@ -38,6 +38,12 @@ def write_taper(frame: Frame, battery: Battery) -> None:
         frame.sheet.put(caps, charge, 1.0)
         for columns, sign in content:
             frame.sheet.put(caps[1:], columns[:-1], -sign * slope)
+        if share + fall < 0:  # a full battery takes nothing, which is more than the line says
+            rests = frame.sheet.columns(count, 0.0, 1.0, 0.0, INTEGER)
+            frame.sheet.put(caps, rests, battery.charge_kw * (share + fall))
+            either = frame.sheet.rows(count, -np.inf, battery.charge_kw)
+            frame.sheet.put(either, charge, 1.0)
+            frame.sheet.put(either, rests, battery.charge_kw)
 
 
 def end_price(price: Numbers, one_way: float) -> float:
@@ -126,9 +132,9 @@ def _store(frame: Frame, store: Battery | Vehicle, steps: Index, low: float, hig
     sheet, count, hours = frame.sheet, len(steps), frame.hours[steps]
     low, high = min(low, high, store.capacity_kwh), min(high, store.capacity_kwh)
     held = min(max(0.0, store.content_kwh), store.capacity_kwh)
-    wear = store.wear_price * hours * frame.scale
-    charge = sheet.columns(count, 0.0, store.charge_kw, frame.tie(steps) + wear)
-    discharge = sheet.columns(count, 0.0, store.discharge_kw, frame.tie(steps) + wear)
+    least = store.minimum_kw if isinstance(store, Vehicle) else 0.0
+    charge = power_columns(frame, steps, store.charge_kw, least, store.wear_price)
+    discharge = power_columns(frame, steps, store.discharge_kw, 0.0, store.wear_price)
     frame.power(store, steps, charge)
     frame.power(store, steps, discharge, -1.0)
     content = [(sheet.columns(count, low, high, 0.0), 1.0)]

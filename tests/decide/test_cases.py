@@ -1,0 +1,94 @@
+"""Random plans of the whole language against a program that others wrote: possible, named, the least, the best (§12).
+
+`TAIHU_PLAN_CASES` says how many; a case that fails has its seed as its name.
+"""
+
+import os
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from tests.decide import cases, physics
+
+from taihu.decide.judge import Breach
+from taihu.decide.planner import Method, Plan, Planner
+from taihu.decide.problem import Battery, Heat, Load, Problem
+
+pytest.importorskip("highspy", reason="the extra `plan` is not installed")
+optimum = pytest.importorskip("tests.decide.optimum", reason="scipy, which checks the plans, is not installed")
+
+CASES = int(os.environ.get("TAIHU_PLAN_CASES", 60))
+SEEDS = range(CASES)
+SECONDS = 30.0
+PLANNER = Planner()
+
+
+def possible(problem: Problem, plan: Plan) -> None:
+    """No device is asked for what it cannot do, and every breach that the powers come to is named, and no other."""
+    assert physics.faults(problem, plan.powers) == []
+    named: dict[tuple[str, str], float] = defaultdict(float)
+    found: dict[tuple[str, str], float] = defaultdict(float)
+    for breach in plan.breaches:
+        named[breach.kind, breach.name] += breach.amount
+    for (kind, name, step), amount in physics.breaches(problem, plan.powers).items():
+        found[kind, name] += amount
+        assert amount < 2e-3 or any(_covers(one, kind, name, step) for one in plan.breaches)
+    for key in named.keys() | found.keys():
+        assert named[key] == pytest.approx(found[key], rel=1e-3, abs=2e-3), key
+
+
+def _covers(breach: Breach, kind: str, name: str, step: int) -> bool:
+    return (breach.kind, breach.name) == (kind, name) and (kind == "late" or breach.first <= step <= breach.last)
+
+
+def gap(problem: Problem, plan: Plan, best: float) -> float:
+    """What docs/plan.md allows: a thousandth for whole numbers, twice; ties; a hundredth of the dearest kWh."""
+    mean = float(np.mean([np.abs(problem.price(one)).mean() for one in problem.meters])) or problem.dearest
+    moved = sum(float(np.abs(power) @ problem.step_h) for power in plan.powers.values())
+    starts = sum(
+        0.05 * mean * one.profile_kw[0] * problem.steps
+        for one in problem.assets
+        if isinstance(one, Load) and one.breaks
+    )
+    return 2e-3 * abs(best) + 4e-4 * mean * moved + starts + 1e-2 * problem.dearest
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_other_plan_breaches_less_or_is_cheaper(seed: int) -> None:
+    """§12: contradictory charge, grid, group and departure limits, devices and tariffs of every kind."""
+    problem = cases.random_problem(seed)
+    plan = PLANNER.plan(problem, SECONDS)
+    assert plan.method in (Method.BEST, Method.GOOD, Method.DYNAMIC)
+    possible(problem, plan)
+    program, (money, limits) = optimum.Optimum([problem]), physics.worth(problem, plan.powers)
+    best = program.best()
+    assert money + limits == pytest.approx(best, abs=gap(problem, plan, best))
+    if not any(isinstance(one, Heat) for one in problem.assets):  # whose comfort has a price
+        assert limits == pytest.approx(program.least_breach(), rel=2e-3, abs=0.05 * problem.dearest)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_is_late_asks_for_nothing_that_cannot_be(seed: int) -> None:
+    """§12: the rule, and a solver that was stopped, are held to the same physics, and name what they breach."""
+    problem = cases.random_problem(seed)
+    for seconds in (0.0, 1e-3):
+        possible(problem, PLANNER.plan(problem, seconds))
+
+
+@pytest.mark.parametrize("seed", range(CASES // 2))
+def test_a_battery_with_a_curve_is_planned_by_its_curve(seed: int) -> None:
+    """To a level of content in each step as good as one that always loses what this one loses at worst, and no better
+    than one that always loses its least.
+    """
+    problem = cases.random_battery(seed)
+    battery = problem.assets[0]
+    assert isinstance(battery, Battery)
+    plan = PLANNER.plan(problem)
+    assert plan.method is Method.DYNAMIC
+    possible(problem, plan)
+    if min(problem.price(problem.meters[0])) < 0:
+        return  # losing energy pays
+    ways = [way for _, way in cases.CURVE]
+    best, least = (optimum.Optimum([cases.with_one_way(problem, way)]).best() for way in (max(ways), min(ways)))
+    level = problem.dearest * battery.capacity_kwh / 128 * problem.multiples.grid * problem.steps
+    assert best - level <= sum(physics.worth(problem, plan.powers)) <= least + level
