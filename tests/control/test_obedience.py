@@ -45,3 +45,20 @@ def test_a_full_or_empty_battery_is_excused() -> None:
     assert all(watched([0.1] * 20, charge=0.99))
     assert all(watched([-0.1] * 20, charge=0.01, told=-2.0))
     assert not all(watched([-3.0] * 20, charge=0.99))
+
+
+def test_readings_of_a_moment_are_no_proof() -> None:
+    """A machine that is busy tells late: all that comes in that moment is off, and the device is right."""
+    watch = Obedience(0.2, SETTLE, lasting_ns=1_000)
+    for turn in range(12):
+        watch.tell(turn * 100, 2.0)
+        watch.see(turn * 100 + 50, 0.0, 0.5)
+        assert watch.obeys is (turn < 10)
+
+
+def test_who_was_not_told_in_time_goes_by_its_own_rule() -> None:
+    watch = Obedience(0.2, SETTLE)
+    watch.tell(0, 2.0)
+    for minute in range(16, 60):
+        watch.see(minute * 60 * 10**9, 0.0, 0.5)
+    assert watch.obeys

@@ -36,6 +36,7 @@ class House:
         self.withdrawn: list[str] = []
         self.models: list[dict[str, Any]] = []
         self.age_h = 0
+        self.history_away = False
 
     def hours(self, name: str, start: int, end: int) -> list[dict[str, Any]]:
         found = []
@@ -61,6 +62,8 @@ class House:
         query = {key: one[0] for key, one in parse_qs(request.url.query.decode()).items()}
         path = request.url.path
         if path.endswith("/history"):
+            if self.history_away:
+                return httpx.Response(503)
             windows = self.hours(query["property"], int(query["start"]), int(query["end"]))
             return httpx.Response(200, json={"windows": windows})
         if path.endswith("/values"):
@@ -136,6 +139,27 @@ def test_it_drives_when_the_replayed_days_say_that_it_wins(tmp_path: Path) -> No
     assert last["with_kg"] <= last["without_kg"]
     assert last["stages"][0]["low_kw"] <= 1.5 <= last["stages"][0]["high_kw"]
     store.close()
+
+
+def test_the_meter_is_followed_while_the_history_is_away(tmp_path: Path) -> None:
+    """The reflex waits for nobody: a plan holds for its day."""
+    house = House(15)
+
+    async def run() -> None:
+        store = Decisions(tmp_path / "decisions.sqlite")
+        api = NodeApi("http://node", {"home": "token"}, httpx.MockTransport(house.handle))
+        loop = Loop("home", "UTC", CONFIG, api, store, house.clock)
+        await loop.turn(house.clock.now_ns())
+        house.history_away, house.base = True, -0.7
+        house.clock.advance(4_000)  # an hour has ended meanwhile
+        api._values.clear()
+        with pytest.raises(TransientError):
+            await loop.turn(house.clock.now_ns())
+        await api.close()
+        store.close()
+
+    asyncio.run(run())
+    assert house.commands[-1]["input"] == pytest.approx(0.7)
 
 
 @pytest.mark.parametrize("leave", [True, False])

@@ -2,6 +2,9 @@
 
 from collections import deque
 
+from taihu.kernel.clock import NS_PER_S
+
+_HOLDS_NS = 900 * NS_PER_S  # a setpoint that is not given again may end: the device goes by its own rule then
 _TOLD_MAX = 1_000
 _NEARLY_FULL, _NEARLY_EMPTY = 0.8, 0.1
 
@@ -12,21 +15,23 @@ class Obedience:
     Args:
         tolerance_kw: how far its power may be from what it was told.
         settle_ns: how long a setpoint may take to show in a reading.
-        strikes_max: so many readings in a row.
+        strikes_max: so many readings in a row ...
+        lasting_ns: ... over so long a time, so that a machine which is busy for a moment accuses nobody.
     """
 
-    def __init__(self, tolerance_kw: float, settle_ns: int, strikes_max: int = 6) -> None:
+    def __init__(self, tolerance_kw: float, settle_ns: int, strikes_max: int = 6, lasting_ns: int = 0) -> None:
         self._tolerance_kw = tolerance_kw
         self._settle_ns = settle_ns
         self._strikes_max = strikes_max
-        self._strikes = 0
+        self._lasting_ns = lasting_ns
+        self._strikes = self._struck_at = 0
         self._told: deque[tuple[int, float]] = deque(maxlen=_TOLD_MAX)
         self._seen = 0
 
     @property
     def obeys(self) -> bool:
         """Whether it is to be told more."""
-        return self._strikes < self._strikes_max
+        return self._strikes < self._strikes_max or self._seen - self._struck_at < self._lasting_ns
 
     def tell(self, at: int, kw: float) -> None:
         """It was told this setpoint (UTC ns, kW)."""
@@ -35,13 +40,14 @@ class Obedience:
     def see(self, at: int, power_kw: float, charge: float) -> None:
         """Take over a reading of its power, and its state of charge (0 to 1).
 
-        It may lie anywhere between the setpoints that were in force while it was taken. A battery that is nearly full
-        or empty may do less than it is told.
+        It may lie anywhere between the setpoints that were in force while it was taken; where none was, it is not
+        held against the device. A battery that is nearly full or empty may do less than it is told.
         """
         force = [kw for told, kw in self._told if at - self._settle_ns <= told <= at]
         force += [kw for told, kw in self._told if told < at - self._settle_ns][-1:]
         whole = bool(self._told) and self._told[0][0] <= at - self._settle_ns
-        if at <= self._seen or not whole:
+        late = max((told for told, _ in self._told if told <= at), default=0) < at - _HOLDS_NS
+        if at <= self._seen or not whole or late:
             return
         self._seen = at
         low, high = min(force) - self._tolerance_kw, max(force) + self._tolerance_kw
@@ -49,7 +55,12 @@ class Obedience:
             low = min(low, 0.0)
         if charge < _NEARLY_EMPTY:
             high = max(high, 0.0)
-        self._strikes = 0 if low <= power_kw <= high else self._strikes + 1
+        if low <= power_kw <= high:
+            self._strikes = 0
+            return
+        if not self._strikes:
+            self._struck_at = at
+        self._strikes += 1
 
     def forgive(self) -> None:
         """Try it again."""

@@ -16,11 +16,13 @@ from taihu.decide.guard import DAYS
 from taihu.decide.problem import Battery, Objective
 from taihu.insight.day import HORIZON
 from taihu.kernel.clock import NS_PER_S, Clock, format_iso
+from taihu.kernel.errors import TaihuError
 from taihu.kernel.sections import ControllerConfig
 from taihu.runtime.forecast.foretold import foretold
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions, Expected
 from taihu.runtime.pilot.hand import SAME_KW, Hand
+from taihu.runtime.pilot.meanwhile import meanwhile
 
 log = logging.getLogger("taihu.pilot")
 
@@ -30,6 +32,7 @@ _HISTORY_NS = (DAYS + 2) * 24 * HOUR_NS
 _EVERY_NS = {"5m": 300, "10m": 600, "15m": 900, "30m": 1_800}
 _SETTLE_S = 10.0  # in which a battery comes to its setpoint ...
 _DELAY_S = 2.0  # ... of the machine's time: in which a command and a reading are on their way
+_LASTING_S = 10.0  # of the machine's time: for which a battery is off before it is said not to obey
 _LAG_S, _LAG_REAL_S = 3.0, 0.5  # in which a setpoint shows at the meter: the site's time, and the machine's
 _TOLERANCE = 0.05  # of the battery's power: how far it may be from what it is told
 _FORGIVE_NS = HOUR_NS
@@ -53,7 +56,8 @@ class Loop:
             Setup(battery=battery, objective=objective, export_price=config.export_price, zone=zone)
         )
         settle_ns = int(max(_SETTLE_S, _DELAY_S * clock.speed) * NS_PER_S)
-        self._obedience = Obedience(_TOLERANCE * config.power_kw + SAME_KW, settle_ns)
+        lasting_ns = int(_LASTING_S * clock.speed * NS_PER_S)
+        self._obedience = Obedience(_TOLERANCE * config.power_kw + SAME_KW, settle_ns, lasting_ns=lasting_ns)
         self._trace = Trace(int(max(_LAG_S, _LAG_REAL_S * clock.speed) * NS_PER_S))
         self._residual = Residual()
         self._metered, self._load_kw = 0, 0.0
@@ -75,17 +79,32 @@ class Loop:
         return self.config.reflex_s
 
     async def turn(self, now: int) -> None:
-        """What is due now: learn, plan, and follow the meter."""
+        """What is due now: learn, plan, and follow the meter, also while the others take their time."""
+        try:
+            if now >= self._learns_at or now >= self._plans_at:
+                await meanwhile(self._think(now), self.reflex_s / self._clock.speed, self._follow)
+        except TaihuError:  # the history is away: the plan holds for its day
+            await self._follow()
+            raise
+        await self._follow()
+
+    @property
+    def _learns_at(self) -> int:
+        return self._controller.learned_until + HOUR_NS + _SETTLE_NS
+
+    @property
+    def _plans_at(self) -> int:
+        return self._planned_at + _EVERY_NS[self.config.every] * NS_PER_S
+
+    async def _think(self, now: int) -> None:
         if not self._controller.learned_until:
             async with self._api.learning:
                 await self.learn(self._clock.now_ns())
             now = self._clock.now_ns()  # it took a while
-        if now >= self._controller.learned_until + HOUR_NS + _SETTLE_NS:
+        if now >= self._learns_at:
             await self.learn(now)
-        if now - self._planned_at >= _EVERY_NS[self.config.every] * NS_PER_S:
+        if now >= self._plans_at:
             await self._plan(now)
-        if self._decision is not None:
-            await self._follow(now)
 
     async def close(self, *, leave: bool = False) -> None:
         """Those who `leave` let the battery rest, and give their permit back."""
@@ -175,8 +194,11 @@ class Loop:
             return f"advises: {self.config.battery} does not do what it is told; it is tried again after an hour"
         return self._controller.verdict.text
 
-    async def _follow(self, now: int) -> None:
+    async def _follow(self) -> None:
         """The reflex: from what the meter sees now, what the battery shall do."""
+        if self._decision is None:
+            return
+        now = self._clock.now_ns()
         stage = self._stage(now)
         meter, _, name = self.config.net.rpartition("/")
         net = await self._api.reading(self.project, meter, name)

@@ -33,6 +33,7 @@ from taihu.runtime.pilot.hand import SAME_KW, Hand
 
 _SETTLE_S = 10.0  # in which a device comes to its setpoint ...
 _DELAY_S = 1.0  # ... of the machine's time: in which a command and a reading are on their way
+_LASTING_S = 10.0  # of the machine's time: for which a device is off before it is said not to obey
 _LAG_REAL_S = 0.5  # of the machine's time: what the meter lags behind at least
 _TOLERANCE = 0.1  # of its power: how far a device may be from what it is told
 _SAME_KW = 0.05
@@ -54,9 +55,10 @@ class Driving:
         self._begins = begins
         self._project, self._config, self._api = project, config, api
         settle_ns = int(max(_SETTLE_S, _DELAY_S * clock.speed) * NS_PER_S)
+        lasting_ns = int(_LASTING_S * clock.speed * NS_PER_S)
         self._hands = {one.name: hand for one in config.assets if (hand := _hand(api, project, one)) is not None}
         self._obedience = {
-            one.name: Obedience(_TOLERANCE * one.power_kw + _SAME_KW, settle_ns)
+            one.name: Obedience(_TOLERANCE * one.power_kw + _SAME_KW, settle_ns, lasting_ns=lasting_ns)
             for one in config.assets
             if not isinstance(one, LoadConfig)
         }

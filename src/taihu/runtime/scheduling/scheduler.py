@@ -6,6 +6,7 @@ commands under standing permits. Plans are made on a thread, so that other loops
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,6 +28,7 @@ from taihu.kernel.sections import Site
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions
 from taihu.runtime.pilot.decisions import Expected as Hour
+from taihu.runtime.pilot.meanwhile import meanwhile
 from taihu.runtime.scheduling.driving import Driving
 from taihu.runtime.scheduling.expecting import Expecting
 from taihu.runtime.scheduling.guarding import Guard
@@ -41,7 +43,6 @@ _EVERY_NS = {"5m": 300 * NS_PER_S, "10m": 600 * NS_PER_S, "15m": 900 * NS_PER_S,
 _NEWS_NS = 30 * NS_PER_S  # no plan follows another sooner
 _FORGIVE_NS = HOUR_NS
 _STARTS_NS = 600 * NS_PER_S  # in which a load that is told to begin is seen to run
-_TURN_S = 0.05  # of the machine's time, at least between turns while a plan is made
 _FIRST_STEPS = 4  # for which what does not obey is taken to go on as it is
 
 
@@ -92,7 +93,11 @@ class Scheduler:
     async def turn(self, now: int) -> None:
         """What is due now: learn, plan, and follow the meter."""
         if now >= self._expecting.learned_until + HOUR_NS + SETTLE_NS:
-            await self._learn(now)
+            try:
+                await self._meanwhile(self._learn(now))
+            except TaihuError:  # the history is away: the plan holds for its day
+                await self._look_and_follow()
+                raise
             now = self._clock.now_ns()
         await self._api.look(self.project, self._things)
         if await self._seeing.watch(Grid(now, self._zone)):
@@ -101,7 +106,7 @@ class Scheduler:
         if self._expecting.learned_until and (slot != self._slot or await self._has_news(now)):
             self._slot = slot  # first: what the guard says meanwhile calls for another plan
             try:
-                await self._plan_and_follow(now)
+                await self._meanwhile(self._plan(now))
                 self._complaint = ""
             except ProblemRefused as error:  # the last plan holds for its day
                 if str(error) != self._complaint:
@@ -130,16 +135,13 @@ class Scheduler:
         """The guard has news: plan in the next turn."""
         self._slot = 0
 
-    async def _plan_and_follow(self, now: int) -> None:
-        """Plan; the meter is followed by the plan before meanwhile."""
-        planning = asyncio.ensure_future(self._plan(now))
-        try:
-            while not (await asyncio.wait({planning}, timeout=max(_TURN_S, self.reflex_s / self._clock.speed)))[0]:
-                await self._api.look(self.project, self._things)
-                await self._follow(self._clock.now_ns())
-            await planning
-        finally:
-            planning.cancel()
+    async def _meanwhile(self, work: Coroutine[Any, Any, None]) -> None:
+        """Follow the meter, by the plan that there is, while something takes its time."""
+        await meanwhile(work, self.reflex_s / self._clock.speed, self._look_and_follow)
+
+    async def _look_and_follow(self) -> None:
+        await self._api.look(self.project, self._things)
+        await self._follow(self._clock.now_ns())
 
     def _begins(self, name: str, now: int) -> None:
         """A load is told to begin: whoever comes after a crash knows since when it runs."""
