@@ -24,6 +24,7 @@ _COLUMNS = {
     "balance": "",
 }
 _WHOLE = 0.995
+_HALF = 0.5
 _CLOSED = 0.001
 
 
@@ -144,9 +145,10 @@ def _row(language: Language, title: str, one: ProjectCarbon) -> str:
 
 
 def _balance(language: Language, one: Balance) -> str:
-    """A shape, a word and by how much."""
-    if one.share is None:
-        return escape(text(language, "balance_unknown"))
+    """A shape, a word and by how much; of hours of which most are unknown nothing is said but that."""
+    if one.share is None or (one.coverage < _HALF and not _closes(one)):
+        known = "" if one.share is None else f"<small>{escape(_known(language, one.coverage))}</small>"
+        return f'<span class="state-never">– {escape(text(language, "balance_unknown"))}</span>{known}'
     key = "balance_closes" if _closes(one) else "balance_apart"
     state = "online" if _closes(one) else "silent"
     words = escape(text(language, key, share=f"{100 * one.share:.2f}", kwh=number(one.residual_kwh, 2)))

@@ -1,7 +1,6 @@
 """The district's page: what flows now, the last day, how the data comes in, and each house."""
 
-from nicegui import ui
-
+from taihu.console.canvas import Canvas
 from taihu.console.chart import chart_option
 from taihu.console.hours import Hour
 from taihu.console.house import Tile
@@ -97,10 +96,7 @@ class DistrictBody:
                     with box("key"):
                         box(f"key-mark key-{key}", tag="i")
                         Words(text(language, f"chart_{key}"))
-        self._chart_box = box("chart")
-        with self._chart_box:
-            self._chart_words = Words(text(language, "chart_waiting"), "chart-words")
-        self._chart: ui.echart | None = None
+        self._canvas = Canvas("chart", text(language, "chart_waiting"))
 
     def _show_now(self, district: District) -> None:
         language, net = self._language, district.net_kw.value
@@ -131,16 +127,10 @@ class DistrictBody:
     def _show_hours(self, hours: tuple[Hour, ...], timezone: str) -> None:
         self._hours = hours
         known = any(hour.energy_kwh is not None or hour.intensity is not None for hour in hours)
-        self._chart_words.text = "" if known else text(self._language, "chart_empty")
-        if not known:
-            return
-        option = chart_option(self._language, hours, timezone)
-        if self._chart is None:
-            with self._chart_box:
-                self._chart = ui.echart(option, renderer="svg").classes("chart-canvas")
+        if known:
+            self._canvas.draw(chart_option(self._language, hours, timezone))
         else:
-            self._chart.options.update(option)
-            self._chart.update()
+            self._canvas.wait(text(self._language, "chart_empty"))
 
 
 class Strip:

@@ -74,10 +74,11 @@ class Tile:
         corridor = text(language, "plan_corridor", low=signed(stage.low_kw, 1), high=signed(stage.high_kw, 1))
         self._driven.text = text(language, "drives" if last.mode == "drives" else "advises")
         self._driven.classes(replace=f"tile-driven plan-{last.mode}")
-        self._why.text = text(language, f"plan_{last.binding}")
+        self._why.text = word(language, f"plan_{last.binding}")
         self._plan_word.text, self._corridor.text = text(language, "plan_between"), corridor
         saved = plan.saved
-        self._saved_word.text = text(language, "saved_word") if saved.hours else ""
+        marked = f" ({text(language, 'estimated')})" if saved.estimated else ""
+        self._saved_word.text = text(language, "saved_word") + marked if saved.hours else ""
         self._saved.text = f"{signed(saved.kg)} ± {number(saved.error_kg)} kg" if saved.hours else ""
 
     def _fact(self, key: str) -> Words:

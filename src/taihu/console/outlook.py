@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from nicegui import ui
 
+from taihu.console.canvas import Canvas
 from taihu.console.chart import tooltip
 from taihu.console.foretold import Outlook, Step
 from taihu.console.numbers import MISSING, local, number, signed, unit
@@ -61,32 +61,22 @@ class Panel:
             with box("outlook-head"):
                 self._title = Words(title, "outlook-title", tag="h3")
                 self._unit = Words("", "figure-unit")
-            self._box = box("chart outlook-chart")
-            with self._box:
-                self._waiting = Words(text(language, "chart_waiting"), "chart-words")
+            self._canvas = Canvas("chart outlook-chart", text(language, "chart_waiting"))
             self._note = Words("", "figure-note outlook-note", tag="div")
-        self._chart: ui.echart | None = None
 
     def show(self, outlook: Outlook | None, timezone: str) -> None:
         """Put in what is known now."""
         language = self._language
         known = [step for step in outlook.values if step.median is not None or step.came is not None] if outlook else []
         if outlook is None or len(known) < _HOURS_MIN:
-            self._waiting.text = self._absent if outlook is None else text(language, "outlook_waiting")
+            self._canvas.wait(self._absent if outlook is None else text(language, "outlook_waiting"))
             return
         if outlook == self._shown:
             return
         self._shown = outlook
-        self._waiting.text = ""
         self._unit.text = per_step(language, outlook)
         self._note.text = by_whom(language, outlook)
-        option = outlook_option(language, outlook, timezone)
-        if self._chart is None:
-            with self._box:
-                self._chart = ui.echart(option, renderer="svg").classes("chart-canvas")
-        else:
-            self._chart.options.update(option)
-            self._chart.update()
+        self._canvas.draw(outlook_option(language, outlook, timezone))
 
 
 def per_step(language: Language, outlook: Outlook) -> str:

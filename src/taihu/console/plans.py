@@ -6,12 +6,14 @@ from html import escape
 
 from nicegui import ui
 
+from taihu.console.canvas import Canvas
 from taihu.console.house import title_of
 from taihu.console.numbers import MISSING, number, signed
 from taihu.console.outlook import model_name
 from taihu.console.plan_chart import plan_option
 from taihu.console.planned import Asset, Decision, Guard, Plan, PlansAnswer, Saved, Stage
 from taihu.console.poller import Snapshot
+from taihu.console.said import said
 from taihu.console.saved import SavedCard
 from taihu.console.texts import COLON, SEMICOLON, Language, text, word
 from taihu.console.widgets import Words, box
@@ -38,7 +40,8 @@ class PlansBody:
             self._card = PlanCard(language)
             with box("card project", tag="section"):
                 self._table = ui.html("", sanitize=False, tag="div").classes("carbon-table plans-table")
-                Words(text(language, "plans_note"), "figure-note", tag="p")
+                for key in ("plans_note", "plans_objective"):
+                    Words(text(language, key), "figure-note", tag="p")
 
     def show(self, snapshot: Snapshot) -> None:
         """Put in what is known now."""
@@ -64,7 +67,6 @@ class PlanCard:
     def __init__(self, language: Language) -> None:
         self._language = language
         self._stages: tuple[Stage, ...] = ()
-        self._chart: ui.echart | None = None
         with box("plan-top"):
             with box("card", tag="section"):
                 with box("section-head"):
@@ -83,9 +85,7 @@ class PlanCard:
                             with box("key"):
                                 box(f"key-mark key-{key}", tag="i")
                                 Words(text(language, words))
-                self._box = box("chart plan-chart")
-                with self._box:
-                    self._waiting = Words(text(language, "chart_waiting"), "chart-words")
+                self._canvas = Canvas("chart plan-chart", text(language, "chart_waiting"))
 
     def show(self, title: str, found: PlansAnswer | None, timezone: str) -> None:
         """Put in what is known now."""
@@ -94,7 +94,7 @@ class PlanCard:
         plan = found.plans[0] if found and found.plans else None
         last = plan.last if plan else None
         if plan is None or last is None or not last.stages:
-            self._waiting.text = text(language, "plan_none")
+            self._canvas.wait(text(language, "plan_none"))
             return
         self._mode.text = text(language, mode_key(last))
         self._mode.classes(replace=f"badge plan-mode plan-mode-{last.mode}")
@@ -104,14 +104,7 @@ class PlanCard:
         if last.stages == self._stages:
             return
         self._stages = last.stages
-        self._waiting.text = ""
-        option = plan_option(language, last.stages, timezone)
-        if self._chart is None:
-            with self._box:
-                self._chart = ui.echart(option, renderer="svg").classes("chart-canvas")
-        else:
-            self._chart.options.update(option)
-            self._chart.update()
+        self._canvas.draw(plan_option(language, last.stages, timezone))
 
 
 def mode_key(decision: Decision) -> str:
@@ -131,22 +124,28 @@ def saved_note(language: Language, saved: Saved) -> str:
 def _facts(language: Language, last: Decision, guard: Guard) -> str:
     stage = last.stages[0]
     corridor = text(language, "plan_corridor", low=signed(stage.low_kw, 1), high=signed(stage.high_kw, 1))
-    kind = why_kind(last)
     rows = [
-        (text(language, "plan_does"), last.why if language == "en" else text(language, f"plan_why_{kind}")),
+        (text(language, "plan_does"), _why(language, last)),
         (text(language, "plan_follows"), corridor),
         (text(language, "plan_ahead"), _ahead(language, last)),
         (text(language, "plan_may"), _may(language, last)),
         (text(language, "plan_replay"), replayed(language, guard)),
         (text(language, "plan_by"), _foretold(language, last.forecast)),
-        (text(language, "plan_notes"), SEMICOLON[language].join(last.notes)),
-        *((asset.name, _does(asset)) for asset in last.assets),
+        (text(language, "plan_notes"), SEMICOLON[language].join(said(language, one) for one in last.notes)),
+        *((asset.name, _does(language, asset)) for asset in last.assets),
     ]
     return "".join(f"<dt>{escape(name)}</dt><dd>{escape(said)}</dd>" for name, said in rows if said)
 
 
-def _does(asset: Asset) -> str:
-    return f"{signed(asset.power_kw)} kW" + (f" · {asset.why}" if asset.why else "")
+def _why(language: Language, last: Decision) -> str:
+    """The reason in a sentence: a scheduler's own, in Chinese a word for what binds a battery."""
+    if language == "en" or last.assets:
+        return said(language, last.why)
+    return text(language, f"plan_why_{why_kind(last)}")
+
+
+def _does(language: Language, asset: Asset) -> str:
+    return f"{signed(asset.power_kw)} kW" + (f" · {said(language, asset.why)}" if asset.why else "")
 
 
 def _foretold(language: Language, said: str) -> str:
@@ -184,7 +183,7 @@ def _may(language: Language, last: Decision) -> str:
 def replayed(language: Language, guard: Guard) -> str:
     """How far a replay of stored days is, and what is taken for what is not stored."""
     done = [text(language, "plan_replaying", **guard.replaying)] if guard.replaying else []
-    return SEMICOLON[language].join([*done, *guard.stand_ins])
+    return SEMICOLON[language].join([*done, *(said(language, one) for one in guard.stand_ins)])
 
 
 def _table(language: Language, plans: PlansAnswer, titles: Mapping[str, str]) -> str:
@@ -202,6 +201,8 @@ def _row(language: Language, plan: Plan, title: str) -> str:
         return f"<tr><th scope=row>{name}</th>{waiting}</tr>"
     stage, guard, saved = last.stages[0], last.guard, plan.saved
     kg = f"{signed(saved.kg)} ± {number(saved.error_kg)}" if saved.hours else "—"
+    if saved.estimated and saved.hours:
+        kg += f" <small>{escape(text(language, 'estimated'))}</small>"
     cells = (
         f'<td class="words plan-{escape(last.mode)}">{escape(text(language, mode_key(last)))}</td>',
         f"<td class=words>{escape(word(language, f'plan_{last.binding}'))}</td>",

@@ -2,7 +2,7 @@
 
 from taihu.console.numbers import number, signed
 from taihu.console.planned import PlansAnswer
-from taihu.console.texts import Language, text
+from taihu.console.texts import SEMICOLON, Language, text
 from taihu.console.widgets import Words, box, provenance_mark
 
 _MANY_KG = 10.0
@@ -33,9 +33,8 @@ class SavedCard:
         decimals = 1 if abs(saved.kg) >= _MANY_KG else 2
         self._value.text = signed(saved.kg if saved.hours else None, decimals)
         note = text(language, "saved_note", error=number(saved.error_kg, decimals), hours=number(saved.hours, 0))
-        if saved.estimated:
-            note = f"{note}; {text(language, 'saved_estimated')}"
-        self._note.text = note if saved.hours else text(language, "saved_waiting")
+        against = text(language, "saved_estimated" if saved.estimated else "saved_shadow")
+        self._note.text = f"{note}{SEMICOLON[language]}{against}" if saved.hours else text(language, "saved_waiting")
         decided = [plan.last for plan in plans.plans if plan.last is not None]
         drive = sum(last.mode == "drives" for last in decided)
         key = "controllers" if decided else "controllers_replay"

@@ -3,10 +3,11 @@
 AHEAD: dict[str, tuple[str, str]] = {
     "saved": ("Saved so far by control", "控制至今减排"),
     "saved_note": (
-        "± {error} kg by the stated errors of meters and factor, in {hours} h, against the same houses at rest",
-        "± {error} kg（电表与因子的标称误差），{hours} 小时内，与电池静置的相同住宅相比",
+        "± {error} kg by the stated errors of meters and factor, in {hours} h of driving",
+        "± {error} kg（电表与因子的标称误差），受控 {hours} 小时",
     ),
     "saved_estimated": ("estimated: there is no shadow meter", "估算：没有影子电表"),
+    "estimated": ("estimated", "估算"),
     "saved_waiting": ("counted from the first whole hour of driving", "从首个完整受控小时起计"),
     "controllers": ("{drive} of {of} controllers drive", "{of} 个控制器中 {drive} 个在控制"),
     "controllers_replay": (
@@ -22,8 +23,12 @@ AHEAD: dict[str, tuple[str, str]] = {
     ),
     "plans_none": ("No project here has a controller or a scheduler.", "这里的项目都没有控制器或调度器。"),
     "plans_note": (
-        "It drives only while the lower 90 % bound of what a replayed day saves, by its objective, is above zero.",
-        "仅当重演中每日节省（按其目标计值）的 90% 置信下限大于零时，控制器才实际控制，否则仅作建议。",
+        "It drives only while the lower 90 % bound (≥) of what a replayed day saves, by its objective, is above zero.",
+        "仅当重演中每日节省（按其目标计值）的 90% 置信下限（≥）大于零时，控制器才实际控制，否则仅作建议。",
+    ),
+    "plans_objective": (
+        "The objective is cost_weight × money + carbon_weight × kg of CO₂.",
+        "目标值为 cost_weight × 费用 + carbon_weight × 千克 CO₂。",
     ),
     "plan_one": ("Controller", "控制器"),
     "plan_mode": ("State", "状态"),
@@ -39,7 +44,7 @@ AHEAD: dict[str, tuple[str, str]] = {
     "plan_corridor_kw": ("Corridor, kW", "功率区间，kW"),
     "plan_held_kwh": ("Stored, kWh", "储电量，kWh"),
     "plan_saved": ("Saved, kg", "减排，kg"),
-    "plan_day": ("A replayed day saves", "重演每日节省"),
+    "plan_day": ("A replayed day saves, objective", "重演每日节省，目标值"),
     "plan_day_ahead": ("The plan of the day ahead", "未来一天的计划"),
     "plan_chart_net": ("At the meter, kW", "电表处功率，kW"),
     "plan_chart_power": ("Battery, kW: charging above, discharging below", "电池功率，kW：上为充电，下为放电"),
@@ -145,7 +150,10 @@ AHEAD: dict[str, tuple[str, str]] = {
         "— 表示未参与。各模型所需历史天数：{models}。",
     ),
     "forecasts_from": ("{model} {days}", "{model} {days} 天"),
-    "forecasts_absent": ("{model} is not installed here.", "此处未安装{model}。"),
+    "forecasts_absent": (
+        "{model} is not installed here: pip install 'taihu[forecast]' (LightGBM and SciPy, some 125 MB).",
+        "此处未安装{model}：pip install 'taihu[forecast]'（LightGBM 与 SciPy，约 125 MB）。",
+    ),
     "plan_corridor": ("{low} to {high} kW", "{low} 至 {high} kW"),
     "plan_between": ("plan", "计划"),
     "saved_word": ("saved", "减排"),

@@ -25,6 +25,9 @@ class Timers(NamedTuple):
     received_max: int = 8  # w: frames after which to acknowledge
 
 
+_STANDARD = Timers()
+
+
 class State(Enum):
     """Where a connection is."""
 
@@ -43,7 +46,7 @@ Event = Started | Asdu
 class Client:
     """One connection to a controlled station."""
 
-    def __init__(self, timers: Timers = Timers()) -> None:  # noqa: B008 - immutable
+    def __init__(self, timers: Timers = _STANDARD) -> None:
         self.state = State.CLOSED
         self._timers = timers
         self._decoder = Decoder()

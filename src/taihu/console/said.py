@@ -1,0 +1,75 @@
+"""What the pilot says in English, in Chinese: reasons and notes of plans, sentence by sentence.
+
+The node keeps each sentence as it was said. One that is not here stands as it is.
+"""
+
+import re
+
+from taihu.console.texts import Language
+
+_SENTENCES: dict[str, str] = {
+    # why an asset does what it does
+    r"nothing to do": "无需动作",
+    r"gives what it can": "按其所能发电",
+    r"curtailed by ([\d.]+) kW": "限发 {0} kW",
+    r"runs now": "正在运行",
+    r"gives back now": "正在回馈",
+    r"is not needed": "暂不需要",
+    r"waits ([\d.]+) h": "等待 {0} 小时",
+    r"does not do what it is told": "不执行指令",
+    # why a plan is as it is
+    r"Not all can be kept: (\S+|the meter) misses ([\d.]+) (\S+) \((\S+)\)\.": (
+        "约束无法全部满足：{0} 差 {1} {2}（{3}）。"
+    ),
+    r"The grid connection is full: (\S+) of (\S+) kW\.": "进线已满：{0} / {1} kW。",
+    r"No more may be fed in: (\S+) of (\S+) kW\.": "上网功率已达上限：{0} / {1} kW。",
+    r"The demand charge counts the highest power: (\S+) kW now\.": "需量按最高功率计费：当前 {0} kW。",
+    r"A kWh costs (\S+), and no less later: what can run runs now\.": "每千瓦时 {0}，此后不会更低：可运行者现在运行。",
+    r"A kWh costs (\S+) now and (\S+) in (\S+) h: what can wait waits\.": (
+        "每千瓦时现为 {0}，{2} 小时后为 {1}：可等待者等待。"
+    ),
+    # what was not known, and what stands for it
+    r"(\S+) does not do what it is told: it is left alone for an hour": "{0} 不执行指令：一小时内不再驱动",
+    r"(\S+) does not say what it holds: it is taken for empty": "{0} 未报电量：按空电处理",
+    r"(\S+) is still there after its departure: the next (\S+) stands for it": (
+        "{0} 过了离开时间仍在：以下一个 {1} 代之"
+    ),
+    r"(\S+) is not known: (\S+) °C stand for it": "{0} 未知：以 {1} °C 代之",
+    r"(\S+) is left out: its state of charge is not known": "{0} 未参与：电量未知",
+    r"(\S+) is left out: its temperature is not known": "{0} 未参与：温度未知",
+    r"(\S+) is left out: what it has to do is not known": "{0} 未参与：剩余工作量未知",
+    r"(\S+) is late: it had to be done": "{0} 已逾期",
+    r"(\S+) left before its time, (\S+) kWh short": "{0} 提前离开，尚差 {1} kWh",
+    r"(\S+) left, (\S+) kWh short": "{0} 离开时尚差 {1} kWh",
+    r"(\S+) was told to begin, and does not run": "{0} 已收到启动指令，但未运行",
+    r"(feed-in: )?(\d+) prices are missing: those of the days before stand for them": (
+        "缺 {1} 个电价：以前几日同时段代之"
+    ),
+    r"(feed-in: )?(\d+) prices are missing: the dearest that is known stands for them": (
+        "缺 {1} 个电价：以已知最高价代之"
+    ),
+    r"(\d+) of (\d+) values of (\S+) are missing or outside (\S+) to (\S+): a plainer forecast stands for them": (
+        "{2} 的 {1} 个预测值中有 {0} 个缺失或超出 {3} 至 {4}：以更简单的预测代之"
+    ),
+    r"nothing was measured in the last (\d+) hours": "最近 {0} 小时没有测量值",
+    r"(.+): its own plain forecast stands for it": "{0}：以自身的简单预测代之",
+    # a replay of stored days
+    r"(\S+) begins half full": "{0} 以半满开始",
+    r"(\S+) begins at a quarter of its band: no temperature is stored": "{0} 以区间的四分之一开始：没有存储温度",
+    r"(\S+) runs once in each of its windows": "{0} 在每个时间窗内运行一次",
+    r"(\S+) takes no part: when it was plugged in is not stored": "{0} 未参与：没有存储插入时间",
+}
+_KNOWN = {re.compile(sentence): words for sentence, words in _SENTENCES.items()}
+
+
+def said(language: Language, words: str) -> str:
+    """A sentence of the pilot in the page's language.
+
+    >>> said("zh", "waits 2.5 h"), said("en", "waits 2.5 h"), said("zh", "new words")
+    ('等待 2.5 小时', 'waits 2.5 h', 'new words')
+    """
+    if language == "zh":
+        for sentence, chinese in _KNOWN.items():
+            if (found := sentence.fullmatch(words)) is not None:
+                return chinese.format(*found.groups())
+    return words
