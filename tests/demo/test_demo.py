@@ -66,18 +66,21 @@ def test_demo_stores_what_it_acknowledges_and_goes_on(tmp_path: Path) -> None:
     assert first["stored"] == first["points"] > first["acked"]
     assert "Traceback" not in errors
 
-    process = start(tmp_path, "--for", "8s")
-    energy = wait_for(tmp_path, "/api/v1/projects/house-01/history?thing=meter&property=energy&start=-24h&every=1h")
-    covered = [window for window in energy["windows"] if window["coverage"] == 1.0]
-    assert len(covered) >= 20
-    assert all(window["sum"] is None for window in energy["windows"] if window["coverage"] == 0)
-    now: dict[str, Any] = {}
-    while "meter/demand" not in now:  # it is missing until all devices have said something
-        values = wait_for(tmp_path, "/api/v1/projects/house-01/values")["values"]
-        now = {f"{one['thing']}/{one['property']}": one["value"] for one in values}
-        time.sleep(0.05)
-    demand = now["meter/power"] + now["pv/power"] - now["battery/power"]
-    assert now["meter/demand"] == pytest.approx(demand)
+    process = start(tmp_path)
+    try:
+        energy = wait_for(tmp_path, "/api/v1/projects/house-01/history?thing=meter&property=energy&start=-24h&every=1h")
+        covered = [window for window in energy["windows"] if window["coverage"] == 1.0]
+        assert len(covered) >= 20
+        assert all(window["sum"] is None for window in energy["windows"] if window["coverage"] == 0)
+        now: dict[str, Any] = {}
+        while "meter/demand" not in now:  # it is missing until all devices have said something
+            values = wait_for(tmp_path, "/api/v1/projects/house-01/values")["values"]
+            now = {f"{one['thing']}/{one['property']}": one["value"] for one in values}
+            time.sleep(0.05)
+        demand = now["meter/power"] + now["pv/power"] - now["battery/power"]
+        assert now["meter/demand"] == pytest.approx(demand)
+    finally:
+        process.send_signal(signal.SIGINT)
     second, errors = finish(process)
     assert second["now"] > first["now"]
     assert second["journal_position"] > first["journal_position"]

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from tests.faults.support import LiveNode, Sender, check_exactly_once
 
+from taihu.history.manifest import Manifest
+from taihu.kernel.errors import TransientError
+
 LIMITS = {
     "journal_segment_bytes": 1_000_000,
     "journal_retention_bytes": 1_000_000,
@@ -63,7 +66,14 @@ def test_a_node_on_a_full_disk_stops_when_told(disk: Path, tmp_path: Path) -> No
         node.stop()
 
 
+def test_a_history_that_finds_no_room_is_not_called_damaged(disk: Path) -> None:
+    fill(disk / "filler")
+    with pytest.raises(TransientError, match="Free space"):
+        Manifest(disk / "manifest.sqlite")
+
+
 async def flood_and_stop(node: LiveNode, sender: Sender, filler: Path) -> None:
+    await asyncio.to_thread(node.settle)  # the worker is there
     task = asyncio.create_task(sender.run(asyncio.Event()))
     while len(sender.acked) < 1_000:
         await asyncio.sleep(0.02)
@@ -80,6 +90,7 @@ async def flood_over_a_full_disk(node: LiveNode, senders: list[Sender], filler: 
     def acked() -> int:
         return sum(len(sender.acked) for sender in senders)
 
+    await asyncio.to_thread(node.settle)  # the worker is there
     stop = asyncio.Event()
     tasks = [asyncio.create_task(sender.run(stop)) for sender in senders]
     try:

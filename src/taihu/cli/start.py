@@ -1,5 +1,6 @@
 """Commands that start something: run, console, demo, init, bench, version."""
 
+import gc
 from pathlib import Path
 
 import click
@@ -25,8 +26,10 @@ def duration(text: str) -> float:
 @click.option("--upstream", metavar="URL", help="Send to this centre, such as mqtts://centre.example:8883.")
 def run(site: Path, upstream: str | None) -> None:
     """Run the site in folder SITE until Ctrl-C."""
+    gc.disable()  # what is imported stays
     from taihu.runtime.run import main
 
+    gc.enable()
     main(site, upstream)
 
 

@@ -10,6 +10,7 @@ from taihu.protocols.mqtt.client import Client
 from taihu.protocols.mqtt.packets import Packet
 
 _READ_BYTES = 262_144
+_END_S = 1.0
 
 Took = Callable[[Sequence[Packet]], Awaitable[None]]
 """Called with what a read brought; nothing more is read until it returns (§6)."""
@@ -47,7 +48,7 @@ class Line:
             self.client.connection_lost()
             writer, self._writer = self._writer, None
             if writer is not None:
-                writer.close()
+                await _ended(writer)
 
     def flush(self) -> None:
         """Write what the client has to say now."""
@@ -74,3 +75,13 @@ class Line:
         if not data:
             raise ConnectionResetError("the server closed the connection")
         return self.client.receive(data, self._clock.monotonic())
+
+
+async def _ended(writer: asyncio.StreamWriter) -> None:
+    """Close a stream; one whose end is not taken within a second, as TLS wants it, is cut off."""
+    writer.close()
+    try:
+        async with asyncio.timeout(_END_S):
+            await writer.wait_closed()
+    except OSError:  # TimeoutError is one
+        writer.transport.abort()

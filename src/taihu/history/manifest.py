@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from taihu.kernel.errors import DamagedError, RefusedError
+from taihu.kernel.errors import DamagedError, RefusedError, TransientError
 from taihu.things.deletion import Deletion, decode_deletion, encode_deletion
 
 _VERSION_1 = """
@@ -167,7 +167,7 @@ class Manifest:
     """The database. One process writes; calls come from one thread at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create; raises ManifestDamaged or ManifestTooNew."""
+        """Open or create; raises ManifestDamaged or ManifestTooNew, and TransientError when the disk is full."""
         self._path = path
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
@@ -177,6 +177,8 @@ class Manifest:
             self._open()
         except sqlite3.DatabaseError as error:
             self._db.close()
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                raise TransientError(f"{path.name} cannot be opened ({error}).", "Free space on the disk.") from error
             raise ManifestDamaged(
                 f"{path.name} cannot be read ({error}):", "put a backup back: taihu restore."
             ) from error

@@ -5,6 +5,7 @@ meanwhile must not keep a process from coming back. `python -m taihu.runtime con
 """
 
 import errno
+import gc
 import logging
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from taihu.kernel.sections import Site
 def main() -> None:
     """Run the named process for the site; what stops it is one line on stderr, with the remedy."""
     process, folder = sys.argv[1], Path(sys.argv[2])
+    gc.disable()  # what is imported stays: `run_until_signal` enables it
     try:
         _run(process, folder)
     except TaihuError as error:
@@ -59,6 +61,7 @@ def _run(process: str, folder: Path) -> None:
         from taihu.runtime.logs import start_logging
         from taihu.runtime.webconsole import console_options
 
+        gc.enable()
         start_logging("console", site.log)
         for library in ("httpx", "nicegui"):
             logging.getLogger(library).setLevel(logging.WARNING)  # a line for every request

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import os
 import resource
 import signal
@@ -57,6 +58,8 @@ def run_until_signal(body: Callable[[asyncio.Event], Awaitable[Any]], hangup: Ca
     SIGHUP calls `hangup`. Without it, or when it is the farewell of the terminal this was started from, it stops too.
     What is written is for its owner alone, whatever mode the data folder was made with.
     """
+    gc.freeze()
+    gc.enable()
     os.umask(0o077)
     terminal = _terminal()
 

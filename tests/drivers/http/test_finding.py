@@ -28,7 +28,7 @@ def found_at(family: str, *paths: str) -> list[Plan]:
     peer = Peer(PEER, *([family] if family else []))
 
     async def body() -> list[Plan]:
-        return [await found(driver_at(peer.port, path, timeout_s=5.0)) for path in paths]
+        return [await found(driver_at(peer.port, path)) for path in paths]
 
     try:
         plans = asyncio.run(body())
@@ -101,11 +101,11 @@ def test_families_have_units_kinds_and_switches_that_work() -> None:
         peer = Peer(PEER, family)
 
         async def body(port: int, switch: str) -> tuple[Plan, Collected]:
-            plan = await found(driver_at(port, timeout_s=5.0))
+            plan = await found(driver_at(port))
             (thing,) = plan.things
             point = thing.point(switch)
             assert point and point.definition.data_type is DataType.BOOLEAN
-            driver = driver_at(port, timeout_s=5.0)
+            driver = driver_at(port)
             out = Collected()
             task = asyncio.create_task(driver.run(plan, out))
             while switch not in out.newest().get("peer", {}):
@@ -163,10 +163,10 @@ def test_a_thing_that_node_wot_serves_is_read_written_and_invoked() -> None:
     assert process.stdout is not None
 
     async def body() -> None:
-        plan = await found(driver_at(port, "/counter", timeout_s=5.0))
+        plan = await found(driver_at(port, "/counter"))
         (thing,) = plan.things
         assert shown(plan) == {"count": (None, Kind.GAUGE, True), "temperature": ("Cel", Kind.GAUGE, False)}
-        driver = driver_at(port, timeout_s=5.0)
+        driver = driver_at(port)
         count = thing.point("count")
         assert count
         out = Collected()
@@ -177,7 +177,7 @@ def test_a_thing_that_node_wot_serves_is_read_written_and_invoked() -> None:
         assert await driver.invoke("counter", thing.actions[0], None) == (Result.DONE, 42)
         task.cancel()
         await driver.close()
-        seen = await following(driver_at(port, timeout_s=5.0), plan, lambda out: out.newest().get("counter"))
+        seen = await following(driver_at(port), plan, lambda out: out.newest().get("counter"))
         assert seen.newest()["counter"] == {"count": 42, "temperature": 21.5}
 
     try:
