@@ -1,5 +1,6 @@
 """Random problems of the whole language, most of which contradict themselves somewhere."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -72,6 +73,18 @@ def with_one_way(problem: Problem, one_way: float) -> Problem:
         for one in problem.assets
     ]
     return msgspec.structs.replace(problem, assets=tuple(assets))
+
+
+def ties(problem: Problem, powers: Mapping[str, Numbers]) -> float:
+    """What early and steady may cost, as docs/plan.md has it."""
+    mean = float(np.mean([np.abs(problem.price(one)).mean() for one in problem.meters])) or problem.dearest
+    moved = sum(float(np.abs(power) @ problem.step_h) for power in powers.values())
+    starts = sum(
+        0.05 * mean * one.profile_kw[0] * problem.steps
+        for one in problem.assets
+        if isinstance(one, Load) and one.breaks
+    )
+    return 4e-4 * mean * moved + starts
 
 
 def random_futures(seed: int) -> tuple[Problem, Problem, Problem]:

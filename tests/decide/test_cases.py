@@ -6,13 +6,12 @@
 import os
 from collections import defaultdict
 
-import numpy as np
 import pytest
 from tests.decide import cases, physics
 
 from taihu.decide.judge import Breach
 from taihu.decide.planner import Method, Plan, Planner
-from taihu.decide.problem import Battery, Heat, Load, Problem
+from taihu.decide.problem import Battery, Heat, Problem
 
 pytest.importorskip("highspy", reason="the extra `plan` is not installed")
 optimum = pytest.importorskip("tests.decide.optimum", reason="scipy, which checks the plans, is not installed")
@@ -43,14 +42,7 @@ def _covers(breach: Breach, kind: str, name: str, step: int) -> bool:
 
 def gap(problem: Problem, plan: Plan, best: float) -> float:
     """What docs/plan.md allows: a thousandth for whole numbers, twice; ties; a hundredth of the dearest kWh."""
-    mean = float(np.mean([np.abs(problem.price(one)).mean() for one in problem.meters])) or problem.dearest
-    moved = sum(float(np.abs(power) @ problem.step_h) for power in plan.powers.values())
-    starts = sum(
-        0.05 * mean * one.profile_kw[0] * problem.steps
-        for one in problem.assets
-        if isinstance(one, Load) and one.breaks
-    )
-    return 2e-3 * abs(best) + 4e-4 * mean * moved + starts + 1e-2 * problem.dearest
+    return 2e-3 * abs(best) + cases.ties(problem, plan.powers) + 1e-2 * problem.dearest
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -60,11 +52,14 @@ def test_no_other_plan_breaches_less_or_is_cheaper(seed: int) -> None:
     plan = PLANNER.plan(problem, SECONDS)
     assert plan.method in (Method.BEST, Method.GOOD, Method.DYNAMIC)
     possible(problem, plan)
+    if plan.method is Method.DYNAMIC:
+        return  # which goes by a curve: below
     program, (money, limits) = optimum.Optimum([problem]), physics.worth(problem, plan.powers)
     best = program.best()
     assert money + limits == pytest.approx(best, abs=gap(problem, plan, best))
     if not any(isinstance(one, Heat) for one in problem.assets):  # whose comfort has a price
-        assert limits == pytest.approx(program.least_breach(), rel=2e-3, abs=0.05 * problem.dearest)
+        lump = max((getattr(one, "minimum_kw", 0.0) for one in problem.assets), default=0.0) * problem.step_h.max()
+        assert limits == pytest.approx(program.least_breach(), rel=2e-3, abs=(0.05 + lump) * problem.dearest)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

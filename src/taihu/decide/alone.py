@@ -18,6 +18,7 @@ from taihu.decide.stores import heat_steps
 _POWERS = 4  # of heat, from its least to its most
 _LEVELS = 33  # of heat, in its band
 _NOTHING_KW = 1e-6
+_SAME = 1e-9  # of the dearest kWh
 _BEYOND = 0.5  # of the band to each side, that levels reach
 
 
@@ -77,6 +78,7 @@ def _with_breaks(problem: Problem, load: Load, room: Room) -> Numbers:
     each = room.step_costs(load.name, load.meter, both)
     ramps = _ramps(room, both)
     most = steps_max(load)
+    same = _SAME * problem.dearest
     short = skip_cost(problem, load) * np.maximum(load.steps - np.arange(most + 1), 0) / load.steps
     if not in_part(load):
         short[1 : load.steps] = np.inf
@@ -92,7 +94,7 @@ def _with_breaks(problem: Problem, load: Load, room: Room) -> Numbers:
             runs = each[1, step] + ramps[step, was, 1] + np.append(before[to, 1:], np.inf)
             rests = np.full_like(rests, np.inf) if was and phase < ends else rests
             runs = np.full_like(runs, np.inf) if not may[step] or (not was and phase < ends) else runs
-            nexts[step, phase] = runs < rests
+            nexts[step, phase] = (runs <= rests + same) & (runs < np.inf)  # among equals the early one
             worth[phase] = np.minimum(rests, runs)
     power, run = np.zeros(steps), 0
     phase = off - 1 + min(load.ran, on) if load.ran else off - 1

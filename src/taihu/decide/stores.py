@@ -8,6 +8,7 @@ from taihu.decide.frame import Frame
 from taihu.decide.problem import Battery, Heat, Numbers, Taper, Vehicle, series
 from taihu.decide.sheet import CONTINUOUS, INTEGER, SEMICONTINUOUS, Index
 
+_NOTHING_KW = 1e-6
 _END_SHARE = 0.6  # of the mean price: what a kWh left at a plan's end is worth where nobody says
 
 
@@ -40,6 +41,7 @@ def write_taper(frame: Frame, battery: Battery) -> None:
             frame.sheet.put(caps[1:], columns[:-1], -sign * slope)
         if share + fall < 0:  # a full battery takes nothing, which is more than the line says
             rests = frame.sheet.columns(count, 0.0, 1.0, 0.0, INTEGER)
+            frame.hold(rests, lambda powers: powers[battery.name] <= _NOTHING_KW)
             frame.sheet.put(caps, rests, battery.charge_kw * (share + fall))
             either = frame.sheet.rows(count, -np.inf, battery.charge_kw)
             frame.sheet.put(either, charge, 1.0)
