@@ -16,7 +16,7 @@ from taihu.decide.problem import Battery, Heat, Problem
 pytest.importorskip("highspy", reason="the extra `plan` is not installed")
 optimum = pytest.importorskip("tests.decide.optimum", reason="scipy, which checks the plans, is not installed")
 
-CASES = int(os.environ.get("TAIHU_PLAN_CASES", 60))
+CASES = int(os.environ.get("TAIHU_PLAN_CASES", 40))
 SEEDS = range(CASES)
 SECONDS = 30.0
 PLANNER = Planner()
@@ -62,7 +62,7 @@ def test_no_other_plan_breaches_less_or_is_cheaper(seed: int) -> None:
         assert limits == pytest.approx(program.least_breach(), rel=2e-3, abs=(0.05 + lump) * problem.dearest)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", range(4 * CASES))
 def test_who_is_late_asks_for_nothing_that_cannot_be(seed: int) -> None:
     """§12: the rule, and a solver that was stopped, are held to the same physics, and name what they breach."""
     problem = cases.random_problem(seed)
