@@ -3,8 +3,8 @@
 import pytest
 
 from taihu.console.plan_chart import plan_option
-from taihu.console.planned import Decision, Guard, Saved, Stage
-from taihu.console.plans import replayed, saved_note, why_kind
+from taihu.console.planned import Decision, Guard, Plan, Saved, Stage
+from taihu.console.plans import replayed, saved_note, why_kind, without_plan
 from taihu.console.texts import LANGUAGES, TEXTS, Language, text
 
 STAGE = Stage(-5.0, 5.0, -1.5, 0, 4.0, 1.5, 1.0, 2.0, 0.22, 0.25)
@@ -50,3 +50,10 @@ def test_what_was_saved_says_against_what(language: Language) -> None:
     assert text(language, "saved_estimated") in saved_note(language, Saved(1.0, 0.1, 5, estimated=True))
     assert text(language, "saved_shadow") in saved_note(language, Saved(1.0, 0.1, 5))
     assert saved_note(language, Saved()) == text(language, "saved_waiting")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_who_waits_says_for_what(language: Language) -> None:
+    waiting = without_plan(language, Plan("home", "flexible", waits="There is no thing 'meter' here."))
+    assert waiting.endswith("There is no thing 'meter' here.")
+    assert without_plan(language, Plan("home", "flexible")) == without_plan(language, None) != waiting

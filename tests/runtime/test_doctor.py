@@ -27,7 +27,9 @@ from taihu.runtime.doctor import access, devices, machine
 from taihu.runtime.doctor.case import Case, State, lock_holder
 from taihu.runtime.doctor.examine import ALSO, CHECKS, CONFIG, open_case
 from taihu.runtime.doctor.finding import Finding, Severity
+from taihu.runtime.doctor.plans import plans
 from taihu.runtime.ingest.spool import FileSpool
+from taihu.runtime.pilot.decisions import Decisions
 from taihu.things.batch import FLAG_STAMPED, KIND_BATCH, Batch, Column, encode_batch
 
 DOCS = Path(__file__).parents[2] / "docs" / "doctor.md"
@@ -328,6 +330,23 @@ def test_a_long_queue_lies_in_files(site: Path) -> None:
     damaged, absent = examine(site)
     assert f"{2:016x}.queue cannot be read or is damaged" in damaged.what
     assert f"{3:016x}.queue is not there" in absent.what and absent.check == "metadata"
+
+
+def test_a_scheduler_that_waits(tmp_path: Path) -> None:
+    scheduler = '[[project.scheduler]]\nname = "flexible"\nnet = "meter/power"\nbase = "meter/base"\n'
+    scheduler += "[project.scheduler.buys]\nprice = 0.3\n[[project.scheduler.battery]]\n"
+    scheduler += 'name = "b"\nthing = "b"\ncapacity_kwh = 10\npower_kw = 5\n'
+    case = case_of(write_site(tmp_path, f'[[project]]\nname = "home"\n{scheduler}'))
+    case.paths.decisions.parent.mkdir(parents=True, exist_ok=True)
+    store = Decisions(case.paths.decisions)
+    store.wait("home", "flexible", "There is no thing 'meter' here.")
+    store.wait("home", "gone", "It is no longer in site.toml.")
+    assert not list(plans(case))  # the node stands
+    case.state = State.RUNNING
+    assert "There is no thing 'meter' here." in only(list(plans(case)), "plans").what
+    store.wait("home", "flexible", "")
+    store.close()
+    assert not list(plans(case))
 
 
 def test_what_was_set_aside(site: Path) -> None:

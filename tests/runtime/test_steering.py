@@ -244,3 +244,18 @@ def test_what_the_node_answers_is_an_error_of_its_kind(status: int, error: type[
         await api.close()
 
     asyncio.run(run())
+
+
+def test_a_refusal_says_what_the_node_says() -> None:
+    async def ask(body: bytes) -> None:
+        transport = httpx.MockTransport(lambda request: httpx.Response(404, content=body))
+        api = NodeApi("http://node", {"home": "token"}, transport)
+        try:
+            await api.value("home", "meter", "power")
+        finally:
+            await api.close()
+
+    with pytest.raises(RefusedError, match=r"^There is no thing 'meter' here. Check the name.$"):
+        asyncio.run(ask(b"""{"title": "There is no thing 'meter' here.", "detail": "Check the name."}"""))
+    with pytest.raises(RefusedError, match="refuses /api"):
+        asyncio.run(ask(b"<html>"))

@@ -75,13 +75,14 @@ class Saved(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A controller of a project."""
+    """A controller of a project; `waits` says why it has no turn, where it has none."""
 
     project: str
     controller: str
     decisions: tuple[Decision, ...] = ()
     saved: Saved = Saved()
     guard: Guard = Guard()
+    waits: str = ""
 
     @property
     def last(self) -> Decision | None:

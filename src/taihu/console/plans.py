@@ -94,7 +94,8 @@ class PlanCard:
         plan = found.plans[0] if found and found.plans else None
         last = plan.last if plan else None
         if plan is None or last is None or not last.stages:
-            self._canvas.wait(text(language, "plan_none"))
+            self._canvas.wait(without_plan(language, plan))
+            self._saved_note.text = without_plan(language, plan)
             return
         self._mode.text = text(language, mode_key(last))
         self._mode.classes(replace=f"badge plan-mode plan-mode-{last.mode}")
@@ -105,6 +106,13 @@ class PlanCard:
             return
         self._stages = last.stages
         self._canvas.draw(plan_option(language, last.stages, timezone))
+
+
+def without_plan(language: Language, plan: Plan | None) -> str:
+    """Why there is none: it waits for something that is not there, or for the replay of its days."""
+    if plan is not None and plan.waits:
+        return text(language, "plan_waits", why=plan.waits)
+    return text(language, "plan_none")
 
 
 def mode_key(decision: Decision) -> str:
@@ -134,7 +142,7 @@ def _facts(language: Language, last: Decision, guard: Guard) -> str:
         (text(language, "plan_notes"), SEMICOLON[language].join(said(language, one) for one in last.notes)),
         *((asset.name, _does(language, asset)) for asset in last.assets),
     ]
-    return "".join(f"<dt>{escape(name)}</dt><dd>{escape(said)}</dd>" for name, said in rows if said)
+    return "".join(f"<dt>{escape(name)}</dt><dd>{escape(words)}</dd>" for name, words in rows if words)
 
 
 def _why(language: Language, last: Decision) -> str:
@@ -197,7 +205,7 @@ def _row(language: Language, plan: Plan, title: str) -> str:
     name = f'<a href="{path}"><b>{escape(title)}</b><small>{escape(plan.controller)}</small></a>'
     last = plan.last
     if last is None or not last.stages:
-        waiting = f"<td class=words colspan={len(_COLUMNS) - 1}>{escape(text(language, 'plan_none'))}</td>"
+        waiting = f"<td class=words colspan={len(_COLUMNS) - 1}>{escape(without_plan(language, plan))}</td>"
         return f"<tr><th scope=row>{name}</th>{waiting}</tr>"
     stage, guard, saved = last.stages[0], last.guard, plan.saved
     kg = f"{signed(saved.kg)} ± {number(saved.error_kg)}" if saved.hours else "—"

@@ -17,6 +17,7 @@ AHEAD: dict[str, tuple[str, str]] = {
     "drives": ("driven", "受控"),
     "advises": ("advice only", "仅建议"),
     "plan_none": ("no plan yet: two weeks are replayed first", "尚无计划：先重演两周历史"),
+    "plan_waits": ("waits: {why}", "等待：{why}"),
     "plans_lead": (
         "A plan of the day ahead every 15 minutes; in between, batteries follow their meters inside its corridor.",
         "每 15 分钟制定未来一天的计划；其间电池在计划区间内跟随电表。",

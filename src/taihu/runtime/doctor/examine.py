@@ -7,7 +7,7 @@ from taihu.kernel.clock import SystemClock
 from taihu.kernel.config import load_site
 from taihu.kernel.errors import ConfigError
 from taihu.kernel.files import OsFiles
-from taihu.runtime.doctor import access, devices, machine, storage, stores
+from taihu.runtime.doctor import access, devices, machine, plans, storage, stores
 from taihu.runtime.doctor.case import Case
 from taihu.runtime.doctor.finding import Finding, error
 
@@ -26,6 +26,7 @@ CHECKS: dict[str, Check] = {
     "journal": stores.journal,
     "history": stores.history,
     "storage": storage.storage,
+    "plans": plans.plans,
     "aside": stores.aside,
     "quarantine": devices.quarantine,
 }

@@ -23,6 +23,13 @@ _UNKNOWN_FRESH_S = 1.0  # a property may come with the next reading, a unit be d
 _UNTRAINED_FRESH_S = 5.0
 
 
+class _Problem(msgspec.Struct):
+    """The body of a refusal (RFC 9457)."""
+
+    title: str
+    detail: str = ""
+
+
 class NodeApi:
     """Reads values and hours, and posts. `tokens` are operators' by project."""
 
@@ -223,7 +230,16 @@ def _accept(answer: httpx.Response, path: str) -> None:
     if answer.status_code == 429 or answer.status_code >= 500:
         raise TransientError(f"The node answered {answer.status_code} to {path}.", "It is tried again.")
     if answer.status_code >= 400:
-        raise RefusedError(f"The node refuses {path}: {answer.text[:200]}", "See docs/plan.md.")
+        raise _refusal(answer, path)
+
+
+def _refusal(answer: httpx.Response, path: str) -> RefusedError:
+    """What the node says against it, in its own words."""
+    try:
+        problem = msgspec.json.decode(answer.content, type=_Problem)
+    except msgspec.DecodeError:
+        return RefusedError(f"The node refuses {path}: {answer.text[:200]}", "See docs/plan.md.")
+    return RefusedError(problem.title, problem.detail or "See docs/plan.md.")
 
 
 def split_path(project: str, path: str) -> tuple[str, str, str]:
