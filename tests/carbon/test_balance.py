@@ -39,3 +39,12 @@ def test_the_houses_close() -> None:
     for house in District().houses:
         parts = {"load": Energy(house.load), "pv": Energy(-house.solar), "battery": Energy(house.battery[0])}
         assert balance(Energy(house.net), parts).closed
+
+
+def test_hours_of_a_gap_are_compared_together_9() -> None:
+    """The main meter was silent in the middle two hours: what it drew in each is not known, of both together it is."""
+    main, line = Energy([2.0, 3.0, 3.0, 2.0]), Energy([2.0, 1.0, 5.0, 2.5])
+    sure = np.array([True, False, False, True])
+    assert balance(main, {"line": line}).worst == {1: 2.0, 2: -2.0, 3: -0.5}
+    found = balance(main, {"line": line}, sure)
+    assert (found.worst, found.share) == ({3: -0.5}, 0.05)

@@ -2,9 +2,9 @@
 
 An interval whose energy is fully known is measured. One that is known for at least `ESTIMATE_FROM` of its length is
 scaled up to the whole and marked estimated; below that it is missing, and so is one without an intensity (§3): nothing
-is filled in silently. A counter's increase is never scaled: what rose in a gap is in the interval in which the gap
-ended, so that all together are what the register rose. An emission computed with a factor that does not fit exactly is
-an estimate, too.
+is filled in silently. A counter's increase is never scaled: what rose in a gap is shared out evenly over it, so that
+all together are what the register rose; an interval of a gap is estimated, and its inputs say `SPREAD`. An emission
+computed with a factor that does not fit exactly is an estimate, too.
 
 Market-based (GHG Protocol Scope 2 Guidance, table 6.3): certificates cancelled for the interval come first, with
 nothing emitted; the rest has the supplier's factor, else the residual mix, else the grid's average; the row says which.
@@ -22,6 +22,7 @@ from taihu.carbon.rows import NO_FIGURES, Role, Row, RowQuality
 
 ESTIMATE_FROM = 0.5
 FULL = 0.999_999
+SPREAD = "spread evenly over its gaps"  # among the inputs of what a register rose while it was not read
 
 
 class Metered(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +92,7 @@ def settle(metered: Metered) -> Settled:
         exported=Energy(metered.exported.values * whole),
         coverage=coverage,
         quality=quality,
-        inputs=[metered.inputs] * len(coverage),
+        inputs=inputs_of(metered.inputs, quality, counted=metered.counted),
     )
 
 
@@ -102,6 +103,12 @@ def scale(known: NDArray[np.bool_], coverage: Numbers, *, counted: bool = False)
     whole[enough] = 1.0 if counted else np.where(coverage[enough] >= FULL, 1.0, 1.0 / coverage[enough])
     words = zip(enough.tolist(), coverage.tolist(), strict=True)
     return whole, [measured(share) if there else RowQuality.MISSING for there, share in words]
+
+
+def inputs_of(inputs: tuple[str, ...], quality: Sequence[RowQuality], *, counted: bool) -> list[tuple[str, ...]]:
+    """The inputs of each interval: of a register's that is an estimate also what makes it one."""
+    spread = (*inputs, SPREAD) if counted else inputs
+    return [spread if word is RowQuality.ESTIMATED else inputs for word in quality]
 
 
 def measured(coverage: float) -> RowQuality:

@@ -2,9 +2,10 @@
 
 An interval is accounted `settle_s` after its end. Readings that come later for an interval that is in the ledger mark
 it, durably, before the history moves its own checkpoint; it is then accounted again, and restated where the result
-differs. So do certificates that are cancelled for it, and factors that are added, changed or taken away. A known figure
-is never replaced by one that knows less: when its readings have expired or were deleted, its energy stands, and only
-other factors change what was emitted.
+differs. So does the reading that ends a gap of a register: what rose in it is of all its intervals. So do certificates
+that are cancelled for it, and factors that are added, changed or taken away. A known figure is never replaced by one
+that knows less: when its readings have expired or were deleted, its energy stands, and only other factors change what
+was emitted.
 """
 
 import logging
@@ -17,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from taihu.carbon.account import Supply, electricity_rows, energy_rows, settle
+from taihu.carbon.account import FULL, Supply, electricity_rows, energy_rows, settle
 from taihu.carbon.certificates import Event, Registry
 from taihu.carbon.certifying import Certifier
 from taihu.carbon.direct import BURNT, FUEL_KINDS, Emitter, direct_rows
@@ -39,6 +40,7 @@ from taihu.things.batch import Batch
 log = logging.getLogger("taihu.carbon")
 
 LATE = "late readings"
+GAP = "the end of a gap"
 CHANGED = "accounts"
 _CHUNK = 744
 _METERS = 6
@@ -71,6 +73,7 @@ class Accountant:
         self._meters = Meters(history, sources)
         self._certifier = Certifier(ledger, self._account_of, sources.may_read)
         self._broken: dict[tuple[str, str], str] = {}
+        self._reached: dict[tuple[tuple[str, str], Cause], int] = {}  # marks that went back to where their gap began
         self.use(accounts, factors)
 
     def use(self, accounts: Sequence[Account], factors: Factors) -> None:
@@ -99,7 +102,8 @@ class Accountant:
         for thing in batch.things:
             for account in self._watchers.get((batch.project, thing), ()):
                 earliest = earliest or min(array("q", batch.observed))
-                if earliest < self._done.get(account.key, 0):
+                if earliest <= self._done.get(account.key, 0):  # a register read at an edge counts what was before it
+                    self._reached.pop((account.key, Cause.READINGS), None)
                     self.ledger.mark(*account.key, Mark(Cause.READINGS, earliest, LATE))
 
     def step(self) -> bool:
@@ -116,7 +120,9 @@ class Accountant:
                 recounted = self._recount(key)
                 account, edges = self._due(key)
                 if account and len(edges) > 1:
-                    rows += self._rows(account, edges)
+                    found = self._rows(account, edges)
+                    self._see_gap(account, found[0])
+                    rows += found
                     done[key] = int(edges[-1])
                 if recounted or key in done:
                     self._broken.pop(key, None)
@@ -184,6 +190,16 @@ class Accountant:
             self.ledger.see_accounts(*key, msgspec.json.encode(now), mark, self._clock.now_ns())
         return now.parts
 
+    def _see_gap(self, account: Account, row: Row) -> None:
+        """Mark the intervals before a row that is the next of its meter, where a gap reaches from them into it."""
+        last = self.ledger.last_row(*account.key)
+        if row.counted is None or last is None or last.coverage >= FULL:
+            return
+        since = self._meters.since(account, row.start)
+        if since < row.start and (last.counted is None or since > last.start):
+            self._reached.pop((account.key, Cause.READINGS), None)
+            self.ledger.mark(*account.key, Mark(Cause.READINGS, since, GAP))
+
     def _account_at(self, key: tuple[str, str], at: int) -> Account | None:
         """A meter's account as it holds at a moment."""
         part = part_at(self._parts.get(key, ()), at)
@@ -234,15 +250,24 @@ class Accountant:
             return False
         mark, done = marks[0], self._done[key]
         begins = [at for at in (self._first(key), self.ledger.begins(*key)) if at]
-        start = self._from(key, max(mark.start, min(begins, default=done)))
+        start = self._from(key, max(self._back(key, mark), min(begins, default=done)))
         account = self._account_at(key, start)
         edges = self._edges(account, start, done) if account and start < done else np.array([done])
         edges = edges[edges <= done]
         if account and len(edges) > 1:
             rows = self._recounted(account, edges, mark.cause)
             self.ledger.append(rows, mark.reason, self._clock.now_ns())
-        self.ledger.settle(*key, mark, int(edges[-1]), done)
+        end = int(edges[-1])
+        self.ledger.settle(*key, mark, end, done)
+        self._reached[key, mark.cause] = end
         return True
+
+    def _back(self, key: tuple[str, str], mark: Mark) -> int:
+        """Where a recount begins: with the gap of a register that the mark is in, once."""
+        account = self._account_at(key, mark.start)
+        if account is None or self._reached.get((key, mark.cause)) == mark.start:
+            return mark.start
+        return self._meters.since(account, mark.start)
 
     def _recounted(self, account: Account, edges: NDArray[np.int64], cause: Cause) -> list[Row]:
         """The rows that a recount may put in the place of others: by the factors there are now, and, unless the account

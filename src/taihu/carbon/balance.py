@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from taihu.carbon.quantity import Energy, Numbers
 
@@ -32,8 +33,10 @@ class Balance(msgspec.Struct, frozen=True):
         return self.coverage == 1.0 and self.share <= CLOSED_SHARE
 
 
-def balance(main: Energy, parts: Mapping[str, Energy]) -> Balance:
+def balance(main: Energy, parts: Mapping[str, Energy], sure: NDArray[np.bool_] | None = None) -> Balance:
     """The balance of one main meter and what is behind it, each signed so that drawing is positive.
+
+    Intervals side by side that are not `sure` are compared together: nobody knows when in a gap its energy flowed.
 
     >>> balance(Energy([3.0]), {"line": Energy([4.0]), "pv": Energy([-1.0])}).closed
     True
@@ -45,6 +48,7 @@ def balance(main: Energy, parts: Mapping[str, Energy]) -> Balance:
     sums = {name: float(part.values[known].sum()) for name, part in parts.items()}
     main_kwh = float(main.values[known].sum())
     residual: Numbers = np.where(known, main.values - sum(part.values for part in parts.values()), 0.0)
+    residual = _together(residual, np.ones(len(known), np.bool_) if sure is None else sure | ~known)
     apart = np.abs(residual)  # interval by interval: errors of opposite sign in two hours are two errors
     worst = [
         int(place)
@@ -59,3 +63,13 @@ def balance(main: Energy, parts: Mapping[str, Energy]) -> Balance:
         coverage=float(known.mean()) if len(known) else 0.0,
         worst={place: float(residual[place]) for place in worst},
     )
+
+
+def _together(residual: Numbers, sure: NDArray[np.bool_]) -> Numbers:
+    """The residual, that of each run of intervals which are not sure as one, in the first of them."""
+    if sure.all():
+        return residual
+    begins = np.flatnonzero(sure | np.concatenate(([True], sure[:-1])))
+    found = np.zeros(len(residual))
+    found[begins] = np.add.reduceat(residual, begins)
+    return found

@@ -122,9 +122,10 @@ _TOGETHER = 12
 
 
 def _marked(text: str) -> str:
-    """Text for a paragraph; what the usual font has no signs for is in another."""
+    """Text for a paragraph; what the usual font has no signs for is in another, and an indent is of hard spaces."""
     from markupsafe import escape
 
+    text = text.replace("\u2003", 4 * "\u00a0")
     pieces, start = [], 0
     for place in range(1, len(text) + 1):
         if place == len(text) or (ord(text[place]) > _LATIN) != (ord(text[start]) > _LATIN):

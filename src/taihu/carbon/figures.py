@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from taihu.carbon.account import FULL
 from taihu.carbon.ledger import CURRENT, NOW, Ledger
 from taihu.carbon.quantity import Numbers
 from taihu.carbon.rows import DIRECT, PARTS, Role, RowQuality, total
@@ -26,20 +27,23 @@ SUMMED = (
     "ch4_kg",
     "n2o_kg",
     "gases_kg",
+    "estimated_kwh",
 )
 _COUNTED = ("measured", "estimated", "missing", "restated")
 _HOUR_NS = 3_600_000_000_000
 _PERIOD = "project = :project AND start >= :start AND start < :end"
+_ENERGY = "iif(role = 'generation', generation_kwh, iif(role = 'fuel', fuel_kwh, import_kwh))"
+_UNSURE = f"coverage < {FULL}"
 _SUMS = ", ".join(
-    [f"sum({name})" for name in SUMMED]
+    [f"sum({name})" for name in SUMMED[:-1]]
+    + [f"sum(iif({_UNSURE}, {_ENERGY} + ifnull(export_kwh, 0), NULL))"]
     + [f"sum(quality = '{quality}')" for quality in RowQuality]
     + ["sum(version > 1)"]
 )
-_ENERGY = "iif(role = 'generation', generation_kwh, import_kwh)"
 _HOURS = (
     f"SELECT (start - :start) / {_HOUR_NS}, role, behind, sum(import_kwh), sum(export_kwh), sum(generation_kwh),"  # noqa: S608
     f' sum(certified_kwh), avg(carbon_free), sum(iif({_ENERGY} IS NULL, 0, "end" - start)),'
-    " sum(quality != 'measured')"
+    f" sum({_UNSURE})"
     f" FROM rows WHERE {_PERIOD} AND meter = :meter AND role NOT IN {tuple(map(str, DIRECT))!r} AND {CURRENT}"
     " GROUP BY 1, 2, 3"
 )
@@ -49,6 +53,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Rows added up: kWh and kg of what is known, and how many intervals are measured, estimated and missing.
 
     `co2_kg`, `ch4_kg` and `n2o_kg` are masses of gases in scope 1, `gases_kg` the CO2 equivalent of all others in it.
+    `estimated_kwh` is how much of the energies, drawn, given, made or burnt, was not metered in full in its interval.
     """
 
     import_kwh: float | None
@@ -64,6 +69,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     ch4_kg: float | None
     n2o_kg: float | None
     gases_kg: float | None
+    estimated_kwh: float | None
     measured: int
     estimated: int
     missing: int
@@ -104,7 +110,7 @@ class MeterHours(msgspec.Struct, frozen=True, kw_only=True):
     """One electricity meter hour by hour: kWh, NaN where an hour is not known in full.
 
     Of a generator only `generation` counts, of a storage `imported` went into it. Before its first row a meter was not
-    there, and counts as zero: `first` is its hour. `sure` says which hours are measured in full.
+    there, and counts as zero: `first` is its hour. `sure` says whose energy is measured in full.
     """
 
     meter: str

@@ -101,6 +101,11 @@ class Ledger:
         where = "project = :project AND meter = :meter AND start = :start ORDER BY version DESC LIMIT 1"
         return next(self._rows(where, {"project": project, "meter": meter, "start": start}), None)
 
+    def last_row(self, project: str, meter: str) -> Row | None:
+        """What the ledger says now of the last interval of a meter."""
+        where = "project = :project AND meter = :meter ORDER BY start DESC, version DESC LIMIT 1"
+        return next(self._rows(where, {"project": project, "meter": meter}), None)
+
     def rows(
         self, project: str, start: int, end: int, meter: str = "", *, versions: bool = False, as_of: int = NOW
     ) -> Iterator[Row]:

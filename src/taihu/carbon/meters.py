@@ -1,17 +1,18 @@
 """What the history says of an account's intervals: its energies, and the grid's intensity of each.
 
-Energy of a counter is its increase, of an interval property its sum; of a gauge of power it is the time-weighted mean
-times the covered time (§9). A negative import or export is no energy, and missing (§3); generation below zero is what
-the device itself draws, and nothing was made.
+Energy of a counter is its increase, what rose in a gap shared out evenly over it; of an interval property its sum; of a
+gauge of power it is the time-weighted mean times the covered time (§9). A negative import or export is no energy, and
+missing (§3); generation below zero is what the device itself draws, and nothing was made.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from taihu.carbon.account import ESTIMATE_FROM, FULL, Hourly, Metered, scale
+from taihu.carbon.account import ESTIMATE_FROM, FULL, Hourly, Metered, inputs_of, scale
 from taihu.carbon.direct import Amount, Used
 from taihu.carbon.factors import CARBON_FREE, PER_KWH, FactorKind, FactorMissing, Factors, mix_intensity
 from taihu.carbon.ledger import NOW
@@ -23,7 +24,7 @@ from taihu.kernel.clock import NS_PER_S, from_datetime
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.sections import AccountConfig
 from taihu.kernel.units import commensurable, converter
-from taihu.things.property import Property
+from taihu.things.property import Kind, Property
 
 Edges = NDArray[np.int64]
 _NS_PER_HOUR = 3_600 * NS_PER_S
@@ -91,16 +92,29 @@ class Meters:
         found = self._history.read(account.project, config.meter, config.energy, limit=1)
         return found[0].observed_at if found else 0
 
+    def since(self, account: Account, at: int) -> int:
+        """The last time (UTC ns) before a moment at which the account's registers were read; the moment where it has
+        none, or none of them was.
+        """
+        config, project = account.config, account.project
+        definitions = self._sources.definitions(project, config.meter)
+        found = at
+        for name in filter(None, (config.energy, config.exported) if not config.leak else ()):
+            if name in definitions and definitions[name].kind is Kind.COUNTER:
+                last = self._history.asof(project, config.meter, name, at - 1)
+                found = min(found, last.observed_at if last else at)
+        return found
+
     def metered(self, account: Account, edges: Edges, role: Role, behind: str) -> Metered:
         """The energies of consecutive intervals."""
         config, meter = account.config, account.config.meter
-        energy, coverage, counted = self._energy(account, meter, config.energy, edges)
+        energy, coverage, counted = self._energy(account, meter, config.energy, edges, spread=True)
         inputs = [f"{meter}/{config.energy}"]
         if config.net or config.storage:
             imported, exported = energy.imported(), energy.exported()
         elif config.exported:
             imported = _not_negative(energy)
-            exported, other, both = self._energy(account, meter, config.exported, edges)
+            exported, other, both = self._energy(account, meter, config.exported, edges, spread=True)
             exported, coverage, counted = _not_negative(exported), np.minimum(coverage, other), counted and both
             inputs.append(f"{meter}/{config.exported}")
         else:
@@ -122,7 +136,7 @@ class Meters:
     def used(self, account: Account, edges: Edges, role: Role) -> Used:
         """What was burnt, processed or leaked in consecutive intervals."""
         config, meter = account.config, account.config.meter
-        windows, unit = self._windows(account, account.project, meter, config.energy, edges)
+        windows, unit = self._windows(account, account.project, meter, config.energy, edges, spread=not config.leak)
         kind, values = _amounts(windows, unit)
         if kind is None or (role is not Role.FUEL and kind is not Mass):
             wanted = "an energy, a mass or a volume" if role is Role.FUEL else "a mass"
@@ -132,7 +146,8 @@ class Meters:
             values, full = np.where(windows.missing, 0.0, values), np.ones(len(values))
             coverage = np.where(windows.missing, 0.0, 1.0)
         values = np.where(values < 0, np.nan, values)
-        whole, quality = scale(~np.isnan(values), full, counted=isinstance(windows, CounterWindows))
+        counted = isinstance(windows, CounterWindows)
+        whole, quality = scale(~np.isnan(values), full, counted=counted)
         return Used(
             project=account.project,
             meter=config.key,
@@ -142,7 +157,7 @@ class Meters:
             amount=kind(values * whole),
             coverage=coverage,
             quality=quality,
-            inputs=[(f"{meter}/{config.energy}",)] * len(values),
+            inputs=inputs_of((f"{meter}/{config.energy}",), quality, counted=counted),
         )
 
     def hourly(self, account: Account, edges: Edges, factors: Factors) -> Hourly | None:
@@ -192,10 +207,10 @@ class Meters:
         return values
 
     def _energy(
-        self, account: Account, thing: str, name: str, edges: Edges, project: str = ""
+        self, account: Account, thing: str, name: str, edges: Edges, project: str = "", *, spread: bool = False
     ) -> tuple[Energy, Numbers, bool]:
         """KWh of what is known of each interval, which share of it that is, and whether it was counted."""
-        windows, unit = self._windows(account, project or account.project, thing, name, edges)
+        windows, unit = self._windows(account, project or account.project, thing, name, edges, spread=spread)
         kind, values = _amounts(windows, unit)
         if kind is not Energy:
             raise AccountBroken(
@@ -227,7 +242,9 @@ class Meters:
                 f"Let {project} grant it: a grant names both sides.",
             )
 
-    def _windows(self, account: Account, project: str, thing: str, name: str, edges: Edges) -> tuple[Windows, str]:
+    def _windows(
+        self, account: Account, project: str, thing: str, name: str, edges: Edges, *, spread: bool = False
+    ) -> tuple[Windows, str]:
         definition = self._sources.definitions(project, thing).get(name)
         if definition is None:
             raise AccountBroken(f"There is no property {project}/{thing}/{name}.", "Correct the account.")
@@ -235,10 +252,22 @@ class Meters:
             raise AccountBroken(f"The unit of {project}/{thing}/{name} is undeclared.", "Declare it (§2).")
         if definition.formula:  # a late reading of an input would not restate what was accounted
             raise AccountBroken(f"{project}/{thing}/{name} is calculated.", "Name a property that a meter sends.")
-        windows = self._history.window(
-            project, thing, name, int(edges[0]), int(edges[-1]), account.config.every, account.timezone
-        )
+        windows = self._history.window_between(project, [thing], name, edges)[thing]
+        if spread and isinstance(windows, CounterWindows):
+            windows = self._spread(windows, project, thing, name, edges)
         return windows, definition.unit
+
+    def _spread(self, windows: CounterWindows, project: str, thing: str, name: str, edges: Edges) -> CounterWindows:
+        """With what a counter rose in gaps shared out evenly over them; what is covered stays as it is."""
+        parts = np.flatnonzero(windows.covered < windows.elapsed)
+        if not len(parts):
+            return windows
+        first, end = int(parts[0]), int(parts[-1]) + 1
+        found = self._history.spread(project, thing, name, edges[first : end + 1])
+        assert isinstance(found, CounterWindows)
+        increase = windows.increase.copy()
+        increase[parts] = found.increase[parts - first]
+        return replace(windows, increase=increase)
 
 
 def _amounts(windows: Windows, unit: str) -> tuple[type[Amount] | None, Numbers]:

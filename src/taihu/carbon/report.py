@@ -16,7 +16,7 @@ from taihu.carbon.hourly import HourlyReport
 from taihu.carbon.inventory import HOUR_NS, Category, Inventory, Lacking, MainBalance, UsedFactor
 from taihu.carbon.rows import DIRECT, PARTS, Role
 from taihu.carbon.site import Score, SiteHours
-from taihu.carbon.words import HOURLY_METHOD, METHOD, Phrase
+from taihu.carbon.words import HOURLY_METHOD, METHOD, UNITS, Phrase
 from taihu.kernel.clock import to_datetime
 
 Rows = Callable[[str, int, int], str]  # where the rows of a meter in a period are
@@ -29,6 +29,7 @@ _COLUMNS = {
     "fuel_kwh": "Fuel kWh",
     "scope1_kg": "Scope 1 kg",
     "upstream_kg": "Scope 3 kg",
+    "estimated_kwh": "Estimated kWh",
 }
 _GASES = {
     "co2_kg": "CO2 kg",
@@ -92,7 +93,7 @@ def inventory_document(report: Inventory, rows: Rows) -> Document:
         Section(
             heading="Scope 1, and scope 2 by both rules",
             table=_lines([*report.meters], rows, report.project, whole),
-            note="kg of CO2 equivalent. A dash is missing or not reported, not zero.",
+            note=UNITS,
         ),
         *_gases(report, rows),
         Section(heading="ISO 14064-1 categories", table=_categories(report.iso_14064, report.meters)),

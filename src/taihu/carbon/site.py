@@ -129,7 +129,8 @@ def balances(meters: Sequence[MeterHours]) -> dict[str, Balance]:
     for main in meters:
         parts = [meter for meter in meters if meter.behind == main.meter]
         if any(part.role is Role.SUBMETER for part in parts):  # without one, what is not metered is simply the load
-            found[main.meter] = balance(_seen(main), {part.meter: _seen(part) for part in parts})
+            sure = np.logical_and.reduce([meter.sure for meter in (main, *parts)])
+            found[main.meter] = balance(_seen(main), {part.meter: _seen(part) for part in parts}, sure)
     return found
 
 

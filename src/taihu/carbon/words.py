@@ -19,8 +19,12 @@ hour's average intensity of the grid where it is known, else by the factor of th
 cancelled for the same interval, then the supplier's factor, the residual mix, or the grid's average. The two answer
 different questions and are never added. Marginal intensities are in no inventory. What was given to the grid earns no
 credit. An interval known for at least half of its length is scaled up and marked estimated; below that it is missing,
-which is not zero. A factor of another year or a wider region makes an estimate. The rows of a line: taihu carbon rows
-PROJECT --meter METER --versions, with --start and --end."""
+which is not zero. What a register rose in a gap is shared out evenly over the gap, and estimated. A factor of another
+year or a wider region makes an estimate. The rows of a line: taihu carbon rows PROJECT --meter METER --versions, with
+--start and --end."""
+UNITS = """\
+kg of CO2 equivalent. A dash is missing or not reported, not zero. Estimated kWh are those of intervals that were not
+metered in full: what a register rose in a gap, and what was scaled up."""
 HOURLY_METHOD = """\
 An hour's load counts as matched up to what was made and kept in that hour, and what certificates of the same hour and
 grid cover. In sum: all that was made against all of the load, whatever the hour, as an annual claim has it. By the
@@ -90,9 +94,9 @@ _CHINESE = {
         "范围一：燃料按低位热值的能量乘以各气体的因子，并按所列全球变暖潜势折算为二氧化碳当量；逸散按补充量计。范"
         "围二依据 GHG Protocol 范围二指南：基于位置的方法用电网逐小时平均强度，未知时用当年因子；基于市场的方法先"
         "扣除同一时段注销的证书，其余依次按供应商因子、剩余组合或电网平均。两种结果回答不同的问题，绝不相加。边际"
-        "强度不进入清单。外送电量不抵减排放。已知时长过半的时段按比例补足并标为估算，不足则为缺失，缺失不是零。使"
-        "用其他年份或更大地区的因子即为估算。每行的明细：taihu carbon rows PROJECT --meter METER --versions，加 -"
-        "-start 与 --end。",
+        "强度不进入清单。外送电量不抵减排放。已知时长过半的时段按比例补足并标为估算，不足则为缺失，缺失不是零。表底"
+        "数在缺口期间的增量按时间均摊，标为估算。使用其他年份或更大地区的因子即为估算。每行的明细：taihu carbon rows "
+        "PROJECT --meter METER --versions，加 --start 与 --end。",
     HOURLY_METHOD:
         "一小时的负荷，以当小时自发自用的电量以及同一小时、同一电网的证书为限计为匹配。总量：全部自发电量对全部负"
         "荷，不论时刻，即年度口径。逐小时：各小时分别计算。含电网：其余按电网该小时的无碳份额计（24/7 CFE）。电池"
@@ -144,8 +148,11 @@ _CHINESE = {
     "Scope 2, market-based": "范围二，基于市场",
     "Scope 3": "范围三",
     "Scope 1, and scope 2 by both rules": "范围一，以及两种方法的范围二",
-    "kg of CO2 equivalent. A dash is missing or not reported, not zero.":
-        "单位为千克二氧化碳当量。短横表示缺失或未报告，不是零。",
+    UNITS:
+        "单位为千克二氧化碳当量。短横表示缺失或未报告，不是零。估算 kWh 为未完整计量时段的电量：表底数在缺口期间的"
+        "增量，以及按比例补足的电量。",
+    "Estimated kWh": "估算 kWh",
+    "the end of a gap": "缺口结束",
     "Drawn kWh": "购入 kWh",
     "Given kWh": "外送 kWh",
     "Made kWh": "自发 kWh",

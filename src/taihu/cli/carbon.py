@@ -19,6 +19,23 @@ _language = click.option("--language", type=click.Choice(("en", "zh")), default=
 _CLOSED = 0.001
 _FIGURES = ("import_kwh", "export_kwh", "generation_kwh", "location_kg", "market_kg", "scope1_kg")
 _HEADS = ("drawn kWh", "given kWh", "made kWh", "location kg", "market kg", "scope 1 kg")
+_ROW_FIGURES = {  # shown where a row has one
+    "import_kwh": "drawn kWh",
+    "export_kwh": "given kWh",
+    "generation_kwh": "made kWh",
+    "certified_kwh": "certified kWh",
+    "amount": "amount",
+    "fuel_kwh": "fuel kWh",
+    "location_kg": "location kg",
+    "market_kg": "market kg",
+    "scope1_kg": "scope 1 kg",
+    "co2_kg": "CO2 kg",
+    "ch4_kg": "CH4 kg",
+    "n2o_kg": "N2O kg",
+    "gases_kg": "other gases kg CO2e",
+    "upstream_kg": "scope 3 kg",
+    "carbon_free": "grid carbon-free",
+}
 
 
 @click.group()
@@ -61,6 +78,8 @@ def report(
     lines = [(f"{line['meter']} {time_text(line['start'], zone)[:10]}", line["figures"]) for line in body["parts"]]
     table = [(printable(name), *_cells(figures)) for name, figures in [*lines, (project, body["total"])]]
     show(("meter, from", *_HEADS, "known"), table, (*_HEADS, "known"))
+    if estimated := body["total"]["estimated_kwh"]:
+        click.echo(f"{_two(estimated)} kWh were not metered in full, and are estimated: taihu carbon rows {project}")
     for one in body["balances"]:
         click.echo(f"{printable(one['meter'])}: {_balance_text(one)}")
     for one in body["lacking"]:
@@ -95,18 +114,26 @@ def rows(
     if as_json:
         show_json(body)
         return
+    shown = {name: head for name, head in _ROW_FIGURES.items() if any(row[name] is not None for row in body["rows"])}
     table = [
         (
             printable(row["meter"]),
             time_text(row["start"]),
-            *(number_text(row[name]) for name in _FIGURES),
+            time_text(row["end"]),
+            row["role"],
+            *(number_text(row[name]) + (f" {row['unit']}" if name == "amount" else "") for name in shown),
             row["quality"],
+            share_text(row["coverage"]),
             str(row["version"]),
+            printable(row["reason"] or MISSING),
             printable(", ".join(row["factors"]) or MISSING),
+            printable(", ".join(row["inputs"]) or MISSING),
         )
         for row in body["rows"]
     ]
-    show(("meter", "start", *_HEADS, "quality", "version", "factors"), table, (*_HEADS, "version"))
+    heads = ("meter", "start", "end", "counts", *shown.values(), "quality", "known")
+    numeric = (*shown.values(), "known", "version")
+    show((*heads, "version", "restated for", "factors", "inputs"), table, numeric)
     for account in body["accounts"]:
         if account["broken"]:
             click.echo(f"{account['meter']} is not accounted: {account['broken']}", err=True)

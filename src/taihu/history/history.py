@@ -318,6 +318,10 @@ class History:
             found[thing] = self.calculated.windows(project, thing, definition, bounds)
         return found
 
+    def spread(self, project: str, thing: str, property_name: str, bounds: Ints) -> Windows:
+        """As `window_between` of a counter, but what it rose in a gap is shared out evenly, however long that was."""
+        return self._windows.spread(project, thing, property_name, bounds)
+
     def aggregate(
         self,
         project: str,

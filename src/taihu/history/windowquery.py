@@ -22,6 +22,7 @@ from taihu.things.deletion import TIME_MAX, TIME_MIN
 from taihu.things.property import Property, Swap
 
 Swaps = Callable[[str, str, str], Sequence[Swap]]
+_EVER_S = 1e9  # a max_age that no gap outlasts
 _LOOK = 8  # chunks whose readings say whether a rollup pays
 _SPARSE_CHUNKS = 32  # and how many more must have come before that is asked again
 _PRESS_NS = 60 * NS_PER_S  # how often it is looked whether readings soon expire that are not rolled up
@@ -71,6 +72,11 @@ class WindowQuery:
         for (rule, definition), names in groups.items():
             result |= self._of_group(project, names, definition, rule, bounds)
         return {thing: result[thing] for thing in things}
+
+    def spread(self, project: str, thing: str, property_name: str, bounds: Ints) -> Windows:
+        """Windows of a counter whose every increase is shared out evenly over its gap, however long that was."""
+        definition = self._definition(project, thing, property_name)
+        return self._from_readings(project, [thing], definition, bounds, self._clock.now_ns(), spread=True)[thing]
 
     def roll_step(self) -> bool:
         """Advance one rollup by one bounded chunk; True when one was."""
@@ -153,21 +159,28 @@ class WindowQuery:
         return result
 
     def _from_readings(
-        self, project: str, things: Sequence[str], definition: Property, bounds: Ints, now_ns: int
+        self,
+        project: str,
+        things: Sequence[str],
+        definition: Property,
+        bounds: Ints,
+        now_ns: int,
+        *,
+        spread: bool = False,
     ) -> dict[str, Windows]:
         """Windows that are not rolled up yet; those that outlive their readings are of expired ones too."""
         ages = self._store.floors.ages(project, definition)
         steps = rollup.coarsest(bounds) if rollup.rolls(definition) else []
         age = max((ages[STEPS.index(step)] for step in steps), default=ages[0])
         if age <= ages[0]:
-            return self._raw(project, things, definition, bounds, now_ns)
+            return self._raw(project, things, definition, bounds, now_ns, spread=spread)
         first = int(np.searchsorted(bounds[:-1], now_ns - age))  # windows before that one have expired
         if first == 0:
-            return self._raw(project, things, definition, bounds, now_ns, expired=True)
-        early = self._raw(project, things, definition, bounds[: first + 1], now_ns)
+            return self._raw(project, things, definition, bounds, now_ns, expired=True, spread=spread)
+        early = self._raw(project, things, definition, bounds[: first + 1], now_ns, spread=spread)
         if first == len(bounds) - 1:
             return early
-        rest = self._raw(project, things, definition, bounds[first:], now_ns, expired=True)
+        rest = self._raw(project, things, definition, bounds[first:], now_ns, expired=True, spread=spread)
         return {thing: join(early[thing], rest[thing]) for thing in things}
 
     def _raw(
@@ -179,26 +192,30 @@ class WindowQuery:
         now_ns: int,
         *,
         expired: bool = False,
+        spread: bool = False,
     ) -> dict[str, Windows]:
         """From readings; in halves where they are too many to hold at once."""
         if not things:
             return {}
         try:
-            frame = self.around(project, things, definition, int(bounds[0]), int(bounds[-1]), expired)
+            frame = self.around(project, things, definition, int(bounds[0]), int(bounds[-1]), expired, following=spread)
         except LimitError:
             if len(things) > 1:
                 half = len(things) // 2
-                first = self._raw(project, things[:half], definition, bounds, now_ns, expired=expired)
-                return first | self._raw(project, things[half:], definition, bounds, now_ns, expired=expired)
+                first = self._raw(project, things[:half], definition, bounds, now_ns, expired=expired, spread=spread)
+                return first | self._raw(
+                    project, things[half:], definition, bounds, now_ns, expired=expired, spread=spread
+                )
             if len(bounds) <= 2:
                 raise
             half = len(bounds) // 2
-            early = self._raw(project, things, definition, bounds[: half + 1], now_ns, expired=expired)
-            later = self._raw(project, things, definition, bounds[half:], now_ns, expired=expired)
+            early = self._raw(project, things, definition, bounds[: half + 1], now_ns, expired=expired, spread=spread)
+            later = self._raw(project, things, definition, bounds[half:], now_ns, expired=expired, spread=spread)
             return {thing: join(early[thing], later[thing]) for thing in things}
         rows, ids, name = by_thing(frame), self._store.catalog.ids(project), definition.name
         cells = frame.cells.get(name, Cells())
         result = {}
+        definition = msgspec.structs.replace(definition, max_age_s=_EVER_S) if spread else definition
         for thing in things:
             where = rows.get(ids.get(thing, -1), slice(0, 0))
             swaps = self._swaps(project, thing, name)
@@ -206,9 +223,17 @@ class WindowQuery:
         return result
 
     def around(
-        self, project: str, things: Sequence[str], definition: Property, start: int, end: int, expired: bool = False
+        self,
+        project: str,
+        things: Sequence[str],
+        definition: Property,
+        start: int,
+        end: int,
+        expired: bool = False,
+        *,
+        following: bool = False,
     ) -> Frame:
-        """The readings of a range and those around it that windows of the kind need."""
+        """The readings of a range and those around it that windows of the kind need; `following`: the next one, too."""
         before, after = context_ns(definition)
         ids = self._store.catalog.ids(project)
         wanted = tuple(sorted({ids[thing] for thing in things if thing in ids}))
@@ -226,7 +251,13 @@ class WindowQuery:
             for thing in wanted
             if thing not in early
         ]
-        frame = concat([*priors, frame])
+        late = [
+            fetch_edge(
+                self._store, Scan(project, definition.name, (thing,), scan.end, TIME_MAX, expired), 1, newest=False
+            )
+            for thing in (wanted if following else ())
+        ]
+        frame = concat([*priors, frame, *late])
         return frame.take(np.argsort(frame.thing, kind="stable"))
 
     def around_each(
