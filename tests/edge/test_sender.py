@@ -24,7 +24,7 @@ from taihu.protocols.mqtt.packets import Connack, Connect, Disconnect, Pingreq, 
 from taihu.protocols.mqtt.reasons import Reason
 from taihu.runtime.edge import sender as module
 from taihu.runtime.edge.cut import Cutter
-from taihu.runtime.edge.ledger import Ledger
+from taihu.runtime.edge.ledger import Ledger, Record
 from taihu.runtime.edge.sender import Sender
 from taihu.things.batch import KIND_BATCH, Batch, Column, decode_batch, encode_batch
 from taihu.things.property import Property
@@ -83,7 +83,7 @@ def record(number: int) -> bytes:
 
 @asynccontextmanager
 async def at_work(
-    folder: Path, centre: Centre, records: int
+    folder: Path, centre: Centre, records: int, ledger: Ledger | None = None, *, known: bool = True
 ) -> AsyncIterator[tuple[Sender, SegmentJournal, dict[int, Any]]]:
     """A sender with so many records in its journal, one number each."""
     journal = SegmentJournal(
@@ -99,14 +99,15 @@ async def at_work(
         "plant",
         lambda: Line(Endpoint(host, port), Client("", version=5, clean_start=True), CLOCK),
         Cutter(JournalReader(OsFiles(), folder), lambda project, thing: DEFINITIONS, "plant"),
-        Ledger(),
+        ledger or Ledger(),
         CLOCK,
         share=1.0,
         keep=lambda: None,
         put_aside=aside.__setitem__,
         random=Random(1),
     )
-    sender.durable(records)
+    if known:
+        sender.durable(records)
     running = asyncio.create_task(sender.run())
     try:
         yield sender, journal, aside
@@ -130,6 +131,26 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_RETRY_S_MAX", 0.02)
     monkeypatch.setattr(module, "_WINDOW", 10)
     monkeypatch.setattr(module, "_RECORDS_MAX", 5)
+
+
+def test_what_the_centre_has_is_not_sent_again_whenever_the_journal_is_known(tmp_path: Path) -> None:
+    """§5: a sender that starts knows its ledger before it knows how far the journal is."""
+
+    async def run() -> None:
+        centre = Centre(lambda _: Reason.SUCCESS)
+        ledger = Ledger(Record(done=((1, 30),), sent={"pump": 30}))
+        async with at_work(tmp_path, centre, 30, ledger, known=False) as (sender, journal, _):
+            await asyncio.sleep(0.1)
+            sender.durable(30)
+            await until(lambda: sender.connected)
+            journal.append(KIND_BATCH, record(31))
+            journal.commit()
+            sender.durable(31)
+            await until(lambda: sender.behind == 0)
+        assert centre.got == [[31]]
+        assert ledger.sent == {"pump": 31}
+
+    asyncio.run(run())
 
 
 def test_the_newest_of_what_is_old_goes_first(tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ class Sender:
         self._line: Line | None = None
         self._on_way: dict[int, Piece] = {}  # by packet identifier
         self._durable = 0
+        self._known = asyncio.Event()  # until then, what the journal holds would be taken for new
         self._old_until = 0  # what came before the connection began
         self._next_new = 1
         self._old: Piece | None = None
@@ -97,12 +98,14 @@ class Sender:
 
     def durable(self, position: int) -> None:
         """The journal holds everything up to `position`."""
+        self._known.set()
         if position > self._durable:
             self._durable = position
             self._moved.set()
 
     async def run(self) -> None:
         """Connect and stay connected. Logs once on loss and once on return."""
+        await self._known.wait()
         while True:
             self._line = self._connect()
             try:
