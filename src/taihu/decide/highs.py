@@ -1,5 +1,6 @@
 """HiGHS without a modelling layer: a model is passed once, and only costs and bounds are changed after that."""
 
+import threading
 from enum import StrEnum
 
 import highspy
@@ -9,7 +10,7 @@ import numpy as np
 from taihu.decide.sheet import Numbers, Program
 
 GAP = 1e-3  # of the objective: how near to the best an answer with whole numbers has to be
-
+_LATE, _LATE_S = 1.1, 0.02  # of its time, and seconds, that a search is waited for
 
 _KINDS = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger, highspy.HighsVarType.kSemiContinuous)
 
@@ -19,7 +20,8 @@ class _Quiet(highspy.Highs):
 
     def __init__(self) -> None:
         super(highspy.Highs, self).__init__()
-        self.setOptionValue("output_flag", False)
+        for option, value in (("output_flag", False), ("threads", 1), ("mip_rel_gap", GAP)):
+            self.setOptionValue(option, value)
 
 
 class Outcome(StrEnum):
@@ -46,8 +48,6 @@ class Solver:
 
     def __init__(self) -> None:
         self._highs = _Quiet()
-        self._highs.setOptionValue("threads", 1)
-        self._highs.setOptionValue("mip_rel_gap", GAP)
         self._last: Program | None = None
 
     def solve(self, program: Program, seconds: float, start: Numbers | None = None) -> Solved:
@@ -68,7 +68,10 @@ class Solver:
         # with whole numbers HiGHS counts the seconds of this run, without them those of all its runs
         seconds = max(0.0, seconds)  # a limit below that would be refused, and the last one hold
         self._highs.setOptionValue("time_limit", seconds if program.integral else before + seconds)
-        self._highs.run()
+        if not self._ran(program, seconds):
+            outcome = Outcome.NONE if start is None else Outcome.GOOD
+            begun = np.zeros(len(program.cost)) if start is None else start
+            return Solved(outcome, begun, np.zeros(len(program.row_lower)), seconds)
         taken = self._highs.getRunTime() - before
         status = self._highs.getModelStatus()
         solution = self._highs.getSolution()
@@ -86,6 +89,19 @@ class Solver:
             return Solved(Outcome.NONE, np.zeros(len(program.cost)), np.zeros(len(program.row_lower)), taken)
         prices = np.asarray(solution.row_dual, np.float64) if solution.dual_valid else np.zeros(len(program.row_lower))
         return Solved(outcome, columns, prices, taken)
+
+    def _ran(self, program: Program, seconds: float) -> bool:
+        """Run; a search that does not look at the clock, as some do for seconds, is left to itself."""
+        if not program.integral:
+            self._highs.run()
+            return True
+        run = threading.Thread(target=self._highs.run, name="search")
+        run.start()
+        run.join(_LATE * seconds + _LATE_S)
+        late = run.is_alive()
+        if late:
+            self._highs, self._last = _Quiet(), None
+        return not late
 
     def _pass(self, program: Program) -> None:
         lp = highspy.HighsLp()

@@ -84,7 +84,7 @@ class Planner:
             self._solver = Search(self._clock)
         waits = any(isinstance(one, Vehicle | Job) and whole(one) for one in problem.assets)
         known = by_rule(problem, cheap=True) if waits else None
-        model, solved = self._solver.solve(Model(problems, weights), until, known)
+        model, solved, known = self._solver.solve(Model(problems, weights), until, known)
         if solved.outcome is Outcome.NONE:
             return self._without(problem, known, f"the solver had no answer within {seconds:g} s")
         powers = model.powers(solved.columns)
@@ -103,7 +103,8 @@ class Planner:
 
     def _without(self, problem: Problem, known: Powers | None, note: str) -> Plan:
         """The better of what the rule says and of what each asset finds for itself, one after the other."""
-        powers = {Method.RULE: by_rule(problem), Method.IN_TURN: known or by_rule(problem, cheap=True)}
+        in_turn = as_stores_can(problem, known) if known else by_rule(problem, cheap=True)
+        powers = {Method.RULE: by_rule(problem), Method.IN_TURN: in_turn}
         plans = [_plan(method, each, judge(problem, each), notes=(note,)) for method, each in powers.items()]
         return min(plans, key=lambda one: one.objective)
 

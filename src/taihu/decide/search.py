@@ -4,6 +4,9 @@ An answer is there soon, and how far it can be from the best is known: the progr
 any. Where it is too far, the solver searches from there, as long as there is time.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import msgspec
 import numpy as np
 
@@ -15,10 +18,12 @@ from taihu.decide.judge import judge
 from taihu.decide.model import Model
 from taihu.decide.problem import Asset, Heat, Job, Kind, Load, Problem, Vehicle
 from taihu.decide.room import Room
+from taihu.decide.sheet import Program
 from taihu.kernel.clock import Clock
 
 _SEARCHED_MAX = 5_000  # whole numbers and least powers, beyond which no search comes to an end
 _SOFT = (Kind.COMFORT, Kind.CHARGE)
+_SEARCH_SHARE = 0.85  # of the time that is left; the rest is to make exact what it finds
 _SEARCHED_S = 0.05  # too little time to begin one
 
 
@@ -29,67 +34,71 @@ class Search:
         self._clock = clock
         self._loose, self._exact = Solver(), Solver()
 
-    def solve(self, model: Model, until: float, known: Powers | None = None) -> tuple[Model, Solved]:
+    def solve(self, model: Model, until: float, known: Powers | None = None) -> tuple[Model, Solved, Powers | None]:
         """The best columns by then (monotonic seconds), of a model that says what they need exactly.
 
-        `known` is another answer; the search begins with it where it is better than what the first one comes to.
+        `known` are powers that are known to be possible; the search begins with them where they are better than its
+        own. The better ones come back too, for where the solver has no answer in time.
         """
-        model, solved = self._relaxed(model, until)
-        if model.program.integral and solved.outcome is not Outcome.NONE:
-            solved = self._whole(model, solved, until, known)
-            while solved.outcome is not Outcome.NONE and (exacter := model.exacter(solved.columns)) is not None:
-                again = self._whole(exacter, self._loosely(exacter, until), until, known)
-                if again.outcome is Outcome.NONE:
-                    return model, msgspec.structs.replace(solved, outcome=Outcome.GOOD)
-                model, solved = exacter, again
-        return model, solved
+        model, loose = self._exactly(model, lambda one: one.program.relaxed(), until)
+        if not model.program.integral or loose.outcome is Outcome.NONE:
+            return model, loose, known
+        if (first := self._one_by_one(model, loose, until)) is None:
+            return model, msgspec.structs.replace(loose, outcome=Outcome.NONE), known
+        if known is not None:
+            first = min(first, known, key=lambda one: _worth(model.problem, one))
+        bound = float(model.program.cost @ loose.columns) if loose.outcome is Outcome.BEST else -np.inf
+        return *self._searched(model, first, bound, until), first
 
-    def _relaxed(self, model: Model, until: float) -> tuple[Model, Solved]:
-        """Without whole numbers; asked again, exactly, about what stores cannot do, as long as there is time."""
-        solved = self._loosely(model, until)
+    def _searched(self, model: Model, powers: Powers, bound: float, until: float) -> tuple[Model, Solved]:
+        """The best from these powers on, as long as it may be better than `bound` lets it be."""
+        model, held = self._exactly(model, partial(Model.held, powers=powers), until)
+        while held.outcome is not Outcome.NONE:
+            cost = float(model.program.cost @ held.columns)
+            if held.outcome is Outcome.BEST and cost - bound <= GAP * abs(cost):
+                return model, held
+            left = _SEARCH_SHARE * (until - self._clock.monotonic())
+            if left < _SEARCHED_S or int(np.count_nonzero(model.program.kinds)) > _SEARCHED_MAX:
+                break
+            found = self._exact.solve(model.program, left, held.columns)
+            exacter = model.exacter(found.columns) if found.outcome is not Outcome.NONE else None
+            if exacter is None:
+                better = found.outcome is not Outcome.NONE
+                return model, msgspec.structs.replace(found if better else held, prices=held.prices)
+            write = partial(Model.held, powers=model.powers(found.columns))
+            exacter, again = self._exactly(exacter, write, until)
+            if again.outcome is Outcome.NONE:
+                break
+            model, held = exacter, again
+        return model, msgspec.structs.replace(held, outcome=Outcome.GOOD) if held.outcome is Outcome.BEST else held
+
+    def _exactly(self, model: Model, write: Callable[[Model], Program], until: float) -> tuple[Model, Solved]:
+        """What is written, without whole numbers; again, exactly, about what stores cannot do, while there is time."""
+        solved = self._loose.solve(write(model), until - self._clock.monotonic())
         while solved.outcome is not Outcome.NONE and (exacter := model.exacter(solved.columns)) is not None:
-            again = self._loosely(exacter, until)
+            again = self._loose.solve(write(exacter), until - self._clock.monotonic())
             if again.outcome is Outcome.NONE:
                 return model, msgspec.structs.replace(solved, outcome=Outcome.GOOD)
             model, solved = exacter, again
         return model, solved
 
-    def _loosely(self, model: Model, until: float) -> Solved:
-        return self._loose.solve(model.program.relaxed(), until - self._clock.monotonic())
+    def _one_by_one(self, model: Model, loose: Solved, until: float) -> Powers | None:
+        """What assets take that run or do not, one after the other: the rigid first, then who can wait least.
 
-    def _whole(self, model: Model, loose: Solved, until: float, known: Powers | None) -> Solved:
-        """With whole numbers; `loose` is the answer without them."""
-        program, start = model.program, None
-        if loose.outcome is Outcome.NONE:
-            return loose
-        first = _one_by_one(model, loose)
-        if known is not None:
-            first = min(first, known, key=lambda one: _worth(model.problem, one))
-        held = self._loose.solve(model.held(first), until - self._clock.monotonic())
-        if held.outcome is not Outcome.NONE:
-            start, cost = held.columns, float(program.cost @ held.columns)
-            if loose.outcome is Outcome.BEST and cost - float(program.cost @ loose.columns) <= GAP * abs(cost):
-                return held
-        left = until - self._clock.monotonic()
-        if left > _SEARCHED_S and int(np.count_nonzero(program.kinds)) <= _SEARCHED_MAX:
-            found = self._exact.solve(program, left, start)
-            if found.outcome is not Outcome.NONE:
-                return msgspec.structs.replace(found, prices=loose.prices)
-        return msgspec.structs.replace(held, outcome=Outcome.GOOD) if start is not None else held
-
-
-def _one_by_one(model: Model, loose: Solved) -> Powers:
-    """What assets take that run or do not, one after the other: the rigid first, then who can wait least."""
-    problem, powers = model.problem, model.powers(loose.columns)
-    room = Room(problem)
-    for asset in problem.assets:
-        room.take(asset.name, asset.meter, powers[asset.name])
-    those = [asset for asset in problem.assets if whole(asset) and violates(asset, powers[asset.name])]
-    for asset in sorted(those, key=lambda one: _rank(problem, one)):
-        room.take(asset.name, asset.meter, -powers[asset.name])
-        powers[asset.name] = respond(problem, asset, room, room.price(asset.meter))
-        room.take(asset.name, asset.meter, powers[asset.name])
-    return powers
+        None when there was no time for all of them.
+        """
+        problem, powers = model.problem, model.powers(loose.columns)
+        room = Room(problem)
+        for asset in problem.assets:
+            room.take(asset.name, asset.meter, powers[asset.name])
+        those = [asset for asset in problem.assets if whole(asset) and violates(asset, powers[asset.name])]
+        for asset in sorted(those, key=lambda one: _rank(problem, one)):
+            if self._clock.monotonic() > until:
+                return None
+            room.take(asset.name, asset.meter, -powers[asset.name])
+            powers[asset.name] = respond(problem, asset, room, room.price(asset.meter))
+            room.take(asset.name, asset.meter, powers[asset.name])
+        return powers
 
 
 def _worth(problem: Problem, powers: Powers) -> tuple[float, float]:
