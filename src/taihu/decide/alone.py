@@ -75,7 +75,7 @@ def _with_breaks(problem: Problem, load: Load, room: Room) -> Numbers:
     may[first:latest] = True
     may[: max(0, load.on_min - load.ran) if load.ran else 0] = True
     both = np.stack([np.zeros(steps), np.full(steps, kw)])
-    each = room.step_costs(load.name, load.meter, both)
+    each = room.step_costs(load.name, load.meter, both) + room.above(both)
     ramps = _ramps(room, both)
     most = steps_max(load)
     same = _SAME * problem.dearest
@@ -113,8 +113,9 @@ def _heat(problem: Problem, heat: Heat, room: Room) -> Numbers:
     low, high = (series(one, steps, heat.name) for one in (heat.low_c, heat.high_c))
     least = min(heat.minimum_kw, heat.power_kw)
     choices = np.concatenate([[0.0], np.linspace(least, heat.power_kw, _POWERS)])
-    each = room.step_costs(heat.name, heat.meter, np.repeat(choices[:, None], steps, axis=1))
-    ramps = _ramps(room, np.repeat(choices[:, None], steps, axis=1))
+    powers = np.repeat(choices[:, None], steps, axis=1)
+    each = room.step_costs(heat.name, heat.meter, powers) + room.above(powers)
+    ramps = _ramps(room, powers)
     bottom, top = float(min(low.min(), heat.state_c)), float(max(high.max(), heat.state_c))
     beyond = _BEYOND * max(top - bottom, 1.0)
     grid = np.linspace(bottom - beyond, top + beyond, round(_LEVELS * (1 + 2 * beyond / max(top - bottom, 1.0))))

@@ -11,13 +11,26 @@ _NOTHING = 1e-9
 
 
 def charge(problem: Problem, one: Flexible, room: Room, cost: Numbers) -> Numbers:
-    """Its power where a kWh costs `cost`, within what room there is: each need by its time, as far as that can be."""
+    """Its power where a kWh costs `cost`, within what room there is: each need by its time, as far as that can be.
+
+    Where a peak costs, below it, unless that leaves less for the needs.
+    """
+    room_kw = room.left(one.name, one.meter)
+    power = _charge(problem, one, room_kw, cost)
+    if problem.objective.peak and np.isfinite(room.level_kw):
+        below = _charge(problem, one, np.minimum(room_kw, np.maximum(room.level_kw - room.total, 0.0)), cost)
+        if float(below @ problem.step_h) >= float(power @ problem.step_h) - _NOTHING:
+            return below
+    return power
+
+
+def _charge(problem: Problem, one: Flexible, room_kw: Numbers, cost: Numbers) -> Numbers:
     power = np.zeros(problem.steps)
     first, last = stay(one, problem.steps)
     if first >= last:
         return power
     here = slice(first, last)
-    most = np.minimum(room.left(one.name, one.meter)[here], most_kw(one))
+    most = np.minimum(room_kw[here], most_kw(one))
     hours, charged = problem.step_h[here], power[here]
     for until, kwh, spare in _wanted(problem, one):
         by = slice(0, until - first)

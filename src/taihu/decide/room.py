@@ -13,6 +13,7 @@ class Room:
         self.problem = problem
         self.net = {one.name: np.array(one.load_kw, np.float64) for one in problem.meters}
         self.total: Numbers = np.sum(list(self.net.values()), axis=0)
+        self.level_kw = np.inf  # that all meters reach anyway: what is above it costs, where a peak does
         self._meters = {one.name: one for one in problem.meters}
         self._most = {one.name: series(one.import_max_kw, count, "", limit=True) for one in problem.meters}
         self._least = {one.name: -series(one.export_max_kw, count, "", limit=True) for one in problem.meters}
@@ -56,6 +57,12 @@ class Room:
         for left in self._over(name, meter):
             cost += each.group * unit * np.maximum(powers - left, 0.0)
         return np.asarray(cost * self.problem.step_h)
+
+    def above(self, powers: Numbers) -> Numbers:
+        """What it costs in each step that these powers besides lift the peak."""
+        if not self.problem.objective.peak:
+            return np.zeros_like(powers)
+        return np.asarray(self.problem.objective.peak * np.maximum(self.total + powers - self.level_kw, 0.0))
 
     def costs(self, name: str, meter: str, powers: Numbers) -> Numbers:
         """What all steps cost with these powers besides, which are steps in their last dimension."""

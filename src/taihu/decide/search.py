@@ -91,6 +91,7 @@ class Search:
         room = Room(problem)
         for asset in problem.assets:
             room.take(asset.name, asset.meter, powers[asset.name])
+        room.level_kw = float(room.total.max())
         those = [asset for asset in problem.assets if whole(asset) and violates(asset, powers[asset.name])]
         for asset in sorted(those, key=lambda one: _rank(problem, one)):
             if self._clock.monotonic() > until:
