@@ -19,6 +19,15 @@ def cpu_seconds(pid: int) -> float:
         return 0.0
 
 
+def loop_seconds(pid: int) -> float:
+    """CPU seconds that the first thread of a process has used, to a hundredth; 0 when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/task/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def memory_mb(pid: int) -> dict[str, float]:
     """PSS and RSS of a process now, in MB; zeros when it is gone."""
     try:

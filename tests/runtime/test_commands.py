@@ -444,9 +444,38 @@ def test_a_loop_acts_under_a_standing_permit(node: Node) -> None:
         assert given["state"] == "done"
         outside = give(ann, "heater", property="power", input=5.5, standing=standing["id"])
         assert "corridor" in outside["steps"][-1]["detail"]
+        together(node, ann, standing["id"])
         ann.delete("projects", "plant", "standing", standing["id"])
         ended = give(ann, "heater", property="power", input=4.5, standing=standing["id"])
         assert "no standing permit" in ended["steps"][-1]["detail"]
     finally:
         pump.close()
         heater.close()
+
+
+def together(node: Node, ann: NodeClient, standing: str) -> None:
+    """Many commands in one request: each is as if it were given alone, and is found afterwards (§7)."""
+    wanted: list[dict[str, Any]] = [
+        {"thing": "heater", "property": "power", "input": 3.5, "key": "same"},
+        {"thing": "heater", "property": "power", "input": 5.5, "standing": standing},
+        {"thing": "nobody", "property": "power", "input": 1},
+        {"thing": "pump", "action": "reset"},
+        {"thing": "pump", "property": "flow", "action": "reset"},
+        {"thing": "heater", "property": "power", "input": 3.5, "key": "same"},
+    ]
+    path = ("projects", "plant", "commands", "batch")
+    body = {"commands": wanted, "why": "together", "wait_s": 5}
+    first, outside, unknown, waits, two, again = ann.post(*path, body=body)["outcomes"]
+    assert (first["state"], outside["state"], waits["state"]) == ("done", "refused", "queued")
+    assert "corridor" in outside["detail"]
+    assert again["id"] == first["id"]
+    assert [one["problem"]["status"] for one in (unknown, two)] == [403, 400]
+    kept = [ann.get("projects", "plant", "commands", one["id"]) for one in (first, outside, waits)]
+    assert [(one["why"], one["who"] != "") for one in kept] == [("together", True)] * 3
+    assert states(kept[0])[:3] == ["queued", "permitted", "sent"]
+    with pytest.raises(NodeRefused, match="too many at once"):
+        ann.post(*path, body={"commands": wanted[:1] * 1_001})
+    with pytest.raises(NodeRefused, match="may not give"):
+        node.client("viewer").post(*path, body=body)
+    with pytest.raises(NodeRefused, match="There is no project"):
+        node.client("eve").post(*path, body=body)

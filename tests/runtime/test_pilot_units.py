@@ -33,8 +33,9 @@ class Declaring(House):
             )  # fmt: skip
         if request.method == "POST":
             body = msgspec.json.decode(request.content)
-            mine = {key: body[key] / IN_ONE["W"] for key in ("input", "low", "high") if key in body}
-            request = httpx.Request("POST", request.url, json=body | mine)
+            for one in body.get("commands", [body]):
+                one |= {key: one[key] / IN_ONE["W"] for key in ("input", "low", "high") if key in one}
+            request = httpx.Request("POST", request.url, json=body)
             return super().handle(request)
         answer = super().handle(request).json()
         if path.endswith("/history"):

@@ -92,11 +92,12 @@ class House:
         if path.endswith("/standing"):
             self.permits.append(body)
             return httpx.Response(201, json={"id": "p-1", "expires_at": self.clock.now_ns() + 24 * HOUR_NS})
-        assert path.endswith("/commands")
-        self.commands.append(body)
+        assert path.endswith("/commands/batch")
+        (command,) = body["commands"]
+        self.commands.append(command)
         if self.obeys:
-            self.power = body["input"]
-        return httpx.Response(201, json={})
+            self.power = command["input"]
+        return httpx.Response(200, json={"outcomes": [{"id": "1", "state": "sent"}]})
 
 
 CONFIG = ControllerConfig(

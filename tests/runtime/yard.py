@@ -63,10 +63,11 @@ class YardNode:
             return httpx.Response(
                 201, json={"id": f"p-{len(self.permits)}", "expires_at": self.clock.now_ns() + 24 * HOUR_NS}
             )
-        assert path.endswith("/commands")
-        self.commands.append(body | {"at": self.clock.now_ns()})
-        self.yard.tell(body["thing"], body.get("input"))
-        return httpx.Response(201, json={})
+        assert path.endswith("/commands/batch")
+        for one in body["commands"]:
+            self.commands.append(one | {"at": self.clock.now_ns()})
+            self.yard.tell(one["thing"], one.get("input"))
+        return httpx.Response(200, json={"outcomes": [{} for _ in body["commands"]]})
 
     def _windows(self, query: dict[str, str]) -> list[dict[str, Any]]:
         every = HOUR_NS if query["every"] == "1h" else HOUR_NS // 4

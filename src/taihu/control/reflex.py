@@ -173,7 +173,8 @@ class Reflex:
         """Bring the meter to zero: batteries together, then cars with what is left of the sun."""
         batteries = [unit for unit in units if unit.kind is Kind.BATTERY]
         cars = [unit for unit in units if unit.kind is Kind.VEHICLE and unit.wanted_kw >= 0]
-        others = [unit for unit in units if unit not in batteries and unit not in cars]
+        cars_or_batteries = {unit.name for unit in (*batteries, *cars)}
+        others = [unit for unit in units if unit.name not in cars_or_batteries]
         low = max(sum(one.low_kw for one in batteries), self._lowest(units, wanted))
         high = sum(one.high_kw for one in batteries)
         pool = self._more_kw - self._net(now, others, wanted)

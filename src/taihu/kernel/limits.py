@@ -93,6 +93,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ticket_s: int = 60
     commands_open_per_thing_max: int = 20
     commands_open_per_project_max: int = 10_000
+    commands_per_batch_max: int = 1_000
     commands_kept_per_project_max: int = 1_000
     command_log_days_max: float = 400.0
     command_log_per_project_max: int = 1_000_000
@@ -101,7 +102,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     decisions_per_controller_max: int = 2_000
     replay_s: float = 600.0
     replay_rows_max: int = 500_000
-    standing_permits_per_project_max: int = 1_000
+    standing_permits_per_project_max: int = 10_000
     desired_bytes_per_thing_max: int = 65_536
     device_answer_bytes_max: int = 4_194_304
     http_body_bytes_max: int = 4_194_304

@@ -25,6 +25,7 @@ from taihu.protocols.mqtt.reasons import Reason
 class Identity(NamedTuple):
     space: str
     key: str
+    thing: str = ""
 
 
 def common_name(certificate: Presented) -> str:

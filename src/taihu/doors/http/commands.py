@@ -34,8 +34,8 @@ _DIGITS, _FOREVER = 19, (1 << 63) - 1
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
-class CommandBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A command: exactly one of `property` and `action` names what it is for."""
+class OrderBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A command among others: exactly one of `property` and `action` names what it is for."""
 
     thing: str
     property: str = ""
@@ -46,6 +46,11 @@ class CommandBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     key: str = ""
     priority: int = 5
     standing: str = ""
+
+
+class CommandBody(OrderBody, forbid_unknown_fields=True, omit_defaults=True):
+    """A command that is waited for as long as `wait_s`."""
+
     wait_s: float = 0.0
 
 
@@ -104,7 +109,7 @@ async def command(request: Request) -> Response:
     if found is None or not node.may_read(caller, project, found.thing):
         raise not_found(f"command {number[:40]!r}")
     if request.method == "DELETE":
-        found = await node.commands.cancel(number, _giver(request, caller, found.thing))
+        found = await node.commands.cancel(number, giver(request, caller, found.thing))
     return answer(_shown(found))
 
 
@@ -115,7 +120,7 @@ async def approve(request: Request) -> Response:
     found = node.commands.book.find(project, number)
     if found is None or not node.may_read(caller, project, found.thing):
         raise not_found(f"command {number[:40]!r}")
-    return answer(_shown(await node.commands.approve(number, _giver(request, caller, found.thing))))
+    return answer(_shown(await node.commands.approve(number, giver(request, caller, found.thing))))
 
 
 async def steps(request: Request) -> Response:
@@ -142,7 +147,7 @@ async def standings(request: Request) -> Response:
     if request.method == "GET":
         return answer({"standing": list(node.commands.book.standing_of(project))})
     who, now = _whole(request, caller), node.clock.now_ns()
-    body = await _body(request, StandingBody)
+    body = await shaped(request, StandingBody)
     if not (body.low <= body.high and body.per_minute > 0 and 0 < body.hours <= 24 * 366):
         raise bad_request("The corridor, the rate or the time is empty.", "low <= high, per_minute > 0, hours > 0.")
     standing = Standing(
@@ -167,7 +172,7 @@ async def action(request: Request) -> Response:
     """Invoke an action: 200 with its output when it is done within `wait_s`, else 201 with where its status is."""
     caller, project = own_project(request)
     node, thing, name = node_of(request), request.path_params["thing"], request.path_params["action"]
-    who = _giver(request, caller, thing)
+    who = giver(request, caller, thing)
     async with body_of(request) as body:
         value = _json(body)
     wanted = Wanted(
@@ -198,49 +203,60 @@ async def action_status(request: Request) -> Response:
     if found is None or (found.thing, found.name) != here:
         raise not_found("such action")
     if request.method == "DELETE":
-        await node.commands.cancel(number, _giver(request, caller))
+        await node.commands.cancel(number, giver(request, caller))
         return Response(status_code=204)
     return answer(_status(found, request.url.path))
 
 
 async def _give(request: Request, caller: Caller) -> Response:
-    body = await _body(request, CommandBody)
-    who = _giver(request, caller, body.thing)
+    body = await shaped(request, CommandBody)
+    who = giver(request, caller, body.thing)
+    wanted = wanted_of(body, request.headers.get("idempotency-key", ""))
+    given = await node_of(request).commands.submit(wanted, who, min(max(body.wait_s, 0.0), WAIT_S_MAX))
+    return answer(_shown(given), 201)
+
+
+def wanted_of(body: OrderBody, key: str = "") -> Wanted:
+    """What a body asks for; raises a Problem when it is not exactly one thing."""
     if bool(body.property) == bool(body.action):
         raise bad_request("A command is for a property or for an action.", "Name exactly one of them.")
-    wanted = Wanted(
+    return Wanted(
         thing=body.thing,
         affordance=Affordance.PROPERTY if body.property else Affordance.ACTION,
         name=body.property or body.action,
         input=body.input,
         why=body.why,
         deadline_s=body.deadline_s,
-        key=body.key or request.headers.get("idempotency-key", ""),
+        key=body.key or key,
         priority=body.priority,
         standing=body.standing,
     )
-    given = await node_of(request).commands.submit(wanted, who, min(max(body.wait_s, 0.0), WAIT_S_MAX))
-    return answer(_shown(given), 201)
 
 
-def _giver(request: Request, caller: Caller, thing: str = "") -> Who:
+def giver(request: Request, caller: Caller, thing: str = "") -> Who:
     """As whom the caller commands a thing, or anything of the project; 403 for who may not."""
     node, project = node_of(request), request.path_params["project"]
     who = node.who(caller)
     if who.role < Role.OPERATOR or who.project != project or (thing and not node.may_command(caller, project, thing)):
-        raise Problem(403, "refused", "You may not give commands here.", "Use an operator's token of this project.")
+        raise may_not()
     return who
+
+
+def may_not() -> Problem:
+    """The caller may not command this."""
+    return Problem(403, "refused", "You may not give commands here.", "Use an operator's token of this project.")
 
 
 def _whole(request: Request, caller: Caller) -> Who:
     """As whom the caller commands whatever there is in the project; 403 for who commands some things alone."""
-    who = _giver(request, caller)
+    who = giver(request, caller)
     if not node_of(request).may_command(caller, who.project, ""):
         raise Problem(403, "refused", "You may not give commands to every thing here.", "Use another token.")
     return who
 
 
-async def _body(request: Request, shape: type[Any]) -> Any:
+async def shaped(request: Request, shape: type[Any]) -> Any:
+    """The body of a request, of a shape; 400 for another."""
     content = await object_of(request)
     try:
         return msgspec.convert(content, shape)

@@ -1,6 +1,6 @@
 """What the HTTP door asks of the node behind it."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -14,6 +14,7 @@ from taihu.identity.person import Origin, Session
 from taihu.identity.presented import Presented
 from taihu.identity.principal import Principal
 from taihu.kernel.clock import Clock
+from taihu.kernel.errors import TaihuError
 from taihu.kernel.limits import Limits
 from taihu.things.ports import Reading
 from taihu.things.property import Property
@@ -65,6 +66,12 @@ class Commands(Protocol):
 
     async def submit(self, wanted: Wanted, who: Who, wait_s: float = 0.0) -> Command:
         """Take a command over; within `wait_s` it may have ended. Raises CommandRefused and LimitError."""
+        ...
+
+    async def submit_all(
+        self, all_wanted: Sequence[Wanted], who: Who, wait_s: float = 0.0
+    ) -> list[Command | TaihuError]:
+        """Take many commands over at once: each a command, or why it cannot be taken, in their order."""
         ...
 
     async def approve(self, number: str, who: Who) -> Command:

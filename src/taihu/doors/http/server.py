@@ -8,6 +8,7 @@ import uvicorn
 
 from taihu.doors.http import (
     audit,
+    batch,
     calculation,
     carbon,
     commands,
@@ -46,6 +47,7 @@ ROUTES = [
     *forecast.ROUTES,
     *plans.ROUTES,
     *commands.ROUTES,
+    *batch.ROUTES,
     *wot.ROUTES,
     *streams.ROUTES,
     *directory.ROUTES,

@@ -64,11 +64,11 @@ class Calls:
             method, params = "setValue", {command.name: command.input}
         if self._listens(command.project, command.thing):
             topic, payload = f"{tb.RPC_REQUEST}{self._last}", tb.format_rpc_request(method, params)
-            self._broker.tell(command.project, _is(command.thing), topic, payload, received=received)
+            self._broker.tell(command.project, command.thing, topic, payload, received=received)
         else:
             payload = tb.format_gateway_rpc_request(command.thing, self._last, method, params)
             gateway = self._gateways.get((command.project, command.thing), "")
-            self._broker.tell(command.project, _is(gateway), tb.GATEWAY_RPC, payload)
+            self._broker.tell(command.project, gateway, tb.GATEWAY_RPC, payload)
 
     def answered(self, project: str, thing: str, topic: str, payload: bytes) -> Answered | None:
         """What a message of a device, or of its gateway, answers; None for a call that nobody waits for.
@@ -93,8 +93,4 @@ class Calls:
         return gateway is not None and self._subscribed(project, tb.GATEWAY_RPC, gateway, "v1/gateway/")
 
     def _subscribed(self, project: str, topic: str, thing: str, root: str) -> bool:
-        return self._broker.subscribed(project, topic, _is(thing), lambda one: one.startswith(root))
-
-
-def _is(thing: str) -> Callable[[Any], bool]:
-    return lambda who: bool(thing) and who.thing == thing
+        return self._broker.subscribed(project, topic, lambda one: one.startswith(root), thing)

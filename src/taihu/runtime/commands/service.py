@@ -7,7 +7,6 @@ ThingsBoard device, or its gateway, that listens for calls (`calls`).
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,11 +21,12 @@ from taihu.control.rule import Rule, read_rule
 from taihu.control.wire import ANSWER, COMMAND, decode_answer, encode_command
 from taihu.identity.directory import Directory
 from taihu.kernel.clock import NS_PER_S, Clock
-from taihu.kernel.errors import LimitError, TaihuError
+from taihu.kernel.errors import TaihuError
 from taihu.kernel.files import Files, write_atomic
 from taihu.kernel.sections import Site
 from taihu.protocols.mqtt.broker import Broker
 from taihu.runtime.commands.calls import Calls
+from taihu.runtime.commands.followers import Followers
 from taihu.runtime.ingest.access import Access
 from taihu.runtime.ingest.pipeline import Pipeline
 from taihu.runtime.ingest.request import Request
@@ -39,8 +39,7 @@ from taihu.things.schema import schema_fault
 from taihu.things.validate import check_wish
 from taihu.twin.twin import Twin
 
-_FOLLOWERS_MAX = 100
-_QUEUE_MAX = 1_000
+_AT_ONCE = 50  # of many commands so many are taken over before devices are served again
 _decode_snapshot = msgspec.msgpack.Decoder(tuple[int, list[bytes]]).decode
 
 
@@ -77,7 +76,7 @@ class Commands:
         self._timer: asyncio.TimerHandle | None = None
         self._calls = Calls(broker)
         self._waiting: dict[str, list[asyncio.Future[Command]]] = {}
-        self._followers: dict[asyncio.Queue[Command | None], str] = {}
+        self._followers = Followers()
         pipeline.add_extra(self._take)
         pipeline.add_listener(self._durable)
 
@@ -110,6 +109,27 @@ class Commands:
             command = await self._ended(command.id, wait_s)
         return self.desk.book.get(command.id) or command
 
+    async def submit_all(
+        self, all_wanted: Sequence[Wanted], who: Who, wait_s: float = 0.0
+    ) -> list[Command | TaihuError]:
+        """Take many commands over in one commit: each as by `submit`, in their order, or why it cannot be taken.
+
+        Returns when all are durable, and within `wait_s` when all have ended.
+        """
+        taken: list[Command | TaihuError] = []
+        for place, wanted in enumerate(all_wanted):
+            if place and place % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+            try:
+                taken.append(self.desk.submit(wanted, who, self._clock.now_ns()))
+            except TaihuError as error:
+                taken.append(error)
+        await self._commit()
+        numbers = [one.id for one in taken if isinstance(one, Command)]
+        if wait_s > 0:
+            await asyncio.gather(*(self._ended(number, wait_s) for number in numbers))
+        return [(self.desk.book.get(one.id) or one) if isinstance(one, Command) else one for one in taken]
+
     def give(self, wanted: Wanted, who: Who) -> Command:
         """Take a command over without waiting until it is durable; raises as `submit`."""
         command = self.desk.submit(wanted, who, self._clock.now_ns())
@@ -139,21 +159,9 @@ class Commands:
         await self._commit()
         return found
 
-    async def follow(self, project: str) -> AsyncGenerator[Command]:
-        """Each step of a project's commands as it is taken; ends when the follower is too slow (§6).
-
-        Raises:
-            LimitError: as many follow as may.
-        """
-        if len(self._followers) >= _FOLLOWERS_MAX:
-            raise LimitError(f"{len(self._followers)} follow commands already.", "End another.")
-        queue: asyncio.Queue[Command | None] = asyncio.Queue(_QUEUE_MAX)
-        self._followers[queue] = project
-        try:
-            while (command := await queue.get()) is not None:
-                yield command
-        finally:
-            self._followers.pop(queue, None)
+    def follow(self, project: str) -> AsyncGenerator[Command]:
+        """Each step of a project's commands as it is taken; see `Followers.follow`."""
+        return self._followers.follow(project)
 
     def takes(self, project: str, thing: str) -> bool:
         """Whether a thing is acted on by commands: somebody listens for them on its own topic, or has before."""
@@ -272,7 +280,7 @@ class Commands:
     def _listens(self, project: str, thing: str) -> bool:
         """Whether somebody listens on the thing's own topic; who follows everything does not speak for it."""
         topic = f"taihu/{project}/{thing}/{COMMAND}"
-        return self._broker.subscribed(project, topic, lambda who: True, lambda one: one.endswith(f"/{COMMAND}"))
+        return self._broker.subscribed(project, topic, lambda one: one.endswith(f"/{COMMAND}"))
 
     def _contact(self, project: str, thing: str) -> None:
         self.desk.contact(project, thing, self._clock.now_ns())
@@ -356,14 +364,7 @@ class Commands:
             for future in self._waiting.pop(command.id, ()):
                 if not future.done():
                     future.set_result(command)
-        for queue, project in list(self._followers.items()):
-            if project == command.project:
-                with suppress(asyncio.QueueFull):
-                    queue.put_nowait(command)
-                    continue
-                del self._followers[queue]  # it is too slow; what it has not taken is in the list of commands
-                queue.get_nowait()
-                queue.put_nowait(None)
+        self._followers.tell(command)
 
     async def _ended(self, number: str, wait_s: float) -> Command:
         command = self.desk.book.get(number)

@@ -209,7 +209,7 @@ class Node(View):
         request = Request()
         self.pipeline.submit(request)
         await request.done.wait()
-        self.broker.tell(project, lambda who: who.thing == thing, ATTRIBUTES, format_attributes_update(values))
+        self.broker.tell(project, thing, ATTRIBUTES, format_attributes_update(values))
         update = format_gateway_attributes_update(thing, values)
         self.broker.tell(project, lambda who: who.gateway, GATEWAY_ATTRIBUTES, update)
         self.settle()

@@ -18,7 +18,11 @@ _TIMEOUT_S = 10.0
 _IDLE_S = 2.0  # less than the node keeps a connection open: none is closed under a request
 _SILENT_S = 60.0  # a stream says that it is there more often than that
 _FRESH_S = 0.2
+_LOOKED_S = 1.0  # for which what was looked at together holds: a turn is done by then
+_LOOK_MAX = 200  # things in one request
+_GIVE_MAX = 500  # commands in one request
 _MODELS_FRESH_S = 60.0
+_UNITS_PACE_S = 0.05  # no two things are asked again for the units they have sooner
 _UNKNOWN_FRESH_S = 1.0  # a property may come with the next reading, a unit be declared
 _UNTRAINED_FRESH_S = 5.0
 
@@ -45,6 +49,7 @@ class NodeApi:
         self._tokens = tokens
         self._values: dict[tuple[str, str, str], tuple[float, dict[str, Any]]] = {}
         self._units: dict[tuple[str, str, str], tuple[float, dict[str, str]]] = {}
+        self._units_at = 0.0
         self._models: dict[str, tuple[float, dict[tuple[str, str], dict[str, Any]]]] = {}
 
     async def hours(self, project: str, path: str, start: int, end: int) -> dict[int, float]:
@@ -97,7 +102,9 @@ class NodeApi:
         owner, thing, name = split_path(project, path)
         now = asyncio.get_running_loop().time()
         asked, units = self._units.get((project, owner, thing), (0.0, {}))
-        if not asked or now - asked > (_MODELS_FRESH_S if units.get(name) else _UNKNOWN_FRESH_S):
+        known = bool(units.get(name))
+        if not asked or (now - asked > (_MODELS_FRESH_S if known else _UNKNOWN_FRESH_S) and now >= self._units_at):
+            self._units_at = now + _UNITS_PACE_S if known else self._units_at
             described = await self._get(project, f"/api/v1/projects/{owner}/things/{thing}", {})
             units = {name: one.get("unit", "") for name, one in described.get("properties", {}).items()}
             self._units[project, owner, thing] = (now, units)
@@ -131,6 +138,20 @@ class NodeApi:
         body = await self._in_its_unit(project, what, body)
         return await self._send("POST", project, f"/api/v1/projects/{project}/{what}", {}, msgspec.json.encode(body))
 
+    async def give(self, project: str, commands: Sequence[dict[str, Any]]) -> list[str]:
+        """Give many commands together: for each, in their order, why the node cannot take it; empty where it has.
+
+        Raises:
+            RefusedError: the node says no to all; TransientError: it does not answer now.
+        """
+        found: list[str] = []
+        for start in range(0, len(commands), _GIVE_MAX):
+            part = [await self._in_its_unit(project, "commands", one) for one in commands[start : start + _GIVE_MAX]]
+            path = f"/api/v1/projects/{project}/commands/batch"
+            body = await self._send("POST", project, path, {}, msgspec.json.encode({"commands": part}))
+            found += [one["problem"]["title"] if "problem" in one else "" for one in body["outcomes"]]
+        return found
+
     async def _in_its_unit(self, project: str, what: str, body: dict[str, Any]) -> dict[str, Any]:
         """A command, or the corridor of a permit, in the unit of the property that is written."""
         thing, name, numbers = {
@@ -144,9 +165,10 @@ class NodeApi:
 
     async def look(self, project: str, things: Iterable[str]) -> None:
         """Ask for the newest values of many things at once; whoever asks for one in this moment is told of these."""
-        names = list(things)
-        body = await self._get(project, f"/api/v1/projects/{project}/values", {"thing": names})
-        self._take(project, project, names, body)
+        names, path = list(things), f"/api/v1/projects/{project}/values"
+        for start in range(0, len(names), _LOOK_MAX):
+            part = names[start : start + _LOOK_MAX]
+            self._take(project, project, part, await self._get(project, path, {"thing": part}), _LOOKED_S)
 
     async def observe(self, project: str, path: str) -> AsyncIterator[bytes]:
         """What a property of a path says from now on, as it comes, until the node ends it.
@@ -172,10 +194,10 @@ class NodeApi:
         """The newest values of a thing, of this project or of one that grants it."""
         owner = owner or project
         now = asyncio.get_running_loop().time()
-        asked, known = self._values.get((project, owner, thing), (0.0, {}))
-        if now - asked > _FRESH_S:
+        until, known = self._values.get((project, owner, thing), (0.0, {}))
+        if now > until:
             body = await self._get(project, f"/api/v1/projects/{owner}/values", {"thing": thing})
-            self._take(project, owner, [thing], body)
+            self._take(project, owner, [thing], body, _FRESH_S)
             known = self._values[project, owner, thing][1]
         return known
 
@@ -185,12 +207,12 @@ class NodeApi:
         with suppress(RefusedError):
             await self._send("DELETE", project, path, {}, None)
 
-    def _take(self, project: str, owner: str, things: Sequence[str], body: dict[str, Any]) -> None:
-        now, found = asyncio.get_running_loop().time(), {thing: dict[str, Any]() for thing in things}
+    def _take(self, project: str, owner: str, things: Sequence[str], body: dict[str, Any], fresh_s: float) -> None:
+        until, found = asyncio.get_running_loop().time() + fresh_s, {thing: dict[str, Any]() for thing in things}
         for one in body["values"]:
             found[one["thing"]][one["property"]] = one | {"value": ours(one["value"], one.get("unit"))}
         for thing, known in found.items():
-            self._values[project, owner, thing] = (now, known)
+            self._values[project, owner, thing] = (until, known)
 
     async def breathe(self) -> None:
         """Let the other controllers have a turn."""

@@ -1,16 +1,31 @@
-"""One property or action of a thing that a loop may write: under a standing permit, and no more often than it must."""
+"""One property or action of a thing that a loop may write: under a standing permit, and no more often than it must.
 
-from typing import Any
+What several hands have to say goes to the node in one request.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from zlib import crc32
 
 from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.errors import RefusedError
 from taihu.runtime.pilot.api import NodeApi
 
-_HOUR_NS = 3_600 * NS_PER_S
+_HOUR_S = 3_600
 _PERMIT_HOURS = 24.0
 _PER_MINUTE = 120
 _DEADLINE_S = 900.0
+_DIGITS = 3
 SAME_KW = 0.02  # a setpoint that has moved less is not sent again ...
 _AGAIN_NS = 600 * NS_PER_S  # ... unless it is so old
+
+
+class Order(NamedTuple):
+    """What a hand has to say: a command, and the value of a property; None for an action."""
+
+    hand: "Hand"
+    command: dict[str, Any]
+    value: float | None
 
 
 class Hand:
@@ -26,18 +41,21 @@ class Hand:
 
     async def write(self, now: int, value: float, why: str, same_kw: float = SAME_KW) -> bool:
         """Write the property; False when it need not be written again."""
-        value = min(max(value, self._low), self._high)
-        same = self.told is not None and abs(value - self.told) < same_kw
-        if same and now - self.told_at < _AGAIN_NS:
-            return False
-        await self._give(now, {"property": self._name, "input": round(value, 3) + 0.0}, why)
-        self.told, self.told_at = value, now
-        return True
+        order = await self.order(now, value, why, same_kw)
+        return order is not None and await give(self._api, self._project, now, [order]) != []
 
-    async def invoke(self, now: int, why: str) -> None:
-        """Invoke the action, which has no input."""
-        await self._give(now, {"action": self._name}, why)
-        self.told_at = now
+    async def order(self, now: int, value: float, why: str, same_kw: float = SAME_KW) -> Order | None:
+        """What writes the property; None when it need not be written again: it would read the same, or nearly."""
+        value = min(max(value, self._low), self._high)
+        said = round(value, _DIGITS) + 0.0
+        known = self.told is not None and now - self.told_at < _AGAIN_NS
+        if known and self.told is not None and (abs(value - self.told) < same_kw or said == round(self.told, _DIGITS)):
+            return None
+        return await self._order(now, {"property": self._name, "input": said}, why, value)
+
+    async def action(self, now: int, why: str) -> Order:
+        """What invokes the action, which has no input."""
+        return await self._order(now, {"action": self._name}, why, None)
 
     async def leave(self, now: int, rest: float | None, why: str) -> None:
         """Bring it to where it is when nobody drives it, if it was driven, and give the permit back."""
@@ -52,13 +70,34 @@ class Hand:
         """Whether it has a permit, which it has once it has written."""
         return bool(self._standing)
 
-    async def _give(self, now: int, what: dict[str, Any], why: str) -> None:
+    async def _order(self, now: int, what: dict[str, Any], why: str, value: float | None) -> Order:
         if now >= self._standing_until:
             permit = {
                 "things": self._thing, "name": self._name, "low": self._low, "high": self._high,
                 "per_minute": _PER_MINUTE, "hours": _PERMIT_HOURS,
             }  # fmt: skip
             given = await self._api.post(self._project, "standing", permit)
-            self._standing, self._standing_until = given["id"], given["expires_at"] - _HOUR_NS
+            early_s = _HOUR_S + crc32(self._thing.encode()) % _HOUR_S  # not all of many at once
+            self._standing, self._standing_until = given["id"], given["expires_at"] - early_s * NS_PER_S
         body = {"thing": self._thing, "why": why, "deadline_s": _DEADLINE_S, "standing": self._standing}
-        await self._api.post(self._project, "commands", body | what)
+        return Order(self, body | what, value)
+
+
+async def give(api: NodeApi, project: str, now: int, orders: Sequence[Order]) -> list[Order]:
+    """Give what hands have to say together; returns what the node has taken over.
+
+    Raises:
+        RefusedError: it cannot take some of it, and has the rest; TransientError: it does not answer now.
+    """
+    taken, problems = [], []
+    for order, problem in zip(orders, await api.give(project, [one.command for one in orders]), strict=True):
+        if problem:
+            problems.append(problem)
+            continue
+        taken.append(order)
+        order.hand.told_at = now
+        if order.value is not None:
+            order.hand.told = order.value
+    if problems:
+        raise RefusedError(f"The node refuses a command: {problems[0]}", "See docs/plan.md.")
+    return taken

@@ -5,7 +5,7 @@ told nothing more.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from msgspec.structs import replace
@@ -29,7 +29,7 @@ from taihu.kernel.flexible import (
     VehicleConfig,
 )
 from taihu.runtime.pilot.api import NodeApi
-from taihu.runtime.pilot.hand import SAME_KW, Hand
+from taihu.runtime.pilot.hand import SAME_KW, Hand, Order, give
 
 _SETTLE_S = 10.0  # in which a device comes to its setpoint ...
 _DELAY_S = 1.0  # ... of the machine's time: in which a command and a reading are on their way
@@ -97,15 +97,22 @@ class Driving:
         fresh = [name for config in self._config.assets if (name := await self._look(config, now))]
         wanted = await self._wanted(now, step)
         why = f"{self._config.name}: plan of {format_iso(self._grid.now)}"
-        loads = [self._run(config, now, step, why) for config in self._config.loads]
         same_kw = SAME_KW / max(1, len(self._config.batteries))  # of all batteries together
-        told = [
-            self._tell(config, now, wanted[config.name], why, same_kw)
-            for config in self._config.assets
-            if config.name in wanted
-        ]
-        done = await asyncio.gather(*loads, *told, return_exceptions=True)  # together: one commit is for all of them
-        for refused in (one for one in done if isinstance(one, BaseException)):
+        found = await asyncio.gather(
+            *(self._run(config, now, step, why) for config in self._config.loads),
+            *(
+                self._news(config, now, wanted[config.name], why, same_kw)
+                for config in self._config.assets
+                if config.name in wanted
+            ),
+            return_exceptions=True,
+        )
+        orders = {order.hand: order for order in found if isinstance(order, Order)}
+        try:
+            await give(self._api, self._project, now, list(orders.values()))
+        finally:
+            self._note(now, orders)
+        for refused in (one for one in found if isinstance(one, BaseException)):
             raise refused
         return fresh
 
@@ -116,19 +123,30 @@ class Driving:
 
     async def leave(self, now: int) -> None:
         """Bring everything to where it is when nobody drives it; what runs goes on running."""
+        why = f"{self._config.name} no longer drives"
         for config in self._config.assets:
             if (hand := self._hands.get(config.name)) is not None and hand.holds:
-                await hand.leave(now, _rest_kw(config), f"{self._config.name} no longer drives")
+                await hand.leave(now, _rest_kw(config), why)
 
-    async def _tell(self, config: AssetConfig, now: int, kw: float, why: str, same_kw: float) -> None:
-        """Write what a thing is to take, or may give, if that is news."""
+    async def _news(self, config: AssetConfig, now: int, kw: float, why: str, same_kw: float) -> Order | None:
+        """What tells a thing what it is to take, or may give, if that is news."""
         hand = self._hands[config.name]
         if isinstance(config, SolarConfig) and hand.told is None and kw >= config.power_kw:
-            return  # it was never curtailed
-        if await hand.write(now, kw, why, same_kw):
-            self._reflex.tell(now, config.name, kw)
-            if (watch := self._obedience.get(config.name)) is not None:
-                watch.tell(now, kw)
+            return None  # it was never curtailed
+        return await hand.order(now, kw, why, same_kw)
+
+    def _note(self, now: int, orders: Mapping[Hand, Order]) -> None:
+        """What was told now shows in readings to come."""
+        for config in self._config.assets:
+            hand = self._hands.get(config.name)
+            if hand is None or hand not in orders or hand.told_at != now:
+                continue
+            kw = orders[hand].value
+            if isinstance(config, LoadConfig):
+                self._started[config.name] = now  # of a switch nobody asks it
+            elif kw is not None:
+                self._reflex.tell(now, config.name, kw)
+                self._obedience[config.name].tell(now, kw)
 
     async def _look(self, config: AssetConfig, now: int) -> str:
         """Whether an asset does as it is told; its name when it does not from now on."""
@@ -235,19 +253,19 @@ class Driving:
             )
         ]
 
-    async def _run(self, config: LoadConfig, now: int, step: int, why: str) -> None:
-        """Start a load that is to begin, or switch it."""
+    async def _run(self, config: LoadConfig, now: int, step: int, why: str) -> Order | None:
+        """What starts a load that is to begin, or switches it."""
         assert self._planned is not None and self._grid is not None
         if self._planned.sights[config.name].asset is None:
-            return
+            return None
         on = bool(self._planned.plan.powers[config.name][step] > 0)
         hand = self._hands[config.name]
         if config.switch:
-            await hand.write(now, float(on), why)
-        elif on and not self._states[config.name].ran and self._started.get(config.name, 0) < self._grid.now:
+            return await hand.order(now, float(on), why)
+        if on and not self._states[config.name].ran and self._started.get(config.name, 0) < self._grid.now:
             self._begins(config.name, now)
-            await hand.invoke(now, why)  # once for each plan, until it is seen to run
-            self._started[config.name] = now
+            return await hand.action(now, why)  # once for each plan, until it is seen to run
+        return None
 
 
 def _bounds(config: SchedulerConfig, speed: float) -> Bounds:

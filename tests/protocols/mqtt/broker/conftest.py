@@ -37,6 +37,7 @@ NS = 1_000_000_000
 class Identity(NamedTuple):
     space: str
     key: str
+    thing: str = ""
 
 
 class Policy:

@@ -23,6 +23,7 @@ from taihu.protocols.mqtt.broker.store import Event, Store
 from taihu.protocols.mqtt.broker.withdraw import withdraw
 from taihu.protocols.mqtt.packets import NO_PROPERTIES, Properties
 from taihu.protocols.mqtt.reasons import Reason
+from taihu.protocols.mqtt.topics import filter_covers
 
 _HANDLERS: dict[type, Callable[[Any, Any], None]] = {
     packets.Connect: greeting.on_connect,
@@ -136,33 +137,41 @@ class Broker:
     def tell(
         self,
         space: str,
-        who: Callable[[Any], bool],
+        who: str | Callable[[Any], bool],
         topic: str,
         payload: bytes,
         qos: int = 1,
         received: Callable[[], None] | None = None,
     ) -> None:
-        """Send a message of the server's own to the connected clients that `who` picks, if they subscribed to it.
+        """Send a message of the server's own to the clients of a thing, or those `who` picks, if they subscribed to it.
 
         `received` is called once, when one of them acknowledges it at QoS 1.
         """
         core, message = self._core, Message(topic, payload, qos)
         if received is not None:
             core.watch(message, received)
-        for connection in list(core.connections):
+        everybody = core.store.space(space).connections_of(who) if isinstance(who, str) else list(core.connections)
+        for connection in everybody:
             identity, session = connection.identity, connection.session
-            if session is not None and identity is not None and identity.space == space and who(identity):
+            here = identity is not None and identity.space == space
+            if session is not None and here and (isinstance(who, str) or who(identity)):
                 reply(core, session, message)
         settle(core)
 
-    def subscribed(self, space: str, topic: str, who: Callable[[Any], bool], chosen: Callable[[str], bool]) -> bool:
-        """Whether a connected client that `who` picks gets a topic by a filter that `chosen` accepts."""
-        for target in self._core.store.space(space).targets(topic).sessions:
-            if target.session.connection is not None and any(chosen(one.options.filter) for one in target.entries):
-                identity = getattr(target.session.connection, "identity", None)
-                if identity is not None and who(identity):
-                    return True
-        return False
+    def subscribed(self, space: str, topic: str, chosen: Callable[[str], bool], thing: str | None = None) -> bool:
+        """Whether a connected client, of a thing or any, gets a topic by a filter that `chosen` accepts."""
+        home = self._core.store.space(space)
+        if thing is None:
+            return any(
+                target.session.connection is not None and any(chosen(one.options.filter) for one in target.entries)
+                for target in home.targets(topic).sessions
+            )
+        return any(
+            chosen(topic_filter) and filter_covers(topic_filter, topic)
+            for connection in home.connections_of(thing)
+            if connection.session is not None
+            for topic_filter in connection.session.subscriptions
+        )
 
     def listens(self, space: str, levels: Sequence[str]) -> bool:
         """Whether a subscription of a space may be of `$` topics that begin with these levels."""

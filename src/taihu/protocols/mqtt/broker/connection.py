@@ -173,6 +173,8 @@ class Connection(Sender):
         core.dirty[self] = None
         session, self.session = self.session, None
         if session is not None:
+            if self.home is not None and self.identity is not None:
+                self.home.go(self, self.identity.thing)
             core.policy.connected(self.identity, False)
             detach(core, session, keep_will=keep_will)
 

@@ -62,6 +62,7 @@ def _serve(connection: Connection, packet: Connect, identity: Identity | int) ->
     session = found or core.store.open_session(identity.space, identity.key, client_id, expiry_s)
     connection.session = session
     attach(core, session, connection, expiry_s)
+    home.come(connection, identity.thing)
     core.policy.connected(connection.identity, True)
     if packet.will is not None:
         claim = core.policy.claim(identity, packet.will.topic)

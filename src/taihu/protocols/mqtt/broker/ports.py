@@ -33,6 +33,11 @@ class Identity(Protocol):
         """Who this is: owns sessions, stands in logs, and is what `Broker.disconnect` selects by."""
         ...
 
+    @property
+    def thing(self) -> str:
+        """The thing that it is, by which the server finds it without a look at everybody; empty for no thing."""
+        ...
+
 
 class Policy(Protocol):
     """Rights and claims; every answer is a look-up in memory or comes later, none may block.

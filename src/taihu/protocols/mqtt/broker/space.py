@@ -1,6 +1,6 @@
 """One topic space: the sessions, subscriptions and retained messages of one project (§11)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from taihu.protocols.mqtt.broker.queue import Usage
 from taihu.protocols.mqtt.broker.retained import RetainedMessages
@@ -41,12 +41,29 @@ class Space:
         self.received = 0
         self.sent = 0
         self.epoch = 0
+        self._speakers: dict[str, dict[Any, None]] = {}  # connections by the thing that they are
         self._targets: dict[str, Targets] = {}
 
     def changed(self) -> None:
         """Subscriptions or rights changed: forget what was remembered of topics."""
         self.epoch += 1
         self._targets.clear()
+
+    def come(self, connection: Any, thing: str) -> None:
+        """A connection of a thing has a session now."""
+        if thing:
+            self._speakers.setdefault(thing, {})[connection] = None
+
+    def go(self, connection: Any, thing: str) -> None:
+        """It has none any more."""
+        if (found := self._speakers.get(thing)) is not None:
+            found.pop(connection, None)
+            if not found:
+                del self._speakers[thing]
+
+    def connections_of(self, thing: str) -> tuple[Any, ...]:
+        """The connections of a thing that have a session."""
+        return tuple(self._speakers.get(thing, ()))
 
     def targets(self, topic: str) -> Targets:
         """Who gets messages of `topic`."""
