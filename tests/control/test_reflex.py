@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from taihu.control.contactor import Contactor
 from taihu.control.reflex import INF, Bounds, Group, Kind, Reflex, Sun, Unit, corridor, setpoint
 from taihu.control.residual import Trace
+from taihu.control.taper import Taper
 from taihu.kernel.clock import NS_PER_S
 from taihu.sim.plant import Plant, Store
 
@@ -47,7 +48,7 @@ class Turn(msgspec.Struct):
 
 def play(
     plant: Plant, reflex: Reflex, steps: int, others: Sequence[Unit] = (), suns: Sequence[Sun] = (), *,
-    zero: bool = True, noise: Callable[[int], float] = lambda step: 0.0,
+    zero: bool = True, peak_kw: float = INF, noise: Callable[[int], float] = lambda step: 0.0,
 ) -> list[Turn]:  # fmt: skip
     """So many steps of a plant and its fast layer."""
     turns, wanted = [], {one.name: 0.0 for one in others}
@@ -57,7 +58,7 @@ def play(
         units = [*(battery(name, one) for name, one in plant.stores.items()), *others]
         for name in [*(one.name for one in units), *(one.name for one in suns)]:
             reflex.read(now, name, now, plant.says(name))
-        wanted = reflex.turn(now, (now, plant.meter() + noise(step)), units, suns, zero=zero)
+        wanted = reflex.turn(now, (now, plant.meter() + noise(step)), units, suns, zero=zero, peak_kw=peak_kw)
         for name, kw in wanted.items():
             reflex.tell(now, name, kw)
         turns.append(Turn(units, wanted, {name: one.held_kwh for name, one in plant.stores.items()}))
@@ -233,3 +234,79 @@ def test_what_is_needed_in_time_is_not_taken_from_a_car() -> None:
     late = msgspec.structs.replace(CAR, planned_kw=7.0, least_kw=6.0)
     assert reflex.turn(NS_PER_S, (NS_PER_S, 5.0), [late], zero=True) == {"car": 6.0}
     assert INF > reflex.turn(2 * NS_PER_S, (2 * NS_PER_S, -9.0), [late], zero=True)["car"] > 7.0
+
+
+@FEW
+@given(st.lists(st.floats(0, 12), min_size=6, max_size=6), DEAD, st.floats(1, 8))
+def test_the_mean_of_an_interval_is_held_under_its_peak_by_batteries_alone(
+    loads: list[float], dead: tuple[int, int, int], peak_kw: float
+) -> None:
+    """What was taken too little may be taken later, too much is made up for; a battery does no more than that."""
+    act, late, own = dead
+    seconds, steps = 30, [load for load in loads for _ in range(15)]
+    plant = Plant(steps, {"b": store(50.0, 20.0, 100.0)}, act=act, late=late, own=own)
+    bounds = msgspec.structs.replace(BOUNDS, demand_s=seconds)
+    seen: list[float] = []
+
+    def noise(step: int) -> float:
+        seen.append(plant.meter())
+        return 0.0
+
+    turns = play(plant, Reflex(bounds), len(steps), (HEAT,), zero=False, peak_kw=peak_kw + HEAT.planned_kw, noise=noise)
+    for begin in (seconds - 1, 2 * seconds - 1):  # the reading of a full interval's first second has the place before
+        mean = sum(seen[begin : begin + seconds]) / seconds
+        lost = max(loads) * (2 * LAG + 2) / seconds if min(loads[1:]) < max(loads) else 0.0
+        assert mean <= peak_kw + HEAT.planned_kw + lost + 1e-6
+    assert all(turn.wanted["heat"] == HEAT.planned_kw and turn.wanted["b"] <= 1e-9 for turn in turns)
+    if max(loads) <= peak_kw:
+        assert all(turn.wanted["b"] == 0.0 for turn in turns[LAG:])
+
+
+@FEW
+@given(st.floats(0.5, 12), DEAD, st.floats(0.5, 8))
+def test_a_load_above_the_peak_is_brought_to_it_without_swinging(
+    load: float, dead: tuple[int, int, int], peak_kw: float
+) -> None:
+    act, late, own = dead
+    plant = Plant([load] * 60, {"b": store(50.0, 20.0, 100.0)}, act=act, late=late, own=own)
+    bounds = msgspec.structs.replace(BOUNDS, demand_s=30)
+    turns = play(plant, Reflex(bounds), 60, zero=False, peak_kw=peak_kw)
+    told = [turn.wanted["b"] for turn in turns]
+    over = max(0.0, load - peak_kw)
+    assert told[30:] == pytest.approx([-over] * 30, abs=0.5 * over + 1e-6)
+    assert told[36:58] == pytest.approx([told[36]] * 22, abs=1e-3)
+
+
+def test_a_switched_load_is_shed_last_and_not_before_it_may_be() -> None:
+    washer = Unit(name="washer", kind=Kind.LOAD, planned_kw=2.0, low_kw=0.0, high_kw=2.0, minimum_kw=2.0)
+    bounds = msgspec.structs.replace(BOUNDS, import_max_kw=5.0)
+    contactor = Contactor(2.0, 0.1, on_ns=20 * NS_PER_S, off_ns=10 * NS_PER_S)
+    plant = Plant([0.5] * 10 + [4.0] * 30 + [0.5] * 30, {})
+    turns = play(plant, Reflex(bounds, {"washer": contactor}), 70, (washer, HEAT), zero=False)
+    taken = [(turn.wanted["washer"], turn.wanted["heat"]) for turn in turns]
+    assert taken[9] == (2.0, 2.0)
+    assert taken[15] == (2.0, 0.0)  # it has to run on; heat gives what it can
+    assert taken[30] == (0.0, 1.0)
+    assert taken[-1] == (2.0, 2.0)
+    assert sum(one != other for one, other in pairwise(washer_kw for washer_kw, _ in taken)) <= 2
+
+
+@FEW
+@given(st.floats(0, 5), st.floats(0.1, 5), st.booleans())
+def test_what_a_battery_cannot_near_full_or_empty_is_done_by_the_others(able: float, need: float, fills: bool) -> None:
+    sign, charge = (1.0, 0.95) if fills else (-1.0, 0.05)
+    tapers = {name: Taper(5.0) for name in "ab"}
+    done = 0.0
+    for _ in range(60):
+        units = []
+        for name, taper in tapers.items():
+            low, high = taper.within(-5.0, 5.0)
+            units.append(Unit(name=name, kind=Kind.BATTERY, planned_kw=0.0, low_kw=low, high_kw=high))
+        plan = Reflex(BOUNDS).turn(NS_PER_S, (NS_PER_S, -sign * need), units, zero=True)
+        does = {"a": sign * min(abs(plan["a"]), able), "b": plan["b"]}
+        for name, taper in tapers.items():
+            taper.see((plan[name], plan[name]), does[name], charge)
+        done = sign * sum(does.values())
+    assert need - 0.05 * 5.0 <= done <= need + 1e-6
+    tapers["a"].see((0.0, 0.0), 0.0, 0.5)
+    assert tapers["a"].within(-5.0, 5.0) == (-5.0, 5.0)

@@ -346,3 +346,18 @@ def test_the_twins_come_to_what_a_day_saves(tmp_path: Path) -> None:
     served, filled, refilled = 9.5 * 0.5, 5 / 0.95 * 0.1, 10 * 0.1  # by day; in the morning; from 22:00 to midnight
     assert saved[-1] == pytest.approx(served - filled - refilled + mean * 0.95 * (9.5 - 5), abs=0.1)
     assert played.node.commands == []
+
+
+def test_a_load_with_a_switch_is_shed_while_the_connection_is_full(tmp_path: Path) -> None:
+    pump = LoadConfig(
+        name="pump", thing="pump", switch="on", power_kw=1, minutes=660, earliest="20:00", latest="07:00"
+    )  # fmt: skip
+
+    def full(node: YardNode, hour: float) -> None:
+        node.yard.base_kw = 3.5 if 0.7 <= hour < 1.2 else 1.0
+
+    played = play(tmp_path, with_(loads=(pump,), import_max_kw=4.0), 2, at=full)
+    switched = [one["input"] for one in played.told("pump")]
+    assert [one for one, before in zip(switched, [None, *switched], strict=False) if one != before] == [1.0, 0.0, 1.0]
+    assert max(played.nets[10:14]) <= 4.0
+    assert played.node.yard.pump_s >= 3_600

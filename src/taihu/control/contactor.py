@@ -36,7 +36,7 @@ class Contactor:
         """What it takes of what a plan says: that, but that it is no sooner on or off than it may."""
         if kw > 0 and self._rests(now):
             return 0.0
-        if kw <= 0 < self.kw and now - self._on_since < self._on_ns:
+        if kw <= 0 and self.stays(now):
             return self._minimum_kw or self.kw
         return kw
 
@@ -48,6 +48,10 @@ class Contactor:
             else:
                 self._off_since = now
         self.kw = kw
+
+    def stays(self, now: int) -> bool:
+        """Whether it is on, and may not go off yet."""
+        return self.kw > 0 and now - self._on_since < self._on_ns
 
     def _rests(self, now: int) -> bool:
         return self.kw <= 0 and now - self._off_since < self._off_ns

@@ -6,7 +6,8 @@ from taihu.kernel.clock import NS_PER_S
 
 _HOLDS_NS = 900 * NS_PER_S  # a setpoint that is not given again may end: the device goes by its own rule then
 _TOLD_MAX = 1_000
-_NEARLY_FULL, _NEARLY_EMPTY = 0.8, 0.1
+NEARLY_FULL, NEARLY_EMPTY = 0.8, 0.1
+"""Charges beyond which a battery may do less than it is told."""
 
 
 class Obedience:
@@ -51,9 +52,9 @@ class Obedience:
             return
         self._seen = at
         low, high = min(force) - self._tolerance_kw, max(force) + self._tolerance_kw
-        if charge > _NEARLY_FULL:
+        if charge > NEARLY_FULL:
             low = min(low, 0.0)
-        if charge < _NEARLY_EMPTY:
+        if charge < NEARLY_EMPTY:
             high = max(high, 0.0)
         if low <= power_kw <= high:
             self._strikes = 0

@@ -1,8 +1,9 @@
 """The fast layer: what each asset shall take now, from what the meter sees now, inside the corridor of a plan.
 
 Where the plan wants the meter at zero, batteries share what is off, and cars what batteries leave of the sun. Where a
-limit is exceeded, assets give way in a stated order: batteries, then jobs, then cars, then heat; and towards the grid
-batteries and cars take more, then generation is curtailed. Pure: the same turns give the same answers.
+limit is exceeded, assets give way in a stated order: batteries, then jobs, then cars, then heat, then loads that are
+switched; and towards the grid batteries and cars take more, then generation is curtailed. Batteries hold what a quarter
+of an hour may still take of a peak that is billed by its mean. Pure: the same turns give the same answers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ import msgspec
 
 from taihu.control.allot import Ask, allot
 from taihu.control.contactor import Contactor
+from taihu.control.demand import Demand
 from taihu.control.residual import Residual, Trace
 from taihu.control.share import Part, share
 from taihu.kernel.clock import NS_PER_S
@@ -31,6 +33,7 @@ class Kind(IntEnum):
     JOB = 1
     VEHICLE = 2
     HEAT = 3
+    LOAD = 4  # on or off, and not off before its contactor lets it
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +79,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for all of them. Limits are None where there is none.
 
     `lag_s` is within which the meter shows what was told; a meter that has said nothing for `meter_age_s` is not
-    followed. Without `battery_to_vehicle` batteries give no more than the load takes that nobody moves.
+    followed. A peak is of the mean of `demand_s`. Without `battery_to_vehicle` batteries give no more than the load
+    takes that nobody moves.
     """
 
     import_max_kw: float | None = None
@@ -84,6 +88,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[Group, ...] = ()
     lag_s: float = 3.0
     meter_age_s: float = 60.0
+    demand_s: float = 900.0
     battery_to_vehicle: bool = True
 
 
@@ -97,6 +102,7 @@ class Reflex:
         self._traces: dict[str, Trace] = {}
         self._rest, self._load = Residual(), Residual()  # without the units; and without the sun too
         self._rest_kw = self._load_kw = 0.0
+        self._demand = Demand(self._lag_ns, int(bounds.demand_s * NS_PER_S))
         self._observed = self._met = 0  # when the meter was, by its clock and by ours
         self._limited: set[str] = set()
         self._more_kw = 0.0  # what curtailed generators may have more: it is tried
@@ -106,13 +112,17 @@ class Reflex:
         """An asset was told so; a generator, that it may give so much."""
         self._trace(name).tell(now, kw)
 
-    def read(self, now: int, name: str, observed_at: int, kw: float) -> None:
-        """An asset said what it takes, a generator what it gives; one reading counts once."""
-        self._trace(name).read(now, observed_at, kw)
+    def read(self, now: int, name: str, observed_at: int, kw: float) -> bool:
+        """An asset said what it takes, a generator what it gives; one reading counts once: then False."""
+        return self._trace(name).read(now, observed_at, kw)
+
+    def follows(self, now: int, name: str) -> tuple[float, float]:
+        """The least and the most of what an asset was told that its reading of now may follow."""
+        return self._trace(name).follows(now)
 
     def turn(
         self, now: int, meter: tuple[int, float] | None, units: Sequence[Unit], suns: Sequence[Sun] = (), *,
-        zero: bool = False, export_kw: float = INF,
+        zero: bool = False, export_kw: float = INF, peak_kw: float = INF,
     ) -> dict[str, float]:  # fmt: skip
         """What each is to take, and each generator may give (kW).
 
@@ -123,6 +133,7 @@ class Reflex:
             suns: generators that can be curtailed.
             zero: whether the plan wants the meter at zero; else only limits move anybody from the plan.
             export_kw: what the plan lets in towards the grid, where it curtails by itself.
+            peak_kw: the mean that no quarter of an hour is to exceed, as far as batteries can hold it.
         """
         wanted = {unit.name: unit.wanted_kw for unit in units}
         seen = self._see(now, meter, units, suns)
@@ -134,11 +145,15 @@ class Reflex:
             members = [unit for unit in units if unit.name in group.members]
             others = sum(self._trace(name).between(now)[1] for name in group.members if name not in wanted)
             over = others + sum(wanted[unit.name] for unit in members) - group.most_kw
-            self._less(over, members, wanted, self._lowest(units, wanted))
+            self._less(now, over, members, wanted, self._lowest(units, wanted))
+        if seen and peak_kw < INF:
+            over = self._net(now, units, wanted) - self._demand.most_kw(now, peak_kw)
+            batteries = [unit for unit in units if unit.kind is Kind.BATTERY]
+            self._less(now, over, batteries, wanted, self._lowest(units, wanted))
         limit = INF if self._bounds.export_max_kw is None else self._bounds.export_max_kw
         if seen and self._bounds.import_max_kw is not None:
             over = self._net(now, units, wanted) - self._bounds.import_max_kw
-            self._less(over, units, wanted, self._lowest(units, wanted))
+            self._less(now, over, units, wanted, self._lowest(units, wanted))
         if seen and limit < INF:
             self._more(-self._net(now, units, wanted) - limit, units, wanted)
         for unit, contactor in self._switched(units):
@@ -163,6 +178,7 @@ class Reflex:
             self._rest.forget()
             self._load.forget()
         elif new and meter is not None:
+            self._demand.see(now, meter[1])
             low, high = _sums(self._trace(unit.name).between(now) for unit in units)
             least, most = _sums(self._trace(sun.name).between(now) for sun in suns)
             self._rest_kw = self._rest.see(meter[1], low, high)
@@ -190,7 +206,7 @@ class Reflex:
         total = pool - sum(wanted[car.name] for car in cars)
         wanted |= _shared(min(max(total, low), high), batteries)
 
-    def _less(self, over: float, units: Sequence[Unit], wanted: dict[str, float], lowest: float) -> None:
+    def _less(self, now: int, over: float, units: Sequence[Unit], wanted: dict[str, float], lowest: float) -> None:
         """Take less by `over`, in the order of the kinds; batteries down to `lowest` together."""
         if over <= 0:
             return
@@ -200,10 +216,14 @@ class Reflex:
         if after < before:
             wanted |= _shared(after, batteries)
             over -= before - after
-        waiting = sorted((unit for unit in units if unit.kind is not Kind.BATTERY), key=lambda unit: -unit.kind)
-        asks = [
-            Ask(unit.name, wanted[unit.name], min(unit.low_kw, wanted[unit.name]), unit.minimum_kw) for unit in waiting
-        ]
+        waiting = sorted((one for one in units if one.kind not in (Kind.BATTERY, Kind.LOAD)), key=lambda one: -one.kind)
+        asks = [Ask(one.name, wanted[one.name], min(one.low_kw, wanted[one.name]), one.minimum_kw) for one in waiting]
+        able = sum(ask.wanted_kw - ask.low_kw for ask in asks)
+        for unit in reversed([one for one in units if one.kind is Kind.LOAD]):
+            contactor = self._contactors.get(unit.name)
+            if over > able and (contactor is None or not contactor.stays(now)):
+                over -= wanted[unit.name]  # it is on or off: what it leaves the others need not give
+                wanted[unit.name] = 0.0
         wanted |= allot(over, asks)
 
     def _more(self, over: float, units: Sequence[Unit], wanted: dict[str, float]) -> None:
@@ -261,7 +281,7 @@ class Reflex:
         """The most that batteries may give together (negative)."""
         if self._bounds.battery_to_vehicle:
             return -INF
-        own = self._rest_kw + sum(wanted[unit.name] for unit in units if unit.kind in (Kind.HEAT, Kind.JOB))
+        own = self._rest_kw + sum(wanted[unit.name] for unit in units if unit.kind in (Kind.HEAT, Kind.JOB, Kind.LOAD))
         return -max(0.0, own)
 
     def _switched(self, units: Sequence[Unit]) -> list[tuple[Unit, Contactor]]:

@@ -38,11 +38,21 @@ class Trace:
         """It was told so (UTC ns)."""
         _append(self._told, now, kw, now - 2 * self._lag_ns)
 
-    def read(self, now: int, observed_at: int, kw: float) -> None:
-        """It said so; by when it came, for clocks of devices differ. A reading that was there before is none."""
-        if observed_at != self._observed:
+    def read(self, now: int, observed_at: int, kw: float) -> bool:
+        """It said so; by when it came, for clocks of devices differ. A reading that was there before is none: False."""
+        news = observed_at != self._observed
+        if news:
             self._observed = observed_at
             _append(self._read, now, kw, now - 2 * self._lag_ns)
+        return news
+
+    def follows(self, now: int) -> tuple[float, float]:
+        """The least and the most of what it was told that a reading of its own which comes now may follow."""
+        begin = now - self._lag_ns
+        found = [kw for told, kw in self._told if told > begin]
+        before = _before(self._told, begin)
+        found += [0.0] if before is None else [before[1]]
+        return min(found), max(found)
 
     def between(self, now: int) -> tuple[float, float]:
         """The least and the most of it that a meter's reading which comes now can hold."""

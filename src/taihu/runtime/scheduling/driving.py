@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from taihu.control.contactor import Contactor
 from taihu.control.obedience import Obedience
 from taihu.control.reflex import INF, Bounds, Group, Kind, Reflex, Sun, Unit, corridor
+from taihu.control.taper import Taper
 from taihu.decide.flexible import STEP_NS, Grid, State, departure_of
 from taihu.decide.problem import Solar, Vehicle
 from taihu.decide.scheduling import Scheduled
@@ -63,6 +64,9 @@ class Driving:
             if not isinstance(one, LoadConfig)
         }
         self._reflex = Reflex(_bounds(config, clock.speed), _contactors(config))
+        self._tapers = {one.name: Taper(one.power_kw) for one in config.batteries}
+        limited = {name for group in config.groups for name in group.members}
+        self._sheds = {one.name for one in config.loads if one.switch and (config.import_max_kw or one.name in limited)}
         self._hold_h = max(_HOLD_S, 2 * config.reflex_s) / 3_600
         self._lost: dict[str, int] = {}
         self._planned: Scheduled | None = None
@@ -99,11 +103,11 @@ class Driving:
         why = f"{self._config.name}: plan of {format_iso(self._grid.now)}"
         same_kw = SAME_KW / max(1, len(self._config.batteries))  # of all batteries together
         found = await asyncio.gather(
-            *(self._run(config, now, step, why) for config in self._config.loads),
+            *(self._run(config, now, step, why, wanted.get(config.name)) for config in self._config.loads),
             *(
                 self._news(config, now, wanted[config.name], why, same_kw)
                 for config in self._config.assets
-                if config.name in wanted
+                if config.name in wanted and not isinstance(config, LoadConfig)
             ),
             return_exceptions=True,
         )
@@ -144,6 +148,8 @@ class Driving:
             kw = orders[hand].value
             if isinstance(config, LoadConfig):
                 self._started[config.name] = now  # of a switch nobody asks it
+                if config.name in self._sheds and kw is not None:
+                    self._reflex.tell(now, config.name, kw * config.power_kw)
             elif kw is not None:
                 self._reflex.tell(now, config.name, kw)
                 self._obedience[config.name].tell(now, kw)
@@ -185,12 +191,18 @@ class Driving:
     async def _wanted(self, now: int, step: int) -> dict[str, float]:
         """The power that each is to have now."""
         assert self._planned is not None
-        units, suns = [], []
+        units: list[Unit] = []
+        suns: list[Sun] = []
         for config in self._config.assets:
-            if (seen := await self._api.reading(self._project, config.thing, config.power)) is not None:
-                self._reflex.read(now, config.name, *seen)
+            seen = await self._api.reading(self._project, config.thing, config.power)
+            news = seen is not None and self._reflex.read(now, config.name, *seen)
+            if news and seen is not None and isinstance(config, BatteryConfig):
+                charge, follows = await self._fullness(config), self._reflex.follows(now, config.name)
+                self._tapers[config.name].see(follows, seen[1], charge)
             if isinstance(config, SolarConfig):
                 suns += self._sun(config, step)
+            elif isinstance(config, LoadConfig):
+                units += self._load(config, step) if seen is not None else ()
             elif (unit := await self._unit(config, now, step)) is not None:
                 units.append(unit)
         meter, _, name = self._config.net.rpartition("/")
@@ -199,8 +211,29 @@ class Driving:
         curtails = any(sun.planned_kw < sun.power_kw for sun in suns)
         net = await self._api.reading(self._project, meter, name)
         return self._reflex.turn(
-            now, net, units, suns, zero=zero, export_kw=max(0.0, -net_kw) if curtails else INF
+            now, net, units, suns, zero=zero, export_kw=max(0.0, -net_kw) if curtails else INF, peak_kw=self._peak_kw()
         )  # fmt: skip
+
+    def _peak_kw(self) -> float:
+        """What no quarter of an hour is to exceed: what this month has seen already, or the plan has in it."""
+        assert self._planned is not None
+        meter = self._planned.problem.meters[0]
+        if not meter.demand_price:
+            return INF
+        return max(0.0, meter.demand_seen_kw, float(self._planned.plan.net_kw[""].max()))
+
+    def _load(self, config: LoadConfig, step: int) -> list[Unit]:
+        """A load that may be shed, as the plan has it."""
+        assert self._planned is not None
+        if config.name not in self._sheds or self._planned.sights[config.name].asset is None:
+            return []
+        planned = config.power_kw if self._planned.plan.powers[config.name][step] > 0 else 0.0
+        return [
+            Unit(
+                name=config.name, kind=Kind.LOAD, planned_kw=planned, low_kw=0.0, high_kw=config.power_kw,
+                minimum_kw=config.power_kw,
+            )
+        ]  # fmt: skip
 
     async def _unit(self, config: AssetConfig, now: int, step: int) -> Unit | None:
         """What is driven as it is now; None for what is left alone."""
@@ -224,6 +257,7 @@ class Driving:
     def _battery(self, config: BatteryConfig, unit: Unit, held: float) -> Unit:
         band = (config.low * config.capacity_kwh, config.capacity_kwh)
         low, high = corridor((-config.power_kw, config.power_kw), held, band, config.one_way, self._hold_h)
+        low, high = self._tapers[config.name].within(low, high)
         room, content = max(0.0, band[1] - held), max(0.0, held - band[0])
         return replace(unit, low_kw=low, high_kw=high, room_kwh=room, held_kwh=content)
 
@@ -253,12 +287,12 @@ class Driving:
             )
         ]
 
-    async def _run(self, config: LoadConfig, now: int, step: int, why: str) -> Order | None:
-        """What starts a load that is to begin, or switches it."""
+    async def _run(self, config: LoadConfig, now: int, step: int, why: str, kw: float | None) -> Order | None:
+        """What starts a load that is to begin, or switches it; `kw` is what the reflex leaves it, if it asked it."""
         assert self._planned is not None and self._grid is not None
         if self._planned.sights[config.name].asset is None:
             return None
-        on = bool(self._planned.plan.powers[config.name][step] > 0)
+        on = bool(self._planned.plan.powers[config.name][step] > 0) if kw is None else kw > 0
         hand = self._hands[config.name]
         if config.switch:
             return await hand.order(now, float(on), why)
@@ -284,6 +318,13 @@ def _contactors(config: SchedulerConfig) -> dict[str, Contactor]:
             one.minimum_kw, one.step_kw, int(one.on_minutes_min * _MINUTE_NS), int(one.off_minutes_min * _MINUTE_NS)
         )
         for one in config.vehicles
+    }
+    found |= {
+        one.name: Contactor(
+            one.power_kw, _STEP_KW, one.on_minutes_min * _MINUTE_NS, max(one.off_minutes_min, 1) * _MINUTE_NS
+        )
+        for one in config.loads
+        if one.switch
     }
     others: tuple[Switched, ...] = (*config.heats, *config.jobs)
     return found | {one.name: Contactor(one.minimum_kw, _STEP_KW, 0, _MINUTE_NS) for one in others if one.minimum_kw}
