@@ -172,7 +172,7 @@ def ahead_text(decision: dict[str, Any]) -> str:
     said = (
         f"The day ahead: {decision['with_kg']:.2f} kg with this plan, {decision['without_kg']:.2f} kg without control"
     )
-    begin, end = decision["content_kwh"], decision["stages"][-1]["content_kwh"]
+    begin, end = decision["content_kwh"], abs(decision["stages"][-1]["content_kwh"])
     if not begin and not end:
         return f"{said}."
     return f"{said}; batteries begin with {begin:.1f} kWh and end with {end:.1f} kWh."

@@ -1,7 +1,7 @@
 """The page of plans: what each controller does and why, what it saved, and one plan of the day ahead."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 
 from nicegui import ui
@@ -86,6 +86,9 @@ class PlanCard:
                                 box(f"key-mark key-{key}", tag="i")
                                 Words(text(language, words))
                 self._canvas = Canvas("chart plan-chart", text(language, "chart_waiting"))
+        with box("hidden", tag="section") as self._assets_box:
+            Words(text(language, "plan_assets"), "section-title", tag="h2")
+            self._assets = ui.html("", sanitize=False, tag="dl").classes("plan-facts plan-assets")
 
     def show(self, title: str, found: PlansAnswer | None, timezone: str) -> None:
         """Put in what is known now."""
@@ -102,6 +105,8 @@ class PlanCard:
         self._saved.text = signed(plan.saved.kg if plan.saved.hours else None)
         self._saved_note.text = saved_note(language, plan.saved)
         self._facts.content = _facts(language, last, plan.guard)
+        self._assets.content = _listed((asset.name, _does(language, asset)) for asset in last.assets)
+        self._assets_box.classes(replace="card" if last.assets else "hidden")
         if last.stages == self._stages:
             return
         self._stages = last.stages
@@ -140,9 +145,12 @@ def _facts(language: Language, last: Decision, guard: Guard) -> str:
         (text(language, "plan_replay"), replayed(language, guard)),
         (text(language, "plan_by"), _foretold(language, last.forecast)),
         (text(language, "plan_notes"), SEMICOLON[language].join(said(language, one) for one in last.notes)),
-        *((asset.name, _does(language, asset)) for asset in last.assets),
     ]
-    return "".join(f"<dt>{escape(name)}</dt><dd>{escape(words)}</dd>" for name, words in rows if words)
+    return _listed(rows)
+
+
+def _listed(rows: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(words)}</dd></div>" for name, words in rows if words)
 
 
 def _why(language: Language, last: Decision) -> str:

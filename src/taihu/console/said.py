@@ -9,6 +9,7 @@ from taihu.console.texts import Language
 
 _SENTENCES: dict[str, str] = {
     # why an asset does what it does
+    r"the meter": "电表",
     r"nothing to do": "无需动作",
     r"gives what it can": "按其所能发电",
     r"curtailed by ([\d.]+) kW": "限发 {0} kW",
@@ -18,9 +19,6 @@ _SENTENCES: dict[str, str] = {
     r"waits ([\d.]+) h": "等待 {0} 小时",
     r"does not do what it is told": "不执行指令",
     # why a plan is as it is
-    r"Not all can be kept: (\S+|the meter) misses ([\d.]+) (\S+) \((\S+)\)\.": (
-        "约束无法全部满足：{0} 差 {1} {2}（{3}）。"
-    ),
     r"The grid connection is full: (\S+) of (\S+) kW\.": "进线已满：{0} / {1} kW。",
     r"No more may be fed in: (\S+) of (\S+) kW\.": "上网功率已达上限：{0} / {1} kW。",
     r"The demand charge counts the highest power: (\S+) kW now\.": "需量按最高功率计费：当前 {0} kW。",
@@ -53,11 +51,29 @@ _SENTENCES: dict[str, str] = {
     ),
     r"nothing was measured in the last (\d+) hours": "最近 {0} 小时没有测量值",
     r"(.+): its own plain forecast stands for it": "{0}：以自身的简单预测代之",
+    r"(\S+) is not kept forecast": "{0} 未设预测",
+    r"(\S+) has no champion yet": "{0} 尚无最佳模型",
+    r"the forecast of (\S+) is (\d+) steps old": "{0} 的预测已过时 {1} 步",
+    r"(.+); likewise (.+) and (\d+) more": "{0}；{1} 等另 {2} 个同此",
+    r"(.+); likewise (.+)": "{0}；{1} 同此",
     # a replay of stored days
     r"(\S+) begins half full": "{0} 以半满开始",
     r"(\S+) begins at a quarter of its band: no temperature is stored": "{0} 以区间的四分之一开始：没有存储温度",
     r"(\S+) runs once in each of its windows": "{0} 在每个时间窗内运行一次",
     r"(\S+) takes no part: when it was plugged in is not stored": "{0} 未参与：没有存储插入时间",
+}
+_BREACHES = {
+    "grid-import": "进线",
+    "feed-in": "上网",
+    "group": "组限额",
+    "departure": "离开时电量",
+    "late": "逾期",
+    "charge": "电量范围",
+    "comfort": "舒适范围",
+}
+_SENTENCES |= {
+    rf"Not all can be kept: (.+) misses (\S+) (\S+) \({kind}\)\.": f"约束无法都满足：{{0}} 差 {{1}} {{2}}（{words}）。"
+    for kind, words in _BREACHES.items()
 }
 _KNOWN = {re.compile(sentence): words for sentence, words in _SENTENCES.items()}
 
@@ -71,5 +87,5 @@ def said(language: Language, words: str) -> str:
     if language == "zh":
         for sentence, chinese in _KNOWN.items():
             if (found := sentence.fullmatch(words)) is not None:
-                return chinese.format(*found.groups())
+                return chinese.format(*(said(language, part or "") for part in found.groups()))
     return words

@@ -46,6 +46,7 @@ AHEAD: dict[str, tuple[str, str]] = {
     "plan_held_kwh": ("Stored, kWh", "储电量，kWh"),
     "plan_saved": ("Saved, kg", "减排，kg"),
     "plan_day": ("A replayed day saves, objective", "重演每日节省，目标值"),
+    "plan_assets": ("Each asset now", "各资产当前动作"),
     "plan_day_ahead": ("The plan of the day ahead", "未来一天的计划"),
     "plan_chart_net": ("At the meter, kW", "电表处功率，kW"),
     "plan_chart_power": ("Battery, kW: charging above, discharging below", "电池功率，kW：上为充电，下为放电"),

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from taihu.decide.flexible import STEP_NS, Grid, State
+from taihu.decide.notes import likewise
 from taihu.decide.problem import Numbers, ProblemRefused
 from taihu.decide.tariff import Starts
 from taihu.decide.twindays import HOURS_MIN
@@ -165,7 +166,8 @@ def stand_ins(config: SchedulerConfig, stored: Stored) -> list[str]:
         if not stored.known(f"{one.thing}/{one.remaining}")
     ]
     files = [tariff.file for tariff in (config.buys, config.sells) if tariff.file and not tariff.bands]
-    return found + [f"the prices of {name} are taken as known a day ahead" for name in dict.fromkeys(files)]
+    found += [f"the prices of {name} are taken as known a day ahead" for name in dict.fromkeys(files)]
+    return list(likewise(found))
 
 
 def local_days(start: int, end: int, zone: ZoneInfo) -> list[tuple[str, int, int]]:

@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from taihu.decide.flexible import Grid, State
+from taihu.decide.notes import likewise
 from taihu.decide.planner import Planner
 from taihu.decide.problem import Asset, ProblemRefused
 from taihu.decide.scheduling import Expected, Scheduled, asset_reason, reason, schedule
@@ -253,8 +254,8 @@ class Scheduler:
             "guard": msgspec.to_builtins(verdict) | {"text": verdict.text}, "at": now, "content_kwh": stored,
             "stages": _stages(planned, [one.name for one in self.config.batteries]), "binding": binding, "why": why,
             "with_money": plan.money, "without_money": without.money, "with_kg": plan.carbon_kg,
-            "without_kg": without.carbon_kg, "notes": (*planned.notes, *dull, *self._notes), "method": str(plan.method),
-            "breaches": msgspec.to_builtins(plan.breaches), "assets": assets,
+            "without_kg": without.carbon_kg, "notes": likewise((*planned.notes, *dull, *self._notes)),
+            "method": str(plan.method), "breaches": msgspec.to_builtins(plan.breaches), "assets": assets,
         }  # fmt: skip
 
 
