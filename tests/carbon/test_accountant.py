@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -18,9 +19,10 @@ from taihu.carbon.ledger import Cause, Mark
 from taihu.carbon.meters import Account
 from taihu.carbon.rows import RowQuality
 from taihu.history.history import History
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import NS_PER_S, from_datetime, to_datetime
 from taihu.kernel.files import OsFiles
 from taihu.kernel.limits import DEFAULT
+from taihu.kernel.sections import AccountConfig
 from taihu.things.batch import Batch, Column
 
 
@@ -91,6 +93,31 @@ def test_the_hour_of_the_grid_needs_a_grant_11(plants: Any) -> None:
     plant.say("signal", "intensity", START + HOUR // 2, 400.0, project="grid")  # the grid corrects itself
     (row,) = plant.account(START + 2 * HOUR)
     assert (row.location_kg, row.version) == (pytest.approx(0.6), 2)
+
+
+def test_a_path_without_a_project_is_of_the_accounts_own(plants: Any) -> None:
+    plant = plants(account(imported="energy", region="CN", intensity="signal/intensity"))
+    plant.granted = False  # its own needs no grant
+    plant.say("main", "energy", START, 2.0)
+    plant.say("signal", "intensity", START, 200.0)
+    (row,) = plant.account(START + 2 * HOUR)
+    assert (row.location_kg, row.factors[0]) == (pytest.approx(0.4), "plant/signal/intensity")
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "count"), [("Europe/Berlin", "2022-03-27", 23), ("Europe/Berlin", "2022-10-30", 25)]
+)
+def test_a_day_has_23_or_25_hours_each_once(plants: Any, zone: str, day: str, count: int) -> None:
+    start = from_datetime(datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone)))
+    one = Account("plant", zone, AccountConfig(meter="main", imported="import_register", region="CN"))
+    plant = plants(one)
+    plant.clock.jump((start - plant.clock.now_ns()) / NS_PER_S)
+    for hour in (0, count):  # silent all day: its increase is shared out over the hours that there are
+        plant.say("main", "import_register", start + hour * HOUR, 100.0 + 2 * hour)
+    rows = plant.account(start + 26 * HOUR)[:count]
+    assert [(row.start - start) // HOUR for row in rows] == list(range(count))
+    assert [row.import_kwh for row in rows] == pytest.approx([2.0] * count)
+    assert to_datetime(rows[-1].end).astimezone(ZoneInfo(zone)).hour == 0
 
 
 def test_figures_stand_when_their_readings_have_gone_10(plants: Any) -> None:

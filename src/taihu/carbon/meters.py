@@ -59,11 +59,29 @@ class Account(msgspec.Struct, frozen=True):
         return self.project, self.config.key
 
     @property
+    def intensity(self) -> str:
+        """The property that gives the grid's intensity, with its project; empty where none does."""
+        return self._whole(self.config.intensity, 2)
+
+    @property
+    def mix(self) -> str:
+        """The thing that says what the grid generates, likewise."""
+        return self._whole(self.config.mix, 1)
+
+    @property
+    def carbon_free(self) -> str:
+        """The property that gives the grid's carbon-free share, likewise."""
+        return self._whole(self.config.carbon_free, 2)
+
+    def _whole(self, path: str, slashes: int) -> str:
+        """A path without a project is in the account's own."""
+        return path if not path or path.count("/") == slashes else f"{self.project}/{path}"
+
+    @property
     def watched(self) -> set[tuple[str, str]]:
         """The things whose late readings change the ledger."""
-        config = self.config
-        others = [name.split("/")[:2] for name in (config.intensity, config.mix, config.carbon_free) if name]
-        return {(self.project, config.meter), *((project, thing) for project, thing in others)}
+        others = [name.split("/")[:2] for name in (self.intensity, self.mix, self.carbon_free) if name]
+        return {(self.project, self.config.meter), *((project, thing) for project, thing in others)}
 
 
 class Sources(msgspec.Struct, frozen=True):
@@ -162,40 +180,40 @@ class Meters:
 
     def hourly(self, account: Account, edges: Edges, factors: Factors) -> Hourly | None:
         """The grid's own intensity of each interval, where a property or its mix gives it."""
-        config, found = account.config, None
-        if config.intensity:
-            values = self._gauge(account, config.intensity, PER_KWH, edges)
-            found = Hourly(AverageIntensity(values), [(config.intensity,)] * len(values))
-        elif config.mix:
+        found = None
+        if account.intensity:
+            values = self._gauge(account, account.intensity, PER_KWH, edges)
+            found = Hourly(AverageIntensity(values), [(account.intensity,)] * len(values))
+        elif account.mix:
             found = self._mix(account, edges, factors)
-        if config.carbon_free:
+        if account.carbon_free:
             none = np.full(len(edges) - 1, np.nan)
-            share = np.clip(self._gauge(account, config.carbon_free, "1", edges), 0.0, 1.0)
+            share = np.clip(self._gauge(account, account.carbon_free, "1", edges), 0.0, 1.0)
             found = found or Hourly(AverageIntensity(none), [()] * len(none))
             found = msgspec.structs.replace(found, carbon_free=share)
         return found
 
     def _mix(self, account: Account, edges: Edges, factors: Factors) -> Hourly:
         """From generation by source: the grid thing's properties that are named as life-cycle factors are."""
-        project, thing = account.config.mix.split("/")
+        project, thing = account.mix.split("/")
         self._check_grant(account, project, thing)
         sources = sorted(factors.subjects(FactorKind.LIFECYCLE) & set(self._sources.definitions(project, thing)))
         if not sources:
             raise AccountBroken(
-                f"No property of {account.config.mix} is named as a source of generation.",
+                f"No property of {account.mix} is named as a source of generation.",
                 "Name them as the life-cycle factors are: coal, gas, hydro, wind. See: taihu factors",
             )
         table = np.array([self._made(account, project, thing, name, edges) for name in sources])
         count = len(edges) - 1
         values = np.full(count, np.nan)
-        names: list[tuple[str, ...]] = [(account.config.mix,)] * count
+        names: list[tuple[str, ...]] = [(account.mix,)] * count
         for place in np.flatnonzero(~np.isnan(table).any(axis=0)):  # a mix with a source missing is no mix (§3)
             made = dict(zip(sources, table[:, place].tolist(), strict=True))
             try:
                 values[place], used = mix_intensity(made, factors, int(edges[place]))
             except FactorMissing:
                 continue
-            names[place] = (account.config.mix, *used)
+            names[place] = (account.mix, *used)
         clean = table[[place for place, name in enumerate(sources) if name in CARBON_FREE]].sum(axis=0)
         whole = table.sum(axis=0)
         return Hourly(AverageIntensity(values), names, np.divide(clean, whole, np.full(count, np.nan), where=whole > 0))

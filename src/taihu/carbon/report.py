@@ -38,6 +38,7 @@ _GASES = {
     "gases_kg": "Other gases kg CO2e",
     "scope1_kg": "All kg CO2e",
 }
+_GRAM = 0.001
 _SOURCES = {Role.FUEL: "combustion", Role.PROCESS: "process", Role.LEAK: "leak"}
 _QUALITY = ("Measured", "Estimated", "Missing")
 _INVENTORY_LEAD = "{} {} of all intervals are known: {} measured, {} estimated, {} missing. {} were restated."
@@ -254,7 +255,12 @@ def _gases(report: Inventory, rows: Rows) -> list[Section]:
 
 
 def _of_gases(figures: Figures) -> tuple[str, ...]:
-    return tuple(_number(getattr(figures, name), 3) for name in _GASES)
+    return tuple(_gas(getattr(figures, name)) for name in _GASES)
+
+
+def _gas(kg: float | None) -> str:
+    """To the gram; what is less to three digits, as a gas of a few milligrams is not nothing."""
+    return f"{kg:.3g}" if kg and abs(kg) < _GRAM else _number(kg, 3)
 
 
 def _balances(balances: Sequence[MainBalance], rows: Rows) -> list[Section]:
@@ -284,7 +290,8 @@ def _balances(balances: Sequence[MainBalance], rows: Rows) -> list[Section]:
             for at, residual in one.worst.items()
         ]
     note = Phrase(
-        "Behind it: {}; drawing is positive. Apart is counted hour by hour: errors hide no others.", ", ".join(notes)
+        "Behind it: {}; drawing is positive. Apart is counted hour by hour, a gap as one: errors hide no others.",
+        ", ".join(notes),
     )
     table = Table(heads=heads, rows=lines, texts=(0, 6))
     return [Section(heading="Energy balance", table=table, note=note)]

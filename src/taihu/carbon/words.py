@@ -137,8 +137,8 @@ _CHINESE = {
     "does not close": "不平衡",
     "closes where it is known": "已知部分平衡",
     "among the hours most apart": "偏差最大的小时之一",
-    "Behind it: {}; drawing is positive. Apart is counted hour by hour: errors hide no others.":
-        "其下：{}；用电为正。偏差逐小时累计，误差不会相互抵消。",
+    "Behind it: {}; drawing is positive. Apart is counted hour by hour, a gap as one: errors hide no others.":
+        "其下：{}；用电为正。偏差逐小时累计（缺口合并计），误差不会相互抵消。",
     # the inventory
     "Greenhouse gas inventory: {}": "温室气体清单：{}",
     "{} {} of all intervals are known: {} measured, {} estimated, {} missing. {} were restated.":

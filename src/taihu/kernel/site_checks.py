@@ -266,12 +266,15 @@ def _check_account(
         yield Fault(f"{path}.certificates", "Certificates are of generation.", "Leave it out.")
     if account.intensity and account.mix:
         yield Fault(f"{path}.mix", "The grid's intensity is named twice.", "Name intensity or mix.")
-    for name, parts in (("intensity", 2), ("mix", 1), ("carbon_free", 2)):
-        value, remedy = getattr(account, name), "project/thing/property" if parts == 2 else "project/thing"
-        if value and value.count("/") != parts:
-            yield Fault(
-                f"{path}.{name}", f"{value!r} is no {'property' if parts == 2 else 'thing'}.", f'Write "{remedy}".'
-            )
+    for name, what, form in (
+        ("intensity", "property", "thing/property"),
+        ("mix", "thing", "thing"),
+        ("carbon_free", "property", "thing/property"),
+    ):
+        value = getattr(account, name)
+        if value and value.count("/") not in (form.count("/"), form.count("/") + 1):
+            remedy = f'Write "{form}", or "project/{form}" for another project\'s.'
+            yield Fault(f"{path}.{name}", f"{value!r} is no {what}.", remedy)
     yield from _check_behind(path, account, {one.key: one for one in others})
 
 
