@@ -65,6 +65,12 @@ def test_a_fuel_gas_by_gas() -> None:
             100 * 38.931 / 3.6,
             ("cn-natural-gas-heating",),
         ),
+        (
+            Volume([0.1]),
+            Emitter(subject="diesel-road"),
+            84 * 43.0 / 3.6,
+            ("cbs-diesel-road-density", "ipcc-2006-diesel-road-heating"),
+        ),
         (Volume([0.1]), Emitter(subject="diesel"), 84 * 43.0 / 3.6, ("cbs-diesel-density", "ipcc-2006-diesel-heating")),
         (Mass([1.0]), Emitter(subject="anthracite", region="DE"), 26.7 / 3.6, ("ipcc-2006-anthracite-heating",)),
     ],
