@@ -16,7 +16,7 @@ from taihu.decide.problem import Battery, Heat, Problem
 pytest.importorskip("highspy", reason="the extra `plan` is not installed")
 optimum = pytest.importorskip("tests.decide.optimum", reason="scipy, which checks the plans, is not installed")
 
-CASES = int(os.environ.get("TAIHU_PLAN_CASES", 40))
+CASES = int(os.environ.get("TAIHU_PLAN_CASES", 28))
 SEEDS = range(CASES)
 SECONDS = 30.0
 PLANNER = Planner()

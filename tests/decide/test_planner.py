@@ -277,12 +277,34 @@ METER = Meter(load_kw=THREE, import_price=THREE, export_price=THREE)
             "the price of j@x",
         ),
         ({"groups": (Group(name="g", members=("g",), import_max_kw=1.0),)}, "no member 'g'"),
+        ({"step_h": np.zeros(0)}, "steps that last"),
+        ({"meters": (METER, METER)}, "two of ''"),
+        ({"meters": (msgspec.structs.replace(METER, import_price=np.array([1.0, NAN, 1.0])),)}, "step 1 has none"),
+        ({"meters": (msgspec.structs.replace(METER, load_kw=np.array([1.0, 1.0, 1e12])),)}, "1e\\+12 in step 2"),
+        ({"meters": (msgspec.structs.replace(METER, demand_price=1e12),)}, "look at its unit"),
+        ({"assets": (Solar(name="pv", power_kw=np.array([1.0, -0.2, 1.0])),)}, "negative in step 1"),
+        ({"assets": (msgspec.structs.replace(vehicle((3, 20.0)), arrives=4),)}, "before it arrives"),
+        ({"assets": (msgspec.structs.replace(vehicle((3, 20.0)), minimum_kw=12.0),)}, "could never run"),
     ],
 )
 def test_what_has_no_form_is_refused_before_anything_is_reckoned(wrong: dict[str, Any], says: str) -> None:
     given: dict[str, Any] = {"step_h": THREE, "meters": (METER,)}
     with pytest.raises(ProblemRefused, match=says):
         PLANNER.plan(Problem(**given | wrong))
+
+
+@pytest.mark.parametrize(
+    ("futures", "weights", "says"),
+    [
+        ((), (), "probability"),
+        (((0.2,) * 3, (0.2,) * 3), (1.0,), "probability"),
+        (((0.2,) * 3, (0.2,) * 3), (1.0, NAN), "probability"),
+        (((0.2,) * 3, (0.2,) * 4), (0.5, 0.5), "Let only numbers differ"),
+    ],
+)
+def test_futures_that_are_none_of_one_problem_are_refused(futures: Any, weights: Any, says: str) -> None:
+    with pytest.raises(ProblemRefused, match=says):
+        PLANNER.plan_scenarios([problem(price, battery()) for price in futures], weights)
 
 
 def test_a_plant_in_a_group_is_curtailed_apart_from_others() -> None:

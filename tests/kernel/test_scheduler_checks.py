@@ -21,6 +21,17 @@ thing = "battery"
 capacity_kwh = 10
 power_kw = 5
 """
+CAR = '[[project.scheduler.vehicle]]\nname = "car"\nthing = "c"\ncapacity_kwh = 60\npower_kw = 11\n'
+TANK = """[[project.scheduler.heat]]
+name = "tank"
+thing = "t"
+capacity_kwh_per_k = 0.3
+loss_kw_per_k = 0.02
+power_kw = 3
+low_c = 45
+high_c = 60
+"""
+GROUP = '[[project.scheduler.group]]\nname = "g"\nmembers = ["battery"]\nimport_max_kw = 5\n'
 LOAD = '[[project.scheduler.load]]\nname = "washer"\nthing = "w"\npower_kw = 2\nminutes = 60\n'
 
 
@@ -46,6 +57,17 @@ def test_a_good_one_is_read(tmp_path: Path) -> None:
         (GOOD + LOAD.replace("washer", "battery") + 'switch = "on"\n', 3, "two assets"),
         (GOOD + '[[project.scheduler.group]]\nname = "g"\nmembers = ["car"]\nimport_max_kw = 5\n', 16, "no asset"),
         (GOOD + LOAD.replace("60", "5") + 'start = "start"\n', 18, "minutes does not fit"),
+        (GOOD.replace("price = 0.3", "price = nan"), 8, "price is nan"),
+        (GOOD.replace("capacity_kwh = 10", "capacity_kwh = inf"), 12, "capacity_kwh is inf"),
+        (GOOD.replace("power_kw = 5", "power_kw = 1e12"), 13, "power_kw is 1e+12"),
+        (GOOD.replace("capacity_kwh = 10", "capacity_kwh = -10"), 12, "capacity_kwh does not fit"),
+        (GOOD + CAR + "minimum_kw = 20\n", 19, "could never run"),
+        (GOOD + CAR + 'ready_by = "25:00"\n', 19, "ready_by does not fit"),
+        (GOOD + TANK.replace("45", "70"), 20, "ends below it begins"),
+        (GOOD + GROUP + GROUP, 19, "two of 'g'"),
+        (GOOD + GROUP.replace('"g"', '"battery"'), 15, "two of 'battery'"),
+        (GOOD + GROUP.replace('["battery"]', '["battery", "battery"]'), 16, "a member twice"),
+        (GOOD + GROUP.replace('"battery"', '"g"'), 16, "no asset 'g'"),
         (GOOD.replace("price = 0.3", "[[project.scheduler.buys.band]]\nstart = 8"), 9, "start is a whole number"),
     ],
 )  # fmt: skip

@@ -93,13 +93,13 @@ def try_(node: NodeClient, project: str, file: Path, days: int, as_json: bool) -
 
 def tried(node: NodeClient, project: str, file: Path, days: int) -> list[dict[str, Any]]:
     """What each scheduler that a file has for a project would have saved."""
-    from taihu.kernel.config import parse_site
+    from taihu.kernel.config import parse_site, read_text
     from taihu.kernel.errors import RefusedError
     from taihu.runtime.pilot.api import NodeApi
     from taihu.runtime.scheduling.trial import Bar, trial
 
     folder = file.absolute().parent
-    site = parse_site(file.read_text("utf-8"), folder)
+    site = parse_site(read_text(folder, file.name), folder, file.name)
     found = next((one for one in site.projects if one.name == project and one.schedulers), None)
     if found is None:
         raise RefusedError(f"{file} has no scheduler of {project}.", "Write [[project]] and [[project.scheduler]].")

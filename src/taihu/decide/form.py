@@ -1,6 +1,7 @@
 """Whether a problem is one: numbers for each step, sizes that can be, names that are known. What is not is refused."""
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,7 @@ from taihu.decide.problem import series as limits
 
 _SIGNED = frozenset({"content_kwh", "state_c", "end_price", "arrives", "leaves", "release", "earliest", "deadline"})
 _SLACK = 1e-9
+_MOST = 1e9  # kW, kWh, money: what is above is a wrong unit, and nothing that a solver can tell from rounding
 
 
 def check(problem: Problem) -> None:
@@ -47,6 +49,22 @@ def check(problem: Problem) -> None:
             raise ProblemRefused(f"{group.name} has no member {sorted(unknown)[0]!r}.", "Name assets or meters.")
 
 
+def check_futures(problems: Sequence[Problem], weights: Sequence[float]) -> None:
+    """Pass futures of one problem and their probabilities.
+
+    Raises:
+        ProblemRefused: it says what does not fit.
+    """
+    if not problems or len(problems) != len(weights) or not all(0 <= one < INF for one in weights) or not sum(weights):
+        raise ProblemRefused("Futures need a probability each.", "Give as many weights, from 0 on.")
+    for problem in problems:
+        check(problem)
+    for part in ("meters", "assets", "groups"):
+        kinds = [[(type(one), one.name) for one in getattr(problem, part)] for problem in problems]
+        if any(one != kinds[0] for one in kinds) or len({problem.steps for problem in problems}) > 1:
+            raise ProblemRefused(f"Futures of one problem have other {part}.", "Let only numbers differ.")
+
+
 def _meter(meter: Meter, steps: int) -> None:
     name = meter.name or "meter"
     _sizes(meter, name)
@@ -67,18 +85,28 @@ def _asset(asset: Asset, steps: int) -> None:
             if isinstance(asset, Battery):
                 _taper(asset)
                 _curve(asset)
-            elif not all(isinstance(step, int) and np.isfinite(kwh) for step, kwh in asset.needs):
+            elif not all(isinstance(step, int) and abs(kwh) <= _MOST for step, kwh in asset.needs):
                 raise ProblemRefused(f"{asset.name}.needs are no steps with kWh.", "Give (step, kWh) of each.")
+            elif asset.leaves < asset.arrives:
+                said = f"{asset.name} leaves (step {asset.leaves}) before it arrives (step {asset.arrives})."
+                raise ProblemRefused(said, "Correct the one that is wrong.")
+            else:
+                _least(asset.name, asset.minimum_kw, asset.charge_kw)
         case Heat():
             for name in ("cop", "outside_c", "gain_kw", "low_c", "high_c"):
-                limits(getattr(asset, name), steps, f"{asset.name}.{name}")
+                _within(limits(getattr(asset, name), steps, f"{asset.name}.{name}"), f"{asset.name}.{name}")
+            _least(asset.name, asset.minimum_kw, asset.power_kw)
             if not asset.capacity_kwh_per_k > 0:
                 raise ProblemRefused(f"{asset.name} needs a thermal capacity.", "Correct it.")
         case Solar():
             _each(asset.power_kw, steps, f"{asset.name}.power_kw")
+            if (below := np.flatnonzero(asset.power_kw < 0)).size:
+                said = f"{asset.name}.power_kw is negative in step {below[0]}."
+                raise ProblemRefused(said, "What a plant takes itself is load of the meter.")
         case Load():
             _load(asset)
         case Job():
+            _least(asset.name, asset.minimum_kw, asset.power_kw)
             if len({place for place, _, _ in asset.places}) < len(asset.places):
                 raise ProblemRefused(f"{asset.name} has a place twice.", "Name each place once.")
             for place, price, carbon in asset.places:
@@ -127,11 +155,30 @@ def _sizes(part: msgspec.Struct, owner: str) -> None:
             raise ProblemRefused(f"{owner}.{name} is no finite number.", "Measure it, or leave it out.")
         if value < 0 and name not in _SIGNED:
             raise ProblemRefused(f"{owner}.{name} is negative.", "It is a size.")
+        if np.isfinite(value):
+            _within(np.array([value]), f"{owner}.{name}")
+
+
+def _least(name: str, least_kw: float, most_kw: float) -> None:
+    if least_kw > most_kw:
+        said = f"{name}.minimum_kw ({least_kw:g}) is above its power ({most_kw:g} kW): it could never run."
+        raise ProblemRefused(said, "Correct the one that is wrong.")
+
+
+def _within(values: np.ndarray, name: str) -> None:
+    if (absurd := np.flatnonzero(np.abs(values) > _MOST)).size:
+        said = f"{name} is {values[absurd[0]]:g}{f' in step {absurd[0]}' if len(values) > 1 else ''}."
+        raise ProblemRefused(said, f"Nothing is above {_MOST:g}: look at its unit, or forecast it anew.")
 
 
 def _each(values: Any, steps: int, name: str) -> None:
     """Pass an array with a finite number for each step."""
     if not isinstance(values, np.ndarray):
         raise ProblemRefused(f"{name} is no array.", f"Give one with a number for each of {steps} steps.")
-    if values.shape != (steps,) or not bool(np.isfinite(values).all()):
-        raise ProblemRefused(f"{name} needs a number for each of {steps} steps.", "Fill what is missing first.")
+    if values.shape != (steps,):
+        said = f"{name} needs a number for each of {steps} steps, and has {len(np.ravel(values))}."
+        raise ProblemRefused(said, "Give one for each.")
+    if (holes := np.flatnonzero(~np.isfinite(values))).size:
+        said = f"{name} needs a number for each of {steps} steps: step {holes[0]} has none."
+        raise ProblemRefused(said, "Fill what is missing first.")
+    _within(values, name)

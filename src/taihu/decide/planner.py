@@ -12,7 +12,7 @@ import numpy as np
 
 from taihu.decide.alone import whole
 from taihu.decide.dynamic import can_plan, plan_battery
-from taihu.decide.form import check
+from taihu.decide.form import check, check_futures
 from taihu.decide.frame import Powers
 from taihu.decide.judge import Breach, Judged, as_stores_can, judge
 from taihu.decide.model import Model
@@ -69,8 +69,7 @@ class Planner:
 
     def plan_scenarios(self, problems: Sequence[Problem], weights: Sequence[float], seconds: float = 1.0) -> Plan:
         """The first of several scenarios of one problem, its first step being the best for all of them."""
-        for problem in problems:
-            check(problem)
+        check_futures(problems, weights)
         return self._solved(problems, weights, seconds)
 
     def _solved(self, problems: Sequence[Problem], weights: Sequence[float], seconds: float) -> Plan:

@@ -25,25 +25,25 @@ def load_site(folder: Path) -> Site:
     return parse_site(read_text(folder), folder.absolute())
 
 
-def read_text(folder: Path) -> str:
-    """The text of a site's `site.toml`; errors as of `load_site`."""
+def read_text(folder: Path, name: str = FILE_NAME) -> str:
+    """The text of a site's `site.toml`, or of another file there; errors as of `load_site`."""
     folder = folder.absolute()
     try:
-        return (folder / FILE_NAME).read_text("utf-8")
+        return (folder / name).read_text("utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"No {FILE_NAME} in {folder}.", f"Run: taihu init {folder}") from None
+        raise ConfigError(f"No {name} in {folder}.", f"Run: taihu init {folder}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Cannot be read: {error}.", "Save it as UTF-8 text.", FILE_NAME) from None
+        raise ConfigError(f"Cannot be read: {error}.", "Save it as UTF-8 text.", name) from None
 
 
-def parse_site(text: str, folder: Path) -> Site:
-    """Check the text of a `site.toml` that stands for `folder`; errors as of `load_site`."""
-    content = read_toml(text, SiteFile, FILE_NAME)
+def parse_site(text: str, folder: Path, name: str = FILE_NAME) -> Site:
+    """Check the text of a `site.toml`, or of a file like it, that stands for `folder`; errors as of `load_site`."""
+    content = read_toml(text, SiteFile, name)
     tables = {name: getattr(content, name) for name in SiteFile.__struct_fields__}
     tables["limits"] = msgspec.structs.replace(content.limits)  # its own: a reload changes it in place
     site = Site(folder=folder, **tables)
     for fault in faults_of(site):
-        raise located(fault, text, FILE_NAME)
+        raise located(fault, text, name)
     return site
 
 

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from taihu.kernel.flexible import LoadConfig, SchedulerConfig, TariffConfig
-from taihu.kernel.toml import Fault
+import msgspec
 
+from taihu.kernel.flexible import HeatConfig, JobConfig, LoadConfig, SchedulerConfig, TariffConfig, VehicleConfig
+from taihu.kernel.toml import Fault, numbers
+
+_MOST = 1e9  # what is above is a wrong unit
 _PROPERTY = 'Write "thing/property".'
 
 
@@ -29,10 +32,33 @@ def scheduler_faults(path: str, config: SchedulerConfig, before: list[str], fold
         yield Fault(f"{path}.carbon_weight", "CO2 has a weight, and there is no intensity.", remedy)
     for side in ("buys", "sells"):
         yield from _tariff(f"{path}.{side}", getattr(config, side), folder)
+    for where, number in numbers(path, msgspec.to_builtins(config)):
+        if abs(number) > _MOST:
+            yield Fault(where, f"{where.rpartition('.')[2]} is {number:g}.", "Give kW, kWh, °C, and money a kWh.")
     names = [asset.name for asset in config.assets]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield Fault(path, f"There are two assets {name!r}.", "Give each its own name.")
+    for index, heat in enumerate(config.heats):
+        if heat.low_c > heat.high_c:
+            yield Fault(
+                f"{path}.heat[{index}].low_c", f"The band of {heat.name} ends below it begins.", "Swap the two."
+            )
+    least: dict[str, tuple[VehicleConfig | HeatConfig | JobConfig, ...]]
+    least = {"vehicle": config.vehicles, "heat": config.heats, "job": config.jobs}
+    for kind, those in least.items():
+        for index, one in enumerate(those):
+            if one.minimum_kw > one.power_kw:
+                where = f"{path}.{kind}[{index}].minimum_kw"
+                yield Fault(
+                    where, f"{one.name} could never run: {where.rpartition('.')[2]} is above power_kw.", "Lower it."
+                )
+    taken = set(names)
     for index, group in enumerate(config.groups):
+        if group.name in taken:
+            yield Fault(f"{path}.group[{index}].name", f"There are two of {group.name!r}.", "Give each its own name.")
+        taken.add(group.name)
+        if len(set(group.members)) < len(group.members):
+            yield Fault(f"{path}.group[{index}].members", f"{group.name} has a member twice.", "Name each once.")
         for member in group.members:
             if member not in names:
                 yield Fault(f"{path}.group[{index}].members", f"There is no asset {member!r}.", f"Known: {names}.")

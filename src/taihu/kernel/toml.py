@@ -3,6 +3,8 @@
 import difflib
 import re
 import tomllib
+from collections.abc import Iterator
+from math import isfinite
 from typing import NamedTuple, TypeVar, get_args
 
 import msgspec
@@ -30,10 +32,26 @@ def read_toml(text: str, kind: type[T], name: str) -> T:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(str(error), text, name) from None
+    for path, number in numbers("$", tables):
+        if not isfinite(number):
+            fault = Fault(path, f"{path.rpartition('.')[2]} is {number}, which is no size.", "Write a finite number.")
+            raise located(fault, text, name)
     try:
         return msgspec.convert(tables, kind)
     except msgspec.ValidationError as error:
         raise located(_shape_fault(str(error), kind), text, name) from None
+
+
+def numbers(path: str, value: object) -> Iterator[tuple[str, float]]:
+    """Every number in tables, by path."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from numbers(f"{path}.{key}", one)
+    elif isinstance(value, list | tuple):
+        for index, one in enumerate(value):
+            yield from numbers(f"{path}[{index}]", one)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield path, float(value)
 
 
 def located(fault: Fault, text: str, name: str) -> ConfigError:
