@@ -126,6 +126,7 @@ def _may(load: Load, power: Numbers) -> bool:
         inside
         and long_enough
         and last
+        and int((power > 0).sum()) <= max(load.steps, load.on_min)
         and (not load.ran or load.on_min <= load.ran or on[: load.on_min].count("0") == 0)
     )
 
