@@ -1,6 +1,6 @@
 """Every benchmark in one run.
 
-`python -m bench.all [--smoke] [--only NAME] [--seconds N] [--runs N] [--json] [--write]`
+`python -m bench.all [--smoke] [--only NAME | --part 0|1] [--seconds N] [--runs N] [--json] [--write]`
 """
 
 import argparse
@@ -51,6 +51,7 @@ def main() -> None:
     )
     parser.add_argument("--smoke", action="store_true", help="tiny: only that nothing acked is lost")
     parser.add_argument("--only", action="append", choices=NAMES, help="one benchmark; may be given again")
+    parser.add_argument("--part", type=int, choices=(0, 1), help="every other benchmark, from the first or the second")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each run (default 5)")
     parser.add_argument("--runs", type=int, default=3, help="runs of each, of which the median is shown (default 3)")
     parser.add_argument("--json", action="store_true", help="one JSON line a benchmark")
@@ -60,7 +61,7 @@ def main() -> None:
     machine = description()
     if not given.json:
         print(f"{machine}")
-    for name in given.only or NAMES:
+    for name in given.only or NAMES[given.part :: 1 if given.part is None else 2]:
         began = time.perf_counter()
         report: Report = importlib.import_module(f"bench.{name}").run(options)
         if given.json:

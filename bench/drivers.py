@@ -82,9 +82,12 @@ def _row(case: Case, ours: bool, options: Options) -> Row:
     import_module(f"taihu.drivers.{case.driver}.driver")  # before the clock runs
     with device(case.driver) as port:
         loop = case.taihu if ours else case.bare
-        began, cpu = time.perf_counter(), time.process_time()
-        got: int = asyncio.run(loop(port, options.seconds))  # type: ignore[arg-type]
-        cpu, seconds = time.process_time() - cpu, time.perf_counter() - began
+        for length in (options.seconds, 20 * options.seconds):  # a busy machine may take the first to connect
+            began, cpu = time.perf_counter(), time.process_time()
+            got: int = asyncio.run(loop(port, length))  # type: ignore[arg-type]
+            cpu, seconds = time.process_time() - cpu, time.perf_counter() - began
+            if got:
+                break
     assert got > 0
     return {
         "driver": f"{case.driver}: {'Taihu' if ours else case.library}",
