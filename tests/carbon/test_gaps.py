@@ -68,6 +68,19 @@ def test_a_register_read_at_the_edge_and_late_counts_what_was_before_it(plant: P
     assert by_hour(plant.account(START + 3 * HOUR)) == pytest.approx([3.5, 3.5])
 
 
+def test_what_is_late_is_accounted_when_the_history_has_it(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is seen before the history takes it: a step in between neither reads without it nor forgets it."""
+    say(plant, 0, 100.0)
+    plant.account(START + 3 * HOUR)
+    with monkeypatch.context() as held:
+        held.setattr(plant.history, "apply", lambda position, batch: held.setattr(plant, "batch", batch, raising=False))
+        say(plant, 120, 107.0)
+        assert by_hour(plant.account(START + 3 * HOUR)) == [None, None]
+        batch = plant.batch  # type: ignore[attr-defined]
+    plant.history.apply(plant.position, batch)
+    assert by_hour(plant.account(START + 3 * HOUR)) == pytest.approx([3.5, 3.5])
+
+
 readings = st.lists(
     st.tuples(st.integers(1, 200), st.integers(1, 50), st.booleans(), st.integers(0, 4)), min_size=2, max_size=15
 )

@@ -73,6 +73,8 @@ class Accountant:
         self._meters = Meters(history, sources)
         self._certifier = Certifier(ledger, self._account_of, sources.may_read)
         self._broken: dict[tuple[str, str], str] = {}
+        self._history = history
+        self._late: dict[tuple[str, str], int] = {}  # what the history had before it took the newest late batch
         self._reached: dict[tuple[tuple[str, str], Cause], int] = {}  # marks that went back to where their gap began
         self.use(accounts, factors)
 
@@ -104,6 +106,7 @@ class Accountant:
                 earliest = earliest or min(array("q", batch.observed))
                 if earliest <= self._done.get(account.key, 0):  # a register read at an edge counts what was before it
                     self._reached.pop((account.key, Cause.READINGS), None)
+                    self._late[account.key] = self._history.applied
                     self.ledger.mark(*account.key, Mark(Cause.READINGS, earliest, LATE))
 
     def step(self) -> bool:
@@ -245,8 +248,8 @@ class Accountant:
 
     def _recount(self, key: tuple[str, str]) -> bool:
         """Account again what has changed."""
-        marks = self.ledger.marks(*key)
-        if not marks:
+        marks, late = self.ledger.marks(*key), self._late.get(key, -1)
+        if not marks or late == self._history.applied:  # the history has not taken yet what changes them
             return False
         mark, done = marks[0], self._done[key]
         begins = [at for at in (self._first(key), self.ledger.begins(*key)) if at]
@@ -258,8 +261,9 @@ class Accountant:
             rows = self._recounted(account, edges, mark.cause)
             self.ledger.append(rows, mark.reason, self._clock.now_ns())
         end = int(edges[-1])
-        self.ledger.settle(*key, mark, end, done)
-        self._reached[key, mark.cause] = end
+        if late == self._late.get(key, -1):  # else more has come meanwhile
+            self.ledger.settle(*key, mark, end, done)
+            self._reached[key, mark.cause] = end
         return True
 
     def _back(self, key: tuple[str, str], mark: Mark) -> int:
