@@ -29,8 +29,10 @@ LEAST_KW = 4.14  # 6 A on three phases
 _HOUR_NS = 3_600 * NS_PER_S
 _ZONE = ZoneInfo("Europe/Amsterdam")
 _AUCTION_HOUR = 13  # local, from which the prices of the next day are known
-_RESERVE = 0.8  # of the transformer: what plans keep to where they can, for those who have not come yet
+_RESERVE = 0.8  # of the transformer: what plans keep to where it costs little, for those who have not come yet
+_RESERVE_PRICE = 0.2  # of the dearest kWh, for each above it
 _WEEKS = ("2019-03-04T00:00:00+01:00", "2022-08-22T00:00:00+02:00", "2024-05-06T00:00:00+02:00")
+_TIGHT_WEEKS = ("2024-05-06T00:00:00+02:00", "2023-12-25T00:00:00+01:00")  # the last has prices about nothing
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -62,6 +64,8 @@ def run(options: Options) -> Report:
     for start in _WEEKS[: 1 if options.smoke else None]:
         report.rows.append(_driven(start, chargers, days, known=True))
         report.rows.append(_driven(start, chargers, days, known=False))
+    for start in _TIGHT_WEEKS[: 0 if options.smoke else None]:
+        report.rows.append(_driven(start, chargers, days, known=False, share=0.15))
     many = 50 if options.smoke else 1_000
     report.rows.append(_fleet(many, 0.25))
     for share in (0.25, 0.15, 0.1):
@@ -79,7 +83,7 @@ def run(options: Options) -> Report:
 
 
 def week(start: str, chargers: int, days: int, seed: int = 7, *, transformer_share: float = 0.25) -> Week:
-    """Sessions of private chargers drawn by a seed. The transformer carries a quarter of the chargers at once."""
+    """Sessions of private chargers drawn by a seed. The transformer carries a share of the chargers at once."""
     rng = np.random.default_rng(seed)
     habits, sizes, prices = (_table(name) for name in ("ev_habits", "ev_sizes", "ev_prices"))
     start_ns = parse_iso(start)
@@ -135,8 +139,8 @@ def optimum(one: Week) -> Plan:
     return Planner().plan(_site(one.price, vehicles, one.transformer_kw), 120.0)
 
 
-def _driven(start: str, chargers: int, days: int, *, known: bool) -> Row:
-    one = week(start, chargers, days)
+def _driven(start: str, chargers: int, days: int, *, known: bool, share: float = 0.25) -> Row:
+    one = week(start, chargers, days, transformer_share=share)
     began = time.process_time()
     total, got = drive(one, known=known)
     cpu = time.process_time() - began
@@ -147,7 +151,8 @@ def _driven(start: str, chargers: int, days: int, *, known: bool) -> Row:
     vehicles = tuple(_vehicle(each, 0, 0.0) for each in one.sessions)
     fast = _site(one.price, vehicles, one.transformer_kw)
     return {
-        "case": f"{start[:10]}, {len(one.sessions)} sessions, prices {'known' if known else 'as published'}",
+        "case": f"{start[:10]}, {len(one.sessions)} sessions, {share:.0%} at once, "
+        f"prices {'known' if known else 'as published'}",
         "delivered %": round(100 * sum(got.values()) / (wanted - short), 2),
         "cost / optimum": round(cost / best.money, 3),
         "fast / optimum": round(judge(fast, by_rule(fast)).money / best.money, 3),
@@ -187,7 +192,7 @@ def _problem(one: Week, step: int, here: list[Session], got: dict[str, float], p
 
 
 def _site(price: Numbers, vehicles: tuple[Vehicle, ...], limit_kw: float, reserve_kw: float | None = None) -> Problem:
-    """Chargers behind a transformer. The reserve gives way before a departure does, and the transformer does not."""
+    """Chargers behind a transformer. The reserve gives way to a price, and the transformer to nothing."""
     steps = len(price)
     meter = Meter(load_kw=np.zeros(steps), import_price=price, export_price=np.zeros(steps), import_max_kw=limit_kw)
     groups: tuple[Group, ...] = ()
@@ -195,7 +200,11 @@ def _site(price: Numbers, vehicles: tuple[Vehicle, ...], limit_kw: float, reserv
         limits = np.where(np.arange(steps) < 4, limit_kw, reserve_kw)
         groups = (Group(name="reserve", members=("",), import_max_kw=limits),)
     return Problem(
-        step_h=np.full(steps, 0.25), meters=(meter,), assets=vehicles, groups=groups, multiples=Multiples(group=5.0)
+        step_h=np.full(steps, 0.25),
+        meters=(meter,),
+        assets=vehicles,
+        groups=groups,
+        multiples=Multiples(group=_RESERVE_PRICE),
     )
 
 

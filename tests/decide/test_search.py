@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from taihu.decide.alone import respond
 from taihu.decide.charge import fill
 from taihu.decide.judge import judge
-from taihu.decide.loads import skip_cost
+from taihu.decide.loads import skip_cost, steps_max
 from taihu.decide.planner import Method, Plan, Planner
 from taihu.decide.problem import Battery, Heat, Job, Load, Meter, Numbers, Objective, Problem, Solar, Vehicle
 from taihu.decide.room import Room
@@ -119,6 +119,7 @@ def test_a_load_with_breaks_finds_its_best_pattern(seed: int) -> None:
 def _may(load: Load, power: Numbers) -> bool:
     on = "1" * load.ran + "".join("1" if kw else "0" for kw in power)
     inside = load.ran > 0 or not power[: load.earliest].any()
+    inside = inside and int((power > 0).sum()) <= steps_max(load)
     runs, rests = on.replace("0", " ").split(), on.strip("0").replace("1", " ").split()
     long_enough = all(len(run) >= load.on_min for run in runs[:-1]) and all(len(rest) >= load.off_min for rest in rests)
     last = not runs or len(runs[-1]) >= load.on_min or on.endswith("1")

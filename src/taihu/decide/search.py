@@ -53,23 +53,26 @@ class Search:
     def _searched(self, model: Model, powers: Powers, bound: float, until: float) -> tuple[Model, Solved]:
         """The best from these powers on, as long as it may be better than `bound` lets it be."""
         model, held = self._exactly(model, partial(Model.held, powers=powers), until)
-        while held.outcome is not Outcome.NONE:
+        asked, start = model, held.columns if held.outcome is not Outcome.NONE else None
+        while True:
             cost = float(model.program.cost @ held.columns)
             if held.outcome is Outcome.BEST and cost - bound <= GAP * abs(cost):
                 return model, held
             left = _SEARCH_SHARE * (until - self._clock.monotonic())
-            if left < _SEARCHED_S or int(np.count_nonzero(model.program.kinds)) > _SEARCHED_MAX:
+            if left < _SEARCHED_S or int(np.count_nonzero(asked.program.kinds)) > _SEARCHED_MAX:
                 break
-            found = self._exact.solve(model.program, left, held.columns)
-            exacter = model.exacter(found.columns) if found.outcome is not Outcome.NONE else None
-            if exacter is None:
-                better = found.outcome is not Outcome.NONE
-                return model, msgspec.structs.replace(found if better else held, prices=held.prices)
-            write = partial(Model.held, powers=model.powers(found.columns))
-            exacter, again = self._exactly(exacter, write, until)
-            if again.outcome is Outcome.NONE:
+            found = self._exact.solve(asked.program, left, start)
+            if found.outcome is Outcome.NONE:
                 break
-            model, held = exacter, again
+            if (exacter := asked.exacter(found.columns)) is None:
+                prices = held.prices if asked is model else found.prices
+                return asked, msgspec.structs.replace(found, prices=prices)
+            write = partial(Model.held, powers=asked.powers(found.columns))
+            exact, again = self._exactly(exacter, write, until)
+            if again.outcome is Outcome.BEST:
+                asked, start, model, held = exact, again.columns, exact, again
+            else:  # what it found cannot be made exact: the search goes on with what is, from anew
+                asked, start = exacter, None
         return model, msgspec.structs.replace(held, outcome=Outcome.GOOD) if held.outcome is Outcome.BEST else held
 
     def _exactly(self, model: Model, write: Callable[[Model], Program], until: float) -> tuple[Model, Solved]:
