@@ -78,7 +78,7 @@ def _with_breaks(problem: Problem, load: Load, room: Room) -> Numbers:
     each = room.step_costs(load.name, load.meter, both) + room.above(both)
     ramps = _ramps(room, both)
     most = steps_max(load)
-    same = _SAME * problem.dearest
+    same = _SAME * room.unit
     short = skip_cost(problem, load) * np.maximum(load.steps - np.arange(most + 1), 0) / load.steps
     if not in_part(load):
         short[1 : load.steps] = np.inf

@@ -209,6 +209,9 @@ class Solar(msgspec.Struct, frozen=True, kw_only=True):
 Asset = Battery | Vehicle | Heat | Load | Job | Solar
 
 
+_WORTHY = (Battery, Load, Job)  # that may say what a kWh is worth
+
+
 class Group(msgspec.Struct, frozen=True, kw_only=True):
     """Assets, or whole meters, that together take no more than a limit: a feeder, a transformer, a charging park."""
 
@@ -250,7 +253,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def dearest(self) -> float:
         """The most that a kWh can be worth in any step, demand charge, peak and ramp with it: the unit of breaches."""
-        worths = [abs(one) for asset in self.assets for one in self._worths(asset)]
+        worths = [abs(one) for asset in self.assets if isinstance(asset, _WORTHY) for one in self._worths(asset)]
         for meter in self.meters:
             worths += [np.abs(self.price(meter)).max(), np.abs(self.objective.cost * meter.export_price).max()]
         energy = float(max(worths))

@@ -10,7 +10,7 @@ class Room:
 
     def __init__(self, problem: Problem) -> None:
         count = problem.steps
-        self.problem = problem
+        self.problem, self.unit = problem, problem.dearest
         self.net = {one.name: np.array(one.load_kw, np.float64) for one in problem.meters}
         self.total: Numbers = np.sum(list(self.net.values()), axis=0)
         self.level_kw = np.inf  # that all meters reach anyway: what is above it costs, where a peak does
@@ -48,7 +48,7 @@ class Room:
 
     def step_costs(self, name: str, meter: str, powers: Numbers) -> Numbers:
         """What each step costs with these powers besides (steps are their last dimension), peak and ramp apart."""
-        each, unit = self.problem.multiples, self.problem.dearest
+        each, unit = self.problem.multiples, self.unit
         buys, sells = self._prices[meter]
         net = self.net[meter] + powers
         cost = np.where(net > 0, buys, sells) * net
