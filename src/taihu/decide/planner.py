@@ -104,7 +104,10 @@ class Planner:
         """The better of what the rule says and of what each asset finds for itself, one after the other."""
         in_turn = as_stores_can(problem, known) if known else by_rule(problem, cheap=True)
         powers = {Method.RULE: by_rule(problem), Method.IN_TURN: in_turn}
-        plans = [_plan(method, each, judge(problem, each), notes=(note,)) for method, each in powers.items()]
+        judged = {method: judge(problem, each) for method, each in powers.items()}
+        if judged[Method.IN_TURN].faults:
+            del powers[Method.IN_TURN]
+        plans = [_plan(method, each, judged[method], notes=(note,)) for method, each in powers.items()]
         return min(plans, key=lambda one: one.objective)
 
 
