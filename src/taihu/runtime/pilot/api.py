@@ -16,6 +16,7 @@ from taihu.runtime.pilot.units import ours, theirs, window_of
 
 _TIMEOUT_S = 10.0
 _IDLE_S = 2.0  # less than the node keeps a connection open: none is closed under a request
+_AT_ONCE = 8  # requests that are on their way together; the others wait here, not at the node
 _SILENT_S = 60.0  # a stream says that it is there more often than that
 _FRESH_S = 0.2
 _LOOKED_S = 1.0  # for which what was looked at together holds: a turn is done by then
@@ -42,6 +43,7 @@ class NodeApi:
         self._http = httpx.AsyncClient(
             base_url=url, timeout=_TIMEOUT_S, limits=limits, trust_env=False, transport=transport
         )
+        self._slots = asyncio.Semaphore(_AT_ONCE)
         self.learning = asyncio.Lock()
         """Whoever learns a long past holds it: one after the other, so that the first drives early."""
         self.replaying = asyncio.Lock()
@@ -230,7 +232,8 @@ class NodeApi:
     ) -> Any:
         headers = {"Authorization": f"Bearer {self._tokens[project]}", "Content-Type": "application/json"}
         try:
-            answer = await self._http.request(method, path, params=parameters, content=content, headers=headers)
+            async with self._slots:
+                answer = await self._http.request(method, path, params=parameters, content=content, headers=headers)
         except httpx.HTTPError as error:
             raise TransientError(f"The node does not answer: {error!r}.", "It is tried again.") from None
         _accept(answer, path)
