@@ -116,6 +116,9 @@ def test_a_reload_begins_changes_and_ends_a_scheduler(home: Home, capsys: pytest
     assert run([one for one in asked if one != "--json"]) == 0
     shown = capsys.readouterr().out
     assert "scheduler  days  from" in shown and "flexible: bought begins half full." in shown
+    thought.write_text(thought.read_text().replace('"meter/base"', '"battery/state_of_charge"'))
+    assert run(asked) == 1
+    assert "battery/state_of_charge is in %, and flexible needs kW or kW.h" in capsys.readouterr().err
     home.use(SCHEDULER.replace("MORE", ""))
     (first,) = until(home.plans)
     assert first["decisions"][0]["mode"] == "advises"

@@ -61,8 +61,9 @@ def with_(**more: Any) -> SchedulerConfig:
 class Played:
     """What came of some time of a scheduler."""
 
-    def __init__(self, node: YardNode, bodies: list[dict[str, Any]], nets: list[float]) -> None:
+    def __init__(self, node: YardNode, bodies: list[dict[str, Any]], nets: list[float], waits: list[str]) -> None:
         self.node, self.bodies, self.nets = node, bodies, nets
+        self.waits = waits
 
     @property
     def last(self) -> dict[str, Any]:
@@ -95,11 +96,12 @@ def play(
             store.add_day("home", config.name, date, days)
         api = NodeApi("http://node", {"home": "token"}, httpx.MockTransport(node.handle))
         loop = Scheduler("home", "UTC", config, api, store, node.clock, folder)
-        nets = []
+        nets, waits = [], []
         for turn in range(round(hours * 12)):
             if at is not None:
                 at(node, turn / 12)
             await loop.turn(node.clock.now_ns())
+            waits.append(loop.waits)
             api._values.clear()  # time of the node goes on, that of the machine hardly does
             node.step(300)
             nets.append(node.yard.power("meter"))
@@ -107,7 +109,7 @@ def play(
         await api.close()
         bodies = store.last("home", config.name, 1_000)
         store.close()
-        return Played(node, bodies, nets)
+        return Played(node, bodies, nets, waits)
 
     return asyncio.run(run())
 
@@ -316,9 +318,7 @@ def test_a_dynamic_tariff_with_a_hole_is_filled_and_noted(tmp_path: Path) -> Non
     assert "10 prices are missing: those of the days before stand for them" in played.notes
 
 
-def test_a_tariff_of_a_file_is_read_anew_and_one_that_is_none_is_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_tariff_of_a_file_is_read_anew_and_one_that_is_none_is_said(tmp_path: Path) -> None:
     rows = [f"2026-03-0{day}T{hour:02}:00:00Z,{0.2 if hour < 6 else 0.4}" for day in (2, 3, 4) for hour in range(24)]
     (tmp_path / "prices.csv").write_text("start,price\n" + "\n".join(rows))
     config = with_(vehicles=(CAR,), buys=TariffConfig(file="prices.csv"))
@@ -330,8 +330,8 @@ def test_a_tariff_of_a_file_is_read_anew_and_one_that_is_none_is_said(
     played = play(tmp_path, config, 1.2, at=spoil)
     assert {one["price"] for one in played.last["stages"]} == {0.2, 0.4}
     assert played.last["at"] < EVENING + HOUR_NS
-    assert "is no file of prices" in caplog.text
-    assert len([one for one in caplog.messages if "plans nothing new" in one]) == 1
+    assert played.waits[0] == ""
+    assert "it plans nothing new: prices.csv is no file of prices" in played.waits[-1]
 
 
 def test_the_twins_come_to_what_a_day_saves(tmp_path: Path) -> None:
@@ -361,3 +361,129 @@ def test_a_load_with_a_switch_is_shed_while_the_connection_is_full(tmp_path: Pat
     assert [one for one, before in zip(switched, [None, *switched], strict=False) if one != before] == [1.0, 0.0, 1.0]
     assert max(played.nets[10:14]) <= 4.0
     assert played.node.yard.pump_s >= 3_600
+
+
+def test_a_meter_that_is_silent_or_absurd_is_not_followed_until_it_is_right_again(tmp_path: Path) -> None:
+    """§3, §12: all do as planned, the plan says so; an hour that cannot be is not learned."""
+    node = YardNode(EVENING + 4 * HOUR_NS)
+
+    def trouble(node: YardNode, hour: float) -> None:
+        node.outside = {"meter": {"power": 1e12}} if 0.5 <= hour < 1.1 else {}
+        node.stale = {"meter"} if 1.1 <= hour < 2.2 else set()
+        node.yard.base_kw = 1e11 if 1.0 <= hour < 1.9 else -2.0
+
+    config = with_(batteries=(BATTERY,), import_max_kw=11.0, demand_price=2.0)
+    played = play(tmp_path, config, 2.7, node, at=trouble)
+    assert max(abs(one["input"]) for one in played.told("battery")) <= 5.0
+    assert "meter/power says 1e+12 kW, which cannot be: all do as planned without it, and import_max_kw" in played.notes
+    assert "meter/power says nothing: all do as planned without it" in played.notes
+    assert "meter/base came to 1e+11 kW in the last hour, which cannot be: it is not learned" in played.notes
+    assert "meter/base came to -2 kW in the last hour: it is taken for generation" in played.notes
+    assert "meter/power" not in "".join(played.last["notes"])
+    assert played.last["stages"][8]["net_kw"] == pytest.approx(-2.0, abs=0.3)
+
+
+def test_what_no_longer_says_how_it_is_is_told_what_is_right_whatever_that_is(tmp_path: Path) -> None:
+    """§3: a battery rests, a tank is kept warm, work goes on; all are driven again when they are known again."""
+    begin = EVENING + 3 * HOUR_NS
+    node = YardNode(begin)
+    odd = {"battery": {"state_of_charge": 150.0}, "heatpump": {"temperature": 850.0}, "server": {"remaining": None}}
+
+    def break_(node: YardNode, hour: float) -> None:
+        node.outside = odd if 0.3 <= hour < 0.6 else {}
+
+    config = with_(batteries=(BATTERY,), heats=(TANK,), jobs=(JOB,), import_max_kw=2.0)
+    played = play(tmp_path, config, 0.8, node, at=break_)
+    for note in (
+        "battery is left out: it says a charge of 150 %",
+        "tank is left out: it says 850 °C, which cannot be",
+        "batch is left out: what it has to do is not known",
+    ):
+        assert note in played.notes and note not in played.last["notes"]
+    for thing, rest in (("battery", 0.0), ("heatpump", 0.85 / 3), ("server", 1.0)):
+        during = [
+            one["input"]
+            for one in played.told(thing)
+            if begin + 3 * HOUR_NS // 10 < one["at"] < begin + 6 * HOUR_NS // 10
+        ]
+        assert during and during == pytest.approx([rest] * len(during), abs=0.001)
+
+
+def test_a_battery_that_does_the_opposite_is_told_to_rest(tmp_path: Path) -> None:
+    node = YardNode(EVENING + 3 * HOUR_NS)
+
+    def turn(node: YardNode, hour: float) -> None:
+        node.outside = {"battery": {"power": -node.yard.power("battery") - 2.0}}
+
+    node.yard.base_kw = 3.0
+    played = play(tmp_path, with_(batteries=(BATTERY,)), 0.8, node, at=turn)
+    assert "battery does not do what it is told: it is left alone for an hour" in played.notes
+    assert played.told("battery")[-1]["input"] == 0.0
+
+
+def test_who_answers_for_the_history_may_be_away_while_the_meter_is_followed(tmp_path: Path) -> None:
+    """§12: no plan is made and no hour is learned then; the last plan holds."""
+    away: list[str] = []
+
+    class Away(YardNode):
+        def handle(self, request: httpx.Request) -> httpx.Response:
+            if away and ("history" in request.url.path or "forecast" in request.url.path):
+                return httpx.Response(503)
+            return super().handle(request)
+
+    def go(node: YardNode, hour: float) -> None:
+        away[:] = ["away"] if 0.3 <= hour < 1.1 else []
+        node.yard.base_kw = 2.0 if hour >= 0.6 else 1.0
+
+    node = Away(EVENING + 45 * 60 * NS_PER_S)
+    played = play(tmp_path, with_(batteries=(BATTERY,), demand_price=1.0), 1.3, node, at=go)
+    assert played.waits[0] == played.waits[-1] == "" and "503" in "".join(played.waits)
+    assert max(abs(net) for net in played.nets[8:14]) < 0.05, "the battery follows all the while"
+
+
+def test_a_site_of_which_no_hour_is_known_waits_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(YardNode, "_windows", lambda self, query: [])
+    played = play(tmp_path, with_(batteries=(BATTERY,)), 0.3)
+    assert set(played.waits) == {"of meter/base no hour is known whole yet"}
+    assert played.bodies == [] and played.node.commands == []
+
+
+def test_a_clock_that_is_set_changes_nothing_for_longer_than_a_turn(tmp_path: Path) -> None:
+    """§12: the meter is followed whatever the clock was set to, and plans are made."""
+    node = YardNode(EVENING - 4 * HOUR_NS)
+    node.yard.battery_kwh = 9.0
+    planned: list[int] = []
+
+    def leap(node: YardNode, hour: float) -> None:
+        for at, seconds in ((0.25, -30), (0.5, 3_600), (0.75, -7_200)):
+            if hour == at:
+                node.clock.jump(seconds)
+                node.yard.at = node.clock.now_ns()
+        node.yard.base_kw = 1.0 + hour // 0.25 / 2
+
+    played = play(tmp_path, with_(batteries=(BATTERY,)), 1.0, node, at=leap)
+    assert max(abs(net) for turn, net in enumerate(played.nets) if turn % 3 == 2) < 0.05
+    assert set(played.waits) == {""}
+    planned = sorted(int(one["at"]) // HOUR_NS for one in played.bodies)
+    assert len(set(planned)) >= 3
+
+
+def test_who_comes_after_a_restart_goes_on_with_what_is_driven_or_brings_it_to_rest(tmp_path: Path) -> None:
+    """§7: a verdict that turned while nobody was there counts as one that turned before."""
+    node = YardNode(EVENING + 3 * HOUR_NS)
+    config = with_(batteries=(BATTERY,), heats=(TANK,), vehicles=(CAR,))
+    play(tmp_path, config, 0.1, node)
+    permits, told = len(node.permits), len(node.commands)
+    play(tmp_path, config, 0.1, node)
+    assert len(node.permits) == permits and len(node.commands) > told and node.withdrawn == []
+    store = Decisions(tmp_path / "decisions.sqlite")
+    assert {what[1] for what in store.permits.all()} == {"battery", "heatpump", "charger"}
+    store.close()
+    lost = play(tmp_path, config, 0.1, node, days=-1.0)
+    assert lost.last["mode"] == "advises"
+    last = {thing: lost.told(thing)[-1]["input"] for thing in ("battery", "charger", "heatpump")}
+    assert last == pytest.approx({"battery": 0.0, "charger": 11.0, "heatpump": 0.85 / 3}, abs=0.001)
+    assert sorted(node.withdrawn) == ["p-1", "p-2", "p-3"]
+    store = Decisions(tmp_path / "decisions.sqlite")
+    assert store.permits.all() == {}
+    store.close()

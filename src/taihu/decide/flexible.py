@@ -64,7 +64,7 @@ class Grid(msgspec.Struct, frozen=True):
             day_of = (local + timedelta(days=day)).date()
             found = from_datetime(local.replace(
                 year=day_of.year, month=day_of.month, day=day_of.day, hour=wanted.hour, minute=wanted.minute,
-                second=0, microsecond=0,
+                second=0, microsecond=0, fold=0,  # once, where the hour comes twice
             ))  # fmt: skip
             if found > since:
                 return found
@@ -74,7 +74,8 @@ class Grid(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """Of one asset: kWh it holds, or has to go; °C; whether it is there; until when (UTC ns); steps that it ran.
 
-    `level` is None where nobody knows. `done` is the beginning of the window in which a load has run to its end.
+    `level` is None where nobody knows, or what is said is `odd`. `done` is the beginning of the window in which a load
+    has run to its end.
     """
 
     level: float | None = None
@@ -85,6 +86,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     outside_c: float | None = None
     power_kw: float | None = None
     done: int = 0
+    odd: str = ""
 
 
 class Sight(msgspec.Struct, frozen=True):
@@ -178,7 +180,7 @@ def _before(grid: Grid, clock: str, end: int) -> int:
 
 def _battery(config: BatteryConfig, state: State) -> Sight:
     if state.level is None:
-        return Sight(None, f"{config.name} is left out: its state of charge is not known")
+        return Sight(None, f"{config.name} is left out: {state.odd or 'its state of charge is not known'}")
     return Sight(
         Battery(
             name=config.name, capacity_kwh=config.capacity_kwh, content_kwh=state.level, charge_kw=config.power_kw,
@@ -194,6 +196,8 @@ def _vehicle(config: VehicleConfig, state: State, grid: Grid) -> Sight:
     note, held = "", state.level
     if held is None:
         note = f"{config.name} does not say what it holds: it is taken for empty"
+        if state.odd:
+            note = f"{config.name} is taken for empty: {state.odd}"
         held = 0.0
     if 0 < state.until <= grid.now:
         note = f"{config.name} is still there after its departure: the next {config.ready_by} stands for it"
@@ -209,7 +213,7 @@ def _vehicle(config: VehicleConfig, state: State, grid: Grid) -> Sight:
 
 def _heat(config: HeatConfig, state: State) -> Sight:
     if state.level is None:
-        return Sight(None, f"{config.name} is left out: its temperature is not known")
+        return Sight(None, f"{config.name} is left out: {state.odd or 'its temperature is not known'}")
     note, outside = "", state.outside_c
     if outside is None:
         outside = config.outside_c

@@ -155,8 +155,14 @@ class Supervisor:
         if changed_ns != self._looked_ns:
             self._looked_ns = changed_ns
             site = parse_site(self.paths.running.read_text("utf-8"), self.site.folder)
-            if any(project.controllers or project.schedulers for project in site.projects):
+            if any(project.controllers or project.schedulers for project in site.projects) or self._has_held():
                 await self._add_process("pilot")
+
+    def _has_held(self) -> bool:
+        """Whether a pilot that ran before holds permits: whose loops are gone brings to rest what they drove."""
+        from taihu.runtime.pilot.held import any_held  # it loads SQLite, which the supervisor seldom needs
+
+        return any_held(self.paths.decisions)
 
     def _save_clock(self, *, clean: bool) -> None:
         if isinstance(self.clock, ScaledClock):

@@ -1,11 +1,12 @@
 """The controllers and schedulers of a site at work, as the site is now: who is new begins, who is gone ends.
 
-One whose settings changed ends and begins anew; the others are left alone.
+One whose settings changed ends, and another goes on with what it drives, or brings it to rest; the others are left
+alone.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from taihu.kernel.errors import TaihuError
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.kernel.sections import ControllerConfig, Site
+from taihu.runtime.pilot.held import Written
 
 log = logging.getLogger("taihu.pilot")
 
@@ -35,6 +37,16 @@ class Steering(Protocol):
     @property
     def label(self) -> str:
         """What the log calls it."""
+        ...
+
+    @property
+    def writes(self) -> Collection[Written]:
+        """What it may write."""
+        ...
+
+    @property
+    def waits(self) -> str:
+        """Why it plans nothing new now; empty when it does."""
         ...
 
     @property
@@ -66,12 +78,18 @@ class Crew:
         wanted = _settings_of(site)
         for key in [one for one, settings in self._known.items() if wanted.get(one) != settings]:
             del self._known[key]
-            await self._end(key, leave=True)
+            await self._end(key, leave=key not in wanted)
+            log.info("%s/%s ended: %s", *key, "it begins anew" if key in wanted else "it is gone from the site")
         fresh = _only(site, wanted.keys() - self._known.keys())
         for one in self._make(fresh):
             key = (one.project, one.config.name)
             self._working[key] = (one, asyncio.create_task(self._steer(one)))
             self._known[key] = wanted[key]
+
+    @property
+    def writes(self) -> set[Written]:
+        """What all that work may write."""
+        return {what for one, _ in self._working.values() for what in one.writes}
 
     async def close(self) -> None:
         """The node stops: all end where they are, and go on from there at the next start."""
@@ -86,9 +104,6 @@ class Crew:
             await one.close(leave=leave)
         except (TaihuError, OSError) as error:
             log.warning("%s ended, and could not bring to rest what it drove: %s", one.label, error)
-        else:
-            if leave:
-                log.info("%s ended: its settings changed, or are gone", one.label)
 
 
 def _settings_of(site: Site) -> dict[Key, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from taihu.decide.guard import DAYS
+from taihu.runtime.pilot import held
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS decision (
@@ -80,8 +81,10 @@ class Decisions:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(_SCHEMA + held.SCHEMA)
         self._db.execute(f"PRAGMA user_version={_VERSION}")
+        self.permits = held.HeldPermits(self._db)
+        """What loops hold."""
 
     def add(self, project: str, controller: str, at: int, body: Mapping[str, Any]) -> None:
         """Keep a decision; the oldest beyond `keep` go."""
@@ -215,7 +218,7 @@ class Decisions:
 
     def forget(self, project: str) -> None:
         """What is known of a project goes with it."""
-        for table in ("decision", "hour", "day", "outlook", "guard", "memory", "waiting"):
+        for table in ("decision", "hour", "day", "outlook", "guard", "memory", "waiting", "held"):
             self._db.execute(f"DELETE FROM {table} WHERE project = ?", (project,))  # noqa: S608 - our own names
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from zlib import crc32
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import RefusedError
 from taihu.runtime.pilot.api import NodeApi
+from taihu.runtime.pilot.held import Held, HeldPermits
 
 _HOUR_S = 3_600
 _PERMIT_HOURS = 24.0
@@ -29,13 +30,24 @@ class Order(NamedTuple):
 
 
 class Hand:
-    """What is written of one thing. `low` and `high` are the permit's corridor."""
+    """What is written of one thing. `low` and `high` are the permit's corridor; `rest` is told when nobody drives it.
 
-    def __init__(self, api: NodeApi, project: str, thing: str, name: str, low: float, high: float) -> None:
+    What it holds is kept in `permits`: whoever writes the same after a restart goes on with it.
+    """
+
+    def __init__(
+        self, api: NodeApi, project: str, thing: str, name: str, low: float, high: float, rest: float | None,
+        permits: HeldPermits,
+    ) -> None:  # fmt: skip
         self._api, self._project = api, project
         self._thing, self._name = thing, name
-        self._low, self._high = low, high
+        self._low, self._high, self.rest = low, high, rest
+        self._permits = permits
         self._standing, self._standing_until = "", 0
+        self._before = permits.of(self.what)
+        if self._before is not None:
+            same = (self._before.low, self._before.high) == (low, high)
+            self._standing, self._standing_until = self._before.standing, self._before.until if same else 0
         self.told: float | None = None
         self.told_at = 0
 
@@ -57,13 +69,19 @@ class Hand:
         """What invokes the action, which has no input."""
         return await self._order(now, {"action": self._name}, why, None)
 
-    async def leave(self, now: int, rest: float | None, why: str) -> None:
+    async def leave(self, now: int, why: str) -> None:
         """Bring it to where it is when nobody drives it, if it was driven, and give the permit back."""
-        if self.told is not None and rest is not None:
-            await self.write(now, rest, why)
+        if self.rest is not None and (self.told is not None or self._before is not None):
+            await self.write(now, self.rest, why)
         if self._standing:
             await self._api.withdraw(self._project, self._standing)
-        self.told, self._standing, self._standing_until = None, "", 0
+        self.told, self._standing, self._standing_until, self._before = None, "", 0, None
+        self._permits.drop(self.what)
+
+    @property
+    def what(self) -> tuple[str, str, str]:
+        """What it writes: project, thing and name."""
+        return self._project, self._thing, self._name
 
     @property
     def holds(self) -> bool:
@@ -72,15 +90,33 @@ class Hand:
 
     async def _order(self, now: int, what: dict[str, Any], why: str, value: float | None) -> Order:
         if now >= self._standing_until:
-            permit = {
-                "things": self._thing, "name": self._name, "low": self._low, "high": self._high,
-                "per_minute": _PER_MINUTE, "hours": _PERMIT_HOURS,
-            }  # fmt: skip
-            given = await self._api.post(self._project, "standing", permit)
-            early_s = _HOUR_S + crc32(self._thing.encode()) % _HOUR_S  # not all of many at once
-            self._standing, self._standing_until = given["id"], given["expires_at"] - early_s * NS_PER_S
+            await self._permit()
         body = {"thing": self._thing, "why": why, "deadline_s": _DEADLINE_S, "standing": self._standing}
         return Order(self, body | what, value)
+
+    def heard(self, now: int, order: Order, problem: str | None) -> None:
+        """What became of an order: the node has taken it over, or why not."""
+        if problem:
+            if self._before is not None:
+                self._standing_until = 0  # the permit from before the restart may be gone: another is asked for
+            return
+        self.told_at, self._before = now, None
+        if order.value is not None:
+            self.told = order.value
+
+    async def _permit(self) -> None:
+        """Get a permit; one from before a restart is given back for it."""
+        permit = {
+            "things": self._thing, "name": self._name, "low": self._low, "high": self._high,
+            "per_minute": _PER_MINUTE, "hours": _PERMIT_HOURS,
+        }  # fmt: skip
+        given = await self._api.post(self._project, "standing", permit)
+        before, self._before = self._before, None
+        early_s = _HOUR_S + crc32(self._thing.encode()) % _HOUR_S  # not all of many at once
+        self._standing, self._standing_until = given["id"], given["expires_at"] - early_s * NS_PER_S
+        self._permits.keep(self.what, Held(self._standing, self._standing_until, self._low, self._high, self.rest))
+        if before is not None:
+            await self._api.withdraw(self._project, before.standing)
 
 
 async def give(api: NodeApi, project: str, now: int, orders: Sequence[Order]) -> list[Order]:
@@ -91,13 +127,11 @@ async def give(api: NodeApi, project: str, now: int, orders: Sequence[Order]) ->
     """
     taken, problems = [], []
     for order, problem in zip(orders, await api.give(project, [one.command for one in orders]), strict=True):
+        order.hand.heard(now, order, problem)
         if problem:
             problems.append(problem)
             continue
         taken.append(order)
-        order.hand.told_at = now
-        if order.value is not None:
-            order.hand.told = order.value
     if problems:
         raise RefusedError(f"The node refuses a command: {problems[0]}", "See docs/plan.md.")
     return taken

@@ -15,7 +15,7 @@ import msgspec
 
 from taihu.kernel.clock import Clock
 from taihu.kernel.config import parse_site
-from taihu.kernel.errors import TaihuError
+from taihu.kernel.errors import TaihuError, TransientError
 from taihu.kernel.files import OsFiles, write_atomic
 from taihu.kernel.limits import renew
 from taihu.kernel.sections import Site
@@ -25,6 +25,7 @@ from taihu.runtime.paths import Paths
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.crew import Crew, Steering
 from taihu.runtime.pilot.decisions import Decisions
+from taihu.runtime.pilot.hand import Hand
 from taihu.runtime.pilot.meter import Meter
 from taihu.runtime.pilot.steering import Loop
 from taihu.runtime.pilot.units import check_units
@@ -67,7 +68,8 @@ class Pilot:
                 return
             crew = Crew(partial(self._make, api, store), partial(self._steer, api, store))
             await crew.use(self._site)
-            watching = asyncio.create_task(self._watch(crew))
+            await self._give_back(api, store, crew)
+            watching = asyncio.create_task(self._watch(api, store, crew))
             await stop.wait()
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
@@ -86,7 +88,7 @@ class Pilot:
         ]
         return [*loops, *self._schedulers(site, api, store, self._clock)]
 
-    async def _watch(self, crew: Crew) -> None:
+    async def _watch(self, api: NodeApi, store: Decisions, crew: Crew) -> None:
         """Go by what the node goes by: whenever it has taken over another configuration, so does the pilot."""
         while True:
             await asyncio.sleep(_RETRY_S)
@@ -100,9 +102,26 @@ class Pilot:
                 self._site = msgspec.structs.replace(site, limits=self._site.limits)
                 await self._take_tokens()
                 await crew.use(self._site)
+                await self._give_back(api, store, crew)
                 self._changed_ns = changed_ns
             except (TaihuError, OSError, msgspec.DecodeError) as error:
                 log.warning("the configuration is not taken over yet: %s", error)
+
+    async def _give_back(self, api: NodeApi, store: Decisions, crew: Crew) -> None:
+        """Bring to rest what somebody drove, and nobody does any more."""
+        now, projects = self._clock.now_ns(), {one.name for one in self._site.projects} & self._tokens.keys()
+        for what, held in store.permits.all().items():
+            if what in crew.writes:
+                continue
+            if what[0] in projects:
+                hand = Hand(api, *what, held.low, held.high, held.rest, store.permits)
+                try:
+                    await hand.leave(now, "nobody drives it any more")
+                except TransientError:  # it is tried again at the next start
+                    continue
+                except (TaihuError, OSError) as error:
+                    log.warning("%s/%s/%s is not brought to rest: %s", *what, error)
+            store.permits.drop(what)
 
     async def _steer(self, api: NodeApi, store: Decisions, loop: Steering) -> None:
         """Turn after turn, until cancelled. What goes wrong is said once, and tried again."""
@@ -116,21 +135,25 @@ class Pilot:
             await asyncio.gather(observing, return_exceptions=True)
 
     async def _turns(self, loop: Steering, api: NodeApi, store: Decisions, meter: Meter, period_s: float) -> None:
-        failing: str | None = None
+        waits: str | None = None
         while True:
+            before = waits
             try:
                 await check_units(api, loop.project, loop.config)
                 await loop.turn(self._clock.now_ns())
-                if failing != "":
-                    store.wait(loop.project, loop.config.name, "")
-                failing = ""
+                waits = loop.waits
+                if waits and waits != before:
+                    log.warning("%s waits: %s", loop.label, waits)
             except Exception as error:
-                if failing != str(error):
+                waits = str(error)
+                if waits != before:
                     defect = not isinstance(error, TaihuError | OSError)
                     log.warning("%s waits: %s", loop.label, error, exc_info=defect)
-                    store.wait(loop.project, loop.config.name, str(error))
-                failing = str(error)
                 await asyncio.sleep(_RETRY_S)
+            if waits != before:
+                store.wait(loop.project, loop.config.name, waits)
+                if before and not waits:
+                    log.info("%s goes on", loop.label)
             await meter.wait(period_s)
 
     async def _connect(self) -> NodeApi:

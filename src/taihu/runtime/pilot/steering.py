@@ -22,6 +22,7 @@ from taihu.runtime.forecast.foretold import foretold
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions, Expected
 from taihu.runtime.pilot.hand import SAME_KW, Hand
+from taihu.runtime.pilot.held import Written
 from taihu.runtime.pilot.meanwhile import meanwhile
 
 log = logging.getLogger("taihu.pilot")
@@ -63,7 +64,8 @@ class Loop:
         self._metered, self._load_kw = 0, 0.0
         self._decision: Decision | None = None
         self._planned_at = self._disobeyed_at = 0
-        self._hand = Hand(api, project, config.battery, config.setpoint, -config.power_kw, config.power_kw)
+        corridor = (-config.power_kw, config.power_kw)
+        self._hand = Hand(api, project, config.battery, config.setpoint, *corridor, 0.0, store.permits)
         self._driving = False
         self._drove_since = 0
         self._blind = False
@@ -72,6 +74,20 @@ class Loop:
     def label(self) -> str:
         """What the log calls it."""
         return f"{self.project}/{self.config.name}"
+
+    @property
+    def writes(self) -> frozenset[Written]:
+        """What it may write."""
+        return frozenset({self._hand.what})
+
+    @property
+    def waits(self) -> str:
+        """Why it plans nothing new now; empty when it does."""
+        config = self.config
+        if not self._controller.learned_until:
+            named = (config.load, config.generation, config.price, config.intensity)
+            return f"of {', '.join(one for one in named if one)} no hour is known whole yet"
+        return f"{config.battery} does not say its {config.charge}" if self._decision is None else ""
 
     @property
     def reflex_s(self) -> float:
@@ -214,6 +230,8 @@ class Loop:
                 await self._leave(now)
             return
         if net is None or reading is None or charge is None or stage is None:
+            if self._hand.holds and await self._hand.write(now, 0.0, f"{self.config.name}: it sees nothing"):
+                self._note(now, 0.0)
             return
         observed, power = reading
         self._obedience.see(observed, power, charge / 100)
@@ -233,7 +251,7 @@ class Loop:
     async def _leave(self, now: int) -> None:
         """A battery that was driven rests when it is no longer."""
         if self._hand.holds:
-            await self._hand.leave(now, 0.0, f"{self.config.name}: it no longer drives")
+            await self._hand.leave(now, f"{self.config.name}: it no longer drives")
             self._note(now, 0.0)
 
     def _note(self, now: int, told_kw: float) -> None:
@@ -243,7 +261,7 @@ class Loop:
     def _stage(self, now: int) -> Stage | None:
         """The step of the plan that now is in; a plan holds for its whole day, should no newer one come."""
         assert self._decision is not None
-        return next((one for one in self._decision.stages if one.start <= now < one.end), None)
+        return next((one for one in self._decision.stages if now < one.end), None)  # the clock may be set back
 
     async def _value(self, thing: str, name: str) -> float | None:
         return await self._api.value(self.project, thing, name)

@@ -1,7 +1,7 @@
 """Driving the assets of a plan between one plan and the next: setpoints, starts, and the limits of the meter.
 
 What each takes is decided by the reflex; here it is seen, told and watched. A thing that does not do what it is told is
-told nothing more.
+told nothing more but, a battery, to rest; one whose state nobody knows is told what is right whatever that is.
 """
 
 import asyncio
@@ -31,6 +31,9 @@ from taihu.kernel.flexible import (
 )
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.hand import SAME_KW, Hand, Order, give
+from taihu.runtime.pilot.held import HeldPermits, Written
+from taihu.runtime.scheduling.metering import Metering
+from taihu.runtime.scheduling.seeing import charge_of
 
 _SETTLE_S = 10.0  # in which a device comes to its setpoint ...
 _DELAY_S = 1.0  # ... of the machine's time: in which a command and a reading are on their way
@@ -51,13 +54,14 @@ class Driving:
     """The hands of one scheduler. `begins` hears that a load is about to be told to begin."""
 
     def __init__(
-        self, project: str, config: SchedulerConfig, api: NodeApi, clock: Clock, begins: Callable[[str, int], None]
-    ) -> None:
+        self, project: str, config: SchedulerConfig, api: NodeApi, clock: Clock, begins: Callable[[str, int], None],
+        permits: HeldPermits,
+    ) -> None:  # fmt: skip
         self._begins = begins
         self._project, self._config, self._api = project, config, api
         settle_ns = int(max(_SETTLE_S, _DELAY_S * clock.speed) * NS_PER_S)
         lasting_ns = int(_LASTING_S * clock.speed * NS_PER_S)
-        self._hands = {one.name: hand for one in config.assets if (hand := _hand(api, project, one)) is not None}
+        self._hands = {one.name: hand for one in config.assets if (hand := _hand(api, project, one, permits))}
         self._obedience = {
             one.name: Obedience(_TOLERANCE * one.power_kw + _SAME_KW, settle_ns, lasting_ns=lasting_ns)
             for one in config.assets
@@ -68,6 +72,7 @@ class Driving:
         limited = {name for group in config.groups for name in group.members}
         self._sheds = {one.name for one in config.loads if one.switch and (config.import_max_kw or one.name in limited)}
         self._hold_h = max(_HOLD_S, 2 * config.reflex_s) / 3_600
+        self.metering = Metering(project, config, api)
         self._lost: dict[str, int] = {}
         self._planned: Scheduled | None = None
         self._grid: Grid | None = None
@@ -82,6 +87,8 @@ class Driving:
     def take(self, planned: Scheduled, grid: Grid, states: dict[str, State]) -> None:
         """From now on this plan holds, for its whole day, should no newer one come."""
         self._planned, self._grid, self._states = planned, grid, states
+        for config in self._config.heats:
+            self._hands[config.name].rest = _holding_kw(config, states[config.name].outside_c)
 
     def disobedient(self, now: int, forgive_ns: int) -> frozenset[str]:
         """What does not do what it is told; it is tried again after a while."""
@@ -95,13 +102,17 @@ class Driving:
         """One turn: what moved is told; returns the names of those that are found not to obey."""
         assert self._planned is not None and self._grid is not None
         edges = self._grid.edges
-        step = int(np.searchsorted(edges, now, side="right")) - 1
-        if not 0 <= step < len(edges) - 1:
+        step = max(0, int(np.searchsorted(edges, now, side="right")) - 1)  # the clock may have been set back
+        if step >= len(edges) - 1:  # no plan came for a day
+            await self.leave(now)
             return []
         fresh = [name for config in self._config.assets if (name := await self._look(config, now))]
         wanted = await self._wanted(now, step)
         why = f"{self._config.name}: plan of {format_iso(self._grid.now)}"
         same_kw = SAME_KW / max(1, len(self._config.batteries))  # of all batteries together
+        for config in self._config.assets:
+            if config.name not in wanted and (config.name in fresh or self._is_unknown(config)):
+                wanted |= self._rests(config)
         found = await asyncio.gather(
             *(self._run(config, now, step, why, wanted.get(config.name)) for config in self._config.loads),
             *(
@@ -130,7 +141,27 @@ class Driving:
         why = f"{self._config.name} no longer drives"
         for config in self._config.assets:
             if (hand := self._hands.get(config.name)) is not None and hand.holds:
-                await hand.leave(now, _rest_kw(config), why)
+                await hand.leave(now, why)
+
+    @property
+    def writes(self) -> frozenset[Written]:
+        """What all its hands may write."""
+        return frozenset(hand.what for hand in self._hands.values())
+
+    def _is_unknown(self, config: AssetConfig) -> bool:
+        """Whether something that was driven no longer says how it is."""
+        if config.name in self._lost or (hand := self._hands.get(config.name)) is None or not hand.holds:
+            return False
+        if isinstance(config, BatteryConfig):
+            return True  # it is driven whenever its charge is known
+        return isinstance(config, HeatConfig | JobConfig) and self._states[config.name].level is None
+
+    def _rests(self, config: AssetConfig) -> dict[str, float]:
+        """What it is told then; of what does not obey only a battery is told anything."""
+        rest = self._hands[config.name].rest if config.name in self._hands else None
+        if rest is None or (config.name in self._lost and not isinstance(config, BatteryConfig)):
+            return {}
+        return {config.name: rest}
 
     async def _news(self, config: AssetConfig, now: int, kw: float, why: str, same_kw: float) -> Order | None:
         """What tells a thing what it is to take, or may give, if that is news."""
@@ -178,8 +209,8 @@ class Driving:
     async def _fullness(self, config: AssetConfig) -> float:
         """From 0 to 1: a thing that is nearly full may take less than it is told, and one nearly empty give less."""
         if isinstance(config, BatteryConfig | VehicleConfig):
-            charge = await self._api.value(self._project, config.thing, config.charge)
-            return 0.5 if charge is None else charge / 100
+            charge = charge_of(await self._api.value(self._project, config.thing, config.charge))
+            return 0.5 if charge is None else charge
         if isinstance(config, HeatConfig):
             found = await self._api.value(self._project, config.thing, config.temperature)
             return 1.0 if found is None or found > config.high_c - 0.5 else 0.5
@@ -205,11 +236,10 @@ class Driving:
                 units += self._load(config, step) if seen is not None else ()
             elif (unit := await self._unit(config, now, step)) is not None:
                 units.append(unit)
-        meter, _, name = self._config.net.rpartition("/")
         net_kw = float(self._planned.plan.net_kw[""][step])
         zero = abs(net_kw) < max(_ZERO_KW, float(self._planned.spread_kw[step]))
         curtails = any(sun.planned_kw < sun.power_kw for sun in suns)
-        net = await self._api.reading(self._project, meter, name)
+        net = await self.metering.look(now)
         return self._reflex.turn(
             now, net, units, suns, zero=zero, export_kw=max(0.0, -net_kw) if curtails else INF, peak_kw=self._peak_kw()
         )  # fmt: skip
@@ -246,8 +276,8 @@ class Driving:
             high_kw=config.power_kw, minimum_kw=getattr(config, "minimum_kw", 0.0),
         )  # fmt: skip
         if isinstance(config, BatteryConfig | VehicleConfig):
-            charge = await self._api.value(self._project, config.thing, config.charge)
-            held = None if charge is None else charge / 100 * config.capacity_kwh
+            charge = charge_of(await self._api.value(self._project, config.thing, config.charge))
+            held = None if charge is None else charge * config.capacity_kwh
             if isinstance(config, VehicleConfig):
                 assert isinstance(asset, Vehicle)
                 return self._car(config, unit, asset, held, now)
@@ -330,29 +360,41 @@ def _contactors(config: SchedulerConfig) -> dict[str, Contactor]:
     return found | {one.name: Contactor(one.minimum_kw, _STEP_KW, 0, _MINUTE_NS) for one in others if one.minimum_kw}
 
 
-def _hand(api: NodeApi, project: str, config: AssetConfig) -> Hand | None:
+def _hand(api: NodeApi, project: str, config: AssetConfig, permits: HeldPermits) -> Hand | None:
     match config:
         case BatteryConfig():
-            return Hand(api, project, config.thing, config.setpoint, -config.power_kw, config.power_kw)
+            what, corridor = config.setpoint, (-config.power_kw, config.power_kw)
         case VehicleConfig():
-            return Hand(api, project, config.thing, config.setpoint, -config.discharge_kw, config.power_kw)
+            what, corridor = config.setpoint, (-config.discharge_kw, config.power_kw)
         case HeatConfig() | JobConfig():
-            return Hand(api, project, config.thing, config.setpoint, 0.0, config.power_kw)
+            what, corridor = config.setpoint, (0.0, config.power_kw)
         case LoadConfig():
-            return Hand(api, project, config.thing, config.switch or config.start, 0.0, 1.0)
+            what, corridor = config.switch or config.start, (0.0, 1.0)
         case SolarConfig() if config.limit:
-            return Hand(api, project, config.thing, config.limit, 0.0, config.power_kw)
-    return None
+            what, corridor = config.limit, (0.0, config.power_kw)
+        case _:
+            return None
+    return Hand(api, project, config.thing, what, *corridor, _rest_kw(config), permits)
 
 
 def _rest_kw(config: AssetConfig) -> float | None:
-    """What an asset is told last: batteries rest, cars and work may take all, the sun is let in.
+    """What an asset is told last: batteries rest, cars and work may take all, heat keeps warm, the sun is let in.
 
-    None where nothing may be told that were right: heat keeps what it was told last, a load goes on as it is.
+    None for a load: it goes on as it is.
     """
     match config:
         case BatteryConfig():
             return 0.0
         case VehicleConfig() | JobConfig() | SolarConfig():
             return config.power_kw
+        case HeatConfig():
+            return _holding_kw(config, None)
     return None
+
+
+def _holding_kw(config: HeatConfig, outside_c: float | None) -> float:
+    """What holds the middle of a band for ever, whatever it is now: neither frost nor heat comes of it."""
+    colder = (config.low_c + config.high_c) / 2 - (config.outside_c if outside_c is None else outside_c)
+    lost = config.loss_kw_per_k * colder - config.gain_kw
+    kw = min(max(0.0, lost / config.cop), config.power_kw)
+    return max(kw, min(config.minimum_kw, config.power_kw)) if kw > 0 else 0.0

@@ -1,9 +1,11 @@
 """What a scheduler expects: the node's forecasts where they are good, and a plain one of its own behind them.
 
-The plain one learns hour by hour what a day is like. It stands for steps that nobody foretold, and for those whose
-forecast is absurd: far beyond what was ever measured. Each stand-in is noted.
+The plain one learns hour by hour what a day is like, each series by itself. It stands for steps that nobody foretold,
+and for those whose forecast is absurd: far beyond what was ever measured. Hours that cannot be are not learned. Each
+stand-in is noted.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -17,6 +19,7 @@ from taihu.insight.day import HORIZON, HouseForecast, SignalForecast
 from taihu.kernel.clock import from_datetime, to_datetime
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.runtime.forecast.foretold import QUANTILE, foretold
+from taihu.runtime.scheduling.metering import most_of
 from taihu.runtime.scheduling.reads import Reads
 from taihu.runtime.scheduling.stored import energy_of
 from taihu.runtime.scheduling.tariffs import prices_of
@@ -25,7 +28,9 @@ HOUR_NS = 3_600_000_000_000
 _QUARTER_NS = HOUR_NS // 4
 _BEYOND = 3.0  # times the most that was measured: what a forecast may say
 _LEAST_KW = 1.0
+_ODD = 0.05  # of a generator's power: what it may draw itself
 _OLD_HOURS = 3
+_IN_A_ROW = 3  # hours beyond what can be that are taken as they come: it has become so
 
 Three = tuple[Numbers, Numbers, Numbers]
 
@@ -39,12 +44,33 @@ class Plain:
         self.until = 0
         self.most = 0.0
         self.least = 0.0
+        self.last = 0.0
+        self._from = self._beyond = 0
 
-    def learn(self, start: int, hour: int, kw: float) -> None:
-        """Take over the hour that began at `start`, the hour of the day being `hour`."""
-        looked = self._forecast.update(hour, np.array([kw]), np.zeros(1))
+    @property
+    def highest(self) -> float:
+        """The most that was learned, in either direction."""
+        return max(self.most, -self.least)
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the last hour cannot be, and was not learned."""
+        return 0 < self._beyond < _IN_A_ROW
+
+    def learn(self, start: int, hour: int, kw: float, most_kw: float) -> None:
+        """Take over the hour that began at `start`, the hour of the day being `hour`, if it is news.
+
+        What is beyond `most_kw` is not learned, until it has been so for a few hours.
+        """
+        if start < self.until:
+            return
+        self.until, self.last = start + HOUR_NS, kw
+        self._beyond = self._beyond + 1 if abs(kw) > most_kw and self.highest else 0
+        if self.beyond:
+            return
+        looked = self._forecast.update(hour, np.array([max(kw, 0.0)]), np.array([max(-kw, 0.0)]))
         self._mean, self._spread = looked.net_kwh[0], QUANTILE * looked.spread_kwh[0]
-        self.until = start + HOUR_NS
+        self._from = start + HOUR_NS
         self.most, self.least = max(self.most, kw), min(self.least, kw)
 
     def ahead(self, grid: Grid) -> Three:
@@ -52,7 +78,7 @@ class Plain:
         if not self.until:
             none = np.zeros(len(grid.hours))
             return none, none, none
-        place = (grid.edges[:-1] - self.until) // HOUR_NS % HORIZON
+        place = (grid.edges[:-1] - self._from) // HOUR_NS % HORIZON
         middle, spread = self._mean[place], self._spread[place]
         return middle - spread, middle, middle + spread
 
@@ -66,7 +92,7 @@ class Expecting:
         self._load = Plain()
         self._solar = {one.name: Plain() for one in config.solars}
         self._carbon = SignalForecast()
-        self._carbons = np.zeros(HORIZON)
+        self._carbons, self._carbon_until = np.zeros(HORIZON), 0
         self._peak_kw, self._peak_from, self._peak_until = 0.0, 0, 0
 
     @property
@@ -74,14 +100,23 @@ class Expecting:
         """The end of the last hour that was learned; 0 before any."""
         return self._load.until
 
-    def learn(self, start: int, load_kw: float, solar_kw: dict[str, float], carbon: float | None) -> None:
-        """Take over an hour that ended; what is missing of it is not learned."""
+    @property
+    def most_kw(self) -> float:
+        """More than the load or the meter can come to, by what was learned."""
+        return most_of(self._config, self._load.highest)
+
+    def learn(
+        self, start: int, load_kw: float | None, solar_kw: Mapping[str, float | None], carbon: float | None
+    ) -> None:
+        """Take over an hour that ended; what is missing of it is not learned, and what was learned not again."""
         hour = to_datetime(start).astimezone(self._zone).hour
-        self._load.learn(start, hour, load_kw)
-        for name, kw in solar_kw.items():
-            self._solar[name].learn(start, hour, kw)
-        if carbon is not None:
-            self._carbons = self._carbon.update(hour, carbon)
+        if load_kw is not None:
+            self._load.learn(start, hour, load_kw, self.most_kw)
+        for one in self._config.solars:
+            if (kw := solar_kw.get(one.name)) is not None:
+                self._solar[one.name].learn(start, hour, kw, _BEYOND * one.power_kw)
+        if carbon is not None and start >= self._carbon_until:
+            self._carbons, self._carbon_until = self._carbon.update(hour, carbon), start + HOUR_NS
 
     async def ahead(self, grid: Grid, net_kw: float | None) -> Expected:
         """What is expected from now on."""
@@ -100,17 +135,23 @@ class Expecting:
             earned = await prices_of(config.sells, *asked)
             buys, sells = filled.prices, earned.prices
             notes += [*filled.notes, *(f"feed-in: {note}" for note in earned.notes)]
-        carbon = self._carbons[(starts - self.learned_until) // HOUR_NS % HORIZON] if config.intensity else none
-        behind = (grid.now - self.learned_until) // HOUR_NS
-        if self.learned_until and behind >= _OLD_HOURS:
-            notes.append(f"nothing was measured in the last {behind} hours")
+        carbon = none
+        if config.intensity:
+            carbon = self._carbons[(starts - self._carbon_until) // HOUR_NS % HORIZON]
+            notes += _age(config.intensity, self._carbon_until, grid.now, "carbon takes no part")
         return Expected(
             load_kw=load, solar_kw=solar, buys=buys, sells=sells, carbon=carbon, before_kw=net_kw, notes=tuple(notes),
-            demand_seen_kw=await self._demand_seen(grid) if config.demand_price else 0.0,
+            demand_seen_kw=await self._demand_seen(grid, notes) if config.demand_price else 0.0,
         )  # fmt: skip
 
     async def _series(self, path: str, plain: Plain, grid: Grid, notes: list[str], most_kw: float = 0.0) -> Three:
         own = plain.ahead(grid)
+        notes += _age(path, plain.until, grid.now, "0 kW is expected of it")
+        if plain.last < -_ODD * most_kw:
+            odd = "what a generator gives is positive" if most_kw else "it is taken for generation"
+            notes.append(f"{path} came to {plain.last:.3g} kW in the last hour: {odd}")
+        elif plain.beyond:
+            notes.append(f"{path} came to {plain.last:.3g} kW in the last hour, which cannot be: it is not learned")
         told = await foretold(self._api, self._project, path, grid.edges)
         if not told.known:
             notes.append(f"{told.how}: its own plain forecast stands for it")
@@ -125,7 +166,7 @@ class Expecting:
             np.where(right, np.maximum(told.high, told.middle), own[2]),
         )
 
-    async def _demand_seen(self, grid: Grid) -> float:
+    async def _demand_seen(self, grid: Grid, notes: list[str]) -> float:
         """The highest quarter of this month so far."""
         local = to_datetime(grid.now).astimezone(grid.zone)
         month = from_datetime(local.replace(day=1, hour=0, minute=0, second=0, microsecond=0))
@@ -134,6 +175,17 @@ class Expecting:
         end = grid.now // _QUARTER_NS * _QUARTER_NS
         if end > self._peak_until:
             found = await self._api.windows(self._project, self._config.net, self._peak_until, end, "15m")
-            self._peak_kw = max([self._peak_kw, *found.values()])
+            can_be = [kw for kw in found.values() if kw <= self.most_kw]
+            if len(can_be) < len(found):
+                notes.append(f"quarters of {self._config.net} that cannot be are no demand")
+            self._peak_kw = max([self._peak_kw, *can_be])
             self._peak_until = end
         return self._peak_kw
+
+
+def _age(path: str, until: int, now: int, instead: str) -> list[str]:
+    """What is to be said of a series that was learned until an instant."""
+    if not until:
+        return [f"nothing was measured of {path} yet: {instead}"]
+    behind = (now - until) // HOUR_NS
+    return [f"nothing was measured of {path} in the last {behind} hours"] if behind >= _OLD_HOURS else []

@@ -37,10 +37,13 @@ _NEUTRAL = (
     "reflex_s",
     "lag_s",
     "meter_age_s",
+    "import_max_kw",
+    "export_max_kw",
+    "groups",
     "solver_s",
     "meter_error",
     "factor_error",
-)  # of which no day depends
+)  # of which no day depends, or that hold from now on
 _PLANS = 25  # of a day, about
 
 

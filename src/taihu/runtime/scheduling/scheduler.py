@@ -29,6 +29,7 @@ from taihu.kernel.sections import Site
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions
 from taihu.runtime.pilot.decisions import Expected as Hour
+from taihu.runtime.pilot.held import Written
 from taihu.runtime.pilot.meanwhile import meanwhile
 from taihu.runtime.scheduling.driving import Driving
 from taihu.runtime.scheduling.expecting import Expecting
@@ -41,9 +42,11 @@ log = logging.getLogger("taihu.pilot")
 
 _HISTORY_NS = 16 * 24 * HOUR_NS
 _EVERY_NS = {"5m": 300 * NS_PER_S, "10m": 600 * NS_PER_S, "15m": 900 * NS_PER_S, "30m": 1_800 * NS_PER_S}
+_AGAIN_NS = 300 * NS_PER_S  # after which an hour that is not known whole is asked for again
 _NEWS_NS = 30 * NS_PER_S  # no plan follows another sooner
 _FORGIVE_NS = HOUR_NS
 _STARTS_NS = 600 * NS_PER_S  # in which a load that is told to begin is seen to run
+_RETRY_S = 2.0  # of the machine's time, after which who was away is asked again
 _FIRST_STEPS = 4  # for which what does not obey is taken to go on as it is
 
 
@@ -71,12 +74,14 @@ class Scheduler:
         self._expecting = Expecting(project, zone, config, api, folder)
         self._twins = Twins(config)
         self._guard = Guard(project, zone, config, api, store, folder, limits, self._plan_anew)
-        self._driving = Driving(project, config, api, clock, self._begins)
+        self._driving = Driving(project, config, api, clock, self._begins, store.permits)
         self._planner = Planner()
         self._things = sorted({config.net.partition("/")[0], *(one.thing for one in config.assets)})
-        self._slot = self._planned_at = 0
+        self._slot = self._planned_at = self._settled_until = self._learn_at = 0
+        self._retry_at, self._retry_ns = 0, int(_RETRY_S * clock.speed * NS_PER_S)
         self._complaint = ""
-        self._drives = False
+        self._drives, self._judged = False, False
+        self._metered, self._planned_blind = "", False
         self._drove_since = 0
         self._before: dict[str, State] = {}
         self._notes: dict[str, int] = {}  # what happened between plans, and when
@@ -87,44 +92,66 @@ class Scheduler:
         return f"{self.project}/{self.config.name}"
 
     @property
+    def writes(self) -> frozenset[Written]:
+        """What it may write."""
+        return self._driving.writes
+
+    @property
+    def waits(self) -> str:
+        """Why it plans nothing new now; empty when it does."""
+        if not self._expecting.learned_until and not self._complaint:
+            return f"of {self.config.base} no hour is known whole yet"
+        return self._complaint
+
+    @property
     def reflex_s(self) -> float:
         """So often it has a turn, in seconds of the site's clock."""
         return self.config.reflex_s
 
     async def turn(self, now: int) -> None:
-        """What is due now: learn, plan, and follow the meter."""
-        if now >= self._expecting.learned_until + HOUR_NS + SETTLE_NS:
-            try:
-                await self._meanwhile(self._learn(now))
-            except TaihuError:  # the history is away: the plan holds for its day
-                await self._look_and_follow()
-                raise
-            now = self._clock.now_ns()
+        """What is due now: learn, plan, and follow the meter, which waits for nothing."""
         await self._api.look(self.project, self._things)
         if await self._seeing.watch(Grid(now, self._zone)):
             self._remember()
-        slot = now // _EVERY_NS[self.config.every]
-        if self._expecting.learned_until and (slot != self._slot or await self._has_news(now)):
-            self._slot = slot  # first: what the guard says meanwhile calls for another plan
-            try:
+        if not 0 < self._retry_at - now <= self._retry_ns:
+            await self._decide(now)
+        await self._follow(self._clock.now_ns())
+
+    async def _decide(self, now: int) -> None:
+        """Learn and plan, if it is due."""
+        try:
+            if not now < self._learn_at <= now + HOUR_NS + SETTLE_NS:  # beyond, the clock was set back
+                await self._meanwhile(self._learn(now))
+                now = self._clock.now_ns()
+            slot = now // _EVERY_NS[self.config.every]
+            if self._expecting.learned_until and (slot != self._slot or await self._has_news(now)):
+                self._slot = slot  # first: what the guard says meanwhile calls for another plan
                 await self._meanwhile(self._plan(now))
+                self._guard.attend(now)
                 self._complaint = ""
-            except ProblemRefused as error:  # the last plan holds for its day
-                if str(error) != self._complaint:
-                    log.warning("%s/%s plans nothing new: %s", self.project, self.config.name, error)
-                self._complaint = str(error)
-            except TaihuError:  # the node is away: again in the next turn
-                self._slot = 0
-                raise
-            self._guard.attend(now)
-        await self._follow(now)
+            elif not self._expecting.learned_until:
+                self._complaint = ""
+        except ProblemRefused as error:  # the last plan holds for its day
+            self._complaint = f"it plans nothing new: {error}"
+        except TaihuError as error:  # who answers for the history is away
+            self._slot, self._retry_at = 0, now + self._retry_ns
+            self._complaint = str(error)
 
     async def _follow(self, now: int) -> None:
         if self._drives and self._driving.has_plan:
             for name in await self._driving.follow(now):
                 log.warning("%s/%s: %s does not do what it is told", self.project, self.config.name, name)
-        elif self._driving.drove:
-            await self._driving.leave(now)
+                self._plan_anew()
+        else:
+            await self._driving.metering.look(now)
+            if self._driving.drove and (self._judged or self.waits):  # what one before it drove may be driven on
+                await self._driving.leave(now)
+        said, before = self._driving.metering.trouble, self._metered
+        if said and said != before:
+            log.warning("%s/%s: %s: it is not followed", self.project, self.config.name, said)
+        elif before and not said:
+            log.info("%s/%s: the meter is followed again", self.project, self.config.name)
+        self._metered = said
 
     async def close(self, *, leave: bool = False) -> None:
         """End what goes on in the background; those who `leave` bring to rest what they drove."""
@@ -133,7 +160,7 @@ class Scheduler:
             await self._driving.leave(self._clock.now_ns())
 
     def _plan_anew(self) -> None:
-        """The guard has news: plan in the next turn."""
+        """There is news: plan in the next turn."""
         self._slot = 0
 
     async def _meanwhile(self, work: Coroutine[Any, Any, None]) -> None:
@@ -157,12 +184,13 @@ class Scheduler:
         if now - self._planned_at < _NEWS_NS:
             return False
         states = await self._seeing.states(Grid(now, self._zone))
-        return signs(states) != signs(self._before)
+        return signs(states) != signs(self._before) or bool(self._metered) != self._planned_blind
 
     async def _learn(self, now: int) -> None:
         """Take over the hours that have ended since the last time."""
         config, end = self.config, (now - SETTLE_NS) // HOUR_NS * HOUR_NS
-        start = max(self._expecting.learned_until, end - _HISTORY_NS)
+        start = max(self._settled_until, end - _HISTORY_NS)
+        self._learn_at = end + HOUR_NS + SETTLE_NS
         if start >= end:
             return
         self._twins.go_on(now)
@@ -174,10 +202,11 @@ class Scheduler:
             load = hours["load"].get(hour)
             solar = {one.name: hours[one.name].get(hour) for one in config.solars}
             carbon = hours["carbon"].get(hour) if config.intensity else None
+            self._expecting.learn(hour, load, solar, carbon)
             if load is None or None in solar.values() or (config.intensity and carbon is None):
                 continue
+            self._settled_until = hour + HOUR_NS
             made = {name: kwh for name, kwh in solar.items() if kwh is not None}
-            self._expecting.learn(hour, load, made, carbon)
             without = self._twins.settle(hour, load, sum(made.values()), carbon)
             self._store.came(self.project, config.name, hour, load - sum(made.values()))
             net = hours["net"].get(hour)
@@ -186,14 +215,18 @@ class Scheduler:
                 real_kg, without_kg = carbon * max(0.0, net), carbon * max(0.0, without)
                 self._store.account(self.project, config.name, hour, real_kg, without_kg, estimated=True)
             await self._api.breathe()
+        if self._settled_until < end:  # the last hour may still come
+            self._learn_at = now + _AGAIN_NS
+        self._driving.metering.most_kw = self._expecting.most_kw
         self._guard.lived(self._twins.ended(now))
 
     async def _plan(self, now: int) -> None:
         config, grid = self.config, Grid(now, self._zone)
-        self._planned_at = now
+        self._planned_at, self._planned_blind = now, bool(self._metered)
         states = await self._seeing.states(grid)
         self._compare(states, now)
-        net = await self._api.at(self.project, config.net)
+        met = await self._driving.metering.look(now)
+        net = None if met is None else met[1]
         expected = await self._expecting.ahead(grid, net)
         await asyncio.to_thread(self._twins.plan, states, grid, expected)
         self._guard.lived(self._twins.ended(now))
@@ -224,11 +257,20 @@ class Scheduler:
         self._notes = {note: at for note, at in self._notes.items() if now - at < 24 * HOUR_NS}
 
     def _judge(self, now: int) -> None:
+        self._judged = True
         drives = self.config.mode == "auto" and self._guard.verdict.drives
         if drives != self._drives:
             log.info("%s/%s %s", self.project, self.config.name, self._reason())
             self._drove_since = -(-now // HOUR_NS) * HOUR_NS if drives else 0
         self._drives = drives
+
+    def _unseen(self) -> tuple[str, ...]:
+        """That the meter is not followed, and what comes of it."""
+        if not self._metered:
+            return ()
+        limits = [name for name in ("import_max_kw", "export_max_kw") if getattr(self.config, name)]
+        unheld = f", and {' and '.join(limits)} cannot be held" if limits else ""
+        return (f"{self._metered}: all do as planned without it{unheld}",)
 
     def _reason(self) -> str:
         return "advises, as it is configured" if self.config.mode == "advise" else self._guard.verdict.text
@@ -237,6 +279,7 @@ class Scheduler:
         binding, why = reason(planned)
         verdict, plan, without = self._guard.verdict, planned.plan, planned.without
         dull = tuple(f"{name} does not do what it is told: it is left alone for an hour" for name in sorted(lost))
+        notes = (*planned.notes, *dull, *self._unseen(), *self._notes)
         kinds = {asset.name: type(asset).__name__.removesuffix("Config").lower() for asset in self.config.assets}
         assets = [
             {
@@ -254,8 +297,8 @@ class Scheduler:
             "guard": msgspec.to_builtins(verdict) | {"text": verdict.text}, "at": now, "content_kwh": stored,
             "stages": _stages(planned, [one.name for one in self.config.batteries]), "binding": binding, "why": why,
             "with_money": plan.money, "without_money": without.money, "with_kg": plan.carbon_kg,
-            "without_kg": without.carbon_kg, "notes": likewise((*planned.notes, *dull, *self._notes)),
-            "method": str(plan.method), "breaches": msgspec.to_builtins(plan.breaches), "assets": assets,
+            "without_kg": without.carbon_kg, "notes": likewise(notes), "method": str(plan.method),
+            "breaches": msgspec.to_builtins(plan.breaches), "assets": assets,
         }  # fmt: skip
 
 

@@ -16,6 +16,8 @@ from taihu.kernel.flexible import (
 from taihu.runtime.scheduling.reads import Reads
 
 _NEARLY_NS = 300 * NS_PER_S  # a load that stops so much before its end has run
+_OFF_PERCENT = 5.0  # so far beyond full or empty a charge may be measured
+_OFF_K = 60.0  # so far beyond its band, or the air outside, a temperature may be
 
 
 class Ran(msgspec.Struct):
@@ -46,16 +48,19 @@ class Seeing:
         power = await self.number(config.thing, config.power)
         match config:
             case BatteryConfig():
-                return State(level=await self._kwh(config), power_kw=power)
+                level, odd = await self._kwh(config)
+                return State(level=level, power_kw=power, odd=odd)
             case VehicleConfig():
                 present = bool(await self._api.holds(self._project, config.thing, config.plugged))
                 until = await self.number(config.thing, config.departure) if config.departure else None
-                level = await self._kwh(config) if present else None
-                return State(level=level, present=present, until=_ns(until), power_kw=power)
+                level, odd = await self._kwh(config) if present else (None, "")
+                return State(level=level, present=present, until=_ns(until), power_kw=power, odd=odd)
             case HeatConfig():
                 outside = await self._at(config.outside) if config.outside else None
-                level = await self.number(config.thing, config.temperature)
-                return State(level=level, outside_c=outside, power_kw=power)
+                said = await self.number(config.thing, config.temperature)
+                level = temperature_of(config, said)
+                odd = "" if level == said else f"it says {said:g} °C, which cannot be"
+                return State(level=level, outside_c=outside, power_kw=power, odd=odd)
             case JobConfig():
                 until = await self.number(config.thing, config.deadline) if config.deadline else None
                 level = await self.number(config.thing, config.remaining)
@@ -101,12 +106,33 @@ class Seeing:
         """The number that a property holds; None when it is missing or stale."""
         return await self._api.value(self._project, thing, name)
 
-    async def _kwh(self, config: BatteryConfig | VehicleConfig) -> float | None:
-        charge = await self.number(config.thing, config.charge)
-        return None if charge is None else charge / 100 * config.capacity_kwh
+    async def _kwh(self, config: BatteryConfig | VehicleConfig) -> tuple[float | None, str]:
+        """What it holds, and what is odd about what it says."""
+        said = await self.number(config.thing, config.charge)
+        charge = charge_of(said)
+        if charge is None:
+            return None, "" if said is None else f"it says a charge of {said:g} %"
+        return charge * config.capacity_kwh, ""
 
     async def _at(self, path: str) -> float | None:
         return await self._api.at(self._project, path)
+
+
+def charge_of(percent: float | None) -> float | None:
+    """A state of charge from 0 to 1; None for what is none. A little beyond full or empty is full or empty.
+
+    >>> charge_of(50.0), charge_of(101.5), charge_of(150.0)
+    (0.5, 1.0, None)
+    """
+    if percent is None or not -_OFF_PERCENT <= percent <= 100 + _OFF_PERCENT:
+        return None
+    return min(max(percent / 100, 0.0), 1.0)
+
+
+def temperature_of(config: HeatConfig, celsius: float | None) -> float | None:
+    """A temperature (°C); None for what no room or tank of this band can have, as broken sensors say it."""
+    low, high = min(config.low_c, config.outside_c) - _OFF_K, config.high_c + _OFF_K
+    return celsius if celsius is not None and low <= celsius <= high else None
 
 
 def signs(states: dict[str, State]) -> dict[str, tuple[bool, bool, bool]]:

@@ -57,6 +57,11 @@ async def _of_property(name: str, starts: Starts, project: str, api: Reads) -> F
     newest = await api.at(project, path)
     if newest is not None:  # the window that now is in has not ended
         published.setdefault((now + shift) // _QUARTER_NS * _QUARTER_NS, newest)
+    if not published:
+        raise ProblemRefused(
+            f"{path} has said no price of a whole quarter of an hour in the last 8 days.",
+            "Let it say some; each holds for the property's taihu:maxAge.",
+        )
     filled = fill(by_time(published, _QUARTER_NS, starts), starts, published, _QUARTER_NS)
     return filled if shift else Filled(filled.prices)
 

@@ -10,6 +10,7 @@ from taihu.decide.guard import Verdict, interval
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.runtime.pilot.api import NodeApi
+from taihu.runtime.pilot.units import check_units
 from taihu.runtime.scheduling.replay import Replay, local_days, stand_ins
 from taihu.runtime.scheduling.stored import DAY_NS, Stored
 
@@ -30,6 +31,19 @@ class Trial(msgspec.Struct, frozen=True):
     stand_ins: list[str]
 
 
+class _There:
+    """Units of what is there; what is to be bought has none yet."""
+
+    def __init__(self, api: NodeApi) -> None:
+        self._api = api
+
+    async def unit(self, project: str, path: str) -> str | None:
+        try:
+            return await self._api.unit(project, path)
+        except RefusedError:
+            return None
+
+
 class Bar:
     """Who shows how far it is: told how many days there are, and of each that is done."""
 
@@ -43,8 +57,9 @@ async def trial(
     """Replay the last `count` days that are stored before `now` (UTC ns); tariff files are in `folder`.
 
     Raises:
-        NothingStored: there is no such day.
+        NothingStored: there is no such day; UnitMismatch: a property that is there is of another sort.
     """
+    await check_units(_There(api), project, config)
     start = (now // DAY_NS - count - _LEARN_DAYS) * DAY_NS
     stored = Stored(project, api)
     await stored.fetch(config, start, now)
