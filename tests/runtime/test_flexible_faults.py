@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,12 +25,12 @@ from taihu.sim.flexible import Values, Yard
 
 pytest.importorskip("highspy", reason="the extra `plan` is not installed")
 
-BEGIN = parse_iso("2026-10-24T21:10:00Z")  # the night has an hour twice, before the plan ends
+BEGIN = parse_iso("2026-10-24T08:10:00Z")  # the night to come has an hour twice
 NAMES = ("meter", "battery", "heatpump")
 SITE = """
 [clock]
 start = {start}
-speed = 100
+speed = 300
 [mqtt]
 port = {mqtt}
 [http]
@@ -43,8 +44,8 @@ name = "flexible"
 net = "meter/power"
 base = "meter/base"
 every = "30m"
-reflex_s = 20
-meter_age_s = 120
+reflex_s = 60
+meter_age_s = 300
 import_max_kw = {limit}
 [[project.scheduler.buys.band]]
 start = "02:00"
@@ -92,7 +93,7 @@ class House:
         self.folder, self.mqtt = folder, free_port()
         described = model()
         for one in described["properties"].values():
-            one["taihu:maxAge"] = 600
+            one["taihu:maxAge"] = 1_800
         (folder / "any.tm.json").write_text(json.dumps(described))
         (folder / "data").mkdir()
         store = Decisions(Paths(folder / "data").decisions)
@@ -112,6 +113,7 @@ class House:
 
     def plan(self) -> dict[str, Any]:
         """The scheduler as the API has it."""
+        time.sleep(0.15)  # it is asked again and again
         (found,) = self.client.get("projects", "home", "plans")["plans"]
         return dict(found)
 
@@ -124,6 +126,7 @@ class House:
     def recovers(self, text: str) -> None:
         """It is said no longer, and the battery serves the load again."""
         until(lambda: text not in self.notes())
+        self.yard.battery_kwh = 8.0
         until(self.serves)
 
     def serves(self) -> bool:
@@ -192,6 +195,6 @@ def test_each_fault_is_said_and_ends(house: House, capsys: pytest.CaptureFixture
     until(lambda: yard.power("meter") <= 2.05 and yard.told["battery"] < -2.5)
     assert house.plan()["decisions"][0]["mode"] == "drives"
 
-    yard.does = lambda kw: -kw / 2
+    yard.battery_kwh, yard.does = 5.0, lambda kw: -kw / 2
     house.noted("battery does not do what it is told: it is left alone for an hour")
     until(lambda: yard.told["battery"] == 0.0)

@@ -117,7 +117,7 @@ def test_a_reload_begins_changes_and_ends_a_scheduler(home: Home, capsys: pytest
     shown = capsys.readouterr().out
     assert "scheduler  days  from" in shown and "flexible: bought begins half full." in shown
     thought.write_text(thought.read_text().replace('"meter/base"', '"battery/state_of_charge"'))
-    assert run(asked) == 1
+    assert run(asked) == 3
     assert "battery/state_of_charge is in %, and flexible needs kW or kW.h" in capsys.readouterr().err
     home.use(SCHEDULER.replace("MORE", ""))
     (first,) = until(home.plans)
