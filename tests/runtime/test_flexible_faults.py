@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.ports import free_port
 from tests.runtime.devices import Devices, Rows, model, things
@@ -75,7 +76,7 @@ high_c = 60
 class Faulty(Yard, kw_only=True):
     """A yard whose things say what `says` makes of it, and whose battery does what `does` makes of it."""
 
-    says: dict[str, Callable[[Values], Values]] = {}
+    says: dict[str, Callable[[Values], Values]] = msgspec.field(default_factory=dict)
     does: Callable[[float], float] = float
 
     def say(self, thing: str) -> Values:
@@ -103,7 +104,7 @@ class House:
         self.node = SupervisedNode(folder, self.site(14))
         closing.callback(self.node.stop)
         self.clock = clock_of(load_site(folder))
-        self.yard = Faulty(at=self.clock.now_ns(), base_kw=3.0, battery_kwh=8.0, says={})
+        self.yard = Faulty(at=self.clock.now_ns(), base_kw=3.0, battery_kwh=8.0)
         devices = Devices(self.node.owner, self.mqtt, self.clock, {"home": (self.yard, NAMES)}, self._past)
         closing.callback(devices.stop)
         self.client = self.node.operator("home")

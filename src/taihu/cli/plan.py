@@ -108,18 +108,20 @@ def tried(node: NodeClient, project: str, file: Path, days: int) -> list[dict[st
 
     async def run() -> list[dict[str, Any]]:
         api, trials = NodeApi(node.url, {project: node.token}), []
-        for config in configs:
-            with progress(f"Replaying {config.name}") as shown:
-                bar = Bar(shown.begin, shown.advance)
-                one = await trial(api, project, zone, config, folder, now, days, bar)
-            said = one.verdict
-            trials.append(
-                {
-                    "scheduler": config.name, "mean": said.mean, "lower": said.lower, "upper": said.upper,
-                    "days": one.days, "stand_ins": one.stand_ins,
-                }
-            )  # fmt: skip
-        await api.close()
+        try:
+            for config in configs:
+                with progress(f"Replaying {config.name}") as shown:
+                    bar = Bar(shown.begin, shown.advance)
+                    one = await trial(api, project, zone, config, folder, now, days, bar)
+                said = one.verdict
+                trials.append(
+                    {
+                        "scheduler": config.name, "mean": said.mean, "lower": said.lower, "upper": said.upper,
+                        "days": one.days, "stand_ins": one.stand_ins,
+                    }
+                )  # fmt: skip
+        finally:
+            await api.close()
         return trials
 
     return asyncio.run(run())
