@@ -102,9 +102,12 @@ class Planner:
 
     def _without(self, problem: Problem, known: Powers | None, note: str) -> Plan:
         """The better of what the rule says and of what each asset finds for itself, one after the other."""
-        in_turn = as_stores_can(problem, known) if known else by_rule(problem, cheap=True)
-        powers = {Method.RULE: by_rule(problem), Method.IN_TURN: in_turn}
-        judged = {method: judge(problem, each) for method, each in powers.items()}
+        in_turn = known or by_rule(problem, cheap=True)
+        judged = {Method.RULE: judge(problem, ruled := by_rule(problem)), Method.IN_TURN: judge(problem, in_turn)}
+        if judged[Method.IN_TURN].faults:
+            in_turn = as_stores_can(problem, in_turn)
+            judged[Method.IN_TURN] = judge(problem, in_turn)
+        powers = {Method.RULE: ruled, Method.IN_TURN: in_turn}
         if judged[Method.IN_TURN].faults:
             del powers[Method.IN_TURN]
         plans = [_plan(method, each, judged[method], notes=(note,)) for method, each in powers.items()]
