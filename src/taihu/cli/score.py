@@ -22,7 +22,7 @@ _PARTS = ("score", "price", "emission", "grid", "ramping", "load_factor")
     "name",
     default="plan",
     show_default=True,
-    help="Which policy, or a mark: reflex, oracle, foresight.",
+    help="The policy none, basic, greedy, forecast, mpc or plan; or a mark: reflex, oracle, foresight.",
 )
 @click.option(
     "--data", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A folder in its layout."
