@@ -1,162 +1,139 @@
-"""Never worse than doing nothing: a plan drives when it has won on paper, and no further than it stays ahead.
+"""Never worse than doing nothing: a plan is followed no further than what has been stays ahead.
 
 The measures of a year (cost, emission, ramping, load factor) are kept from the first hour on, with batteries and
-without. First the plan is played on paper, with batteries of which the houses see nothing; once what has been would
-have been cheaper with them, energy left in them counting for nothing, it drives. From then on what it wants of an hour
-is put to the test of the errors of the last days: the largest part of it is done after which what has been is likely
-to be no worse than with batteries at rest. What is in store comes to count as it is used again and again, so that
-little is at stake at first. Where a plan never wins, nothing is done, and the score is 1.
+without; what is in store counts for nothing. After two days of watching, each hour's action is the largest part of what
+the plan wants that passes a test: were one of the errors of the last week to come again, what has been would not score
+above 1. What is wanted must pass at every error. What is sure, as houses draw or have left over as much now, and will
+at most of the errors, must pass at half of them, and lose next to nothing at the others: so little is begun with, and
+what that wins is what more is tried with. Where a plan never wins, next to nothing is done, and the score is 1.
 """
 
 from collections import deque
-from copy import copy
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from taihu.decide.battery import Batteries, Battery
 from taihu.decide.bill import BLOCK_HOURS
 from taihu.decide.policy import Hour
 
 Numbers = NDArray[np.float64]
 
-_PAPER_HOURS = 72  # at least
-_WON = 0.99  # the score on paper with which a plan may drive
-_TRUST_HOURS = 48  # of driving, until it is trusted in full
-_ERRORS = 48  # of the last hours, which may come again
-_LIKELY = 0.9, 0.6  # quantile of the scores those would make: of a plan that is new, and of one that is trusted
-_STORED = 0.8  # of the mean price of a kWh: what one in store is worth in a plan that is trusted
-_SHARES = (1.0, 0.6, 0.3, 0.1)
-_LOW, _HIGH = 0.1, 0.9  # quantiles of a house's next hour: what is sure to be drawn or left over
-_YOUNG_HOURS = 48  # of a block: its own load factor says nothing yet
+_BLIND_HOURS = 24  # whose errors are not of a forecast: it has not seen each hour of the day
+_WATCHED_HOURS = 48
+_ERRORS = 168  # of the last hours, which may come again
+_SURE = 0.2, 0.8  # quantiles of a house's next hour: what is sure to be drawn or left over
+_NOW = 0.7  # of what it draws, or has left over, in the hour that ended: no more than this is sure
+_AT_STAKE = 1e-4  # of the score, at the worst of the errors
+_SHARES = 0.5 ** np.arange(10)
 _TINY = 1e-9
 _MUCH = 1e3  # times nothing, where there should be nothing
 
 
 class Caution:
-    """Stands between a plan and its batteries: what it sees, and what is done of what it wants."""
+    """Stands between a plan and its batteries: what is done of what it wants."""
 
-    def __init__(self, battery: Battery, count: int) -> None:
-        self._paper = Batteries(battery, count)
-        self._moved = np.zeros(count)
-        self._with, self._without = _Measures(), _Measures()
+    def __init__(self, count: int) -> None:
+        self._until_now = Measures.none()
         self._errors: deque[Numbers] = deque(maxlen=_ERRORS)
         self._expected: Numbers | None = None
-        self._content = np.zeros(count)
-        self._since = 0
-        self.drives = False
-        """Whether batteries do what is wanted; on paper alone before."""
+        self._net = np.zeros(count)
 
-    def see(self, hour: Hour) -> Hour:
-        """Take over an hour; it is returned as the plan should see it."""
-        net = hour.load_kwh - hour.solar_kwh
-        self._without.add(net, hour.price, hour.intensity)
-        self._with.add(hour.meter_kwh if self.drives else net + self._moved, hour.price, hour.intensity)
-        if self._expected is not None:
-            self._errors.append(np.array([*net, hour.price, hour.intensity]) - self._expected)
-        if not self.drives and self._without.hours >= _PAPER_HOURS:
-            self.drives = float(_score(self._with.now(), self._without.now())) < _WON
-            if self.drives:
-                self._with, self._since = copy(self._without), self._without.hours
-        if not self.drives:
-            paper = self._paper
-            hour = msgspec.structs.replace(
-                hour, meter_kwh=net + self._moved, content_kwh=paper.content_kwh, capacity_kwh=paper.capacity_kwh
-            )
-        self._content = hour.content_kwh
-        return hour
+    def see(self, hour: Hour) -> None:
+        """Take over an hour."""
+        self._net = hour.load_kwh - hour.solar_kwh
+        price, intensity = np.array(hour.price), np.array(hour.intensity)
+        self._until_now = self._until_now.after(np.array([hour.meter_kwh, self._net]), price, intensity)
+        if self._expected is not None and self._until_now.hours > _BLIND_HOURS:
+            self._errors.append(np.array([*self._net, price, intensity]) - self._expected)
 
     def act(self, wanted_kwh: Numbers, net_kwh: Numbers, price: float, intensity: float) -> Numbers:
         """What is done of what is wanted, of each battery, where so much is expected of the next hour."""
         self._expected = np.array([*net_kwh, price, intensity])
-        if not self.drives:
-            self._moved = self._paper.step(wanted_kwh)
+        if self._until_now.hours < _WATCHED_HOURS:
             return np.zeros_like(wanted_kwh)
         cases = self._expected + np.array(self._errors)
-        net, prices, intensities = cases[:, None, :-2], cases[:, -2:-1], np.maximum(cases[:, -1:], 0)
-        low, high = np.quantile(net[:, 0], (_LOW, _HIGH), axis=0)
-        sure = np.clip(wanted_kwh, -np.maximum(low, 0), np.maximum(-high, 0))
-        ways = np.array([part * one for one in (wanted_kwh, sure) for part in _SHARES] + [np.zeros_like(wanted_kwh)])
-        back = np.abs(ways.sum(axis=1))  # to rest, in the hour after
-        with_it = self._with.after(net + ways, prices, intensities, back)
-        score = _score(with_it, self._without.after(net, prices, intensities, np.zeros(1)))
-        trust = min(1.0, (self._without.hours - self._since) / _TRUST_HOURS) ** 2
-        likely = np.quantile(score, _LIKELY[0] + trust * (_LIKELY[1] - _LIKELY[0]), axis=0)
-        stored = np.maximum(self._content + ways, 0).sum(axis=1)
-        likely -= trust * _STORED * stored * self._without.worth()
-        good = np.flatnonzero(likely <= 1.0)
-        safe = len(_SHARES)  # from here on: what is sure, and rest
-        return np.asarray(ways[good[0] if len(good) else safe + int(likely[safe:].argmin())])
+        limit = max(1.0, float(self._until_now.score()))
+        free = self._scores(wanted_kwh[None], cases).max() <= limit
+        return wanted_kwh if free else self._held_back(wanted_kwh, cases, limit)
+
+    def _held_back(self, wanted: Numbers, cases: Numbers, limit: float) -> Numbers:
+        """The largest part that passes; or else what is likely to score least, to rest among it."""
+        sure = self._sure(wanted, cases[:, :-2])
+        ways = np.array([part * one for part in _SHARES for one in (wanted, sure)] + [np.zeros_like(wanted)])
+        scores = self._scores(ways, cases)
+        worst, likely = scores.max(axis=0), np.median(scores, axis=0)
+        risked = worst <= limit + _AT_STAKE
+        risked[:-1:2] = worst[:-1:2] <= limit
+        good = np.flatnonzero(risked & (likely <= limit))
+        risked[-1] = True  # to rest
+        return np.asarray(ways[good[0] if len(good) else np.where(risked, likely, np.inf).argmin()])
+
+    def _sure(self, wanted: Numbers, cases: Numbers) -> Numbers:
+        low, high = np.quantile(cases, _SURE, axis=0)
+        give = np.minimum(np.maximum(low, 0), _NOW * np.maximum(self._net, 0))
+        take = np.minimum(np.maximum(-high, 0), _NOW * np.maximum(-self._net, 0))
+        return np.asarray(np.clip(wanted, -give, take))
+
+    def _scores(self, ways: Numbers, cases: Numbers) -> Numbers:
+        """What has been would come to after each way (second axis) in each case (first)."""
+        net = np.broadcast_to(cases[:, None, None, :-2], (len(cases), len(ways), 2, ways.shape[1])).copy()
+        net[:, :, 0] += ways
+        back = np.stack([np.abs(ways.sum(axis=1)), np.zeros(len(ways))], axis=1)  # to rest, in the hour after
+        return self._until_now.after(net, cases[:, -2:-1], cases[:, -1:], back).score()
 
 
-class _Measures:
-    """The sums of what some meters saw."""
+class Measures(msgspec.Struct, frozen=True):
+    """The sums of what meters saw; the last axis is with batteries, and without."""
 
-    def __init__(self) -> None:
-        self.hours = 0
-        self._cost = self._emission = self._ramping = 0.0
-        self._prices = self._intensities = 0.0
-        self._last = 0.0
-        self._factors = 0.0  # the sum of those of blocks that have ended
-        self._sum, self._peak = 0.0, -np.inf
+    hours: int
+    cost: Numbers
+    emission: Numbers
+    ramping: Numbers
+    last: Numbers
+    factors: Numbers  # the sums of those of blocks that have ended
+    sum: Numbers  # of the block that is open
+    peak: Numbers
 
-    def add(self, meters: Numbers, price: float, intensity: float) -> None:
-        """Take over an hour: what each house's meter saw."""
-        total = float(meters.sum())
-        if self.hours and self.hours % BLOCK_HOURS == 0:
-            self._factors += float(_factor(np.array(self._sum), BLOCK_HOURS, np.array(self._peak)))
-            self._sum, self._peak = 0.0, -np.inf
-        self._cost += max(0.0, price * total)
-        self._emission += float(np.maximum(0, meters).sum()) * intensity
-        self._ramping += abs(total - self._last) if self.hours else 0.0
-        self._prices += max(0.0, price)
-        self._intensities += intensity
-        self._last = total
-        self._sum += total
-        self._peak = max(self._peak, total)
-        self.hours += 1
+    @classmethod
+    def none(cls) -> "Measures":
+        zero = np.zeros(2)
+        return cls(0, zero, zero, zero, zero, zero, zero, np.full(2, -np.inf))
 
-    def now(self) -> tuple[Numbers, ...]:
-        """Cost, emission, ramping and load factor."""
-        open_factor = _factor(np.array(self._sum), (self.hours - 1) % BLOCK_HOURS + 1, np.array(self._peak))
-        factor = (self._factors + open_factor) / ((self.hours - 1) // BLOCK_HOURS + 1)
-        return np.array(self._cost), np.array(self._emission), np.array(self._ramping), factor
-
-    def after(self, meters: Numbers, price: Numbers, intensity: Numbers, back: Numbers) -> tuple[Numbers, ...]:
-        """The same an hour later, in each case (first axis) and way (second); `back` is a ramp that is to come."""
-        total = meters.sum(axis=2)
-        factors, block, peak = self._factors, self._sum, self._peak
+    def after(self, meters: Numbers, price: Numbers, intensity: Numbers, back: Numbers | float = 0.0) -> "Measures":
+        """An hour later, when meters (houses last) saw so much; `back` is ramping that is to come."""
+        total = meters.sum(axis=-1)
+        factors, block, peak = self.factors, self.sum, self.peak
         if self.hours % BLOCK_HOURS == 0:
-            factors += float(_factor(np.array(block), BLOCK_HOURS, np.array(peak)))
-            block, peak = 0.0, -np.inf
-        blocks, hours = divmod(self.hours, BLOCK_HOURS)
-        open_factor = _factor(block + total, hours + 1, np.maximum(peak, total))
-        if blocks and hours < _YOUNG_HOURS:
-            open_factor = np.full_like(total, factors / blocks)
-        return (
-            self._cost + np.maximum(0, price * total),
-            self._emission + intensity * np.maximum(0, meters).sum(axis=2),
-            self._ramping + np.abs(total - self._last) + back,
-            (factors + open_factor) / (blocks + 1),
+            if self.hours:
+                factors = self._with_open(BLOCK_HOURS)
+            block, peak = np.zeros(2), np.full(2, -np.inf)
+        return Measures(
+            self.hours + 1,
+            self.cost + np.maximum(0, price[..., None] * total),
+            self.emission + np.maximum(0, intensity[..., None, None] * meters).sum(axis=-1),
+            self.ramping + (np.abs(total - self.last) if self.hours else 0.0) + back,
+            total,
+            factors,
+            block + total,
+            np.maximum(peak, total),
         )
 
-    def worth(self) -> float:
-        """What a kWh less from the grid is worth, in units of the score until now."""
-        prices = self._prices / max(self._cost, _TINY) + self._intensities / max(self._emission, _TINY)
-        return prices / self.hours / 3
+    def score(self) -> Numbers:
+        """The challenge's score of these hours."""
+        factors = self._with_open((self.hours - 1) % BLOCK_HOURS + 1)
+        price, emission, ramping, factor = map(_part, (self.cost, self.emission, self.ramping, factors))
+        return np.asarray((price + emission + (ramping + factor) / 2) / 3)
+
+    def _with_open(self, hours: int) -> Numbers:
+        """Load factors with that of the block that is open; where nothing was bought it has none."""
+        bought = self.peak.min(axis=-1, keepdims=True) > _TINY
+        factor = np.where(bought, 1 - self.sum / hours / np.where(bought, self.peak, 1.0), 0.0)
+        return self.factors + factor
 
 
-def _factor(total: Numbers, hours: int, peak: Numbers) -> Numbers:
-    return np.asarray(1 - total / hours / np.where(np.abs(peak) > _TINY, peak, _TINY))
-
-
-def _score(with_it: tuple[Numbers, ...], without: tuple[Numbers, ...]) -> Numbers:
-    price, emission, ramping, factor = (_part(one, other) for one, other in zip(with_it, without, strict=True))
-    return np.asarray((price + emission + (ramping + factor) / 2) / 3)
-
-
-def _part(one: Numbers, other: Numbers) -> Numbers:
+def _part(sums: Numbers) -> Numbers:
     """How one compares with the other; what is nothing in both is the same."""
+    one, other = sums[..., 0], sums[..., 1]
     nothing = np.where(one > _TINY, _MUCH, 1.0)
     return np.where(other > _TINY, one / np.maximum(other, _TINY), nothing)

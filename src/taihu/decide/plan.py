@@ -43,17 +43,12 @@ class Plan:
         self._bill = RunningBill()
         self._plan: Planner = ExpectedCostPlan(count, HORIZON, float(efficiency([0.0])[0]))
         self._prices = np.full(24, np.nan)
-        self._caution = Caution(battery, count)
+        self._caution = Caution(count)
         self.expected_kwh = np.zeros(count)
         """Load less PV of each house in the hour that was decided last, as it was expected."""
 
-    @property
-    def drives(self) -> bool:
-        """Whether batteries do what is planned: not before it has won on paper."""
-        return self._caution.drives
-
     def decide(self, hour: Hour) -> Numbers:
-        hour = self._caution.see(hour)
+        self._caution.see(hour)
         clock = hour.hour % 24
         self._prices[clock] = hour.price
         total = float(hour.meter_kwh.sum())

@@ -34,7 +34,7 @@ def play_reflex(buildings: Buildings, progress: Callable[[int], None] | None = N
     meters = buildings.net_kwh.copy()
     for hour in range(hours - 1):
         planned = plan.decide(hour_seen(buildings, hour, meters, batteries))
-        for step in range(STEPS if plan.drives else 0):
+        for step in range(STEPS if planned.any() else 0):
             off = STEPS * steps[:, hour * STEPS + STEPS + step - 1] - plan.expected_kwh
             told = [
                 setpoint(_SHARE * float(one) - float(kw), -float(most), float(most))
