@@ -236,7 +236,7 @@ def missing(problem: Problem, load: Load, power: Numbers) -> float:
     kw, hours = profile(load), float(problem.step_h.mean())
     if load.breaks:
         return max(0.0, load.steps - round(float(power.sum()) / kw[0])) * kw[0] * hours if kw[0] else 0.0
-    return 0.0 if power.any() or load.ran or not kw.any() else float(kw.sum()) * hours
+    return 0.0 if power.max() > _NEAR or load.ran or not kw.any() else float(kw.sum()) * hours
 
 
 def states(problem: Problem, heat: Heat, power: Numbers) -> Numbers:
