@@ -203,6 +203,10 @@ class Scheduler:
             solar = {one.name: hours[one.name].get(hour) for one in config.solars}
             carbon = hours["carbon"].get(hour) if config.intensity else None
             self._expecting.learn(hour, load, solar, carbon)
+            if (
+                load is not None and abs(load) > self._expecting.most_kw
+            ):  # it cannot be: the twins do not live it either
+                load = None
             if load is None or None in solar.values() or (config.intensity and carbon is None):
                 continue
             self._settled_until = hour + HOUR_NS
