@@ -116,7 +116,7 @@ class PlanCard:
 def without_plan(language: Language, plan: Plan | None) -> str:
     """Why there is none: it waits for something that is not there, or for the replay of its days."""
     if plan is not None and plan.waits:
-        return text(language, "plan_waits", why=plan.waits)
+        return text(language, "plan_waits", why=said(language, plan.waits))
     return text(language, "plan_none")
 
 

@@ -56,7 +56,31 @@ _SENTENCES: dict[str, str] = {
     r"the forecast of (\S+) is (\d+) steps old": "{0} 的预测已过时 {1} 步",
     r"(.+); likewise (.+) and (\d+) more": "{0}；{1} 等另 {2} 个同此",
     r"(.+); likewise (.+)": "{0}；{1} 同此",
+    # what cannot be
+    r"(\S+) is left out: it says a charge of (\S+) %": "{0} 未参与：所报电量 {1} % 不可能",
+    r"(\S+) is taken for empty: it says a charge of (\S+) %": "{0} 按空电处理：所报电量 {1} % 不可能",
+    r"(\S+) is left out: it says (\S+) °C, which cannot be": "{0} 未参与：所报温度 {1} °C 不可能",
+    r"(\S+) came to (\S+) kW in the last hour, which cannot be: it is not learned": (
+        "{0} 上一小时为 {1} kW，不可能：不予学习"
+    ),
+    r"(\S+) came to (\S+) kW in the last hour: what a generator gives is positive": (
+        "{0} 上一小时为 {1} kW：发电应为正值"
+    ),
+    r"(\S+) came to (\S+) kW in the last hour: it is taken for generation": "{0} 上一小时为 {1} kW：按发电处理",
+    r"quarters of (\S+) that cannot be are no demand": "{0} 中不可能的一刻钟值不计入需量",
+    r"(\S+) says (\S+) kW, which cannot be": "{0} 报 {1} kW，不可能",
+    # what is not known at all
+    r"(\S+) says nothing": "{0} 没有读数",
+    r"(.+): all do as planned without it": "{0}：一律按计划运行",
+    r"(.+): all do as planned without it, and (.+) cannot be held": "{0}：一律按计划运行，且无法保证 {1}",
+    r"nothing was measured of (\S+) yet: (.+)": "{0} 尚无测量值：{1}",
+    r"nothing was measured of (\S+) in the last (\d+) hours": "{0} 最近 {1} 小时没有测量值",
+    r"carbon takes no part": "不计碳排放",
+    r"0 kW is expected of it": "按 0 kW 预计",
+    r"of (.+) no hour is known whole yet": "{0} 尚无一个完整小时的数据",
+    r"it plans nothing new: (.+)": "不再生成新计划：{0}",
     # a replay of stored days
+    r"the prices of (\S+) are taken as known a day ahead": "按提前一天已知 {0} 的电价处理",
     r"(\S+) begins half full": "{0} 以半满开始",
     r"(\S+) begins at a quarter of its band: no temperature is stored": "{0} 以区间的四分之一开始：没有存储温度",
     r"(\S+) runs once in each of its windows": "{0} 在每个时间窗内运行一次",
@@ -83,6 +107,8 @@ def said(language: Language, words: str) -> str:
 
     >>> said("zh", "waits 2.5 h"), said("en", "waits 2.5 h"), said("zh", "new words")
     ('等待 2.5 小时', 'waits 2.5 h', 'new words')
+    >>> said("zh", "nothing was measured of m/pv yet: 0 kW is expected of it")
+    'm/pv 尚无测量值：按 0 kW 预计'
     """
     if language == "zh":
         for sentence, chinese in _KNOWN.items():
