@@ -80,6 +80,7 @@ def run_until_signal(body: Callable[[asyncio.Event], Awaitable[Any]], hangup: Ca
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(run())
+    gc.unfreeze()  # or DuckDB's binding calls what is left a leak, on standard error
 
 
 def _terminal() -> bool:
