@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # Bytecode is kept, whatever the caller's environment says: a node is several processes, and the tests start hundreds.
 export PYTHONDONTWRITEBYTECODE :=
@@ -15,17 +16,19 @@ help:
 	@echo "make lint   ruff, mypy, import contracts"
 	@echo "make bench  every benchmark beside its peers"
 
-$(VENV)/.core: pyproject.toml constraints.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.core dev-requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement dev-requirements.txt
-	@touch $@
+$(VENV)/.dev: pyproject.toml constraints.txt dev-requirements.txt | $(BIN)/python
+	$(INSTALL) --editable . --requirement dev-requirements.txt
+	@touch $(VENV)/.core $@
 
 $(VENV)/.demo: $(VENV)/.core
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[opcua]'
+	@$(INSTALL) --editable '.[opcua]'
 	@touch $@
 
 demo: $(VENV)/.demo

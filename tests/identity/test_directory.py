@@ -43,7 +43,7 @@ def reopened(directory: Directory, clock: SimClock) -> Directory:
 
 
 def path_of(directory: Directory) -> Path:
-    return Path(str(directory._store._engine.url.database))
+    return directory._path
 
 
 def test_all_that_is_written_is_there_after_a_restart(directory: Directory, clock: SimClock) -> None:
@@ -161,13 +161,13 @@ def test_a_flush_that_fails_is_pending_again(directory: Directory, monkeypatch: 
 def test_a_full_disk_is_a_transient_error_and_changes_nothing(directory: Directory) -> None:
     """§4, §6: memory changes only after the store has."""
     with directory._store.transaction() as connection:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StoreUnavailable, match="full"):
         directory.create_things("house", [Thing(name=f"t{number}", title="x" * 100) for number in range(500)])
     assert directory.thing_count("house") == 0
     with directory._store.transaction() as connection:
-        connection.exec_driver_sql("PRAGMA max_page_count = 100000")
+        connection.execute("PRAGMA max_page_count = 100000")
     directory.create_thing("house", Thing(name="t1"))
 
 

@@ -7,15 +7,19 @@ The last hash is also noted in a file of its own (`taihu.identity.heads`), so th
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from sqlite3 import Connection
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, LargeBinary, Row, Select, cast, select
 
-from taihu.identity.schema import audit
+from taihu.identity.rows import among, insert, select, value
 
 GENESIS = bytes(32)
 _ROWS_AT_ONCE = 1_000
+_LAST = 2**62
+# Texts as bytes: what somebody has spoiled must not keep the rest from being read.
+_TEXTS = ", ".join(f"CAST({name} AS BLOB)" for name in ("who", "what", "detail", "project"))
+_LINKS = f"number, at, {_TEXTS}, hash FROM audit"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -68,54 +72,43 @@ def append(connection: Connection, entries: Sequence[AuditEntry]) -> list[Head]:
             msgspec.structs.asdict(entry) | {"number": head.number, "hash": head.hash}
             for entry, head in zip(entries, heads, strict=True)
         ]
-        connection.execute(audit.insert(), rows)
+        insert(connection, "audit", rows)
     return heads
 
 
 def head_of(connection: Connection) -> Head:
     """The last link there is; the last entry is never sealed away, so it is a row."""
-    table = audit.c
-    row = connection.execute(select(table.number, table.hash).order_by(table.number.desc()).limit(1)).first()
+    row = connection.execute("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1").fetchone()
     return Head(*row) if row else Head()
 
 
 def link_at(connection: Connection, number: int) -> bytes | None:
     """The hash of the row `number`; None when there is no such row."""
-    found: bytes | None = connection.execute(select(audit.c.hash).where(audit.c.number == number)).scalar_one_or_none()
+    found: bytes | None = value(select(connection, "hash FROM audit", {"number": number}))
     return found
 
 
 def newest(connection: Connection, limit: int, before: int | None, projects: Iterable[str] | None) -> list[Link]:
     """At most `limit` links, newest first, below the number `before`, of all or of some projects."""
-    table = audit.c
-    query = _links().order_by(table.number.desc()).limit(limit)
-    if before is not None:
-        query = query.where(table.number < before)
-    if projects is not None:
-        query = query.where(table.project.in_(sorted(projects)))
-    return [_link(row) for row in connection.execute(query)]
+    names = None if projects is None else sorted(projects)
+    these = "" if names is None else f"AND project {among(names)}"
+    tail = f"AND number < ? {these} ORDER BY number DESC LIMIT ?"
+    before = _LAST if before is None else before
+    return [_link(row) for row in select(connection, _LINKS, {}, tail, before, *(names or ()), limit)]
 
 
-def rows(connection: Connection, first: int = 0, last: int = 2**62) -> Iterator[Link]:
+def rows(connection: Connection, first: int = 0, last: int = _LAST) -> Iterator[Link]:
     """The links that are rows, from `first` to `last`, oldest first."""
-    table = audit.c
+    tail = "AND number BETWEEN ? AND ? ORDER BY number LIMIT ?"
     while True:
-        query = _links().where(table.number >= first, table.number <= last).order_by(table.number)
-        found = connection.execute(query.limit(_ROWS_AT_ONCE)).all()
+        found = select(connection, _LINKS, {}, tail, first, last, _ROWS_AT_ONCE).fetchall()
         yield from map(_link, found)
         if len(found) < _ROWS_AT_ONCE:
             return
         first = found[-1][0] + 1
 
 
-def _links() -> Select[Any]:
-    """Texts as bytes: what somebody has spoiled must not keep the rest from being read."""
-    table = audit.c
-    texts = (cast(column, LargeBinary) for column in (table.who, table.what, table.detail, table.project))
-    return select(table.number, table.at, *texts, table.hash)
-
-
-def _link(row: Row[Any]) -> Link:
-    number, at, who, what, detail, project, digest = tuple[Any, ...](row)
+def _link(row: tuple[Any, ...]) -> Link:
+    number, at, who, what, detail, project, digest = row
     texts = (bytes(text).decode("utf-8", "replace") for text in (who, what, detail, project))
     return Link(number, AuditEntry(at, *texts), digest)

@@ -3,13 +3,11 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sqlalchemy import select
-
 from taihu.identity import audit, segments
 from taihu.identity.audit import AuditEntry, Head, Link
 from taihu.identity.heads import Heads
-from taihu.identity.schema import CHAINED, audit_segments, stored_version
-from taihu.identity.schema import audit as audit_table
+from taihu.identity.rows import insert, update, value
+from taihu.identity.schema import CHAINED, stored_version
 from taihu.identity.store import Store
 from taihu.identity.verify import EXPIRED, Verdict, expired_detail, verify
 from taihu.identity.writer import Writer
@@ -68,15 +66,15 @@ class AuditLog(Writer):
             while True:
                 with reader.transaction() as connection:
                     last = audit.head_of(connection).number
-                    first = connection.execute(select(audit_table.c.number).order_by(audit_table.c.number)).scalar()
+                    first = value(connection.execute("SELECT min(number) FROM audit"))
                     if first is None or last - first + 1 < 2 * size:
                         return sealed
                     links = list(audit.rows(connection, first, first + size - 1))
                 segment = segments.write(self._files, self._folder, links)
                 with self._writing, self._transaction(quiet=True) as connection:
                     row = {name: getattr(segment, name) for name in segment.__struct_fields__}
-                    connection.execute(audit_segments.insert().values(row))
-                    connection.execute(audit_table.delete().where(audit_table.c.number <= segment.last))
+                    insert(connection, "audit_segments", [row])
+                    connection.execute("DELETE FROM audit WHERE number <= ?", (segment.last,))
                     detail = f"entries {segment.first} to {segment.last}, SHA-256 {segment.digest.hex()}"
                     self._note(connection, "taihu", "audit sealed", detail)
                 sealed += 1
@@ -94,8 +92,7 @@ class AuditLog(Writer):
                 break
             if segment.removed_at is None:
                 with self._writing, self._transaction(quiet=True) as connection:
-                    here = audit_segments.c.first == segment.first
-                    connection.execute(audit_segments.update().where(here).values(removed_at=now))
+                    update(connection, "audit_segments", {"first": segment.first}, {"removed_at": now})
                     self._note(connection, "taihu", EXPIRED, expired_detail(segment))
                 expired += 1
             self._files.remove(self._folder / segment.name)

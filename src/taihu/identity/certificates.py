@@ -1,16 +1,16 @@
 """Certificates of things: who has one, its renewal and its end."""
 
 from collections.abc import Callable
+from sqlite3 import Connection
 
 import msgspec
-from sqlalchemy import Connection, select
 
 from taihu.identity import codes, records
 from taihu.identity.codes import Code, Purpose
 from taihu.identity.memory import Unknown
 from taihu.identity.presented import Presented, certificate_digest, digest_of
 from taihu.identity.principal import Change, CredentialKind, Event, Principal
-from taihu.identity.schema import certificates, credentials
+from taihu.identity.rows import as_dicts, insert, select, update, value
 from taihu.identity.writer import Writer
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import LimitError, RefusedError
@@ -57,6 +57,8 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     first_used_at: int | None
     reason: str
 
+
+_WITH_CREDENTIAL = "certificates JOIN credentials ON credential = id"
 
 Sign = Callable[[str, str], Signed]
 """Makes the certificate of a project's thing for a key that was asked for."""
@@ -120,8 +122,7 @@ class Certificates(Writer):
             overlap = int(self._memory.default_limits.certificate_overlap_s * NS_PER_S)
             old = msgspec.structs.replace(known, expires_at=min(known.expires_at or 0, now + overlap))
             with self._transaction() as connection:
-                here = credentials.c.id == known.credential_id
-                connection.execute(credentials.update().where(here).values(expires_at=old.expires_at))
+                update(connection, "credentials", {"id": known.credential_id}, {"expires_at": old.expires_at})
                 signed = self._add(connection, known.project, known.thing, sign, "", known.credential_id)
             self._remember(known.project, known.thing, signed)
             self._memory.principals[digest] = old
@@ -135,15 +136,14 @@ class Certificates(Writer):
         serial = number.lower().replace(":", "").lstrip("0")
         with self._writing:
             with self._transaction() as connection:
-                table = certificates.c
-                wanted = (table.credential == number) | (table.serial == serial)
-                found = connection.execute(select(table.credential).where(wanted)).scalars().first()
+                query = "SELECT credential FROM certificates WHERE credential = ? OR serial = ?"
+                found = value(connection.execute(query, (number, serial)))
                 digest = None
                 if found is not None:
                     digest = records.revoke(connection, found, project, None, self._clock.now_ns())
                 if found is None or digest is None:
                     raise Unknown(f"There is no live certificate {number[:80]!r}.", "List them with: taihu ca list")
-                connection.execute(certificates.update().where(table.credential == found).values(reason=reason))
+                update(connection, "certificates", {"credential": found}, {"reason": reason})
                 self._note(connection, by, "certificate revoked", f"{found} {reason}".rstrip(), project)
             principal = self._memory.drop_principal(digest)
         self._tell(Change(Event.TOKEN_REVOKED, project, principal.thing, found))
@@ -151,25 +151,18 @@ class Certificates(Writer):
 
     def certificates(self, project: str | None = None, limit: int = 10_000) -> list[Certificate]:
         """At most `limit` certificates, the newest first, of a project or of all; blocks."""
-        columns = (*(credentials.c[name] for name in Certificate.__struct_fields__ if name in credentials.c),)
-        query = select(*columns, certificates.c.serial, certificates.c.reason).join(
-            certificates, certificates.c.credential == credentials.c.id
-        )
-        query = query.order_by(credentials.c.created_at.desc(), credentials.c.id).limit(limit)
-        if project is not None:
-            query = query.where(credentials.c.project == project)
+        what = f"{', '.join(Certificate.__struct_fields__)} FROM {_WITH_CREDENTIAL}"
+        key = {} if project is None else {"project": project}
         with self._writing, self._store.transaction() as connection:
-            return [Certificate(**row._mapping) for row in connection.execute(query)]
+            found = as_dicts(select(connection, what, key, "ORDER BY created_at DESC, id LIMIT ?", limit))
+        return [Certificate(**fields) for fields in found]
 
     def ended_certificates(self) -> list[Ended]:
         """The revoked ones that have not expired by themselves: what a revocation list holds; blocks."""
-        table, now = credentials.c, self._clock.now_ns()
-        query = select(certificates.c.serial, table.revoked_at, certificates.c.reason).join(
-            credentials, certificates.c.credential == table.id
-        )
-        query = query.where(table.revoked_at.is_not(None), table.expires_at > now).order_by(table.revoked_at)
+        what, revoked = f"serial, revoked_at, reason FROM {_WITH_CREDENTIAL}", "AND revoked_at IS NOT NULL"
+        tail, now = f"{revoked} AND expires_at > ? ORDER BY revoked_at", self._clock.now_ns()
         with self._writing, self._store.transaction() as connection:
-            return [Ended(*row) for row in connection.execute(query)]
+            return [Ended(*row) for row in select(connection, what, {}, tail, now)]
 
     def _check_thing(self, project: str, thing: str) -> None:
         if thing not in self._memory.project(project).things:
@@ -177,13 +170,10 @@ class Certificates(Writer):
 
     def _live(self, connection: Connection, project: str, thing: str) -> list[Signed]:
         """The certificates of a thing that are neither revoked nor expired."""
-        table = credentials.c
-        query = select(certificates.c.der, certificates.c.serial, certificates.c.key_hash, table.expires_at).join(
-            credentials, certificates.c.credential == table.id
-        )
-        query = query.where(table.project == project, table.thing == thing, table.revoked_at.is_(None))
-        rows = connection.execute(query.where(table.expires_at > self._clock.now_ns()))
-        return [Signed(der=der, serial=serial, key_hash=key, expires_at=ends) for der, serial, key, ends in rows]
+        what = f"der, serial, key_hash, expires_at FROM {_WITH_CREDENTIAL}"
+        live = {"project": project, "thing": thing, "revoked_at": None}
+        found = select(connection, what, live, "AND expires_at > ?", self._clock.now_ns())
+        return [Signed(**fields) for fields in as_dicts(found)]
 
     def _add(self, connection: Connection, project: str, thing: str, sign: Sign, label: str, by: str) -> Signed:
         """Sign and store a certificate."""
@@ -198,7 +188,7 @@ class Certificates(Writer):
         digest, now = certificate_digest(signed.der), self._clock.now_ns()
         records.add_credential(connection, principal, digest, now, label, {}, by)
         row = {"credential": principal.credential_id, "serial": signed.serial, "key_hash": signed.key_hash}
-        connection.execute(certificates.insert().values(row | {"reason": "", "der": signed.der}))
+        insert(connection, "certificates", [row | {"reason": "", "der": signed.der}])
         self._note(connection, by, "certificate issued", f"{principal.credential_id} {project}/{thing}", project)
         return signed
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from sqlite3 import Connection
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam
 
-from taihu.identity.schema import codes
+from taihu.identity.rows import as_dicts, delete, insert, select
 
 
 class Purpose(StrEnum):
@@ -32,32 +33,24 @@ def put(connection: Connection, wanted: Sequence[Code]) -> None:
     """Store codes, each in the place of what its thing had for the same purpose; forgets what has expired."""
     if not wanted:
         return
-    table = codes.c
-    connection.execute(codes.delete().where(table.expires_at <= wanted[0].created_at))
-    same = (table.project == bindparam("p")) & (table.thing == bindparam("t")) & (table.purpose == bindparam("o"))
-    connection.execute(
-        codes.delete().where(same), [{"p": one.project, "t": one.thing, "o": one.purpose} for one in wanted]
+    connection.execute("DELETE FROM codes WHERE expires_at <= ?", (wanted[0].created_at,))
+    connection.executemany(
+        "DELETE FROM codes WHERE project = ? AND thing = ? AND purpose = ?",
+        [(one.project, one.thing, one.purpose) for one in wanted],
     )
-    connection.execute(
-        codes.insert(),
-        [msgspec.structs.asdict(one) | {"purpose": str(one.purpose), "code_hash": one.hash} for one in wanted],
-    )
+    insert(connection, "codes", [_row(one) for one in wanted])
 
 
 def take(connection: Connection, purpose: Purpose, digest: bytes, now_ns: int) -> Code | None:
     """Use a code up; None when there is none of that purpose, or it has expired."""
-    table = codes.c
-    here = (table.code_hash == digest) & (table.purpose == str(purpose)) & (table.expires_at > now_ns)
-    row = connection.execute(codes.select().where(here)).one_or_none()
-    if row is None:
-        return None
-    connection.execute(codes.delete().where(table.code_hash == digest))
-    return Code(
-        hash=digest,
-        purpose=purpose,
-        project=row.project,
-        thing=row.thing,
-        issued_by=row.issued_by,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-    )
+    key = {"code_hash": digest, "purpose": purpose}
+    what = "project, thing, issued_by, created_at, expires_at FROM codes"
+    for fields in as_dicts(select(connection, what, key, "AND expires_at > ?", now_ns)):
+        delete(connection, "codes", key)
+        return Code(hash=digest, purpose=purpose, **fields)
+    return None
+
+
+def _row(code: Code) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(code)
+    return {"code_hash": fields.pop("hash"), **fields}

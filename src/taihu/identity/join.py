@@ -6,13 +6,13 @@ last. From the first use on the join token opens that thing no more.
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from sqlite3 import Connection
 
 import msgspec
-from sqlalchemy import Connection, func, select
 
 from taihu.identity.memory import Memory
 from taihu.identity.principal import CredentialKind, Principal
-from taihu.identity.schema import credentials
+from taihu.identity.rows import among, select, value
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.ids import NameRefused, check_name, token_hash
@@ -136,10 +136,10 @@ class _Count:
     """What one join token has made, in all and in the last minute."""
 
     def __init__(self, connection: Connection, credential: str, limits: Limits) -> None:
-        made = select(func.count(credentials.c.thing.distinct())).where(credentials.c.issued_by == credential)
-        own = select(credentials.c.limits).where(credentials.c.id == credential)
-        limits = msgspec.structs.replace(limits, **msgspec.json.decode(connection.execute(own).scalar_one()))
-        self._made = connection.execute(made).scalar_one()
+        own = value(select(connection, "limits FROM credentials", {"id": credential}))
+        limits = msgspec.structs.replace(limits, **msgspec.json.decode(own))
+        made = select(connection, "count(DISTINCT thing) FROM credentials", {"issued_by": credential})
+        self._made = int(value(made))
         self._made_max = limits.join_things_max
         self._times: deque[int] = deque()  # at most `_rate_max` of them
         self._rate_max = limits.join_things_per_minute_max
@@ -182,18 +182,13 @@ def _owned_credentials(
     for principal, name in callers:
         if principal is not None:
             names.setdefault(principal.project, set()).add(name)
-    table = credentials.c
     owned: dict[tuple[str, str], list[_Owned]] = {}
     for project, wanted in names.items():
         rest = sorted(wanted)
         for start in range(0, len(rest), _NAMES_MAX):
             chunk = rest[start : start + _NAMES_MAX]
-            query = select(table.thing, table.id, table.token_hash, table.issued_by).where(
-                table.project == project,
-                table.thing.in_(chunk),
-                table.kind == CredentialKind.THING,
-                table.revoked_at.is_(None),
-            )
-            for thing, number, digest, issued_by in connection.execute(query):
+            live = {"project": project, "kind": CredentialKind.THING, "revoked_at": None}
+            what, these = "thing, id, token_hash, issued_by FROM credentials", f"AND thing {among(chunk)}"
+            for thing, number, digest, issued_by in select(connection, what, live, these, *chunk):
                 owned.setdefault((project, thing), []).append(_Owned(number, digest, issued_by))
     return owned

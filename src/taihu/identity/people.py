@@ -1,9 +1,9 @@
 """People: who there is, what they are to each project, and their passwords. `by` is who, for the audit."""
 
 from collections.abc import Mapping
+from sqlite3 import Connection
 
 import msgspec
-from sqlalchemy import Connection
 
 from taihu.identity import people_records, records
 from taihu.identity.memory import Unknown

@@ -3,15 +3,15 @@
 from collections import deque
 from collections.abc import Sequence
 from hashlib import sha256
+from sqlite3 import Connection
 
 import msgspec
-from sqlalchemy import Connection
 
 from taihu.identity import codes, records
 from taihu.identity.codes import Code, Purpose
 from taihu.identity.principal import Change, CredentialKind, Event, Principal
 from taihu.identity.registry import Exists, Registry, check_room
-from taihu.identity.schema import credentials
+from taihu.identity.rows import update
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import LimitError, RefusedError
 from taihu.kernel.ids import check_name, token_hash
@@ -145,9 +145,8 @@ class Provisioning(Registry):
         return moved
 
     def _move_credentials(self, code: Code, project: str, name: str, connection: Connection) -> None:
-        table = credentials.c
-        here = (table.project == code.project) & (table.thing == code.thing) & (table.kind == CredentialKind.THING)
-        connection.execute(credentials.update().where(here).values(project=project, thing=name))
+        here = {"project": code.project, "thing": code.thing, "kind": CredentialKind.THING}
+        update(connection, "credentials", here, {"project": project, "thing": name})
 
     def _count_attempt(self, who: str, now: int) -> None:
         """At most so many attempts a minute: a code is not to be guessed."""

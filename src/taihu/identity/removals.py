@@ -1,32 +1,22 @@
 """Deletions as they were asked for, with how far each has come; and things and projects that are removed."""
 
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from sqlite3 import Connection, Cursor
 
 import msgspec
-from sqlalchemy import Connection, Table, func, select, true
 
 from taihu.identity import description_records
 from taihu.identity.descriptions import Descriptions
 from taihu.identity.memory import Unknown
 from taihu.identity.principal import Change, Event, Principal
-from taihu.identity.schema import (
-    certificates,
-    codes,
-    credentials,
-    deletions,
-    descriptions,
-    grants,
-    models,
-    projects,
-    roles,
-    things,
-)
+from taihu.identity.rows import as_dicts, delete, insert, select, update, value
 from taihu.kernel.clock import format_iso
 from taihu.kernel.errors import LimitError
 from taihu.things.deletion import TIME_MAX, TIME_MIN, Deletion
 
 _decoder = msgspec.json.Decoder(Deletion)
+_ROWS = "document, position, hidden_at, erased_at FROM deletions"
+_CERTIFIED = "(SELECT credential FROM certificates)"
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,10 +56,8 @@ class Removals(Descriptions):
                     described = description_records.remove(connection, deletion.project, deletion.thing)
                     size = size - described if deletion.thing else 0
                     _remove(connection, deletion)
-                document = msgspec.json.encode(deletion)
-                connection.execute(
-                    deletions.insert().values(id=deletion.id, project=deletion.project, document=document)
-                )
+                row = {"id": deletion.id, "project": deletion.project, "document": msgspec.json.encode(deletion)}
+                insert(connection, "deletions", [row])
                 self._note(connection, deletion.by, "deleted", _told(deletion), deletion.project)
             if deletion.removes:
                 identifier = state.id_of(known) if known else ""
@@ -87,8 +75,8 @@ class Removals(Descriptions):
         """Note how far a deletion has come: `position`, `hidden_at` or `erased_at`. Raises Unknown."""
         with self._writing:
             with self._transaction(quiet=True) as connection:
-                connection.execute(deletions.update().where(deletions.c.id == number).values(**fields))
-                found = _load(connection, deletions.c.id == number)
+                update(connection, "deletions", {"id": number}, fields)
+                found = _receipts(select(connection, _ROWS, {"id": number}))
             if not found:
                 raise Unknown(f"There is no deletion {number[:80]!r}.", "List them with: taihu deletions")
             if fields.get("erased_at"):
@@ -98,13 +86,14 @@ class Removals(Descriptions):
     def receipts(self, project: str | None = None, limit: int = 1_000) -> list[Receipt]:
         """At most `limit` deletions, the newest first, of a project or of all; blocks."""
         with self._writing, self._store.transaction() as connection:
-            of = True if project is None else deletions.c.project == project
-            return sorted(_load(connection, of), key=lambda one: one.deletion.at, reverse=True)[:limit]
+            found = _receipts(select(connection, _ROWS, {} if project is None else {"project": project}))
+        return sorted(found, key=lambda one: one.deletion.at, reverse=True)[:limit]
 
     def unfinished(self) -> list[Receipt]:
         """The deletions that are not erased yet, the oldest first; blocks."""
         with self._writing, self._store.transaction() as connection:
-            return sorted(_load(connection, deletions.c.erased_at.is_(None)), key=lambda one: one.deletion.at)
+            found = _receipts(select(connection, _ROWS, {"erased_at": None}))
+        return sorted(found, key=lambda one: one.deletion.at)
 
     def take_up_again(self, position: int, erased: Collection[str]) -> None:
         """Begin again what the files have less of than the receipts say: a journal that ends at `position`.
@@ -114,23 +103,23 @@ class Removals(Descriptions):
             erased: the deletions of which no file has anything.
         """
         with self._writing, self._transaction(quiet=True) as connection:
-            for one in _load(connection, true()):
-                values: dict[str, int | None] = {"erased_at": None}
+            for one in _receipts(select(connection, _ROWS, {})):
+                fields: dict[str, int | None] = {"erased_at": None}
                 if one.position is None or one.position > position:
-                    values |= {"position": None, "hidden_at": None}
+                    fields |= {"position": None, "hidden_at": None}
                 elif one.deletion.id in erased:
                     continue
-                connection.execute(deletions.update().where(deletions.c.id == one.deletion.id).values(**values))
+                update(connection, "deletions", {"id": one.deletion.id}, fields)
 
     def last_deletion_position(self) -> int:
         """The last journal position that any deletion was given; blocks."""
         with self._writing, self._store.transaction() as connection:
-            return connection.execute(select(func.max(deletions.c.position))).scalar_one() or 0
+            return value(connection.execute("SELECT max(position) FROM deletions")) or 0
 
     def _check_pending(self, connection: Connection, project: str) -> None:
         limit = self.limits(project).deletions_pending_max
-        pending = select(func.count()).where(deletions.c.project == project, deletions.c.erased_at.is_(None))
-        if connection.execute(pending).scalar_one() >= limit:
+        pending = {"project": project, "erased_at": None}
+        if value(select(connection, "count(*) FROM deletions", pending)) >= limit:
             raise LimitError(
                 f"{limit} deletions of {project} are not erased yet (deletions_pending_max).", "Wait for these first."
             )
@@ -159,51 +148,27 @@ class Removals(Descriptions):
         return [principal for _, principal in gone]
 
 
-class _Row(NamedTuple):
-    document: bytes
-    position: int | None
-    hidden_at: int | None
-    erased_at: int | None
-
-
-def _load(connection: Connection, condition: Any) -> list[Receipt]:
-    table = deletions.c
-    query = select(table.document, table.position, table.hidden_at, table.erased_at).where(condition)
-    return [
-        Receipt(
-            deletion=_decoder.decode(row.document),
-            position=row.position,
-            hidden_at=row.hidden_at,
-            erased_at=row.erased_at,
-        )
-        for row in (_Row(*row) for row in connection.execute(query))
-    ]
+def _receipts(rows: Cursor) -> list[Receipt]:
+    return [Receipt(deletion=_decoder.decode(row.pop("document")), **row) for row in as_dicts(rows)]
 
 
 def _remove(connection: Connection, deletion: Deletion) -> None:
     """Delete the rows of a thing or project. Certificates stay as revoked: others have to hear of it."""
     project, thing = deletion.project, deletion.thing
-
-    def own(table: Table, column: str) -> Any:
-        return (table.c.project == project) & ((table.c[column] == thing) if thing else true())
-
-    certified = select(certificates.c.credential)
-    revoked = own(credentials, "thing") & credentials.c.id.in_(certified)
-    connection.execute(
-        credentials.update()
-        .where(revoked)
-        .values(label="", revoked_at=func.coalesce(credentials.c.revoked_at, deletion.at))
-    )
-    connection.execute(credentials.delete().where(own(credentials, "thing") & credentials.c.id.not_in(certified)))
-    connection.execute(codes.delete().where(own(codes, "thing")))
-    connection.execute(descriptions.delete().where(own(descriptions, "thing")))
-    connection.execute(things.delete().where(own(things, "name")))
+    own = {"project": project} | ({"thing": thing} if thing else {})
+    certified = select(connection, "id FROM credentials", own, f"AND id IN {_CERTIFIED}").fetchall()
+    ended = "UPDATE credentials SET label = '', revoked_at = coalesce(revoked_at, ?) WHERE id = ?"
+    connection.executemany(ended, [(deletion.at, number) for (number,) in certified])
+    delete(connection, "credentials", own, f"AND id NOT IN {_CERTIFIED}")
+    for table in ("codes", "descriptions"):
+        delete(connection, table, own)
     if thing:
+        delete(connection, "things", {"project": project, "name": thing})
         return
-    connection.execute(grants.delete().where((grants.c.from_project == project) | (grants.c.to_project == project)))
-    for table in (models, roles):
-        connection.execute(table.delete().where(table.c.project == project))
-    connection.execute(projects.delete().where(projects.c.name == project))
+    for table in ("things", "models", "roles"):
+        delete(connection, table, {"project": project})
+    connection.execute("DELETE FROM grants WHERE ? IN (from_project, to_project)", (project,))
+    delete(connection, "projects", {"name": project})
 
 
 def _told(deletion: Deletion) -> str:

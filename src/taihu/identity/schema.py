@@ -1,233 +1,15 @@
-"""The tables of the metadata store, and the migrations that bring every released version to the newest (§14)."""
+"""The migrations that make the tables of the metadata store and bring every released version to the newest (§14)."""
 
 import hashlib
 from collections.abc import Callable
+from sqlite3 import Connection
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Connection,
-    Float,
-    ForeignKey,
-    ForeignKeyConstraint,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    PrimaryKeyConstraint,
-    Table,
-    Text,
-    inspect,
-    select,
-)
 
+from taihu.identity.rows import value
 from taihu.kernel.errors import RefusedError
 
 CHAINED = 2  # the first version whose audit is a chain
-
-metadata = MetaData()
-
-schema_version = Table("schema_version", metadata, Column("version", Integer, nullable=False))
-
-projects = Table(
-    "projects",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("title", Text, nullable=False),
-    Column("timezone", Text, nullable=False),
-    Column("limits", LargeBinary, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-)
-
-models = Table(
-    "models",
-    metadata,
-    Column("project", Text, ForeignKey("projects.name"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("version", Text, nullable=False),
-    Column("title", Text, nullable=False),
-    Column("properties", LargeBinary, nullable=False),
-    Column("document", LargeBinary, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    PrimaryKeyConstraint("project", "name", "version"),
-)
-
-things = Table(
-    "things",
-    metadata,
-    Column("project", Text, ForeignKey("projects.name"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("title", Text, nullable=False),
-    Column("delta", LargeBinary, nullable=False),
-    Column("site", Text, nullable=False),
-    Column("building", Text, nullable=False),
-    Column("parent", Text, nullable=False),
-    Column("role", Text, nullable=False),
-    Column("labels", LargeBinary, nullable=False),
-    Column("inferred", Boolean, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("commissioned_at", BigInteger, nullable=False),
-    Column("registered_id", Text, nullable=False),
-    Column("actions", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("project", "name"),
-)
-
-descriptions = Table(
-    "descriptions",
-    metadata,
-    Column("project", Text, nullable=False),
-    Column("thing", Text, nullable=False),
-    Column("document", LargeBinary, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("modified_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger),
-    Column("ttl_s", Float),
-    PrimaryKeyConstraint("project", "thing"),
-    Index("descriptions_by_expiry", "expires_at"),
-)
-
-credentials = Table(
-    "credentials",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("project", Text, nullable=False),
-    Column("thing", Text, nullable=False),
-    Column("token_hash", LargeBinary, nullable=False, unique=True),
-    Column("label", Text, nullable=False),
-    Column("issued_by", Text, nullable=False),
-    Column("limits", LargeBinary, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger),
-    Column("revoked_at", BigInteger),
-    Column("first_used_at", BigInteger),
-    Column("user", Text, nullable=False),
-    Column("reach", LargeBinary, nullable=False),
-    Index("credentials_of_thing", "project", "thing"),
-    Index("credentials_by_issuer", "issued_by"),
-    Index("credentials_of_user", "user"),
-)
-
-grants = Table(
-    "grants",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("from_project", Text, nullable=False),
-    Column("to_project", Text, nullable=False),
-    Column("rights", LargeBinary, nullable=False),
-    Column("things", LargeBinary, nullable=False),
-    Column("properties", LargeBinary, nullable=False),
-    Column("begins_at", BigInteger, nullable=False),
-    Column("ends_at", BigInteger),
-    Column("created_at", BigInteger, nullable=False),
-    Column("given_by", Text, nullable=False),
-    Column("given_at", BigInteger, nullable=False),
-    Column("taken_by", Text, nullable=False),
-    Column("taken_at", BigInteger, nullable=False),
-    ForeignKeyConstraint(["from_project"], ["projects.name"]),
-    ForeignKeyConstraint(["to_project"], ["projects.name"]),
-)
-
-users = Table(
-    "users",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("title", Text, nullable=False),
-    Column("password", Text, nullable=False),
-    Column("issuer", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("disabled", Boolean, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("changed_at", BigInteger, nullable=False),
-)
-
-roles = Table(
-    "roles",
-    metadata,
-    Column("user", Text, ForeignKey("users.name"), nullable=False),
-    Column("project", Text, nullable=False),
-    Column("role", Text, nullable=False),
-    PrimaryKeyConstraint("user", "project"),
-)
-
-sessions = Table(
-    "sessions",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("user", Text, ForeignKey("users.name"), nullable=False),
-    Column("token_hash", LargeBinary, nullable=False, unique=True),
-    Column("how", Text, nullable=False),
-    Column("address", Text, nullable=False),
-    Column("agent", Text, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("used_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
-    Column("provider", LargeBinary, nullable=False),
-    Index("sessions_of_user", "user"),
-)
-
-audit = Table(
-    "audit",
-    metadata,
-    Column("number", Integer, primary_key=True),
-    Column("at", BigInteger, nullable=False),
-    Column("who", Text, nullable=False),
-    Column("what", Text, nullable=False),
-    Column("detail", Text, nullable=False),
-    Column("project", Text, nullable=False),
-    Column("hash", LargeBinary, nullable=False),
-)
-
-audit_segments = Table(
-    "audit_segments",
-    metadata,
-    Column("first", Integer, primary_key=True),
-    Column("last", Integer, nullable=False),
-    Column("digest", LargeBinary, nullable=False),
-    Column("hash", LargeBinary, nullable=False),
-    Column("newest_at", BigInteger, nullable=False),
-    Column("removed_at", BigInteger),
-)
-
-
-certificates = Table(
-    "certificates",
-    metadata,
-    Column("credential", Text, ForeignKey("credentials.id"), primary_key=True),
-    Column("serial", Text, nullable=False, unique=True),
-    Column("key_hash", LargeBinary, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("der", LargeBinary, nullable=False),
-    Index("certificates_by_key", "key_hash"),
-)
-
-codes = Table(
-    "codes",
-    metadata,
-    Column("code_hash", LargeBinary, primary_key=True),
-    Column("purpose", Text, nullable=False),
-    Column("project", Text, nullable=False),
-    Column("thing", Text, nullable=False),
-    Column("issued_by", Text, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
-    Index("codes_of_thing", "project", "thing"),
-)
-
-deletions = Table(
-    "deletions",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("project", Text, nullable=False),
-    Column("document", LargeBinary, nullable=False),
-    Column("position", BigInteger),
-    Column("hidden_at", BigInteger),
-    Column("erased_at", BigInteger),
-    Index("deletions_of_project", "project"),
-)
 
 
 class NewerStore(RefusedError):
@@ -247,25 +29,25 @@ def migrate(connection: Connection) -> int:
     for step in MIGRATIONS[version:]:
         step(connection)
     if version == 0:
-        connection.execute(schema_version.insert().values(version=len(MIGRATIONS)))
+        connection.execute("INSERT INTO schema_version VALUES (?)", (len(MIGRATIONS),))
     elif version < len(MIGRATIONS):
-        connection.execute(schema_version.update().values(version=len(MIGRATIONS)))
+        connection.execute("UPDATE schema_version SET version = ?", (len(MIGRATIONS),))
     return version
 
 
 def stored_version(connection: Connection) -> int:
     """The version of the store; 0 when it is empty."""
-    if not inspect(connection).has_table("schema_version"):
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'").fetchone() is None:
         return 0
-    return int(connection.execute(select(schema_version.c.version)).scalar_one())
+    return int(value(connection.execute("SELECT version FROM schema_version")))
 
 
 def _version_1(connection: Connection) -> None:
     for statement in _VERSION_1.split(";"):
-        connection.exec_driver_sql(statement)
+        connection.execute(statement)
 
 
-# A released version stays as it was, so its tables are written out and not made from those above.
+# A released version stays as it was.
 _VERSION_1 = """
 CREATE TABLE schema_version (version INTEGER NOT NULL);
 CREATE TABLE projects (
@@ -299,7 +81,7 @@ CREATE TABLE audit (
 def _version_2(connection: Connection) -> None:
     """People, sessions, reach, certificates; grants both sides agree to; a chained audit; descriptions; deletions."""
     for statement in _VERSION_2.split(";"):
-        connection.exec_driver_sql(statement)
+        connection.execute(statement)
     _chain_audit(connection)
 
 
@@ -356,11 +138,11 @@ CREATE INDEX deletions_of_project ON deletions (project)
 
 def _chain_audit(connection: Connection) -> None:
     """Number the entries there are without a gap, and chain them as they stand now."""
-    entries = connection.exec_driver_sql("SELECT number, at, who, what, detail FROM audit ORDER BY number").all()
+    entries = connection.execute("SELECT number, at, who, what, detail FROM audit ORDER BY number").fetchall()
     digest = bytes(32)
     for number, (known, *entry) in enumerate(entries, 1):
         digest = hashlib.sha256(digest + msgspec.json.encode((number, *entry, ""))).digest()
-        connection.exec_driver_sql("UPDATE audit SET number = ?, hash = ? WHERE number = ?", (number, digest, known))
+        connection.execute("UPDATE audit SET number = ?, hash = ? WHERE number = ?", (number, digest, known))
 
 
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_version_1, _version_2)

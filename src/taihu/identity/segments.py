@@ -3,12 +3,12 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from sqlite3 import Connection
 
 import msgspec
-from sqlalchemy import Connection, select
 
 from taihu.identity.audit import AuditEntry, Link
-from taihu.identity.schema import audit_segments
+from taihu.identity.rows import as_dicts
 from taihu.kernel.errors import DamagedError
 from taihu.kernel.files import Files, write_atomic
 
@@ -34,7 +34,7 @@ class Segment(msgspec.Struct, frozen=True):
 
 def load(connection: Connection) -> list[Segment]:
     """All segments there have been, oldest first."""
-    return [Segment(*row) for row in connection.execute(select(audit_segments).order_by(audit_segments.c.first))]
+    return [Segment(**row) for row in as_dicts(connection.execute("SELECT * FROM audit_segments ORDER BY first"))]
 
 
 def write(files: Files, folder: Path, links: list[Link]) -> Segment:

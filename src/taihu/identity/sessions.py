@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from sqlite3 import Connection
 
 import msgspec
-from sqlalchemy import Connection
 
 from taihu.identity import people_records
 from taihu.identity.cookie import SECRET_MARK

@@ -1,16 +1,14 @@
-"""The metadata store: SQLAlchemy Core on SQLite, one connection, every transaction durable when it returns (§4)."""
+"""The metadata store: SQLite, one connection, every transaction durable when it returns (§4)."""
 
 import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from sqlite3 import Connection
 
-from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.pool import StaticPool
-
+from taihu.identity.rows import value
 from taihu.identity.schema import migrate, stored_version
 from taihu.kernel.errors import DamagedError, RefusedError, TransientError
 
@@ -36,25 +34,21 @@ class Store:
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self._lock = -1
         self.version_found = 0
-        if not read_only:
-            self._lock = _take_lock(path.with_name(path.name + ".lock"))
-            os.close(
-                os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            )  # SQLite's own would be for all to read
-        elif not path.exists():
-            raise _nothing_yet(path)
         self._begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
-        # Drivers open transactions by rules of their own; autocommit and our own BEGIN make migrations atomic too.
-        self._engine = create_engine(
-            f"sqlite+pysqlite:///{path}",
-            poolclass=StaticPool,
-            connect_args={"check_same_thread": False, "isolation_level": None},
-        )
-        event.listen(self._engine, "connect", _configure)
-        event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql(self._begin))
+        self._closing = ExitStack()
         try:
+            if not read_only:
+                self._closing.callback(os.close, _take_lock(path.with_name(path.name + ".lock")))
+                # SQLite's own would be for all to read.
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            elif not path.exists():
+                raise _nothing_yet(path)
+            # The driver opens transactions by rules of its own; autocommit and our own BEGIN make migrations atomic.
+            with _told():
+                self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+                self._closing.callback(self._connection.close)
+                _configure(self._connection)
             self._check(path, read_only=read_only)
         except BaseException:
             self.close()
@@ -68,29 +62,29 @@ class Store:
             StoreUnavailable: the disk refuses.
             DamagedError: the file is not a sound SQLite database.
         """
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except OperationalError as error:
-            raise StoreUnavailable(f"The metadata cannot be written or read: {error.orig}.", "See the disk.") from None
-        except DatabaseError as error:
-            if isinstance(error.orig, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+        with _told():
+            self._connection.execute(self._begin)
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # what failed may have ended it already
+                    self._connection.execute("ROLLBACK")
                 raise
-            raise DamagedError(f"The metadata is damaged: {error.orig}.", "Put a backup back: taihu restore.") from None
 
     def version(self) -> int:
         """A number that changes when another process has committed."""
         with self.transaction() as connection:
-            return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+            return int(value(connection.execute("PRAGMA data_version")))
 
     def generation(self) -> int:
         """A number that counts the transactions that readers have to know of."""
         with self.transaction() as connection:
-            return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+            return int(value(connection.execute("PRAGMA user_version")))
 
     def set_generation(self, connection: Connection, number: int) -> None:
         """Count one more, with what the transaction of `connection` changes."""
-        connection.exec_driver_sql(f"PRAGMA user_version = {number % 2**31}")
+        connection.execute(f"PRAGMA user_version = {number % 2**31}")
 
     def shrink(self) -> None:
         """Move what SQLite's log holds into the file and empty the log, so that nothing old is left in it.
@@ -98,20 +92,12 @@ class Store:
         A reader in the middle of something, or a full disk, leaves it as it is.
         """
         with suppress(sqlite3.OperationalError):
-            raw = self._engine.raw_connection()
-            try:
-                cursor = raw.cursor()
-                for pragma in ("busy_timeout = 0", "wal_checkpoint(TRUNCATE)", f"busy_timeout = {_BUSY_MS}"):
-                    cursor.execute(f"PRAGMA {pragma}").fetchall()
-            finally:
-                raw.close()
+            for pragma in ("busy_timeout = 0", "wal_checkpoint(TRUNCATE)", f"busy_timeout = {_BUSY_MS}"):
+                self._connection.execute(f"PRAGMA {pragma}").fetchall()
 
     def close(self) -> None:
         """Close the file and let another process write it."""
-        self._engine.dispose()
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._closing.close()
 
     def _check(self, path: Path, *, read_only: bool) -> None:
         with self.transaction() as connection:
@@ -121,7 +107,20 @@ class Store:
                 raise _nothing_yet(path)
 
 
-def _configure(connection: sqlite3.Connection, _: object) -> None:
+@contextmanager
+def _told() -> Iterator[None]:
+    """What SQLite raises for a disk or a file, as what it means to a user."""
+    try:
+        yield
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise
+    except sqlite3.OperationalError as error:
+        raise StoreUnavailable(f"The metadata cannot be written or read: {error}.", "See the disk.") from None
+    except sqlite3.DatabaseError as error:
+        raise DamagedError(f"The metadata is damaged: {error}.", "Put a backup back: taihu restore.") from None
+
+
+def _configure(connection: Connection) -> None:
     pragmas = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", f"busy_timeout = {_BUSY_MS}")
     for pragma in (*pragmas, "secure_delete = ON"):  # what is deleted is overwritten
         connection.execute(f"PRAGMA {pragma}").close()

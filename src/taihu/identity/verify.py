@@ -1,9 +1,9 @@
 """Whether the audit is what was written: no entry changed, removed, added or moved, and no tail cut off."""
 
 from pathlib import Path
+from sqlite3 import Connection
 
 import msgspec
-from sqlalchemy import Connection
 
 from taihu.identity import segments
 from taihu.identity.audit import Head, Link, chain_hash, rows

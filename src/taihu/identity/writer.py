@@ -5,8 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-from sqlalchemy import Connection
+from sqlite3 import Connection
 
 from taihu.identity import audit, people_records, records
 from taihu.identity.audit import AuditEntry, Head
