@@ -55,6 +55,23 @@ def test_a_hole_nothing_is_known_of_gets_the_dearest_price() -> None:
     assert "dearest" in filled.notes[0]
 
 
+def test_a_hole_in_what_is_earned_gets_the_least_price() -> None:
+    filled = fill(np.array([0.1, np.nan, 0.4]), np.arange(3) * HOUR_NS, earned=True)
+    assert filled.prices.tolist() == [0.1, 0.1, 0.4]
+    assert "least" in filled.notes[0]
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5, 5.75])
+def test_hours_of_any_zone_hold_until_the_next(offset: float) -> None:
+    """Where clocks are half an hour or three quarters off UTC, so are the hours; a hole is one all the same."""
+    begin = 200 * 24 * HOUR_NS - round(offset * HOUR_NS)
+    published = {begin + hour * HOUR_NS: float(hour) for hour in (0, 1, 2, 4)}
+    starts = begin + np.arange(-1, 21) * (HOUR_NS // 4)
+    prices = by_time(published, HOUR_NS, starts)
+    wanted = [np.nan, *(hour for hour in (0.0, 1.0, 2.0, np.nan, 4.0) for _ in range(4)), np.nan]
+    assert np.array_equal(prices, wanted, equal_nan=True)
+
+
 def test_no_price_at_all_is_refused() -> None:
     with pytest.raises(ProblemRefused, match="No price"):
         fill(np.array([np.nan]), np.arange(1))

@@ -21,6 +21,8 @@ thing = "battery"
 capacity_kwh = 10
 power_kw = 5
 """
+BATTERY = GOOD[GOOD.index("[[project.scheduler.battery]]") :]
+SECOND = GOOD[GOOD.index("[[project.scheduler]]") :]
 CAR = '[[project.scheduler.vehicle]]\nname = "car"\nthing = "c"\ncapacity_kwh = 60\npower_kw = 11\n'
 TANK = """[[project.scheduler.heat]]
 name = "tank"
@@ -40,6 +42,11 @@ def test_a_good_one_is_read(tmp_path: Path) -> None:
     assert [one.name for one in scheduler.assets] == ["battery"]
 
 
+def test_who_only_advises_may_be_asked_of_what_another_drives(tmp_path: Path) -> None:
+    other = SECOND.replace('"flexible"', '"other"\nmode = "advise"')
+    assert len(parse_site(GOOD + other, tmp_path).projects[0].schedulers) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
@@ -51,7 +58,11 @@ def test_a_good_one_is_read(tmp_path: Path) -> None:
         (GOOD.partition("[[project.scheduler.battery]]")[0], 3, "nothing to plan"),
         (GOOD.replace('base = "', 'cost_weight = 0\nbase = "'), 6, "Nothing is to be made small"),
         (GOOD.replace('base = "', 'carbon_weight = 1\nbase = "'), 6, "there is no intensity"),
-        (GOOD + GOOD[GOOD.index("[[project.scheduler]]") :], 15, "two controllers"),
+        (GOOD + SECOND, 15, "two controllers"),
+        (GOOD + SECOND.replace('"flexible"', '"other"'), 22, "driven by flexible and by other"),
+        (GOOD + BATTERY.replace('name = "battery"', 'name = "twin"'), 16, "battery/setpoint is driven by flexible and"),
+        (GOOD.replace('thing = "', 'thing = "office/'), 11, "office/battery"),
+        (GOOD.replace('net = "', 'net = "office/'), 5, "is no property"),
         (GOOD + LOAD, 14, "started by nothing"),
         (GOOD + LOAD + 'start = "start"\non_minutes_min = 30\n', 14, "runs in one go"),
         (GOOD + LOAD.replace("washer", "battery") + 'switch = "on"\n', 3, "two assets"),

@@ -90,7 +90,7 @@ def play(
     node = node or YardNode()
 
     async def run() -> Played:
-        store = Decisions(folder / "decisions.sqlite")
+        store = node.store = Decisions(folder / "decisions.sqlite")
         for day in range(1, 15):
             date = to_datetime(node.clock.now_ns() - day * 24 * HOUR_NS).date().isoformat()
             store.add_day("home", config.name, date, days)
@@ -318,20 +318,80 @@ def test_a_dynamic_tariff_with_a_hole_is_filled_and_noted(tmp_path: Path) -> Non
     assert "10 prices are missing: those of the days before stand for them" in played.notes
 
 
-def test_a_tariff_of_a_file_is_read_anew_and_one_that_is_none_is_said(tmp_path: Path) -> None:
-    rows = [f"2026-03-0{day}T{hour:02}:00:00Z,{0.2 if hour < 6 else 0.4}" for day in (2, 3, 4) for hour in range(24)]
-    (tmp_path / "prices.csv").write_text("start,price\n" + "\n".join(rows))
+def hours(days: tuple[int, ...], price: str = "0.4", offset: str = "Z") -> str:
+    """A file of prices: cheap until six."""
+    return "start,price\n" + "".join(
+        f"2026-03-0{day}T{hour:02}:00:00{offset},{0.2 if hour < 6 else price}\n" for day in days for hour in range(24)
+    )
+
+
+def test_a_tariff_of_a_file_is_read_anew_and_what_is_wrong_with_it_is_said(tmp_path: Path) -> None:
+    """Prices that end or cannot be are noted; without any the last plan is followed, and why is said."""
+    texts = [
+        hours((2, 3, 4)),
+        "\ufeff" + hours((2, 3, 4), offset="+05:30"),
+        hours((2,)),
+        hours((2, 3, 4)).replace("03T12:00:00Z,0.4", "03T12:00:00Z,1e12"),
+        "start;price\n2026-03-02T20:00:00Z;0,4",
+        "start,price\nnever,0.1",
+        "start,price\n2026-01-02T20:00:00Z,0.4",
+    ]
+
+    def write(node: YardNode, hour: float) -> None:
+        (tmp_path / "prices.csv").write_text(texts[min(int(2 * hour), 6)], "utf-8")
+
     config = with_(vehicles=(CAR,), buys=TariffConfig(file="prices.csv"))
+    played = play(tmp_path, config, 4.0, at=write)
+    good, zone, ends, odd = {(body["at"] - EVENING) // (HOUR_NS // 2): body for body in played.bodies[::-1]}.values()
+    assert [len(body["notes"]) - 1 for body in (good, zone, ends, odd)] == [0, 0, 1, 2], "one of the forecast in each"
+    assert all({one["price"] for one in body["stages"]} == {0.2, 0.4} for body in (good, zone, ends, odd))
+    assert "prices are missing: those of the days before" in "".join(ends["notes"])
+    assert "1 prices of prices.csv cannot be, such as 1e+12: they are none" in odd["notes"]
+    waits = list(dict.fromkeys(played.waits))
+    for why, says in zip(
+        waits, ("", "no column 'price'", "line 2: ", "its last is of 2026-01-02T20:00:00Z"), strict=True
+    ):
+        assert says in why and ("it plans nothing new: prices.csv " in why or not why)
 
-    def spoil(node: YardNode, hour: float) -> None:
-        if hour > 0.7:
-            (tmp_path / "prices.csv").write_text("start,price\nnever,free\n")
 
-    played = play(tmp_path, config, 1.2, at=spoil)
-    assert {one["price"] for one in played.last["stages"]} == {0.2, 0.4}
-    assert played.last["at"] < EVENING + HOUR_NS
-    assert played.waits[0] == ""
-    assert "it plans nothing new: prices.csv is no file of prices" in played.waits[-1]
+def test_what_a_car_says_and_cannot_be_is_said_and_planned_without(tmp_path: Path) -> None:
+    """§3: milliseconds for seconds, and a word where a charger is to say yes or no."""
+    node = YardNode(EVENING + 3 * HOUR_NS)
+
+    def say(node: YardNode, hour: float) -> None:
+        odd = {"departure": 1e300 if hour < 0.2 else node.yard.departure_s * 1_000}
+        node.outside = {"charger": odd if hour < 0.6 else {"plugged": "Available" if hour < 1.1 else None}}
+
+    played = play(tmp_path, with_(vehicles=(CAR,)), 1.6, node, at=say)
+    assert "car leaves 1e+300 s after 1970, which cannot be: the next 07:00 stands for it" in played.notes
+    assert "car leaves 1.77253e+12 s after 1970" in played.notes
+    assert "car is left out: charger says 'Available', which does not say whether it is plugged" in played.notes
+    assert "car is left out: charger does not say whether it is plugged" in played.notes
+    assert "left before its time" not in played.notes
+    assert played.told("charger")[0]["input"] > 0
+
+
+@pytest.mark.parametrize(
+    ("thing", "config", "odd", "says", "until"),
+    [
+        ("battery", {"batteries": (BATTERY,)}, {"state_of_charge": 50.0}, "battery is left out: it says a charge", 1),
+        ("heatpump", {"heats": (TANK,)}, {"temperature": 40.0}, "tank is left out: it says 40 °C all the time", 0.6),
+        ("charger", {"vehicles": (CAR,)}, {"state_of_charge": 20.0}, "car is taken for empty: it says a charge of", 2),
+    ],
+)  # fmt: skip
+def test_a_sensor_that_is_frozen_is_seen_by_what_flows(
+    tmp_path: Path, thing: str, config: dict[str, Any], odd: dict[str, Any], says: str, until: float
+) -> None:
+    """§3: it is believed again as soon as it moves."""
+    node = YardNode(EVENING + (3 if thing == "charger" else 0) * HOUR_NS)
+    node.yard.base_kw, node.yard.tank_c, node.yard.battery_kwh = 3.0, 40.0, 9.5
+
+    def freeze(node: YardNode, hour: float) -> None:
+        node.outside = {thing: odd} if hour < until else {}
+
+    played = play(tmp_path, with_(**config), until + 0.2, node, at=freeze)
+    assert says in played.notes
+    assert says not in "".join(played.last["notes"])
 
 
 def test_the_twins_come_to_what_a_day_saves(tmp_path: Path) -> None:
@@ -438,6 +498,23 @@ def test_who_answers_for_the_history_may_be_away_while_the_meter_is_followed(tmp
     node = Away(EVENING + 45 * 60 * NS_PER_S)
     played = play(tmp_path, with_(batteries=(BATTERY,), demand_price=1.0), 1.3, node, at=go)
     assert played.waits[0] == played.waits[-1] == "" and "503" in "".join(played.waits)
+    assert max(abs(net) for net in played.nets[8:14]) < 0.05, "the battery follows all the while"
+
+
+def test_a_full_disk_keeps_nobody_from_driving(tmp_path: Path) -> None:
+    """§12: what cannot be kept is said; the meter is followed, plans are made, and kept again when there is room."""
+    node = YardNode(EVENING + 45 * 60 * NS_PER_S)
+    node.yard.battery_kwh = 9.0
+
+    def fill_up(node: YardNode, hour: float) -> None:
+        assert node.store is not None
+        pages = 1 if 0.3 <= hour < 1.1 else 1_000_000
+        node.store._db.execute(f"PRAGMA max_page_count={pages}")
+        node.yard.base_kw = 2.0 if hour >= 0.6 else 1.0
+
+    played = play(tmp_path, with_(batteries=(BATTERY,)), 1.4, node, at=fill_up)
+    assert "Decisions cannot be kept: database or disk is full." in "".join(played.waits)
+    assert played.waits[0] == played.waits[-1] == ""
     assert max(abs(net) for net in played.nets[8:14]) < 0.05, "the battery follows all the while"
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from taihu.decide.twindays import HOUR_NS
 from taihu.kernel.clock import NS_PER_S, SimClock, parse_iso
+from taihu.runtime.pilot.decisions import Decisions
 from taihu.sim.flexible import Yard
 
 EVENING = parse_iso("2026-03-02T20:02:00Z")
@@ -27,6 +28,7 @@ class YardNode:
         self.models: list[dict[str, Any]] = []
         self.forecast: dict[str, Any] = {}
         self.outside: dict[str, Any] = {}
+        self.store: Decisions | None = None
 
     def step(self, seconds: float) -> None:
         """Time goes on, and the yard with it."""

@@ -46,6 +46,16 @@ _SENTENCES: dict[str, str] = {
     r"(feed-in: )?(\d+) prices are missing: the dearest that is known stands for them": (
         "缺 {1} 个电价：以已知最高价代之"
     ),
+    r"(feed-in: )?(\d+) prices are missing: the least that is known stands for them": "缺 {1} 个电价：以已知最低价代之",
+    r"(feed-in: )?(\d+) prices of (\S+) cannot be, such as (\S+): they are none": (
+        "{2} 有 {1} 个不可能的电价（如 {3}）：不采用"
+    ),
+    r"(\S+) has no price of the last 8 days or to come: its last is of (\S+)\. Let it have some\.": (
+        "{0} 没有最近 8 天或未来的电价（最后一个为 {1}）：请提供"
+    ),
+    r"(\S+) has no price of the last 8 days or to come: it has none that can be\. Let it have some\.": (
+        "{0} 没有最近 8 天或未来的可信电价：请提供"
+    ),
     r"(\d+) of (\d+) values of (\S+) are missing or outside (\S+) to (\S+): a plainer forecast stands for them": (
         "{2} 的 {1} 个预测值中有 {0} 个缺失或超出 {3} 至 {4}：以更简单的预测代之"
     ),
@@ -60,6 +70,23 @@ _SENTENCES: dict[str, str] = {
     r"(\S+) is left out: it says a charge of (\S+) %": "{0} 未参与：所报电量 {1} % 不可能",
     r"(\S+) is taken for empty: it says a charge of (\S+) %": "{0} 按空电处理：所报电量 {1} % 不可能",
     r"(\S+) is left out: it says (\S+) °C, which cannot be": "{0} 未参与：所报温度 {1} °C 不可能",
+    r"(\S+) is left out: it says a charge of (\S+) % all the time, (\S+) kWh came or went": (
+        "{0} 未参与：所报电量一直为 {1} %，而进出已有 {2} kWh"
+    ),
+    r"(\S+) is taken for empty: it says a charge of (\S+) % all the time, (\S+) kWh came or went": (
+        "{0} 按空电处理：所报电量一直为 {1} %，而进出已有 {2} kWh"
+    ),
+    r"(\S+) is left out: it says (\S+) °C all the time, (\S+) K should have come or gone": (
+        "{0} 未参与：所报温度一直为 {1} °C，而应已变化 {2} K"
+    ),
+    r"(\S+) (?:leaves|is due) (\S+) s after 1970, which cannot be: the next (\S+) stands for it": (
+        "{0} 所报时刻为 1970 年后 {1} 秒，不可能：以下一个 {2} 代之"
+    ),
+    r"(\S+) is left out: (\S+) does not say whether it is (\S+)": "{0} 未参与：{1} 未报 {2}",
+    r"(\S+) is left out: (\S+) says (.+), which does not say whether it is (\S+)": (
+        "{0} 未参与：{1} 报 {2}，看不出 {3} 与否"
+    ),
+    r"Decisions cannot be kept: (.+)\. Make room on the disk\.": "决策无法保存（{0}）：请腾出磁盘空间",
     r"(\S+) came to (\S+) kW in the last hour, which cannot be: it is not learned": (
         "{0} 上一小时为 {1} kW，不可能：不予学习"
     ),

@@ -6,6 +6,7 @@ from taihu.kernel.clock import NS_PER_S
 
 _HOLDS_NS = 900 * NS_PER_S  # a setpoint that is not given again may end: the device goes by its own rule then
 _TOLD_MAX = 1_000
+_FAR = 6  # times its settling: so far off a device's clock is not right
 NEARLY_FULL, NEARLY_EMPTY = 0.8, 0.1
 """Charges beyond which a battery may do less than it is told."""
 
@@ -27,7 +28,7 @@ class Obedience:
         self._lasting_ns = lasting_ns
         self._strikes = self._struck_at = 0
         self._told: deque[tuple[int, float]] = deque(maxlen=_TOLD_MAX)
-        self._seen = 0
+        self._seen = self._observed = 0
 
     @property
     def obeys(self) -> bool:
@@ -38,12 +39,17 @@ class Obedience:
         """It was told this setpoint (UTC ns, kW)."""
         self._told.append((at, kw))
 
-    def see(self, at: int, power_kw: float, charge: float) -> None:
+    def see(self, now: int, observed: int, power_kw: float, charge: float) -> None:
         """Take over a reading of its power, and its state of charge (0 to 1).
 
-        It may lie anywhere between the setpoints that were in force while it was taken; where none was, it is not
-        held against the device. A battery that is nearly full or empty may do less than it is told.
+        It was taken when it was observed by the device's clock, or, where that is too far off, when it came. It may lie
+        anywhere between the setpoints that were in force while it was taken; where none was, it is not held against the
+        device. A battery that is nearly full or empty may do less than it is told.
         """
+        if observed == self._observed:
+            return
+        self._observed = observed
+        at = observed if abs(now - observed) <= _FAR * self._settle_ns else now
         force = [kw for told, kw in self._told if at - self._settle_ns <= told <= at]
         force += [kw for told, kw in self._told if told < at - self._settle_ns][-1:]
         whole = bool(self._told) and self._told[0][0] <= at - self._settle_ns

@@ -74,8 +74,8 @@ class Grid(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """Of one asset: kWh it holds, or has to go; °C; whether it is there; until when (UTC ns); steps that it ran.
 
-    `level` is None where nobody knows, or what is said is `odd`. `done` is the beginning of the window in which a load
-    has run to its end.
+    `level` is None where nobody knows, or what is said is `odd`. `notes` say what else is not believed. `done` is the
+    beginning of the window in which a load has run to its end.
     """
 
     level: float | None = None
@@ -87,6 +87,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     power_kw: float | None = None
     done: int = 0
     odd: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Sight(msgspec.Struct, frozen=True):

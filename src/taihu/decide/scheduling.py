@@ -63,7 +63,8 @@ def schedule(
     else:
         plan = planner.plan(problem, config.solver_s)
     rested = at_rest(problem)
-    notes = (*expected.notes, *(one.note for one in sights.values() if one.note), *plan.notes)
+    odd = (note for state in states.values() for note in state.notes)
+    notes = (*expected.notes, *odd, *(one.note for one in sights.values() if one.note), *plan.notes)
     without = judge(rested, by_rule(rested))
     spread = sum((high - low for low, _, high in expected.solar_kw.values()), expected.load_kw[2] - expected.load_kw[0])
     return Scheduled(

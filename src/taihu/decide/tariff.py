@@ -15,6 +15,8 @@ from taihu.decide.problem import Numbers, ProblemRefused
 from taihu.kernel.clock import to_datetime
 
 _DAY_NS = 86_400 * 1_000_000_000
+_BEYOND = 1e4  # times the usual price: what none is
+_MOST = 1e9  # of any currency
 
 Starts = NDArray[np.int64]  # UTC nanoseconds
 
@@ -58,44 +60,58 @@ def by_bands(bands: Sequence[Band], zone: ZoneInfo, starts: Starts) -> Numbers:
     return prices
 
 
-def by_time(published: Mapping[int, float], every_ns: int, starts: Starts) -> Numbers:
-    """The price of each step from prices by the UTC nanosecond at which they begin; NaN where none is published."""
-    return np.array([published.get(int(start) // every_ns * every_ns, np.nan) for start in starts])
+def by_time(published: Mapping[int, float], holds_ns: int, starts: Starts) -> Numbers:
+    """The price of each step from prices by the UTC nanosecond at which they begin; NaN where none is published.
+
+    Each holds until the next begins, for `holds_ns` at most: in zones of half hours, hours begin at half past of UTC.
+    """
+    begins = np.array(sorted(published), np.int64)
+    if not len(begins):
+        return np.full(len(starts), np.nan)
+    places = np.maximum(np.searchsorted(begins, starts, side="right") - 1, 0)
+    since = np.asarray(starts) - begins[places]
+    prices = np.array([published[begin] for begin in begins.tolist()], np.float64)[places]
+    return np.where((since >= 0) & (since < holds_ns), prices, np.nan)
 
 
-def fill(prices: Numbers, starts: Starts, published: Mapping[int, float] | None = None, every_ns: int = 1) -> Filled:
-    """Fill holes: with the price of a day to a week before; else with the dearest known, so that nothing is put there.
+def credible(published: Mapping[int, float]) -> dict[int, float]:
+    """Those prices that can be: a thousand times the usual is seen on markets now and then, ten thousand times is not.
+
+    >>> credible({0: 0.2, 1: -0.1, 2: 1e12, 3: 20.0})
+    {0: 0.2, 1: -0.1, 3: 20.0}
+    """
+    can_be = {start: price for start, price in published.items() if abs(price) <= _MOST}
+    sizes = [abs(price) for price in can_be.values() if price]
+    most = _BEYOND * float(np.median(sizes)) if sizes else _MOST
+    return {start: price for start, price in can_be.items() if abs(price) <= most}
+
+
+def fill(
+    prices: Numbers, starts: Starts, published: Mapping[int, float] | None = None, holds_ns: int = 1, *,
+    earned: bool = False,
+) -> Filled:  # fmt: skip
+    """Fill holes: with the price of a day to a week before; else so that nothing is put there: with the dearest known,
+    or the least where it is `earned`.
 
     Raises:
         ProblemRefused: no price is known at all.
     """
+    filled, notes = prices.copy(), []
     holes = np.flatnonzero(~np.isfinite(prices))
-    if not len(holes):
-        return Filled(prices)
-    known = prices[np.isfinite(prices)]
-    filled, before, dearest = prices.copy(), 0, 0
-    for hole in holes:
-        past = _past(int(starts[hole]), published or {}, every_ns)
-        if past is not None:
-            filled[hole], before = past, before + 1
-        elif len(known):
-            filled[hole], dearest = known.max(), dearest + 1
-        else:
-            raise ProblemRefused("No price is known, of any step.", "Give the tariff, or a price to plan with.")
-    notes = []
-    if before:
-        notes.append(f"{before} prices are missing: those of the days before stand for them")
-    if dearest:
-        notes.append(f"{dearest} prices are missing: the dearest that is known stands for them")
-    return Filled(filled, tuple(notes))
-
-
-def _past(start: int, published: Mapping[int, float], every_ns: int) -> float | None:
     for days in range(1, 8):
-        found = published.get((start - days * _DAY_NS) // every_ns * every_ns)
-        if found is not None and np.isfinite(found):
-            return float(found)
-    return None
+        left = holes[~np.isfinite(filled[holes])]
+        filled[left] = by_time(published or {}, holds_ns, np.asarray(starts)[left] - days * _DAY_NS)
+    left = holes[~np.isfinite(filled[holes])]
+    if before := len(holes) - len(left):
+        notes.append(f"{before} prices are missing: those of the days before stand for them")
+    if len(left):
+        known = filled[np.isfinite(filled)]
+        if not len(known):
+            raise ProblemRefused("No price is known, of any step.", "Give the tariff, or a price to plan with.")
+        filled[left] = known.min() if earned else known.max()
+        which = "least" if earned else "dearest"
+        notes.append(f"{len(left)} prices are missing: the {which} that is known stands for them")
+    return Filled(filled, tuple(notes))
 
 
 def mend(values: Numbers, low: float, high: float, fallback: Numbers, name: str) -> Filled:

@@ -5,15 +5,37 @@ from pathlib import Path
 
 import msgspec
 
-from taihu.kernel.flexible import HeatConfig, JobConfig, LoadConfig, SchedulerConfig, TariffConfig, VehicleConfig
+from taihu.kernel.flexible import (
+    AssetConfig,
+    HeatConfig,
+    JobConfig,
+    LoadConfig,
+    SchedulerConfig,
+    SolarConfig,
+    TariffConfig,
+    VehicleConfig,
+)
+from taihu.kernel.ids import NameRefused, check_name
+from taihu.kernel.sections import ControllerConfig
 from taihu.kernel.toml import Fault, numbers
 
 _MOST = 1e9  # what is above is a wrong unit
 _PROPERTY = 'Write "thing/property".'
 
+Written = dict[tuple[str, str], str]  # the thing, and what is written of it; by whom
 
-def scheduler_faults(path: str, config: SchedulerConfig, before: list[str], folder: Path) -> Iterator[Fault]:
-    """Every fault of a scheduler; `before` are the controllers and schedulers that the project has already."""
+
+def controllers_write(controllers: tuple[ControllerConfig, ...]) -> Written:
+    """What the controllers of a project write, those that may."""
+    return {(one.battery, one.setpoint): one.name for one in controllers if one.mode == "auto"}
+
+
+def scheduler_faults(
+    path: str, config: SchedulerConfig, before: list[str], written: Written, folder: Path
+) -> Iterator[Fault]:
+    """Every fault of a scheduler; `before` are the controllers and schedulers that the project has already, `written`
+    is what those write, and then what it does.
+    """
     if config.name in before:
         yield Fault(f"{path}.name", f"There are two controllers {config.name!r}.", "Give each its own name.")
     for name in ("net", "base", "intensity"):
@@ -35,6 +57,7 @@ def scheduler_faults(path: str, config: SchedulerConfig, before: list[str], fold
     for where, number in numbers(path, msgspec.to_builtins(config)):
         if abs(number) > _MOST:
             yield Fault(where, f"{where.rpartition('.')[2]} is {number:g}.", "Give kW, kWh, °C, and money a kWh.")
+    yield from _assets(path, config, written)
     names = [asset.name for asset in config.assets]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield Fault(path, f"There are two assets {name!r}.", "Give each its own name.")
@@ -64,6 +87,42 @@ def scheduler_faults(path: str, config: SchedulerConfig, before: list[str], fold
                 yield Fault(f"{path}.group[{index}].members", f"There is no asset {member!r}.", f"Known: {names}.")
     for index, load in enumerate(config.loads):
         yield from _load(f"{path}.load[{index}]", load)
+
+
+def _assets(path: str, config: SchedulerConfig, written: Written) -> Iterator[Fault]:
+    """Things are of the own project, and nothing is driven by two."""
+    for kind, assets in _by_kind(config).items():
+        for index, one in enumerate(assets):
+            where = f"{path}.{kind}[{index}]"
+            try:
+                check_name(one.thing)
+            except NameRefused as error:
+                remedy = error.remedy if "/" not in one.thing else "Name a thing of this project."
+                yield Fault(f"{where}.thing", error.message, remedy)
+            what = (one.thing, _writes(one))
+            if config.mode != "auto" or not what[1]:
+                continue
+            if what in written:
+                remedy = 'Leave it to one of them, or give the other mode = "advise".'
+                said = f"{'/'.join(what)} is driven by {written[what]} and by {config.name}."
+                yield Fault(f"{where}.thing", said, remedy)
+            written[what] = config.name
+
+
+def _by_kind(config: SchedulerConfig) -> dict[str, tuple[AssetConfig, ...]]:
+    return {
+        "battery": config.batteries, "vehicle": config.vehicles, "heat": config.heats, "load": config.loads,
+        "job": config.jobs, "solar": config.solars,
+    }  # fmt: skip
+
+
+def _writes(asset: AssetConfig) -> str:
+    match asset:
+        case LoadConfig():
+            return asset.switch or asset.start
+        case SolarConfig():
+            return asset.limit
+    return asset.setpoint
 
 
 def _tariff(path: str, tariff: TariffConfig, folder: Path) -> Iterator[Fault]:

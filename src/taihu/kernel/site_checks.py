@@ -12,7 +12,7 @@ from taihu.kernel.addresses import is_loopback
 from taihu.kernel.ids import NameRefused, check_name, check_project
 from taihu.kernel.limits import Limits
 from taihu.kernel.retention import Retention, RetentionRefused, parse_age
-from taihu.kernel.scheduler_checks import scheduler_faults
+from taihu.kernel.scheduler_checks import controllers_write, scheduler_faults
 from taihu.kernel.sections import (
     AccountConfig,
     ControllerConfig,
@@ -220,10 +220,11 @@ def _check_project(path: str, project: ProjectConfig, site: Site) -> Iterator[Fa
     for index, controller in enumerate(project.controllers):
         before = [one.name for one in project.controllers[:index]]
         yield from _check_controller(f"{path}.controller[{index}]", controller, before)
+    written = controllers_write(project.controllers)
     for index, scheduler in enumerate(project.schedulers):
         before = [one.name for one in project.controllers]
         before += [one.name for one in project.schedulers[:index]]
-        yield from scheduler_faults(f"{path}.scheduler[{index}]", scheduler, before, site.folder)
+        yield from scheduler_faults(f"{path}.scheduler[{index}]", scheduler, before, written, site.folder)
 
 
 def _check_forecast(path: str, forecast: ForecastConfig) -> Iterator[Fault]:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from taihu.decide.guard import DAYS
+from taihu.kernel.errors import TransientError
 from taihu.runtime.pilot import held
 
 _SCHEMA = """
@@ -35,6 +36,38 @@ CREATE TABLE IF NOT EXISTS waiting (
 """
 _VERSION = 1
 _OUTLOOK_NS = 31 * 86_400 * 1_000_000_000  # so long it is kept
+
+
+class DecisionsUnkept(TransientError):
+    """The disk refuses what a controller decided (full, read-only, failing): what runs goes on, it is tried again."""
+
+    code = "decisions-unkept"
+
+
+class _Database(sqlite3.Connection):
+    """Says of what the disk refuses that it is for now."""
+
+    def execute(self, *asked: Any) -> sqlite3.Cursor:
+        """As of any connection.
+
+        Raises:
+            DecisionsUnkept: the disk refuses.
+        """
+        try:
+            return super().execute(*asked)
+        except sqlite3.OperationalError as error:
+            raise DecisionsUnkept(f"Decisions cannot be kept: {error}.", "Make room on the disk.") from None
+
+    def executemany(self, *asked: Any) -> sqlite3.Cursor:
+        """As of any connection.
+
+        Raises:
+            DecisionsUnkept: the disk refuses.
+        """
+        try:
+            return super().executemany(*asked)
+        except sqlite3.OperationalError as error:
+            raise DecisionsUnkept(f"Decisions cannot be kept: {error}.", "Make room on the disk.") from None
 
 
 class Errors(msgspec.Struct, frozen=True):
@@ -78,11 +111,12 @@ class Decisions:
 
     def __init__(self, path: Path, keep: int = 1_000) -> None:
         self._keep = keep
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=_Database)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA + held.SCHEMA)
-        self._db.execute(f"PRAGMA user_version={_VERSION}")
+        if self._db.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+            self._db.execute(f"PRAGMA user_version={_VERSION}")
         self.permits = held.HeldPermits(self._db)
         """What loops hold."""
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -24,7 +25,7 @@ from taihu.runtime.logs import set_logging, start_logging
 from taihu.runtime.paths import Paths
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.crew import Crew, Steering
-from taihu.runtime.pilot.decisions import Decisions
+from taihu.runtime.pilot.decisions import Decisions, DecisionsUnkept
 from taihu.runtime.pilot.hand import Hand
 from taihu.runtime.pilot.meter import Meter
 from taihu.runtime.pilot.steering import Loop
@@ -104,6 +105,8 @@ class Pilot:
                 await crew.use(self._site)
                 await self._give_back(api, store, crew)
                 self._changed_ns = changed_ns
+            except FileNotFoundError:  # the node is on its way out
+                continue
             except (TaihuError, OSError, msgspec.DecodeError) as error:
                 log.warning("the configuration is not taken over yet: %s", error)
 
@@ -136,6 +139,7 @@ class Pilot:
 
     async def _turns(self, loop: Steering, api: NodeApi, store: Decisions, meter: Meter, period_s: float) -> None:
         waits: str | None = None
+        kept: str | None = None
         while True:
             before = waits
             try:
@@ -150,10 +154,12 @@ class Pilot:
                     defect = not isinstance(error, TaihuError | OSError)
                     log.warning("%s waits: %s", loop.label, error, exc_info=defect)
                 await asyncio.sleep(_RETRY_S)
-            if waits != before:
-                store.wait(loop.project, loop.config.name, waits)
-                if before and not waits:
-                    log.info("%s goes on", loop.label)
+            if before and not waits:
+                log.info("%s goes on", loop.label)
+            if waits != kept:
+                with suppress(DecisionsUnkept):  # it is tried again with the next turn
+                    store.wait(loop.project, loop.config.name, waits)
+                    kept = waits
             await meter.wait(period_s)
 
     async def _connect(self) -> NodeApi:

@@ -234,7 +234,7 @@ class Loop:
                 self._note(now, 0.0)
             return
         observed, power = reading
-        self._obedience.see(observed, power, charge / 100)
+        self._obedience.see(now, observed, power, charge / 100)
         self._trace.read(now, observed, power)
         if net[0] != self._metered:
             self._metered = net[0]

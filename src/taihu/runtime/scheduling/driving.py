@@ -35,7 +35,7 @@ from taihu.runtime.pilot.held import HeldPermits, Written
 from taihu.runtime.scheduling.metering import Metering
 from taihu.runtime.scheduling.seeing import charge_of
 
-_SETTLE_S = 10.0  # in which a device comes to its setpoint ...
+_SETTLE_S = 10.0  # in which a device comes to its setpoint, or in `lag_s` if that is longer ...
 _DELAY_S = 1.0  # ... of the machine's time: in which a command and a reading are on their way
 _LASTING_S = 10.0  # of the machine's time: for which a device is off before it is said not to obey
 _LAG_REAL_S = 0.5  # of the machine's time: what the meter lags behind at least
@@ -59,7 +59,7 @@ class Driving:
     ) -> None:  # fmt: skip
         self._begins = begins
         self._project, self._config, self._api = project, config, api
-        settle_ns = int(max(_SETTLE_S, _DELAY_S * clock.speed) * NS_PER_S)
+        settle_ns = int(max(_SETTLE_S, config.lag_s, _DELAY_S * clock.speed) * NS_PER_S)
         lasting_ns = int(_LASTING_S * clock.speed * NS_PER_S)
         self._hands = {one.name: hand for one in config.assets if (hand := _hand(api, project, one, permits))}
         self._obedience = {
@@ -195,7 +195,7 @@ class Driving:
             return ""
         seen = await self._api.reading(self._project, config.thing, config.power)
         if seen is not None:
-            watch.see(*seen, await self._fullness(config))
+            watch.see(now, *seen, await self._fullness(config))
         if watch.obeys:
             return ""
         self._lost[config.name] = now

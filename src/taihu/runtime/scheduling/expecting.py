@@ -132,7 +132,7 @@ class Expecting:
         if config.cost_weight:
             asked = (starts, self._zone, self._project, self._api, self._folder)
             filled = await prices_of(config.buys, *asked)
-            earned = await prices_of(config.sells, *asked)
+            earned = await prices_of(config.sells, *asked, earned=True)
             buys, sells = filled.prices, earned.prices
             notes += [*filled.notes, *(f"feed-in: {note}" for note in earned.notes)]
         carbon = none

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from taihu.kernel.errors import TaihuError
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.kernel.limits import Limits
 from taihu.runtime.pilot.api import NodeApi
-from taihu.runtime.pilot.decisions import Decisions
+from taihu.runtime.pilot.decisions import Decisions, DecisionsUnkept
 from taihu.runtime.scheduling.replay import SETTLE_NS, Replay, stand_ins
 from taihu.runtime.scheduling.stored import DAY_NS, HOUR_NS, Stored, hourly, quarterly
 
@@ -161,7 +161,8 @@ class Guard:
         return min(_BACK_DAYS + _LEARN_DAYS, max(DAYS + 3, self._limits.replay_rows_max // rows))
 
     def _tell(self) -> None:
-        self._store.report(self._project, self._config.name, self.report())
+        with suppress(DecisionsUnkept):
+            self._store.report(self._project, self._config.name, self.report())
 
 
 def _print_of(config: SchedulerConfig, zone: str) -> str:

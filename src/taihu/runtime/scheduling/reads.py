@@ -20,6 +20,10 @@ class Reads(Service, Protocol):
         """The number that a property holds; None when it is missing or stale."""
         ...
 
+    async def reading(self, project: str, thing: str, name: str) -> tuple[int, float] | None:
+        """When a property was observed, and the number that it holds; None when it is missing or stale."""
+        ...
+
     async def holds(self, project: str, thing: str, name: str) -> Any:
         """The value that a property holds, of whatever type; None when it is missing or stale."""
         ...

@@ -110,14 +110,14 @@ class Replay:
         """What a kWh cost and earned in the quarters of an hour that ended, where that is known."""
         starts = hour + STEP_NS * np.arange(4, dtype=np.int64)
         buys = await self._came(self._config.buys, starts)
-        sells = await self._came(self._config.sells, starts)
+        sells = await self._came(self._config.sells, starts, earned=True)
         return {
             int(start): (float(one), float(other))
             for start, one, other in zip(starts, buys, sells, strict=True)
             if np.isfinite(one) and np.isfinite(other)
         }
 
-    async def _came(self, tariff: TariffConfig, starts: Starts) -> Numbers:
+    async def _came(self, tariff: TariffConfig, starts: Starts, *, earned: bool = False) -> Numbers:
         if not self._config.cost_weight:
             return np.zeros(len(starts))
         if tariff.property and not tariff.bands:
@@ -126,7 +126,8 @@ class Replay:
             found = [self._stored.came(path, "15m", int(start) - shift) for start in starts]
             return np.array([np.nan if one is None else one for one in found])
         try:
-            filled = await prices_of(tariff, starts, self.zone, self._project, self._stored, self._folder)
+            asked = (starts, self.zone, self._project, self._stored, self._folder)
+            filled = await prices_of(tariff, *asked, earned=earned)
         except ProblemRefused:
             return np.full(len(starts), np.nan)
         return filled.prices

@@ -7,6 +7,7 @@ commands under standing permits. Plans are made on a thread, so that other loops
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,7 +28,7 @@ from taihu.kernel.flexible import SchedulerConfig
 from taihu.kernel.limits import DEFAULT, Limits
 from taihu.kernel.sections import Site
 from taihu.runtime.pilot.api import NodeApi
-from taihu.runtime.pilot.decisions import Decisions
+from taihu.runtime.pilot.decisions import Decisions, DecisionsUnkept
 from taihu.runtime.pilot.decisions import Expected as Hour
 from taihu.runtime.pilot.held import Written
 from taihu.runtime.pilot.meanwhile import meanwhile
@@ -80,6 +81,7 @@ class Scheduler:
         self._slot = self._planned_at = self._settled_until = self._learn_at = 0
         self._retry_at, self._retry_ns = 0, int(_RETRY_S * clock.speed * NS_PER_S)
         self._complaint = ""
+        self._forgetful = False
         self._drives, self._judged = False, False
         self._metered, self._planned_blind = "", False
         self._drove_since = 0
@@ -111,8 +113,7 @@ class Scheduler:
     async def turn(self, now: int) -> None:
         """What is due now: learn, plan, and follow the meter, which waits for nothing."""
         await self._api.look(self.project, self._things)
-        if await self._seeing.watch(Grid(now, self._zone)):
-            self._remember()
+        self._forgetful |= await self._seeing.watch(Grid(now, self._zone))
         if not 0 < self._retry_at - now <= self._retry_ns:
             await self._decide(now)
         await self._follow(self._clock.now_ns())
@@ -120,6 +121,8 @@ class Scheduler:
     async def _decide(self, now: int) -> None:
         """Learn and plan, if it is due."""
         try:
+            if self._forgetful:
+                self._remember()
             if not now < self._learn_at <= now + HOUR_NS + SETTLE_NS:  # beyond, the clock was set back
                 await self._meanwhile(self._learn(now))
                 now = self._clock.now_ns()
@@ -133,6 +136,8 @@ class Scheduler:
                 self._complaint = ""
         except ProblemRefused as error:  # the last plan holds for its day
             self._complaint = f"it plans nothing new: {error}"
+        except DecisionsUnkept as error:  # what was decided holds all the same; no sooner than it is due the next is
+            self._complaint = str(error)
         except TaihuError as error:  # who answers for the history is away
             self._slot, self._retry_at = 0, now + self._retry_ns
             self._complaint = str(error)
@@ -173,11 +178,13 @@ class Scheduler:
 
     def _begins(self, name: str, now: int) -> None:
         """A load is told to begin: whoever comes after a crash knows since when it runs."""
-        self._seeing.ran[name].told = now
-        self._remember()
+        self._seeing.ran[name].told, self._forgetful = now, True
+        with suppress(DecisionsUnkept):
+            self._remember()
 
     def _remember(self) -> None:
         self._store.remember(self.project, self.config.name, msgspec.to_builtins(self._seeing.ran))
+        self._forgetful = False
 
     async def _has_news(self, now: int) -> bool:
         """Whether a car or work came or went, or something is known again: no reason to wait for the next plan."""
@@ -248,7 +255,7 @@ class Scheduler:
         """What happened since the last plan and was not foreseen."""
         for vehicle in self.config.vehicles:
             state, before = states[vehicle.name], self._before.get(vehicle.name)
-            if before is None or not before.present or state.present:
+            if before is None or not before.present or state.present or state.notes:  # if it left, nobody said so
                 continue
             short = vehicle.target * vehicle.capacity_kwh - (before.level or 0.0)
             if before.level is not None and short > 0.01 * vehicle.capacity_kwh:

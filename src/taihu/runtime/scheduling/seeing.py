@@ -1,7 +1,13 @@
-"""What the things of a scheduler say of themselves now, as the states of its assets; and what loads have run."""
+"""What the things of a scheduler say of themselves now, as the states of its assets; and what loads have run.
+
+What cannot be is not believed, and said: the plan goes on without it.
+"""
+
+from typing import Any
 
 import msgspec
 
+from taihu.control.moves import Moves
 from taihu.decide.flexible import STEP_NS, Grid, State, is_running, steps_of, window_of
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.flexible import (
@@ -17,7 +23,14 @@ from taihu.runtime.scheduling.reads import Reads
 
 _NEARLY_NS = 300 * NS_PER_S  # a load that stops so much before its end has run
 _OFF_PERCENT = 5.0  # so far beyond full or empty a charge may be measured
+_AWAY_NS = 366 * 86_400 * NS_PER_S  # from now: when nothing leaves, and no work is due
+_LOOK_NS = 60 * NS_PER_S  # after which it is looked again whether what is stored moves
+_STUCK = {BatteryConfig: 0.1, VehicleConfig: 0.25}  # of its capacity: what flows and any charge must show
+_STUCK_K = 5.0  # what any sensor of a temperature must show
 _OFF_K = 60.0  # so far beyond its band, or the air outside, a temperature may be
+
+
+Store = BatteryConfig | VehicleConfig | HeatConfig
 
 
 class Ran(msgspec.Struct):
@@ -39,6 +52,9 @@ class Seeing:
     def __init__(self, project: str, config: SchedulerConfig, api: Reads, ran: dict[str, Ran] | None = None) -> None:
         self._project, self._config, self._api = project, config, api
         self.ran = ran or {}
+        self._moves = {one.name: Moves(_least(one)) for one in config.assets if isinstance(one, Store)}
+        self._stuck: dict[str, float] = {}
+        self._looked = 0
 
     async def states(self, grid: Grid) -> dict[str, State]:
         """By the names of the assets."""
@@ -51,35 +67,76 @@ class Seeing:
                 level, odd = await self._kwh(config)
                 return State(level=level, power_kw=power, odd=odd)
             case VehicleConfig():
-                present = bool(await self._api.holds(self._project, config.thing, config.plugged))
-                until = await self.number(config.thing, config.departure) if config.departure else None
-                level, odd = await self._kwh(config) if present else (None, "")
-                return State(level=level, present=present, until=_ns(until), power_kw=power, odd=odd)
+                return await self._car(config, grid, power)
             case HeatConfig():
                 outside = await self._at(config.outside) if config.outside else None
                 said = await self.number(config.thing, config.temperature)
                 level = temperature_of(config, said)
                 odd = "" if level == said else f"it says {said:g} °C, which cannot be"
+                if level is not None and (moved := self._stuck.get(config.name)):
+                    level, odd = None, f"it says {said:g} °C all the time, {abs(moved):g} K should have come or gone"
                 return State(level=level, outside_c=outside, power_kw=power, odd=odd)
             case JobConfig():
-                until = await self.number(config.thing, config.deadline) if config.deadline else None
+                until, notes = await self._time(config, config.deadline, "is due", grid)
                 level = await self.number(config.thing, config.remaining)
-                return State(level=level, until=_ns(until), power_kw=power)
+                return State(level=level, until=until, power_kw=power, notes=notes)
             case LoadConfig():
                 await self._watch(config, grid)
                 return self._load(config, grid, power)
         return State(power_kw=power)
+
+    async def _car(self, config: VehicleConfig, grid: Grid, power: float | None) -> State:
+        plugged = await self._api.holds(self._project, config.thing, config.plugged)
+        present = truth(plugged)
+        if present is None:
+            why = "" if plugged is None else f"says {plugged!r}, which "
+            note = f"{config.name} is left out: {config.thing} {why}does not say whether it is {config.plugged}"
+            return State(present=False, power_kw=power, notes=(note,))
+        if not present:
+            return State(present=False, power_kw=power)
+        until, notes = await self._time(config, config.departure, "leaves", grid)
+        level, odd = await self._kwh(config)
+        return State(level=level, until=until, power_kw=power, odd=odd, notes=notes)
+
+    async def _time(
+        self, config: VehicleConfig | JobConfig, name: str, what: str, grid: Grid
+    ) -> tuple[int, tuple[str, ...]]:
+        """When something leaves or is due (UTC ns), as things give it: seconds since 1970; 0 for what cannot be."""
+        seconds = await self.number(config.thing, name) if name else None
+        if seconds is None or seconds <= 0:
+            return 0, ()
+        if abs(seconds * NS_PER_S - grid.now) > _AWAY_NS:
+            odd = f"{config.name} {what} {seconds:g} s after 1970, which cannot be"
+            return 0, (f"{odd}: the next {config.ready_by} stands for it",)
+        return int(seconds * NS_PER_S), ()
 
     async def watch(self, grid: Grid) -> bool:
         """Note which loads run now, the more often, the better it is known since when; whether one began or ended."""
         before = [self.ran[one.name].since for one in self._config.loads if one.name in self.ran]
         for config in self._config.loads:
             await self._watch(config, grid)
+        if not 0 <= grid.now - self._looked < _LOOK_NS:
+            self._looked = grid.now
+            for store in self._config.assets:
+                if isinstance(store, Store):
+                    await self._move(store, grid.now)
         return before != [self.ran[one.name].since for one in self._config.loads]
 
+    async def _move(self, config: Store, now: int) -> None:
+        """Note whether its charge or temperature moves as it should."""
+        name = config.temperature if isinstance(config, HeatConfig) else config.charge
+        kw = await self.number(config.thing, config.power) or 0.0
+        observed, level = await self._api.reading(self._project, config.thing, name) or (0, None)
+        if isinstance(config, HeatConfig):
+            lost = config.loss_kw_per_k * ((level or 0.0) - config.outside_c)
+            rate = (config.cop * kw - lost) / config.capacity_kwh_per_k
+        else:
+            rate = 100 * kw / config.capacity_kwh
+        self._stuck[config.name] = self._moves[config.name].see(now, observed, level, rate)
+
     async def _watch(self, config: LoadConfig, grid: Grid) -> None:
-        running = await self._api.holds(self._project, config.thing, config.running)
-        on = bool(running) if running is not None else is_running(await self.number(config.thing, config.power))
+        running = truth(await self._api.holds(self._project, config.thing, config.running))
+        on = running if running is not None else is_running(await self.number(config.thing, config.power))
         ran, whole = self.ran.setdefault(config.name, Ran()), steps_of(config) * STEP_NS
         window = window_of(config, grid, ran.done)[0]
         if on:
@@ -112,6 +169,9 @@ class Seeing:
         charge = charge_of(said)
         if charge is None:
             return None, "" if said is None else f"it says a charge of {said:g} %"
+        if moved := self._stuck.get(config.name):
+            kwh = abs(moved) / 100 * config.capacity_kwh
+            return None, f"it says a charge of {said:g} % all the time, {kwh:.2g} kWh came or went"
         return charge * config.capacity_kwh, ""
 
     async def _at(self, path: str) -> float | None:
@@ -135,6 +195,15 @@ def temperature_of(config: HeatConfig, celsius: float | None) -> float | None:
     return celsius if celsius is not None and low <= celsius <= high else None
 
 
+def truth(said: Any) -> bool | None:
+    """What is said to be so or not; None for anything else, such as a word.
+
+    >>> truth(True), truth(0), truth("off"), truth(None)
+    (True, False, None, None)
+    """
+    return bool(said) if isinstance(said, bool | int | float) else None
+
+
 def signs(states: dict[str, State]) -> dict[str, tuple[bool, bool, bool]]:
     """What of the states calls for a new plan when it changes."""
     return {
@@ -143,6 +212,5 @@ def signs(states: dict[str, State]) -> dict[str, tuple[bool, bool, bool]]:
     }
 
 
-def _ns(seconds: float | None) -> int:
-    """A time of day on which something leaves, as things give it: seconds since 1970."""
-    return int(seconds * NS_PER_S) if seconds and seconds > 0 else 0
+def _least(config: Store) -> float:
+    return _STUCK_K if isinstance(config, HeatConfig) else 100 * _STUCK[type(config)]

@@ -73,6 +73,11 @@ class Stored:
         """What a property held at the end of the last quarter."""
         return _number(self._last(f"{thing}/{name}"))
 
+    async def reading(self, project: str, thing: str, name: str) -> tuple[int, float] | None:
+        """What a property held at the end of the last quarter, and that end."""
+        value = await self.value(project, thing, name)
+        return None if value is None else (self.now // STEP_NS * STEP_NS, value)
+
     async def holds(self, project: str, thing: str, name: str) -> Any:
         """What a property held at the end of the last quarter, of whatever type."""
         return self._last(f"{thing}/{name}")
