@@ -354,6 +354,44 @@ def test_a_tariff_of_a_file_is_read_anew_and_what_is_wrong_with_it_is_said(tmp_p
         assert says in why and ("it plans nothing new: prices.csv " in why or not why)
 
 
+def test_a_car_that_never_gives_is_charged_and_the_next_is_asked_again(tmp_path: Path) -> None:
+    """§12: that it takes what it is told is seen, too: it is ready in time, and nothing of it is told to the next."""
+    node = YardNode(EVENING)
+    node.yard.base_kw, node.yard.car_kwh = 5.0, 40.0
+    node.yard.departure_s = (EVENING + 4 * HOUR_NS) // NS_PER_S
+
+    def keep(node: YardNode, hour: float) -> None:
+        told = node.yard.told.get("charger", 0.0)
+        node.outside = {"charger": {"power": 0.0}} if told < 0 and hour < 1.5 else {}
+        node.yard.plugged = not 1.0 <= hour < 1.5
+
+    car = msgspec.structs.replace(CAR, discharge_kw=5.0)
+    played = play(tmp_path, with_(vehicles=(car,)), 1.8, node, at=keep)
+    first = [one["input"] for one in played.told("charger") if one["at"] < EVENING + HOUR_NS]
+    assert first[0] < 0 and first[-1] == 0.0
+    assert "car does not give back: it is only charged until it leaves" in played.notes
+    assert "does not do what it is told" not in played.notes
+    assert played.told("charger")[-1]["input"] < 0 and "does not give" not in "".join(played.last["notes"])
+
+
+def test_what_the_node_refuses_of_one_keeps_no_other_from_its_plan(tmp_path: Path) -> None:
+    """A model says less than the settings: it is said, planned around, and tried again."""
+    node = YardNode(EVENING)
+    node.yard.base_kw = 2.0
+
+    def refuse(node: YardNode, hour: float) -> None:
+        node.refuses = {"battery": "setpoint: -2.0 is below the minimum -1."} if hour < 0.7 else {}
+
+    played = play(tmp_path, with_(batteries=(BATTERY,), heats=(TANK,)), 1.1, node, at=refuse)
+    said = "battery is told in vain, setpoint: -2.0 is below the minimum -1: tried again in 5 min"
+    assert said in played.notes and said not in played.last["notes"]
+    assert any(
+        one["assets"][0]["why"] == "is told in vain, setpoint: -2.0 is below the minimum -1" for one in played.bodies
+    )
+    assert set(played.waits) == {""}
+    assert played.told("heatpump") and abs(played.nets[-1]) < 0.05
+
+
 def test_what_a_car_says_and_cannot_be_is_said_and_planned_without(tmp_path: Path) -> None:
     """§3: milliseconds for seconds, and a word where a charger is to say yes or no."""
     node = YardNode(EVENING + 3 * HOUR_NS)
@@ -392,6 +430,16 @@ def test_a_sensor_that_is_frozen_is_seen_by_what_flows(
     played = play(tmp_path, with_(**config), until + 0.2, node, at=freeze)
     assert says in played.notes
     assert says not in "".join(played.last["notes"])
+
+
+def test_a_charge_that_leaps_is_not_believed(tmp_path: Path) -> None:
+    node = YardNode(EVENING)
+
+    def leap(node: YardNode, hour: float) -> None:
+        node.outside = {"battery": {"state_of_charge": 90.0 if round(hour * 12) % 2 else 10.0}} if hour < 0.6 else {}
+
+    played = play(tmp_path, with_(batteries=(BATTERY,)), 0.8, node, at=leap)
+    assert "battery is left out: it says a charge of 10 % after another a moment ago" in played.notes
 
 
 def test_the_twins_come_to_what_a_day_saves(tmp_path: Path) -> None:

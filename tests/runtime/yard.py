@@ -28,6 +28,7 @@ class YardNode:
         self.models: list[dict[str, Any]] = []
         self.forecast: dict[str, Any] = {}
         self.outside: dict[str, Any] = {}
+        self.refuses: dict[str, str] = {}
         self.store: Decisions | None = None
 
     def step(self, seconds: float) -> None:
@@ -67,9 +68,11 @@ class YardNode:
             )
         assert path.endswith("/commands/batch")
         for one in body["commands"]:
-            self.commands.append(one | {"at": self.clock.now_ns()})
-            self.yard.tell(one["thing"], one.get("input"))
-        return httpx.Response(200, json={"outcomes": [{} for _ in body["commands"]]})
+            if one["thing"] not in self.refuses:
+                self.commands.append(one | {"at": self.clock.now_ns()})
+                self.yard.tell(one["thing"], one.get("input"))
+        titles = [self.refuses.get(one["thing"]) for one in body["commands"]]
+        return httpx.Response(200, json={"outcomes": [{"problem": {"title": one}} if one else {} for one in titles]})
 
     def _windows(self, query: dict[str, str]) -> list[dict[str, Any]]:
         every = HOUR_NS if query["every"] == "1h" else HOUR_NS // 4

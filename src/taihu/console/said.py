@@ -76,6 +76,16 @@ _SENTENCES: dict[str, str] = {
     r"(\S+) is taken for empty: it says a charge of (\S+) % all the time, (\S+) kWh came or went": (
         "{0} 按空电处理：所报电量一直为 {1} %，而进出已有 {2} kWh"
     ),
+    r"(\S+) is left out: it says a charge of (\S+) % after another a moment ago": (
+        "{0} 未参与：所报电量跳动，现为 {1} %"
+    ),
+    r"(\S+) is taken for empty: it says a charge of (\S+) % after another a moment ago": (
+        "{0} 按空电处理：所报电量跳动，现为 {1} %"
+    ),
+    r"(\S+) is left out: it says (\S+) °C after another a moment ago": "{0} 未参与：所报温度跳动，现为 {1} °C",
+    r"(\S+) is told in vain, (.+): tried again in (\d+) min": "{0} 的指令被拒绝（{1}）：{2} 分钟后再试",
+    r"is told in vain, (.+)": "指令被拒绝（{0}）",
+    r"(\S+) does not give back: it is only charged until it leaves": "{0} 不回馈：离开前只充电",
     r"(\S+) is left out: it says (\S+) °C all the time, (\S+) K should have come or gone": (
         "{0} 未参与：所报温度一直为 {1} °C，而应已变化 {2} K"
     ),

@@ -112,6 +112,11 @@ class NodeApi:
             self._units[project, owner, thing] = (now, units)
         return units.get(name)
 
+    def forget(self) -> None:
+        """The site is another now: units and who forecasts are asked again."""
+        self._units.clear()
+        self._models.clear()
+
     async def models(self, project: str) -> dict[tuple[str, str], dict[str, Any]]:
         """Who forecasts which series of a project, by thing and property; asked now and then."""
         now = asyncio.get_running_loop().time()

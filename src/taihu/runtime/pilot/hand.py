@@ -52,9 +52,17 @@ class Hand:
         self.told_at = 0
 
     async def write(self, now: int, value: float, why: str, same_kw: float = SAME_KW) -> bool:
-        """Write the property; False when it need not be written again."""
+        """Write the property; False when it need not be written again.
+
+        Raises:
+            RefusedError: the node does not take it; TransientError: it does not answer now.
+        """
         order = await self.order(now, value, why, same_kw)
-        return order is not None and await give(self._api, self._project, now, [order]) != []
+        if order is None:
+            return False
+        if problem := (await give(self._api, self._project, now, [order]))[self]:
+            raise RefusedError(f"The node refuses a command: {problem}", "See docs/plan.md.")
+        return True
 
     async def order(self, now: int, value: float, why: str, same_kw: float = SAME_KW) -> Order | None:
         """What writes the property; None when it need not be written again: it would read the same, or nearly."""
@@ -94,7 +102,7 @@ class Hand:
         body = {"thing": self._thing, "why": why, "deadline_s": _DEADLINE_S, "standing": self._standing}
         return Order(self, body | what, value)
 
-    def heard(self, now: int, order: Order, problem: str | None) -> None:
+    def heard(self, now: int, order: Order, problem: str) -> None:
         """What became of an order: the node has taken it over, or why not."""
         if problem:
             if self._before is not None:
@@ -119,19 +127,13 @@ class Hand:
             await self._api.withdraw(self._project, before.standing)
 
 
-async def give(api: NodeApi, project: str, now: int, orders: Sequence[Order]) -> list[Order]:
-    """Give what hands have to say together; returns what the node has taken over.
+async def give(api: NodeApi, project: str, now: int, orders: Sequence[Order]) -> dict[Hand, str]:
+    """Give what hands have to say together; returns why the node has not taken it over, empty where it has.
 
     Raises:
-        RefusedError: it cannot take some of it, and has the rest; TransientError: it does not answer now.
+        RefusedError: the node says no to all; TransientError: it does not answer now.
     """
-    taken, problems = [], []
-    for order, problem in zip(orders, await api.give(project, [one.command for one in orders]), strict=True):
+    problems = await api.give(project, [one.command for one in orders]) if orders else []
+    for order, problem in zip(orders, problems, strict=True):
         order.hand.heard(now, order, problem)
-        if problem:
-            problems.append(problem)
-            continue
-        taken.append(order)
-    if problems:
-        raise RefusedError(f"The node refuses a command: {problems[0]}", "See docs/plan.md.")
-    return taken
+    return {order.hand: problem for order, problem in zip(orders, problems, strict=True)}

@@ -102,6 +102,7 @@ class Pilot:
                 set_logging("pilot", site.log)
                 self._site = msgspec.structs.replace(site, limits=self._site.limits)
                 await self._take_tokens()
+                api.forget()
                 await crew.use(self._site)
                 await self._give_back(api, store, crew)
                 self._changed_ns = changed_ns

@@ -6,18 +6,19 @@ told nothing more but, a battery, to rest; one whose state nobody knows is told 
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
 
-from taihu.control.contactor import Contactor
 from taihu.control.obedience import Obedience
-from taihu.control.reflex import INF, Bounds, Group, Kind, Reflex, Sun, Unit, corridor
+from taihu.control.reflex import INF, Kind, Reflex, Sun, Unit, corridor
 from taihu.control.taper import Taper
 from taihu.decide.flexible import STEP_NS, Grid, State, departure_of
 from taihu.decide.problem import Solar, Vehicle
 from taihu.decide.scheduling import Scheduled
 from taihu.kernel.clock import NS_PER_S, Clock, format_iso
+from taihu.kernel.errors import RefusedError
 from taihu.kernel.flexible import (
     AssetConfig,
     BatteryConfig,
@@ -26,28 +27,37 @@ from taihu.kernel.flexible import (
     LoadConfig,
     SchedulerConfig,
     SolarConfig,
-    Switched,
     VehicleConfig,
 )
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.hand import SAME_KW, Hand, Order, give
 from taihu.runtime.pilot.held import HeldPermits, Written
+from taihu.runtime.scheduling.hands import bounds_of, contactors_of, hand_of, holding_kw
 from taihu.runtime.scheduling.metering import Metering
-from taihu.runtime.scheduling.seeing import charge_of
+from taihu.runtime.scheduling.seeing import charge_of, truth
 
 _SETTLE_S = 10.0  # in which a device comes to its setpoint, or in `lag_s` if that is longer ...
 _DELAY_S = 1.0  # ... of the machine's time: in which a command and a reading are on their way
 _LASTING_S = 10.0  # of the machine's time: for which a device is off before it is said not to obey
-_LAG_REAL_S = 0.5  # of the machine's time: what the meter lags behind at least
 _TOLERANCE = 0.1  # of its power: how far a device may be from what it is told
+_ALONE_NS = 3_600 * NS_PER_S
+_REFUSED_MAX = 3  # turns in a row that something is told in vain before it is said
+_MINUTE_NS = 60 * NS_PER_S
+_REFUSED_NS = 5 * _MINUTE_NS
 _SAME_KW = 0.05
 _ZERO_KW = 0.05
 _ENDING_H = 0.1  # before its end a job may take less than it is told
 _HOLD_S = 60.0  # for which a store is kept in its band, should no other turn come
 _URGENT = 0.8  # of its power: a car that needs so much until it leaves waits for no better hour
-_STEP_KW = 0.1  # of what is no car, and has a least power
-_MINUTE_NS = 60 * NS_PER_S
 _KINDS = {BatteryConfig: Kind.BATTERY, VehicleConfig: Kind.VEHICLE, HeatConfig: Kind.HEAT, JobConfig: Kind.JOB}
+
+
+class Lost(NamedTuple):
+    """What is told nothing for a while: since when, for how long (ns), and why, in words."""
+
+    since: int
+    span: int
+    why: str
 
 
 class Driving:
@@ -61,19 +71,22 @@ class Driving:
         self._project, self._config, self._api = project, config, api
         settle_ns = int(max(_SETTLE_S, config.lag_s, _DELAY_S * clock.speed) * NS_PER_S)
         lasting_ns = int(_LASTING_S * clock.speed * NS_PER_S)
-        self._hands = {one.name: hand for one in config.assets if (hand := _hand(api, project, one, permits))}
+        self._hands = {one.name: hand for one in config.assets if (hand := hand_of(api, project, one, permits))}
         self._obedience = {
             one.name: Obedience(_TOLERANCE * one.power_kw + _SAME_KW, settle_ns, lasting_ns=lasting_ns)
             for one in config.assets
             if not isinstance(one, LoadConfig)
         }
-        self._reflex = Reflex(_bounds(config, clock.speed), _contactors(config))
+        self._reflex = Reflex(bounds_of(config, clock.speed), contactors_of(config))
         self._tapers = {one.name: Taper(one.power_kw) for one in config.batteries}
         limited = {name for group in config.groups for name in group.members}
         self._sheds = {one.name for one in config.loads if one.switch and (config.import_max_kw or one.name in limited)}
         self._hold_h = max(_HOLD_S, 2 * config.reflex_s) / 3_600
         self.metering = Metering(project, config, api)
-        self._lost: dict[str, int] = {}
+        self._lost: dict[str, Lost] = {}
+        self._refused: dict[str, int] = {}
+        self.takers: set[str] = set()
+        """Cars that take, and do not give back."""
         self._planned: Scheduled | None = None
         self._grid: Grid | None = None
         self._states: dict[str, State] = {}
@@ -88,18 +101,19 @@ class Driving:
         """From now on this plan holds, for its whole day, should no newer one come."""
         self._planned, self._grid, self._states = planned, grid, states
         for config in self._config.heats:
-            self._hands[config.name].rest = _holding_kw(config, states[config.name].outside_c)
+            self._hands[config.name].rest = holding_kw(config, states[config.name].outside_c)
 
-    def disobedient(self, now: int, forgive_ns: int) -> frozenset[str]:
-        """What does not do what it is told; it is tried again after a while."""
-        for name, since in list(self._lost.items()):
-            if now - since > forgive_ns:
+    def lost(self, now: int) -> dict[str, str]:
+        """What is told nothing now, and why; it is tried again after a while."""
+        for name, one in list(self._lost.items()):
+            if not 0 <= now - one.since <= one.span:
                 del self._lost[name]
-                self._obedience[name].forgive()
-        return frozenset(self._lost)
+                if name in self._obedience:
+                    self._obedience[name].forgive()
+        return {name: one.why for name, one in self._lost.items()}
 
     async def follow(self, now: int) -> list[str]:
-        """One turn: what moved is told; returns the names of those that are found not to obey."""
+        """One turn: what moved is told; returns in words who is found not to obey, or to be told in vain."""
         assert self._planned is not None and self._grid is not None
         edges = self._grid.edges
         step = max(0, int(np.searchsorted(edges, now, side="right")) - 1)  # the clock may have been set back
@@ -113,23 +127,37 @@ class Driving:
         for config in self._config.assets:
             if config.name not in wanted and (config.name in fresh or self._is_unknown(config)):
                 wanted |= self._rests(config)
+        loads = [one for one in self._config.loads if one.name not in self._lost]
+        others = [one for one in self._config.assets if one.name in wanted and not isinstance(one, LoadConfig)]
         found = await asyncio.gather(
-            *(self._run(config, now, step, why, wanted.get(config.name)) for config in self._config.loads),
-            *(
-                self._news(config, now, wanted[config.name], why, same_kw)
-                for config in self._config.assets
-                if config.name in wanted and not isinstance(config, LoadConfig)
-            ),
+            *(self._run(one, now, step, why, wanted.get(one.name)) for one in loads),
+            *(self._news(one, now, wanted[one.name], why, same_kw) for one in others),
             return_exceptions=True,
         )
+        named = dict(zip((one.name for one in (*loads, *others)), found, strict=True))
         orders = {order.hand: order for order in found if isinstance(order, Order)}
-        try:
-            await give(self._api, self._project, now, list(orders.values()))
-        finally:
-            self._note(now, orders)
-        for refused in (one for one in found if isinstance(one, BaseException)):
-            raise refused
-        return fresh
+        problems = await give(self._api, self._project, now, list(orders.values()))
+        self._note(now, orders)
+        for one in named.values():
+            if isinstance(one, BaseException) and not isinstance(one, RefusedError):
+                raise one
+        for name, one in named.items():
+            if isinstance(one, Order):
+                fresh += self._heard(now, name, problems[one.hand])
+            elif isinstance(one, RefusedError):
+                fresh += self._heard(now, name, one.message)
+        return [f"{name} {self._lost[name].why if name in self._lost else 'does not give back'}" for name in fresh]
+
+    def _heard(self, now: int, name: str, problem: str) -> list[str]:
+        """What came of telling an asset something; its name when that has been in vain for a few turns."""
+        self._refused[name] = self._refused.get(name, 0) + 1 if problem else 0
+        if self._refused[name] < _REFUSED_MAX:
+            return []
+        self._refused[name] = 0
+        self._lost[name] = Lost(
+            now, _REFUSED_NS, f"is told in vain, {problem.rstrip('.')}: tried again in {_REFUSED_NS // _MINUTE_NS} min"
+        )
+        return [name]
 
     @property
     def drove(self) -> bool:
@@ -187,24 +215,32 @@ class Driving:
 
     async def _look(self, config: AssetConfig, now: int) -> str:
         """Whether an asset does as it is told; its name when it does not from now on."""
-        watch = self._obedience.get(config.name)
-        if watch is None or config.name in self._lost:
+        name, watch = config.name, self._obedience.get(config.name)
+        if watch is None:
             return ""
-        if not await self._is_there(config):
+        if not await self._is_there(config):  # another may come
             watch.forgive()
+            self._lost.pop(name, None)
+            self.takers.discard(name)
             return ""
         seen = await self._api.reading(self._project, config.thing, config.power)
-        if seen is not None:
-            watch.see(now, *seen, await self._fullness(config))
+        if seen is None or name in self._lost:
+            return ""
+        watch.see(now, *seen, await self._fullness(config))
         if watch.obeys:
             return ""
-        self._lost[config.name] = now
-        return config.name
+        gives = isinstance(config, VehicleConfig) and (self._hands[name].told or 0.0) < 0
+        if gives and name not in self.takers:
+            self.takers.add(name)
+            watch.forgive()
+        else:
+            self._lost[name] = Lost(now, _ALONE_NS, "does not do what it is told: it is left alone for an hour")
+        return name
 
     async def _is_there(self, config: AssetConfig) -> bool:
         if not isinstance(config, VehicleConfig):
             return True
-        return bool(await self._api.holds(self._project, config.thing, config.plugged))
+        return truth(await self._api.holds(self._project, config.thing, config.plugged)) is True
 
     async def _fullness(self, config: AssetConfig) -> float:
         """From 0 to 1: a thing that is nearly full may take less than it is told, and one nearly empty give less."""
@@ -255,7 +291,11 @@ class Driving:
     def _load(self, config: LoadConfig, step: int) -> list[Unit]:
         """A load that may be shed, as the plan has it."""
         assert self._planned is not None
-        if config.name not in self._sheds or self._planned.sights[config.name].asset is None:
+        if (
+            config.name not in self._sheds
+            or config.name in self._lost
+            or self._planned.sights[config.name].asset is None
+        ):
             return []
         planned = config.power_kw if self._planned.plan.powers[config.name][step] > 0 else 0.0
         return [
@@ -301,7 +341,8 @@ class Driving:
             wanted = max(config.minimum_kw, need / config.one_way / (left / (3_600 * NS_PER_S)))
             if wanted > _URGENT * config.power_kw or left < STEP_NS:  # the plan sees whole quarters
                 planned = least = max(planned, min(wanted, config.power_kw))
-        return replace(unit, low_kw=-config.discharge_kw, planned_kw=planned, needs=need > 0, least_kw=least)
+        low = 0.0 if config.name in self.takers else -config.discharge_kw
+        return replace(unit, low_kw=low, planned_kw=planned, needs=need > 0, least_kw=least)
 
     def _sun(self, config: SolarConfig, step: int) -> list[Sun]:
         """A generator that can be curtailed, and how far it is planned to be."""
@@ -330,71 +371,3 @@ class Driving:
             self._begins(config.name, now)
             return await hand.action(now, why)  # once for each plan, until it is seen to run
         return None
-
-
-def _bounds(config: SchedulerConfig, speed: float) -> Bounds:
-    return Bounds(
-        import_max_kw=config.import_max_kw or None, export_max_kw=config.export_max_kw or None,
-        groups=tuple(Group(one.members, one.import_max_kw) for one in config.groups),
-        lag_s=max(config.lag_s, _LAG_REAL_S * speed), meter_age_s=max(config.meter_age_s, 2 * config.reflex_s),
-        battery_to_vehicle=config.battery_to_vehicle,
-    )  # fmt: skip
-
-
-def _contactors(config: SchedulerConfig) -> dict[str, Contactor]:
-    """Of what is switched: cars, and whatever has a least power."""
-    found = {
-        one.name: Contactor(
-            one.minimum_kw, one.step_kw, int(one.on_minutes_min * _MINUTE_NS), int(one.off_minutes_min * _MINUTE_NS)
-        )
-        for one in config.vehicles
-    }
-    found |= {
-        one.name: Contactor(
-            one.power_kw, _STEP_KW, one.on_minutes_min * _MINUTE_NS, max(one.off_minutes_min, 1) * _MINUTE_NS
-        )
-        for one in config.loads
-        if one.switch
-    }
-    others: tuple[Switched, ...] = (*config.heats, *config.jobs)
-    return found | {one.name: Contactor(one.minimum_kw, _STEP_KW, 0, _MINUTE_NS) for one in others if one.minimum_kw}
-
-
-def _hand(api: NodeApi, project: str, config: AssetConfig, permits: HeldPermits) -> Hand | None:
-    match config:
-        case BatteryConfig():
-            what, corridor = config.setpoint, (-config.power_kw, config.power_kw)
-        case VehicleConfig():
-            what, corridor = config.setpoint, (-config.discharge_kw, config.power_kw)
-        case HeatConfig() | JobConfig():
-            what, corridor = config.setpoint, (0.0, config.power_kw)
-        case LoadConfig():
-            what, corridor = config.switch or config.start, (0.0, 1.0)
-        case SolarConfig() if config.limit:
-            what, corridor = config.limit, (0.0, config.power_kw)
-        case _:
-            return None
-    return Hand(api, project, config.thing, what, *corridor, _rest_kw(config), permits)
-
-
-def _rest_kw(config: AssetConfig) -> float | None:
-    """What an asset is told last: batteries rest, cars and work may take all, heat keeps warm, the sun is let in.
-
-    None for a load: it goes on as it is.
-    """
-    match config:
-        case BatteryConfig():
-            return 0.0
-        case VehicleConfig() | JobConfig() | SolarConfig():
-            return config.power_kw
-        case HeatConfig():
-            return _holding_kw(config, None)
-    return None
-
-
-def _holding_kw(config: HeatConfig, outside_c: float | None) -> float:
-    """What holds the middle of a band for ever, whatever it is now: neither frost nor heat comes of it."""
-    colder = (config.low_c + config.high_c) / 2 - (config.outside_c if outside_c is None else outside_c)
-    lost = config.loss_kw_per_k * colder - config.gain_kw
-    kw = min(max(0.0, lost / config.cop), config.power_kw)
-    return max(kw, min(config.minimum_kw, config.power_kw)) if kw > 0 else 0.0

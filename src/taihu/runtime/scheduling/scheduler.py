@@ -6,7 +6,7 @@ commands under standing permits. Plans are made on a thread, so that other loops
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,6 @@ _HISTORY_NS = 16 * 24 * HOUR_NS
 _EVERY_NS = {"5m": 300 * NS_PER_S, "10m": 600 * NS_PER_S, "15m": 900 * NS_PER_S, "30m": 1_800 * NS_PER_S}
 _AGAIN_NS = 300 * NS_PER_S  # after which an hour that is not known whole is asked for again
 _NEWS_NS = 30 * NS_PER_S  # no plan follows another sooner
-_FORGIVE_NS = HOUR_NS
 _STARTS_NS = 600 * NS_PER_S  # in which a load that is told to begin is seen to run
 _RETRY_S = 2.0  # of the machine's time, after which who was away is asked again
 _FIRST_STEPS = 4  # for which what does not obey is taken to go on as it is
@@ -144,8 +143,8 @@ class Scheduler:
 
     async def _follow(self, now: int) -> None:
         if self._drives and self._driving.has_plan:
-            for name in await self._driving.follow(now):
-                log.warning("%s/%s: %s does not do what it is told", self.project, self.config.name, name)
+            for said in await self._driving.follow(now):
+                log.warning("%s/%s: %s", self.project, self.config.name, said)
                 self._plan_anew()
         else:
             await self._driving.metering.look(now)
@@ -173,8 +172,9 @@ class Scheduler:
         await meanwhile(work, self.reflex_s / self._clock.speed, self._look_and_follow)
 
     async def _look_and_follow(self) -> None:
-        await self._api.look(self.project, self._things)
-        await self._follow(self._clock.now_ns())
+        with suppress(TaihuError):  # the turn says so, and what goes on meanwhile goes on
+            await self._api.look(self.project, self._things)
+            await self._follow(self._clock.now_ns())
 
     def _begins(self, name: str, now: int) -> None:
         """A load is told to begin: whoever comes after a crash knows since when it runs."""
@@ -241,11 +241,11 @@ class Scheduler:
         expected = await self._expecting.ahead(grid, net)
         await asyncio.to_thread(self._twins.plan, states, grid, expected)
         self._guard.lived(self._twins.ended(now))
-        lost = self._driving.disobedient(now, _FORGIVE_NS)
+        lost, takers = self._driving.lost(now), self._driving.takers
         known = {name: state for name, state in states.items() if name not in lost}
         self._judge(now)
         more = _with(expected, states, lost)
-        planned = await asyncio.to_thread(schedule, _as_is(config, lost), known, grid, more, self._planner)
+        planned = await asyncio.to_thread(schedule, _as_is(config, lost, takers), known, grid, more, self._planner)
         self._driving.take(planned, grid, states)
         self._store.expect(self.project, config.name, _hours(grid, expected))
         self._store.add(self.project, config.name, now, self._body(now, planned, states, lost))
@@ -286,17 +286,18 @@ class Scheduler:
     def _reason(self) -> str:
         return "advises, as it is configured" if self.config.mode == "advise" else self._guard.verdict.text
 
-    def _body(self, now: int, planned: Scheduled, states: dict[str, State], lost: frozenset[str]) -> dict[str, Any]:
+    def _body(self, now: int, planned: Scheduled, states: dict[str, State], lost: Mapping[str, str]) -> dict[str, Any]:
         binding, why = reason(planned)
         verdict, plan, without = self._guard.verdict, planned.plan, planned.without
-        dull = tuple(f"{name} does not do what it is told: it is left alone for an hour" for name in sorted(lost))
+        dull = [f"{name} {why}" for name, why in sorted(lost.items())]
+        dull += [f"{name} does not give back: it is only charged until it leaves" for name in self._driving.takers]
         notes = (*planned.notes, *dull, *self._unseen(), *self._notes)
         kinds = {asset.name: type(asset).__name__.removesuffix("Config").lower() for asset in self.config.assets}
         assets = [
             {
                 "name": name, "kind": kinds[name], "thing": config.thing, "power_kw": planned.first(name),
                 "now_kw": states[name].power_kw, "level": states[name].level,
-                "why": "does not do what it is told" if name in lost else asset_reason(planned, name),
+                "why": lost[name].rpartition(":")[0] if name in lost else asset_reason(planned, name),
                 "powers_kw": [round(float(one), 3) for one in plan.powers.get(name, ())],
             }
             for config in self.config.assets
@@ -327,13 +328,14 @@ def _hours(grid: Grid, expected: Expected) -> list[Hour]:
     ]
 
 
-def _as_is(config: SchedulerConfig, lost: frozenset[str]) -> SchedulerConfig:
-    """What the sun gives where an inverter does not obey is as it is."""
+def _as_is(config: SchedulerConfig, lost: Collection[str], takers: Collection[str]) -> SchedulerConfig:
+    """What the sun gives where an inverter does not obey is as it is; takers give nothing."""
     solars = tuple(replace(one, limit="") if one.name in lost else one for one in config.solars)
-    return replace(config, solars=solars)
+    vehicles = tuple(replace(one, discharge_kw=0.0) if one.name in takers else one for one in config.vehicles)
+    return replace(config, solars=solars, vehicles=vehicles)
 
 
-def _with(expected: Expected, states: dict[str, State], lost: frozenset[str]) -> Expected:
+def _with(expected: Expected, states: dict[str, State], lost: Collection[str]) -> Expected:
     """What does not obey goes on as it is for a while: a load like any other."""
     kw = sum(states[name].power_kw or 0.0 for name in lost if name not in expected.solar_kw)
     if not kw:

@@ -27,6 +27,7 @@ _AWAY_NS = 366 * 86_400 * NS_PER_S  # from now: when nothing leaves, and no work
 _LOOK_NS = 60 * NS_PER_S  # after which it is looked again whether what is stored moves
 _STUCK = {BatteryConfig: 0.1, VehicleConfig: 0.25}  # of its capacity: what flows and any charge must show
 _STUCK_K = 5.0  # what any sensor of a temperature must show
+_LEAP_PERCENT, _LEAP_K = 20.0, 20.0  # what no charge and no temperature moves by in a moment
 _OFF_K = 60.0  # so far beyond its band, or the air outside, a temperature may be
 
 
@@ -52,8 +53,8 @@ class Seeing:
     def __init__(self, project: str, config: SchedulerConfig, api: Reads, ran: dict[str, Ran] | None = None) -> None:
         self._project, self._config, self._api = project, config, api
         self.ran = ran or {}
-        self._moves = {one.name: Moves(_least(one)) for one in config.assets if isinstance(one, Store)}
-        self._stuck: dict[str, float] = {}
+        self._moves = {one.name: _moves(one) for one in config.assets if isinstance(one, Store)}
+        self._odd: dict[str, str] = {}
         self._looked = 0
 
     async def states(self, grid: Grid) -> dict[str, State]:
@@ -73,8 +74,8 @@ class Seeing:
                 said = await self.number(config.thing, config.temperature)
                 level = temperature_of(config, said)
                 odd = "" if level == said else f"it says {said:g} °C, which cannot be"
-                if level is not None and (moved := self._stuck.get(config.name)):
-                    level, odd = None, f"it says {said:g} °C all the time, {abs(moved):g} K should have come or gone"
+                if level is not None and (odd := self._odd.get(config.name, "")):
+                    level = None
                 return State(level=level, outside_c=outside, power_kw=power, odd=odd)
             case JobConfig():
                 until, notes = await self._time(config, config.deadline, "is due", grid)
@@ -127,12 +128,18 @@ class Seeing:
         name = config.temperature if isinstance(config, HeatConfig) else config.charge
         kw = await self.number(config.thing, config.power) or 0.0
         observed, level = await self._api.reading(self._project, config.thing, name) or (0, None)
+        moves = self._moves[config.name]
         if isinstance(config, HeatConfig):
+            said = f"it says {level or 0.0:g} °C"
             lost = config.loss_kw_per_k * ((level or 0.0) - config.outside_c)
-            rate = (config.cop * kw - lost) / config.capacity_kwh_per_k
+            stuck = moves.see(now, observed, level, (config.cop * kw - lost) / config.capacity_kwh_per_k)
+            came = f"{abs(stuck):g} K should have come or gone"
         else:
-            rate = 100 * kw / config.capacity_kwh
-        self._stuck[config.name] = self._moves[config.name].see(now, observed, level, rate)
+            said = f"it says a charge of {level or 0.0:g} %"
+            stuck = moves.see(now, observed, level, 100 * kw / config.capacity_kwh)
+            came = f"{abs(stuck) / 100 * config.capacity_kwh:.2g} kWh came or went"
+        leaps = f"{said} after another a moment ago" if moves.leaps(now) else ""
+        self._odd[config.name] = f"{said} all the time, {came}" if stuck else leaps
 
     async def _watch(self, config: LoadConfig, grid: Grid) -> None:
         running = truth(await self._api.holds(self._project, config.thing, config.running))
@@ -169,9 +176,8 @@ class Seeing:
         charge = charge_of(said)
         if charge is None:
             return None, "" if said is None else f"it says a charge of {said:g} %"
-        if moved := self._stuck.get(config.name):
-            kwh = abs(moved) / 100 * config.capacity_kwh
-            return None, f"it says a charge of {said:g} % all the time, {kwh:.2g} kWh came or went"
+        if odd := self._odd.get(config.name):
+            return None, odd
         return charge * config.capacity_kwh, ""
 
     async def _at(self, path: str) -> float | None:
@@ -212,5 +218,7 @@ def signs(states: dict[str, State]) -> dict[str, tuple[bool, bool, bool]]:
     }
 
 
-def _least(config: Store) -> float:
-    return _STUCK_K if isinstance(config, HeatConfig) else 100 * _STUCK[type(config)]
+def _moves(config: Store) -> Moves:
+    if isinstance(config, HeatConfig):
+        return Moves(_STUCK_K, _LEAP_K)
+    return Moves(100 * _STUCK[type(config)], _LEAP_PERCENT)
