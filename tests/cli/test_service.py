@@ -55,12 +55,24 @@ def test_what_a_unit_cannot_say_is_refused(folder: str, user: str) -> None:
         unit_text(parse_site("", Path(folder)), Path("/usr/bin/taihu"), user)
 
 
+def test_the_pages_have_a_unit_of_their_own_that_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "site.toml").write_text("[console]\nport = 443\n")
+    assert run(["systemd", str(tmp_path), "--console"]) == 0
+    found = unit(capsys.readouterr().out)
+    assert found["ExecStart"].split()[1:] == ["console", str(tmp_path)] and "ReadWritePaths" not in found
+    assert found["ProtectSystem"] == "strict" and found["CapabilityBoundingSet"] == "CAP_NET_BIND_SERVICE"
+
+
 @pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
-def test_systemd_finds_no_fault_with_the_unit(tmp_path: Path) -> None:
+def test_systemd_finds_no_fault_with_the_units(tmp_path: Path) -> None:
     assert ANALYZE is not None
-    path = tmp_path / "taihu.service"
-    path.write_text(unit_text(parse_site("", tmp_path), TOOLS / "taihu", "root"))
-    done = subprocess.run([ANALYZE, "verify", path], capture_output=True, text=True, check=False)
+    paths = [tmp_path / "taihu.service", tmp_path / "taihu-console.service"]
+    for path in paths:
+        pages = path is paths[1]
+        path.write_text(unit_text(parse_site("", tmp_path), TOOLS / "taihu", "root", console=pages))
+    done = subprocess.run([ANALYZE, "verify", *paths], capture_output=True, text=True, check=False)
     about_us = [line for line in done.stderr.splitlines() if "taihu" in line]
     assert (done.returncode, about_us) == (0, []), done.stderr
 

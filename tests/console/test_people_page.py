@@ -87,7 +87,9 @@ def test_a_person_comes_and_goes(live: tuple[LiveNode, int]) -> None:
     link = secret(do(ada, "", "add", name="ben", title="Ben", where="plant", role="viewer")[1])
     ben = Visitor(live[1])
     form = {"code": link.partition("#")[2], "password": PASSWORD, "again": PASSWORD}
-    assert ben.ask("POST", link.partition("#")[0], form)[0] == 303
+    here = f"http://127.0.0.1:{live[1]}"
+    assert link.startswith(f"{here}/en/welcome#"), "as it can be sent to somebody"
+    assert ben.ask("POST", link.partition("#")[0].removeprefix(here), form)[0] == 303
     assert do(ada, "plant", "role", name="ben", role="operator")[0] == 303
     assert "operator of plant" in ben.ask("GET", "/en/account")[1]
     (number,) = re.findall(
@@ -138,6 +140,13 @@ def test_what_the_node_refuses_is_said(live: tuple[LiveNode, int]) -> None:
     assert status == 403 and "told-bad" in text
     status, text = do(signed_in(live, "olga"), "plant", "add", name="x", title="x", where="", role="owner")
     assert status == 403 and "told-bad" in text
+
+
+def test_nobody_becomes_owner_of_the_node_by_another_role(live: tuple[LiveNode, int]) -> None:
+    ada = signed_in(live, "ada")
+    status, text = do(ada, "", "add", name="newt", title="", where="", role="viewer")
+    assert status == 403 and "told-bad" in text and "only be owner" in text
+    assert "newt" not in page(ada, "")[1]
 
 
 def test_no_other_site_does_anything_here(live: tuple[LiveNode, int]) -> None:

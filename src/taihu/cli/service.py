@@ -45,12 +45,14 @@ def reload(node: NodeClient, as_json: bool) -> None:
 @click.command()
 @click.argument("site", type=_FOLDER, default=".")
 @click.option("--user", default="taihu", show_default=True, help="The user it runs as.")
-def systemd(site: Path, user: str) -> None:
+@click.option("--console", is_flag=True, help="The unit of its pages, not that of the node.")
+def systemd(site: Path, user: str, console: bool) -> None:
     """Print a systemd unit that runs the site in folder SITE."""
     from taihu.kernel.config import load_site
     from taihu.runtime.systemd import unit_text
 
-    click.echo(unit_text(load_site(site), Path(sys.argv[0]).absolute(), user), nl=False)
+    executable = Path(sys.argv[0]).absolute()
+    click.echo(unit_text(load_site(site), executable, user, console=console), nl=False)
 
 
 @click.command()

@@ -58,7 +58,7 @@ def main(options: Options) -> None:
     if relay:
         Signing(accounts, clock, options.address).mount()
         AccountPage(accounts, clock).mount()
-        PeoplePage(accounts, clock).mount()
+        PeoplePage(accounts, clock, options.address).mount()
     app.on_shutdown(accounts.close)
     tls: dict[str, Any] = {}
     if options.certificate is not None:

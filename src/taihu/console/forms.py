@@ -72,13 +72,22 @@ def form(action: str, button: str, *fields: str, csrf: str = "", quiet: bool = F
     )
 
 
-def field(label: str, name: str, kind: str = "text", value: str = "", autocomplete: str = "off", note: str = "") -> str:
+def field(
+    label: str,
+    name: str,
+    kind: str = "text",
+    value: str = "",
+    autocomplete: str = "off",
+    note: str = "",
+    *,
+    required: bool = True,
+) -> str:
     """A labelled input."""
     hint = f"<small>{escape(note)}</small>" if note else ""
-    focus = " autofocus" if autocomplete == "username" else ""
+    more = (" required" if required else "") + (" autofocus" if autocomplete == "username" else "")
     return (
         f'<label class=field><span>{escape(label)}</span><input id="{name}" name="{name}" type="{kind}" '
-        f'value="{escape(value)}" autocomplete="{autocomplete}" spellcheck=false autocapitalize=none required{focus}>'
+        f'value="{escape(value)}" autocomplete="{autocomplete}" spellcheck=false autocapitalize=none{more}>'
         f"{hint}</label>"
     )
 
@@ -99,10 +108,11 @@ def choices(label: str, name: str, options: Iterable[tuple[str, str]], chosen: I
     return f"<fieldset class=field><legend>{escape(label)}</legend>{boxes}</fieldset>"
 
 
-def select(label: str, name: str, options: Iterable[tuple[str, str]]) -> str:
-    """One of several, each a value and its words."""
+def select(label: str, name: str, options: Iterable[tuple[str, str]], *, bare: bool = False) -> str:
+    """One of several, each a value and its words; `bare` keeps the label for those alone who have the page read out."""
     entries = "".join(f'<option value="{escape(value)}">{escape(words)}</option>' for value, words in options)
-    return f'<label class=field><span>{escape(label)}</span><select name="{name}">{entries}</select></label>'
+    look = ' class="unseen"' if bare else ""
+    return f'<label class=field><span{look}>{escape(label)}</span><select name="{name}">{entries}</select></label>'
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -1,5 +1,6 @@
 """Numbers, ages and times as people read them; what is missing is a dash."""
 
+import math
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -12,6 +13,7 @@ from taihu.kernel.clock import to_datetime
 MISSING = "—"
 _MINUS = "\u2212"
 _VALUE_LENGTH_MAX = 60
+_SMALLEST, _LARGEST = 1e-6, 1e15
 
 
 def number(value: float | None, decimals: int = 2) -> str:
@@ -97,8 +99,8 @@ def unit(code: str | None) -> str:
 def value(given: Any) -> str:
     """Any value of a property, cut at a length that fits a row.
 
-    >>> value(3.14159265), value(True), value({"a": 1})
-    ('3.1416', 'true', '{"a":1}')
+    >>> value(3.14159265), value(0.000251), value(True), value({"a": 1})
+    ('3.1416', '0.000251', 'true', '{"a":1}')
     """
     if given is None:
         return MISSING
@@ -107,6 +109,15 @@ def value(given: Any) -> str:
     if isinstance(given, int):
         return number(given, 0)
     if isinstance(given, float):
-        return number(given, 3 if abs(given) >= 1_000 else 4).rstrip("0").rstrip(".")
+        return _float(given)
     shown = given if isinstance(given, str) else msgspec.json.encode(given).decode()
     return shown if len(shown) <= _VALUE_LENGTH_MAX else shown[: _VALUE_LENGTH_MAX - 1] + "…"
+
+
+def _float(given: float) -> str:
+    """Four digits at the least, so that what is small is not shown as 0; powers of ten where it would get too long."""
+    size = abs(given)
+    if size and not _SMALLEST <= size < _LARGEST:
+        return f"{given:.4g}".replace("-", _MINUS)
+    decimals = 3 if size >= 1_000 else 4 if size >= 1 or not size else 3 - math.floor(math.log10(size))
+    return number(given, decimals).rstrip("0").rstrip(".")

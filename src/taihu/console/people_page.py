@@ -30,9 +30,10 @@ _DONE = (
 class PeoplePage:
     """`/en/people` and `/zh/people`, and what their forms do; the node decides what may be done."""
 
-    def __init__(self, accounts: Accounts, clock: Clock) -> None:
+    def __init__(self, accounts: Accounts, clock: Clock, address: str) -> None:
         self._accounts = accounts
         self._clock = clock
+        self._tls = address.startswith("https://")
 
     def mount(self) -> None:
         """Open the addresses on NiceGUI's app."""
@@ -58,7 +59,7 @@ class PeoplePage:
         given = await request.form()
         check_proof(given, secret)
         try:
-            made = await self._do(secret, place, typed(given, "what"), given)
+            made = await self._do(secret, place, self._origin(request), given)
         except Declined as error:
             return await self._page(place, secret, who, owned, told(language, error), bad=True)
         if made[0]:
@@ -72,17 +73,24 @@ class PeoplePage:
         found = await self._accounts.projects(secret)
         return ["", *sorted(str(one["name"]) for one in found)]
 
-    async def _do(self, secret: str, place: Place, what: str, given: FormData) -> tuple[str, str]:
+    def _origin(self, request: Request) -> str:
+        """By which address the reader found this page: others find it by that, too."""
+        return f"{'https' if self._tls else request.url.scheme}://{request.url.netloc}"
+
+    async def _do(self, secret: str, place: Place, origin: str, given: FormData) -> tuple[str, str]:
         """Do what a form asks for; returns a secret that was made, and the key of its heading."""
+        what, welcome = typed(given, "what"), f"{origin}/{place.language}/welcome"
         act, number, name = partial(self._accounts.act, secret), typed(given, "id"), typed(given, "name").strip()
         match what:
             case "add":
                 role, where = typed(given, "role"), typed(given, "where")
+                if where == "" and role != "owner":
+                    raise Declined(place.say("node_role"), "", "", 0)
                 person: dict[str, Any] = {"name": name, "title": typed(given, "title").strip(), "link": True}
                 person |= {"owner": True} if where == "" else {"roles": {where: role} if role in _ROLES else {}}
-                return "link_made", _welcome(place, await act("user-add", **person))
+                return "link_made", f"{welcome}#{(await act('user-add', **person))['code']}"
             case "link":
-                return "link_made", _welcome(place, await act("user-link", name=name))
+                return "link_made", f"{welcome}#{(await act('user-link', name=name))['code']}"
             case "disable" | "enable":
                 await act("user-change", name=name, disabled=what == "disable")
             case "remove":
@@ -148,11 +156,6 @@ class PeoplePage:
 def _patterns(given: FormData, name: str) -> list[str]:
     """Patterns with spaces between; none for all."""
     return [pattern for pattern in typed(given, name).split() if pattern != "*"]
-
-
-def _welcome(place: Place, answer: dict[str, Any]) -> str:
-    """Where somebody sets their first password, on this console."""
-    return f"/{place.language}/welcome#{answer['code']}"
 
 
 def _tabs(place: Place, owned: list[str]) -> str:

@@ -62,7 +62,7 @@ def node_people(place: Place, found: list[Record], own: str, projects: list[str]
     add = place.make(
         "add", place.say("add_person"),
         forms.field(place.say("user_name"), "name"),
-        forms.field(place.say("user_title"), "title"),
+        forms.field(place.say("user_title"), "title", required=False),
         forms.select(place.say("role_where"), "where", where),
         forms.select(place.say("role"), "role", _role_options(place)),
     )  # fmt: skip
@@ -77,7 +77,10 @@ def members(place: Place, found: list[Record]) -> str:
     for one in found[:_SHOWN]:
         role = one["roles"][place.project]
         change = place.button(
-            "role", place.say("change"), forms.select("", "role", _role_options(place, role)), name=one["name"]
+            "role",
+            place.say("change"),
+            forms.select(place.say("role"), "role", _role_options(place, role), bare=True),
+            name=one["name"],
         )
         end = place.button("role", place.say("take_role"), name=one["name"], role="none")
         rows.append((_person(one), escape(place.say(f"role_{role}")), _state(place, one), _more(place, [change, end])))

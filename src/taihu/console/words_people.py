@@ -104,6 +104,10 @@ PEOPLE: dict[str, tuple[str, str]] = {
     "roles": ("Roles", "角色"),
     "role_where": ("Role in", "角色所属"),
     "state": ("State", "状态"),
+    "node_role": (
+        "Of the whole node one can only be owner: choose that role, or a project.",
+        "对整个节点只能授予所有者角色：请选择所有者，或选择一个项目。",
+    ),
     "user_active": ("may sign in", "可登录"),
     "user_disabled": ("kept out", "已停用"),
     "user_disable": ("Keep out", "停用"),

@@ -53,8 +53,16 @@ def apply_site(site: Site, directory: Directory, files: Files) -> None:
         (paths.console_token, CredentialKind.CONSOLE, "the console"),
     ):
         if not path.exists():
-            _, token = directory.issue_token(kind, "", label=label, by=_BY)
-            write_atomic(files, path, token.encode())
+            _renew_token(directory, files, path, kind, label)
+
+
+def _renew_token(directory: Directory, files: Files, path: Path, kind: CredentialKind, label: str) -> None:
+    """Make the token of a file that is not there: whoever removed it wants that the one before opens nothing."""
+    for former in directory.credentials(""):
+        if former.kind is kind and former.revoked_at is None:
+            directory.revoke(former.id, _BY)
+    _, token = directory.issue_token(kind, "", label=label, by=_BY)
+    write_atomic(files, path, token.encode())
 
 
 def _grant(config: GrantConfig) -> Grant:

@@ -9,7 +9,7 @@ from taihu.runtime.process import files_needed
 
 _PRIVILEGED_BELOW = 1024
 _HOMES = tuple(map(Path, ("/home", "/root", "/run/user")))
-_UNIT = """\
+_NODE = """\
 [Unit]
 Description=Taihu: {title}
 Wants=network-online.target
@@ -24,12 +24,27 @@ Restart=on-failure
 RestartSec=2
 TimeoutStartSec=120
 TimeoutStopSec=60
-User={user}
-UMask=0077
 LimitNOFILE={files}
 
 # What it writes is its data; all else is for reading.
 ReadWritePaths={data}
+"""
+_CONSOLE = """\
+[Unit]
+Description=Taihu's pages: {title}
+Wants=taihu.service
+After=taihu.service
+
+[Service]
+ExecStart={executable} console {folder}
+Restart=on-failure
+RestartSec=5
+
+# It writes nothing.
+"""
+_CONFINED = """\
+User={user}
+UMask=0077
 ProtectSystem=strict
 ProtectHome={home}
 PrivateTmp=yes
@@ -59,8 +74,8 @@ WantedBy=multi-user.target
 """
 
 
-def unit_text(site: Site, executable: Path, user: str) -> str:
-    """The unit that runs `site` as `user` by the command `executable`.
+def unit_text(site: Site, executable: Path, user: str, *, console: bool = False) -> str:
+    """The unit that runs `site` as `user` by the command `executable`; with `console` that of its pages.
 
     Raises:
         RefusedError: a path or name holds what a unit cannot say.
@@ -72,9 +87,10 @@ def unit_text(site: Site, executable: Path, user: str) -> str:
             raise RefusedError(f"{text!r} cannot stand in a unit.", "Use a name without quotes, backslash, % and $.")
     if not user or any(character.isspace() for character in f"{user}{folder}{data}{executable}"):
         raise RefusedError(f"{user!r}, {folder} and {executable} must be without spaces.", "Use other names.")
-    low = any(0 < port < _PRIVILEGED_BELOW for _, _, port in listeners_of(site))
+    ports = [site.console.port] if console else [port for _, _, port in listeners_of(site)]
+    low = any(0 < port < _PRIVILEGED_BELOW for port in ports)
     at_home = any(path.is_relative_to(home) for path in (folder, data, executable) for home in _HOMES)
-    return _UNIT.format(
+    return f"{_CONSOLE if console else _NODE}{_CONFINED}".format(
         title=title,
         executable=executable,
         folder=folder,

@@ -13,7 +13,8 @@ from taihu.protocols.iec104.errors import Iec104Error
 
 START = 0x68
 ASDU_BYTES_MAX = 249
-NUMBERS = 1 << 15
+NUMBERS = 1 << 15  # send and receive numbers are counted modulo this
+_CONTROL_BYTES = 4
 
 
 class Function(IntEnum):
@@ -55,7 +56,7 @@ def encode(frame: Frame) -> bytes:
     match frame:
         case Information():
             head = (frame.sent << 1).to_bytes(2, "little") + (frame.received << 1).to_bytes(2, "little")
-            return bytes((START, 4 + len(frame.asdu))) + head + frame.asdu
+            return bytes((START, _CONTROL_BYTES + len(frame.asdu))) + head + frame.asdu
         case Supervisory():
             return bytes((START, 4, 1, 0)) + (frame.received << 1).to_bytes(2, "little")
         case Control():
@@ -69,14 +70,18 @@ class Decoder:
         self._data = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that are whole now; raises Iec104Error, after which the decoder is of no use."""
+        """The frames that are whole now, to be read to their end.
+
+        Raises:
+            Iec104Error: the bytes are no frame; the decoder is of no use after it: close the connection.
+        """
         self._data += data
         buffer, place = self._data, 0
         while len(buffer) - place >= 2:
             if buffer[place] != START:
                 raise Iec104Error(f"A frame begins with {buffer[place]:#04x}.", "Is it IEC 104 that listens there?")
             size = buffer[place + 1]
-            if not 4 <= size <= 253:
+            if not _CONTROL_BYTES <= size <= _CONTROL_BYTES + ASDU_BYTES_MAX:
                 raise Iec104Error(f"A frame has the length {size}.")
             if len(buffer) - place < 2 + size:
                 break

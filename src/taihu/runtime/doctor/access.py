@@ -17,7 +17,7 @@ from taihu.runtime.node.tls import make_context
 from taihu.runtime.run import listen_error
 from taihu.runtime.supervise import port_holder
 
-_SECRETS = ("admin.token", "operator.token", "secrets.json", "metadata.db", "ca/ca.key")
+_SECRETS = ("admin.token", "console.token", "operator.token", "secrets.json", "metadata.db", "ca/ca.key")
 _SOON_NS = 30 * 86_400 * NS_PER_S
 
 
@@ -40,7 +40,7 @@ def rights(case: Case) -> Iterator[Finding]:
                 "rights",
                 f"{path} may be read by {others}.",
                 "Whoever reads it can act as the node's owner, or as the node or its devices.",
-                f"chmod 600 {path}; then make a new one, for it may have been read.",
+                f"chmod 600 {path}; {_renewal(case, path)}",
             )
     yield from _foreign(data)
 
@@ -157,6 +157,13 @@ def _tls(case: Case) -> Iterator[Finding]:
         except ConfigError as problem:
             why = "The node does not start, and does not reload."
             yield error("certificates", problem.message, why, problem.remedy)
+
+
+def _renewal(case: Case, path: Path) -> str:
+    """How what others may have read is made useless to them."""
+    if path in (case.paths.admin_token, case.paths.console_token):
+        return f"then, for it may have been read: stop the node, rm {path}, and start it: it makes another."
+    return "then make a new one, for it may have been read."
 
 
 def _secrets(case: Case) -> Iterator[Path]:

@@ -11,7 +11,7 @@ from taihu.runtime.doctor.finding import Finding, note, warning
 from taihu.things.batch import FLAG_STAMPED, Batch
 
 _AHEAD_NS = 5 * NS_PER_S
-_BEHIND_NS = 3600 * NS_PER_S
+_BEHIND_NS = 3_600 * NS_PER_S
 _ROWS_MIN = 3
 _TOLD_MAX = 20
 _REFUSALS_MIN = 10
@@ -43,7 +43,7 @@ def skews(batches: Sequence[Batch]) -> Iterator[Finding]:
         if delay > _BEHIND_NS:
             yield note(
                 "device-clock",
-                f"All the newest readings of {project}/{thing} are at least {delay / 3600 / NS_PER_S:,.1f} h old when "
+                f"All the newest readings of {project}/{thing} are at least {delay / 3_600 / NS_PER_S:,.1f} h old when "
                 "they arrive.",
                 "Its clock is behind, or its zone is taken for UTC, or it delivers what it had stored.",
                 "Compare the device's clock with: date -u",
