@@ -1,5 +1,6 @@
 """The client against peers that are no node, or a node in trouble: one typed error each (§13)."""
 
+import errno
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +68,13 @@ def test_a_refusal_keeps_its_code() -> None:
 def test_events_are_read_as_they_come() -> None:
     with peer(200, b': hello\n\ndata: {"a":1}\n\ndata: {"a":2}\n\n') as url:
         assert list(NodeClient(url, "x").events("projects", "a", "tail")) == [{"a": 1}, {"a": 2}]
+
+
+def test_what_is_wrong_with_the_place_of_an_answer_is_not_said_of_the_node() -> None:
+    with peer(200, b"{}") as url, pytest.raises(OSError, match="No space") as caught:
+        with NodeClient(url, "x").exchange("GET", ("projects",)):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert not isinstance(caught.value, TaihuError)
 
 
 def test_names_are_escaped() -> None:

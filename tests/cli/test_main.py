@@ -91,6 +91,13 @@ def test_init_writes_a_site_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert "exists already" in capsys.readouterr().err
 
 
+def test_what_the_disk_refuses_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "taken").write_text("mine")
+    assert run(["init", "taken/site"]) == EXIT_REFUSED
+    shown = capsys.readouterr().err
+    assert shown.startswith("taihu: ") and "taken" in shown and shown.count("\n") == 1
+
+
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     from taihu import __version__
 

@@ -14,7 +14,8 @@ needs_axe = pytest.mark.skipif(
 )
 _RUN = """async rules => {
   const found = await axe.run(document, rules.length ? { runOnly: rules } : {});
-  return found.violations.flatMap(one => one.nodes.map(node => `${one.id}: ${node.html.slice(0, 200)} ${node.failureSummary}`));
+  const said = (one, node) => `${one.id}: ${node.html.slice(0, 200)} ${node.failureSummary}`;
+  return found.violations.flatMap(one => one.nodes.map(node => said(one, node)));
 }"""
 _FOCUSED = """() => {
   const one = document.activeElement, style = getComputedStyle(one), place = one.getBoundingClientRect();

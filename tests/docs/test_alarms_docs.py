@@ -1,4 +1,4 @@
-"""docs/alerts.yml: every rule has its heading in docs/alarms.md, asks for what the node serves, and speaks when it is to."""
+"""docs/alerts.yml: each rule has its heading in docs/alarms.md, asks for what is served, and speaks when it is to."""
 
 import re
 import shutil

@@ -1,14 +1,11 @@
 """Commands that save a site and put it back: backup create, list, verify, prune and passphrase; restore."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from taihu.cli.output import progress, show, show_json, time_text
 from taihu.cli.passphrase import read_passphrase
-from taihu.kernel.errors import TransientError
 
 _DAY_S = 86_400
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -40,7 +37,7 @@ def backup_create(folder: Path, site: Path, keep: int, passphrase_file: Path | N
     from taihu.runtime.backup.repository import BackupDamaged, Repository
 
     content, files = load_site(site), OsFiles()
-    with _disk(), progress("Reading") as bar:
+    with progress("Reading") as bar:
         repository = Repository(files, folder, create=True, passphrase=read_passphrase(passphrase_file))
         with repository.held(alone=True):
             made = make(content, files, repository, SystemClock(), keep * _DAY_S, bar)
@@ -68,8 +65,7 @@ def backup_list(folder: Path, passphrase_file: Path | None, as_json: bool) -> No
     from taihu.kernel.files import OsFiles
     from taihu.runtime.backup.repository import Repository
 
-    with _disk():
-        found = Repository(OsFiles(), folder, passphrase=read_passphrase(passphrase_file)).manifests()
+    found = Repository(OsFiles(), folder, passphrase=read_passphrase(passphrase_file)).manifests()
     now = SystemClock().now_ns()
     rows = [
         {
@@ -116,7 +112,7 @@ def backup_verify(folder: Path, name: str | None, passphrase_file: Path | None, 
     from taihu.kernel.files import OsFiles
     from taihu.runtime.backup.repository import BackupDamaged, Repository
 
-    with _disk(), progress("Comparing") as bar:
+    with progress("Comparing") as bar:
         repository = Repository(OsFiles(), folder, passphrase=read_passphrase(passphrase_file))
         with repository.held(alone=False):
             manifests = repository.manifests() if name is None else [repository.manifest(name)]
@@ -149,10 +145,9 @@ def backup_prune(folder: Path, passphrase_file: Path | None, as_json: bool) -> N
     from taihu.kernel.files import OsFiles
     from taihu.runtime.backup.repository import Repository
 
-    with _disk():
-        repository = Repository(OsFiles(), folder, passphrase=read_passphrase(passphrase_file))
-        with repository.held(alone=True):
-            removed, freed = repository.prune(SystemClock().now_ns())
+    repository = Repository(OsFiles(), folder, passphrase=read_passphrase(passphrase_file))
+    with repository.held(alone=True):
+        removed, freed = repository.prune(SystemClock().now_ns())
     if as_json:
         show_json({"removed": removed, "bytes": freed})
     else:
@@ -175,10 +170,9 @@ def backup_passphrase(folder: Path, passphrase_file: Path | None, new_passphrase
     from taihu.runtime.backup.repository import Repository
 
     old, new = read_passphrase(passphrase_file), read_passphrase(new_passphrase_file)
-    with _disk():
-        repository = Repository(OsFiles(), folder, passphrase=old)
-        with repository.held(alone=True):
-            repository.change_passphrase(old, new)
+    repository = Repository(OsFiles(), folder, passphrase=old)
+    with repository.held(alone=True):
+        repository.change_passphrase(old, new)
     show_json({"changed": str(folder)}) if as_json else click.echo(f"Another passphrase opens {folder}.")
 
 
@@ -203,7 +197,7 @@ def restore(
     from taihu.runtime.backup.repository import Repository
 
     files = OsFiles()
-    with _disk(), progress("Writing") as bar:
+    with progress("Writing") as bar:
         repository = Repository(files, folder, passphrase=read_passphrase(passphrase_file))
         with repository.held(alone=False):
             later = [one for path in tombstones for one in restoring.deletions_of(path)]
@@ -215,13 +209,3 @@ def restore(
         f"Backup {done.name} is in {done.folder}: {done.files:,} files, {done.bytes:,} bytes, each compared with its "
         f"checksum; {done.deletions:,} later deletions count. Start it with: taihu run {site}"
     )
-
-
-@contextmanager
-def _disk() -> Iterator[None]:
-    """Tell what a disk refuses in one sentence."""
-    try:
-        yield
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        raise TransientError(f"{where}{error.strerror or error}.", "See the disk and the rights on it.") from None

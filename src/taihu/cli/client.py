@@ -105,15 +105,19 @@ class NodeClient:
     ) -> Iterator[http.client.HTTPResponse]:
         kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=timeout_s)
+        answered = False
         try:
             connection.request(method, self._prefix + target, body, {**self._headers, **headers})
             answer = connection.getresponse()
             if answer.status >= 300 and answer.status not in good:
                 raise _refusal(answer.status, answer.read())
+            answered = True
             yield answer
         except (ConnectionRefusedError, TimeoutError, http.client.RemoteDisconnected, ConnectionResetError):
             raise NodeAway(f"No node answers at {self.url}.", "Start one with taihu run, or set TAIHU_URL.") from None
         except OSError as error:
+            if answered:
+                raise  # of where the answer is written to: a full disk, a pipe that nobody reads any more
             raise NodeAway(f"No node can be reached at {self.url}: {error}.", "Correct TAIHU_URL.") from None
         except http.client.HTTPException as error:
             raise RemoteError(f"What answers at {self.url} is not HTTP: {error!r}.", "Correct TAIHU_URL.") from None

@@ -10,6 +10,8 @@ import click
 
 from taihu.kernel.errors import DamagedError, LocalError, RefusedError, RemoteError, TaihuError, TransientError
 
+_OF_THE_NAME = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+
 EXIT_DEFECT = 1
 EXIT_USAGE = 2
 EXIT_REFUSED = 3
@@ -112,6 +114,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except TaihuError as error:
         click.echo(f"taihu: {error}", err=True)
         return exit_code(error)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"taihu: {where}{error.strerror or error}. See the disk and the rights on it.", err=True)
+        return EXIT_REFUSED if isinstance(error, _OF_THE_NAME) else EXIT_TRY_AGAIN
     return code if isinstance(code, int) else 0
 
 
