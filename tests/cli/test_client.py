@@ -71,9 +71,12 @@ def test_events_are_read_as_they_come() -> None:
 
 
 def test_what_is_wrong_with_the_place_of_an_answer_is_not_said_of_the_node() -> None:
-    with peer(200, b"{}") as url, pytest.raises(OSError, match="No space") as caught:
-        with NodeClient(url, "x").exchange("GET", ("projects",)):
-            raise OSError(errno.ENOSPC, "No space left on device")
+    with (
+        peer(200, b"{}") as url,
+        pytest.raises(OSError, match="No space") as caught,
+        NodeClient(url, "x").exchange("GET", ("projects",)),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
     assert not isinstance(caught.value, TaihuError)
 
 

@@ -46,6 +46,8 @@ class CarbonBody:
                     self._day()
             with box("card project", tag="section"):
                 self._table = ui.html("", sanitize=False, tag="div").classes("carbon-table")
+                named = text(language, "page_carbon")
+                self._table.props(f'tabindex=0 role=region aria-label="{named}"')  # it scrolls where it is narrow
                 Words(text(language, "carbon_note"), "figure-note", tag="p")
                 Words(text(language, "carbon_legend"), "figure-note", tag="p")
 

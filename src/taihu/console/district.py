@@ -22,6 +22,7 @@ class DistrictBody:
     def __init__(self, language: Language, page: Page, district: District) -> None:
         self._language = language
         self._hours: tuple[Hour, ...] | None = None
+        Words(page.title, "unseen", tag="h1")
         with box("hero"):
             with box("card now", tag="section"):
                 self._net(page.demo)

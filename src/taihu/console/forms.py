@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse
 from taihu.console.texts import LANGUAGES, Language, text
 
 _STYLES = (Path(__file__).with_name("console.css"), Path(__file__).with_name("forms.css"))
+_PAGES = ("", "plans", "forecasts", "carbon", "things", "account")  # the page of people is for owners
 _LANGUAGE_NAMES: dict[Language, str] = {"en": "EN", "zh": "中文"}
 _LOGO = (
     '<svg viewBox="0 0 32 32" width="30" height="30" aria-hidden="true"><circle cx="16" cy="16" r="15" '
@@ -54,12 +55,11 @@ def page(language: Language, here: str, title: str, body: str, *, status: int = 
     return HTMLResponse(content, status, headers)
 
 
-def card(title: str, *parts: str, lead: str = "") -> str:
-    """A section with a heading; its parts are HTML."""
+def card(title: str, *parts: str, lead: str = "", level: int = 2) -> str:
+    """A section with a heading; its parts are HTML. `level` is 1 where it is the page's only one."""
     words = f"<p class=section-note>{escape(lead)}</p>" if lead else ""
-    return (
-        f'<section class="card form-card"><h2 class=section-title>{escape(title)}</h2>{words}{"".join(parts)}</section>'
-    )
+    heading = f"<h{level} class=section-title>{escape(title)}</h{level}>"
+    return f'<section class="card form-card">{heading}{words}{"".join(parts)}</section>'
 
 
 def form(action: str, button: str, *fields: str, csrf: str = "", quiet: bool = False) -> str:
@@ -117,7 +117,7 @@ def select(label: str, name: str, options: Iterable[tuple[str, str]], *, bare: b
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """Rows of cells, which are HTML already."""
-    titles = "".join(f"<th scope=col>{escape(title)}</th>" for title in head)
+    titles = "".join(f"<th scope=col>{escape(title)}</th>" if title else "<td></td>" for title in head)
     lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return (
         f'<div class="table-box form-table"><table><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table></div>'
@@ -131,15 +131,22 @@ def note(words: str, *, bad: bool = False) -> str:
 
 def _header(language: Language, here: str) -> str:
     links = "".join(
-        f'<a class="language{" language-here" if other == language else ""}" href="/{other}/{here}" lang={other}>'
-        f"{_LANGUAGE_NAMES[other]}</a>"
+        f'<a class="language{" language-here" if other == language else ""}" lang={other} '
+        f'href="/{other}/{escape(here)}">{_LANGUAGE_NAMES[other]}</a>'
         for other in LANGUAGES
     )
-    back = ""
-    if here in ("account", "people"):
-        back = f'<a class=page-link href="/{language}">{escape(text(language, "page_site"))}</a>'
+    place = here.partition("?")[0]
+    pages = "".join(_page_link(language, name, place) for name in _PAGES) if place in ("account", "people") else ""
+    if pages:
+        pages = f'<nav class=pages aria-label="{escape(text(language, "navigation"))}">{pages}</nav>'
     return (
         f'<header class="plain-top"><a class=brand href="/{language}"><span class=brand-mark>{_LOGO}</span>'
-        f"<span class=brand-name>{escape(text(language, 'app'))}</span></a>{back}"
+        f"<span class=brand-name>{escape(text(language, 'app'))}</span></a>{pages}"
         f'<nav class=languages aria-label="{escape(text(language, "language"))}">{links}</nav></header>'
     )
+
+
+def _page_link(language: Language, name: str, here: str) -> str:
+    words = escape(text(language, f"page_{name or 'site'}"))
+    mark = ' class="page-link page-link-here" aria-current=page' if name == here else " class=page-link"
+    return f'<a{mark} href="/{language}/{name}">{words}</a>'

@@ -36,7 +36,7 @@ class ProjectTile:
         project = card.project
         with box("tile tile-link", tag="a").props(f'href="/{language}/things#{project.name}"'):
             with box("tile-head"):
-                Words(project.title or project.name, "tile-title", tag="h3")
+                Words(project.title or project.name, "tile-title", tag="h2")
                 if project.granted:
                     Words(text(language, "granted"), "badge")
                 self._age = Words("", "tile-age")

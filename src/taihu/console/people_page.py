@@ -50,7 +50,7 @@ class PeoplePage:
         project = wanted if wanted is not None and wanted in owned else (owned[0] if owned else "")
         place = Place(language, project, csrf_token(secret), self._clock.now_ns())
         if not owned:
-            words = forms.card(text(language, "people"), lead=text(language, "not_owner"))
+            words = forms.card(text(language, "people"), lead=text(language, "not_owner"), level=1)
             return forms.page(language, "people", text(language, "people"), words, status=403)
         if request.method == "GET":
             done = request.query_params.get("done", "")
@@ -138,7 +138,8 @@ class PeoplePage:
         made: tuple[str, str] = ("", ""),
     ) -> Response:
         language, act = place.language, partial(self._accounts.act, secret)
-        parts = [_tabs(place, owned), forms.note(said, bad=bad)]
+        title = f"<h1 class=unseen>{escape(text(language, 'people'))}</h1>"
+        parts = [title, _tabs(place, owned), forms.note(said, bad=bad)]
         if made[0]:
             shown = f"<p class=secret>{escape(made[1])}</p>"
             parts.append(forms.card(text(language, made[0]), shown, lead=text(language, "token_once")))
@@ -150,7 +151,8 @@ class PeoplePage:
         else:
             parts.append(node_people(place, (await act("user-list"))["users"], who.user, [one for one in owned if one]))
             parts.append(sessions(place, (await act("session-list", all=True))["sessions"]))
-        return forms.page(language, "people", text(language, "people"), "".join(parts), status=403 if bad else 200)
+        here = f"people?project={quote(place.project)}"
+        return forms.page(language, here, text(language, "people"), "".join(parts), status=403 if bad else 200)
 
 
 def _patterns(given: FormData, name: str) -> list[str]:

@@ -56,7 +56,9 @@ def node_people(place: Place, found: list[Record], own: str, projects: list[str]
         acts = [place.button(what, place.say(words), name=name) for what, words in both]
         if not ours:
             acts.append(place.button(off, place.say(f"user_{off}"), name=name))
-            acts.append(place.button("remove", place.say("user_remove"), name=name))
+            acts.append(
+                _folded(place.say("user_remove"), place.button("remove", place.say("user_remove_sure"), name=name))
+            )
         rows.append((_person(one), _roles(place, one["roles"]), _state(place, one), _more(place, acts)))
     where = [(project, project) for project in projects] + [("", place.say("whole_node"))]
     add = place.make(

@@ -70,7 +70,7 @@ class Signing:
         ways = await self._accounts.ways(self._clock.monotonic())
         title = text(language, "sign_in")
         if ways.open:
-            body = forms.card(title, lead=text(language, "nobody_yet"))
+            body = forms.card(title, level=1, lead=text(language, "nobody_yet"))
             return forms.page(language, "sign-in", title, body)
         parts = [
             forms.note(told, bad=True),
@@ -86,7 +86,7 @@ class Signing:
             words = escape(text(language, "sign_in_at", provider=ways.provider))
             link = f'<a class="button button-quiet" href="/oidc/start?language={language}">{words}</a>'
             parts.append(f"<div class=or>{escape(text(language, 'or'))}</div>{link}")
-        return forms.page(language, "sign-in", title, forms.card(title, *parts), status=status)
+        return forms.page(language, "sign-in", title, forms.card(title, *parts, level=1), status=status)
 
     async def _sign_out(self, language: Language, request: Request) -> Response:
         secret = request.cookies.get(COOKIE, "")
@@ -97,7 +97,7 @@ class Signing:
                 place = await self._accounts.sign_out(secret)
         title = text(language, "signed_out")
         again = f'<a class=button href="/{language}/sign-in">{escape(text(language, "sign_in"))}</a>'
-        gone = forms.page(language, "sign-in", title, forms.card(title, f"<p>{again}</p>"), leave=place)
+        gone = forms.page(language, "sign-in", title, forms.card(title, f"<p>{again}</p>", level=1), leave=place)
         if request.method == "POST":
             gone.delete_cookie(COOKIE, path="/")
         return gone
@@ -134,6 +134,7 @@ class Signing:
                 forms.field(text(language, "new_password_again"), "again", "password", autocomplete="new-password"),
             ),
             lead=text(language, "welcome_lead"),
+            level=1,
         )
         return forms.page(language, "welcome", title, body, status=403 if said else 200)
 
@@ -198,7 +199,9 @@ async def guarded(handler: Handler, language: Language, request: Request) -> Res
         return await handler(language, request)
     except Forged:
         title = text(language, "sign_in")
-        return forms.page(language, "sign-in", title, forms.card(title, lead=text(language, "not_ours")), status=403)
+        return forms.page(
+            language, "sign-in", title, forms.card(title, level=1, lead=text(language, "not_ours")), status=403
+        )
     except TokenRefused:
         return RedirectResponse(f"/{language}/sign-in", 303)
     except NodeAway as error:
@@ -215,7 +218,7 @@ def check_proof(given: FormData, secret: str) -> None:
 def away(language: Language) -> Response:
     """What is shown while the node does not answer."""
     title = text(language, "away")
-    return forms.page(language, "", title, forms.card(title, lead=text(language, "try_later")), status=503)
+    return forms.page(language, "", title, forms.card(title, level=1, lead=text(language, "try_later")), status=503)
 
 
 def origin_of(request: Request) -> Origin:

@@ -113,6 +113,7 @@ PEOPLE: dict[str, tuple[str, str]] = {
     "user_disable": ("Keep out", "停用"),
     "user_enable": ("Let in again", "重新启用"),
     "user_remove": ("Remove", "删除"),
+    "user_remove_sure": ("Remove for good", "永久删除"),
     "new_link": ("New link", "新链接"),
     "sign_out_all": ("End all sessions", "结束所有会话"),
     "change": ("Change", "更改"),
@@ -127,7 +128,7 @@ PEOPLE: dict[str, tuple[str, str]] = {
     "take_role": ("Take the role away", "收回角色"),
     "sessions_all": ("Who is signed in, and where.", "谁在何处登录。"),
     "tokens_project": (
-        "Of programs and people. Tokens of {things} things are not listed here: see taihu token list.",
+        "Of programs and people. Those of things ({things}) are not listed here: see taihu token list.",
         "程序与人员的令牌。{things} 个设备令牌未在此列出：请使用 taihu token list。",
     ),
     "kind": ("Kind", "类型"),

@@ -22,6 +22,7 @@ from taihu.runtime.installed import is_installed
 from taihu.runtime.logs import start_logging
 from taihu.runtime.process import run_until_signal
 from taihu.runtime.run import Supervisor, port_free
+from taihu.runtime.screen import shared_screen
 from taihu.runtime.supervise import port_holder, python_module
 from taihu.sim.connections import connection_name
 from taihu.sim.site import DEVICES, DISTRICT, OPCUA_INVERTER, WIRED, site_text, write_models
@@ -58,10 +59,11 @@ def main(options: Options) -> None:
     if options.as_json or not Console(stderr=True).is_terminal:
         logging.getLogger().setLevel(logging.WARNING)
     site = _make_site(options)
-    run_until_signal(lambda stop: _run(site, options, stop))
+    with shared_screen() as screen:
+        run_until_signal(lambda stop: _run(site, options, screen, stop))
 
 
-async def _run(site: Site, options: Options, stop: asyncio.Event) -> None:
+async def _run(site: Site, options: Options, screen: Console, stop: asyncio.Event) -> None:
     supervisor = Supervisor(site)
     directory = supervisor.prepare()
     first_start = not (site.data / "secrets.json").exists()
@@ -74,7 +76,7 @@ async def _run(site: Site, options: Options, stop: asyncio.Event) -> None:
         await _start_devices(supervisor, addresses, secrets, first_start)
         if not options.headless:
             await _start_console(supervisor, site, options)
-        status = await _watch(supervisor, ask, site, options, stop)
+        status = await _watch(supervisor, ask, options, screen, stop)
     finally:
         await supervisor.stop()
     if options.as_json:
@@ -153,12 +155,13 @@ async def _start_console(supervisor: Supervisor, site: Site, options: Options) -
     print(f"\n  The district: http://{site.console.host}:{site.console.port}    (Ctrl-C stops)\n")  # noqa: T201
 
 
-async def _watch(supervisor: Supervisor, ask: Ask, site: Site, options: Options, stop: asyncio.Event) -> dict[str, Any]:
+async def _watch(
+    supervisor: Supervisor, ask: Ask, options: Options, screen: Console, stop: asyncio.Event
+) -> dict[str, Any]:
     """Show the counters until the end; returns the last."""
     serving = asyncio.create_task(supervisor.serve(stop))
     machine = supervisor.machine
     began = machine.monotonic()
-    screen = Console(stderr=True)
     status: dict[str, Any] = {}
     with Live(console=screen, refresh_per_second=2, transient=True, auto_refresh=screen.is_terminal) as live:
         while not stop.is_set():
