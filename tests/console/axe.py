@@ -20,11 +20,10 @@ _RUN = """async rules => {
 _FOCUSED = """() => {
   const one = document.activeElement, style = getComputedStyle(one), place = one.getBoundingClientRect();
   const seen = place.bottom > 0 && place.top < innerHeight && place.right > 0 && place.left < innerWidth;
-  window.tabbed = window.tabbed || [];
-  const again = window.tabbed.includes(one) || one === document.body;
-  if (!again) window.tabbed.push(one);
+  const again = window.tabbed.includes(one);
+  window.tabbed.push(one);
   const name = (one.innerText || one.getAttribute("aria-label") || one.name || one.tagName).trim().slice(0, 60);
-  return [again, name, seen && style.outlineStyle !== "none"];
+  return [again, name, one === document.body || (seen && style.outlineStyle !== "none")];
 }"""
 _MISSED = """() => [...document.querySelectorAll("a[href], button, input, select, summary, [tabindex='0']")]
   .filter(one => one.checkVisibility() && one.type !== "hidden" && !window.tabbed.includes(one))
@@ -51,6 +50,12 @@ def unreached(page: Page) -> list[str]:
         if not shows:
             unseen.append(f"{name} does not show that it has the focus")
     return unseen + list(page.evaluate(_MISSED))
+
+
+def told(found: list[str]) -> None:
+    """Fail with all that was found."""
+    if found:
+        pytest.fail("\n".join(found))
 
 
 @cache

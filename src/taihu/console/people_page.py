@@ -167,4 +167,4 @@ def _tabs(place: Place, owned: list[str]) -> str:
         f'href="/{language}/people?project={quote(one)}">{escape(one or text(language, "whole_node"))}</a>'
         for one in owned
     )
-    return f'<nav class="people-tabs" aria-label="{escape(text(language, "navigation"))}">{links}</nav>'
+    return f'<nav class="people-tabs" aria-label="{escape(text(language, "page_site"))}">{links}</nav>'
