@@ -103,6 +103,21 @@ def test_trees_too_are_of_no_unit() -> None:
     assert plain.quantiles * 4.0 == pytest.approx(other.quantiles)
 
 
+@pytest.mark.skipif(not boosted.available(), reason="lightgbm is not installed (extra forecast)")
+def test_trees_too_carry_on_what_is_unusual_now() -> None:
+    """A country's load moves little in an hour: trees that forget where it stands are worse than its last value."""
+    drift = np.cumsum(np.random.default_rng(3).normal(0, 0.02, 32 * 24))
+    one = series(5 + np.sin(np.arange(len(drift)) * 2 * np.pi / 24) + drift)
+    pool = {name: one for name, one in candidates().items() if name == "boosted"}
+    trained = train(one, 3, pool)
+    errors = trained.errors["boosted"]
+    assert errors.first_mae is not None and errors.persistence_mae is not None
+    assert errors.first_mae < 0.5 * errors.persistence_mae
+    earlier = msgspec.structs.replace(trained, learned=trained.learned["forest"])  # as another release kept it
+    profile = msgspec.structs.replace(trained, learned={**trained.learned, "regression": []})
+    assert np.array_equal(forecast(earlier, one, pool).quantiles, forecast(profile, one, pool).quantiles)
+
+
 def test_missing_is_not_zero() -> None:
     values = household(40)
     holed = values.copy()
@@ -190,6 +205,22 @@ def test_intervals_hold_what_they_promise_on_days_that_were_not_seen() -> None:
             truth = values[origin : origin + 24]
             held.append(((truth >= found.quantiles[0]) & (truth <= found.quantiles[-1])).mean())
     assert 0.75 <= np.mean(held) <= 0.85
+
+
+def test_what_a_day_is_off_by_is_one_example_however_many_hours_it_has() -> None:
+    """Intervals learned of ten days, each off by one amount in all its hours, hold 80 % of the days after."""
+    held = []
+    for seed in range(100):
+        one = series(np.repeat(np.random.default_rng(seed).normal(0, 1, 52), 24))
+        table = Table(one, scale_of(one.values[: 38 * 24]), 1)
+        learned, after = (
+            Asked(np.arange(first * 24 - 1, last * 24 - 1), np.array([1])) for first, last in ((28, 38), (38, 52))
+        )
+        usual = same(np.zeros((14 * 24, 1)))
+        corrections = backtest.corrections_of(same(np.zeros((10 * 24, 1))), table, learned)
+        found, truth = backtest.corrected(usual, table, after, corrections), table.at(after.at[1])
+        held.append(((truth >= found[0]) & (truth <= found[-1])).mean())
+    assert np.mean(held) == pytest.approx(0.8, abs=0.03)
 
 
 def test_a_regressor_that_is_known_ahead_helps() -> None:

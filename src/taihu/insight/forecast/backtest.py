@@ -131,7 +131,8 @@ def corrections_of(found: Numbers, table: Table, asked: Asked) -> tuple[Correcti
         if chosen.shape[1] < _ERRORS_MIN:
             spare.append(until)
             continue
-        shift = [_quantile(chosen[place], level) for place, level in enumerate(LEVELS)]
+        days = len(np.unique(asked.at[1][:, columns][usable[:, columns]] // table.day))
+        shift = [_quantile(chosen[place], level, days) for place, level in enumerate(LEVELS)]
         made += [Correction(earlier, tuple(shift)) for earlier in spare if not made]
         made.append(Correction(until, tuple(shift)))
         spare = []
@@ -170,8 +171,7 @@ def _a_day_apart(values: Numbers, day: int) -> float:
     return float(apart[known].mean()) if known.any() else 0.0
 
 
-def _quantile(values: Numbers, level: float) -> float:
-    """The level's quantile, further out by what a finite sample asks for."""
-    count = len(values)
-    outward = level + (level - 0.5) / count
+def _quantile(values: Numbers, level: float, days: int) -> float:
+    """The level's quantile, further out by what a finite sample asks for; what one day was off by is one example."""
+    outward = level + (level - 0.5) / days
     return float(np.quantile(values, min(1.0, max(0.0, outward))))

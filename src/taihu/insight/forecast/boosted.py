@@ -9,7 +9,8 @@ import numpy as np
 from taihu.insight.forecast.candidate import LEVELS, Asked
 from taihu.insight.forecast.features import Features, features, training_origins
 from taihu.insight.forecast.forest import Forest, forest_of
-from taihu.insight.forecast.series import Numbers
+from taihu.insight.forecast.regression import Regression, regressed
+from taihu.insight.forecast.series import Ints, Numbers
 from taihu.insight.forecast.table import Table
 
 _FITTED = (0.1, 0.5, 0.9)
@@ -40,9 +41,10 @@ def available() -> bool:
 
 
 class Boosted:
-    """Trees for three quantiles of the deviation from the profile; the quartiles lie between them.
+    """Trees for three quantiles of what the regression leaves; the quartiles lie between them.
 
-    Only learning needs LightGBM: what was learned is evaluated without it.
+    Trees know no more than what they saw, so the regression says how far what is unusual now carries on. Only learning
+    needs LightGBM: what was learned is evaluated without it.
     """
 
     name = "boosted"
@@ -57,24 +59,34 @@ class Boosted:
             return []
         asked = Asked(origins, leads)
         found = features(table, asked)
-        truth = (table.at(asked.at[1]) - found.base).ravel()
+        weights = Regression().learn(table, until, horizon)
+        truth = (table.at(asked.at[1]) - _middle(weights, found, leads)).ravel()
         rows = _rows(found)
         known = np.isfinite(truth)
         if not known.any() or not np.ptp(truth[known]):
             return []
         data = lightgbm.Dataset(rows[known], truth[known], params={"verbosity": -1}, free_raw_data=False)
         trained = [lightgbm.train(_SETTINGS | {"alpha": level}, data, _ROUNDS) for level in _FITTED]
-        return msgspec.to_builtins(forest_of([one.dump_model() for one in trained]), builtin_types=(bytes,))
+        forest = msgspec.to_builtins(forest_of([one.dump_model() for one in trained]), builtin_types=(bytes,))
+        return {"regression": weights, "forest": forest}
 
     def predict(self, learned: Any, table: Table, asked: Asked) -> Numbers:
         shape = (len(asked.origins), len(asked.leads))
         if not learned:
             return np.full((len(LEVELS), *shape), np.nan)
         found = features(table, asked)
-        forest = msgspec.convert(learned, Forest, builtin_types=(bytes,))
+        weights, trees = (
+            learned.get("regression"),
+            learned.get("forest", learned),
+        )  # an earlier release kept trees alone
+        forest = msgspec.convert(trees, Forest, builtin_types=(bytes,))
         low, middle, high = forest.values(_rows(found), len(_FITTED)).reshape(len(_FITTED), *shape)
         levels = np.stack([low, (low + middle) / 2, middle, (middle + high) / 2, high])
-        return np.asarray(np.sort(levels, axis=0) + found.base)
+        return np.asarray(np.sort(levels, axis=0) + _middle(weights, found, asked.leads))
+
+
+def _middle(weights: Any, found: Features, leads: Ints) -> Numbers:
+    return regressed(weights, found, leads) if weights else found.base
 
 
 def _rows(found: Features) -> Numbers:

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from taihu.insight.forecast.candidate import Asked, same
-from taihu.insight.forecast.features import features, training_origins
-from taihu.insight.forecast.series import Numbers
+from taihu.insight.forecast.features import Features, features, training_origins
+from taihu.insight.forecast.series import Ints, Numbers
 from taihu.insight.forecast.table import Table
 
 _RIDGE = 20.0  # rows that a weight of 0 counts as much as
@@ -46,9 +46,13 @@ class Regression:
         return weights.tolist()
 
     def predict(self, learned: Any, table: Table, asked: Asked) -> Numbers:
-        weights = np.array(learned, np.float64)
-        if not len(weights):
+        if not learned:
             return same(np.full((len(asked.origins), len(asked.leads)), np.nan))
-        found = features(table, asked)
-        own = weights[np.minimum(asked.leads, len(weights)) - 1]
-        return same(found.base + np.einsum("olk,lk->ol", np.nan_to_num(found.off), own))
+        return same(regressed(learned, features(table, asked), asked.leads))
+
+
+def regressed(learned: Any, found: Features, leads: Ints) -> Numbers:
+    """The middle at each origin and lead, by weights that were learned."""
+    weights = np.array(learned, np.float64)
+    own = weights[np.minimum(leads, len(weights)) - 1]
+    return np.asarray(found.base + np.einsum("olk,lk->ol", np.nan_to_num(found.off), own))
