@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 
 from taihu.carbon.account import Metered, Settled, Supply, electricity_rows, settle
+from taihu.carbon.cells import Addresses
 from taihu.carbon.direct import Emitter, Used, direct_rows
-from taihu.carbon.document import Document, Link, to_html, to_pdf
+from taihu.carbon.document import Document, Link, Phrase, pieces, to_html, to_pdf
 from taihu.carbon.factors import load_factors
 from taihu.carbon.hourly import hourly_report
+from taihu.carbon.hourly_document import hourly_document
 from taihu.carbon.inventory import Inventory, inventory
 from taihu.carbon.ledger import Ledger
 from taihu.carbon.quantity import Energy, Mass
-from taihu.carbon.report import hourly_document, inventory_csv, inventory_document
+from taihu.carbon.report import inventory_csv, inventory_document
 from taihu.carbon.rows import Role, RowQuality
-from taihu.carbon.words import Phrase, said_in
+from taihu.carbon.words import said_in
 from taihu.history.calendar import parse_zone
 from taihu.kernel.clock import parse_iso
 
@@ -69,8 +71,7 @@ def report(ledger: Ledger, title: str = "A plant") -> Inventory:
     return inventory(ledger, "plant", edges, title=title, timezone="UTC", made_at=START + 9 * HOUR)
 
 
-def address(meter: str, start: int, end: int) -> str:
-    return f"rows?meter={meter}&start={start}"
+ADDRESSES = Addresses("rows", "factors")
 
 
 def test_totals_meters_and_parts_agree(ledger: Ledger) -> None:
@@ -95,14 +96,14 @@ def test_totals_meters_and_parts_agree(ledger: Ledger) -> None:
 
 def test_the_table_gives_the_same_figures(ledger: Ledger) -> None:
     made = report(ledger)
-    table = list(csv.DictReader(io.StringIO(inventory_csv(made))))
+    table = list(csv.DictReader(io.StringIO(inventory_csv(made, ADDRESSES))))
     assert sum(float(row["location_kg"] or 0) for row in table) == pytest.approx(made.total.location_kg or 0)
     assert table[0]["location_kg"] == ""
 
 
 def test_the_page_leads_to_its_rows_and_runs_nothing(ledger: Ledger) -> None:
-    page = to_html(inventory_document(report(ledger, "<script>alert(1)</script>"), address))
-    assert f'href="rows?meter=main&amp;start={START}"' in page
+    page = to_html(inventory_document(report(ledger, "<script>alert(1)</script>"), ADDRESSES))
+    assert f'href="rows?start={START}&amp;end={START + 4 * HOUR}&amp;meter=main&amp;role=grid' in page
     assert "<script>" not in page
     assert "natural-gas" in page
     assert "scope 2 by both rules" in page
@@ -115,12 +116,14 @@ def test_scope_1_stands_by_source_and_by_gas(ledger: Ledger) -> None:
     assert made.total.gases_kg == 1.5 * 2255.5
     assert made.total.co2_kg == pytest.approx(40 * 3.6e-6 * 56_100)
     assert made.iso_14064[0].kg == made.total.scope1_kg
-    document = inventory_document(made, address)
+    document = inventory_document(made, ADDRESSES)
     tables = {section.heading: section.table for section in document.sections if section.table}
     assert [row[1] for row in tables["Scope 1 by gas"].rows] == ["combustion", "leak", ""]
     categories = [row[0] for row in tables["ISO 14064-1 categories"].rows]
     assert categories[1:3] == ["\u2003of which combustion", "\u2003of which leak"]
-    assert "ipcc-ar6-r-410a 2255.5" in to_html(document)
+    (gases,) = (section.note for section in document.sections if section.heading == "Scope 1 by gas")
+    assert "ipcc-ar6-r-410a 2255.5" in gases
+    assert [one.text for one in pieces(gases) if isinstance(one, Link)] == ["27", "273", "2255.5"]
 
 
 def documents(ledger: Ledger) -> list[Document]:
@@ -128,7 +131,7 @@ def documents(ledger: Ledger) -> list[Document]:
     hours, _ = hourly_report(
         ledger, "plant", [made.start, made.end], title="Plant", zone=parse_zone("UTC"), made_at=made.end, as_of=0
     )
-    return [inventory_document(made, address), hourly_document(hours, address)]
+    return [inventory_document(made, ADDRESSES), hourly_document(hours, ADDRESSES)]
 
 
 def numbers(document: Document) -> list[str]:
@@ -155,10 +158,10 @@ def test_reports_in_chinese_have_every_phrase_and_the_same_figures(ledger: Ledge
 
 def test_the_same_report_is_the_same_pdf(ledger: Ledger) -> None:
     pytest.importorskip("reportlab", reason="reportlab is not installed: pip install 'taihu[pdf]'")
-    one = to_pdf(inventory_document(report(ledger, "R&D <plant> 太湖厂区"), address))
+    one = to_pdf(inventory_document(report(ledger, "R&D <plant> 太湖厂区"), ADDRESSES))
     assert one.startswith(b"%PDF-")
-    assert one == to_pdf(inventory_document(report(ledger, "R&D <plant> 太湖厂区"), address))
-    assert to_pdf(said_in("zh", inventory_document(report(ledger), address))) != one
+    assert one == to_pdf(inventory_document(report(ledger, "R&D <plant> 太湖厂区"), ADDRESSES))
+    assert to_pdf(said_in("zh", inventory_document(report(ledger), ADDRESSES))) != one
 
 
 def test_a_period_without_rows_is_missing_not_zero(tmp_path: Path) -> None:
@@ -166,5 +169,5 @@ def test_a_period_without_rows_is_missing_not_zero(tmp_path: Path) -> None:
     empty = inventory(ledger, "p", [0, 1], title="", timezone="UTC", made_at=2)
     assert (empty.total.location_kg, empty.total.coverage, empty.meters) == (None, 0.0, ())
     assert msgspec.json.decode(msgspec.json.encode(empty), type=Inventory) == empty
-    assert "not reported" in to_html(inventory_document(empty, address))
+    assert "not reported" in to_html(inventory_document(empty, ADDRESSES))
     ledger.close()

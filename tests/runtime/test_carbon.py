@@ -4,11 +4,17 @@ import csv
 import io
 import json
 import os
+from base64 import b64encode
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import parse_qs, urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
+from tests.carbon.walk import Page, check_figures
 from tests.supervised import SupervisedNode, until
 
 from taihu.carbon.factors import Factor
@@ -233,7 +239,7 @@ def test_hours_reports_certificates_and_the_border(node: SupervisedNode, tmp_pat
             assert run(["carbon", *words, *place, "--out", str(target)]) == 0
             assert target.read_bytes().startswith(head)
     page = (tmp_path / "report.html").read_text()
-    assert f"/api/v1/projects/plant/carbon/rows?meter=main&amp;start={START}" in page
+    assert f"/api/v1/projects/plant/carbon/rows?start={START}&amp;" in page
 
     found = plant.get("matching", project=["plant"], **period(2))
     assert found["projects"]["plant"]["hourly"] == pytest.approx(3.5 / 5.0)
@@ -348,6 +354,40 @@ def test_a_site_of_many_meters_balances_or_says_by_how_much_not_9(node: Supervis
     capsys.readouterr()
     assert run(["carbon", "summary", "--site", str(node.folder), "hall", "plant", *_words(4)]) == 0
     assert "does not close: 14.286%" in capsys.readouterr().out
+
+
+@pytest.mark.timeout(90)
+def test_every_figure_of_a_report_leads_to_its_rows_through_the_door(node: SupervisedNode) -> None:
+    """After what the tests above have sent, restated, certified and granted."""
+    owner, token = node.owner, node.token("hall", "viewer")
+    for project, kind in (("hall", "report"), ("hall", "hourly"), ("plant", "report"), ("plant", "hourly")):
+        client = NodeClient(owner.url, token if project == "hall" else node.token("plant", "viewer"))
+        page = client.get_bytes("projects", project, "carbon", kind, format="html", **period(4)).decode()
+        assert check_figures(page, partial(fetch, client)) > 25
+        first = Page(page).links[0][1]
+        assert read(first, f"Bearer {token}")[0] == (200 if project == "hall" else 404)
+    password = "Basic " + b64encode(f"x:{token}".encode()).decode()  # as a browser asks for it
+    status, headers, shown = read(first.replace("/plant/", "/hall/"), password, "text/html,*/*;q=0.8")
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "A dash is missing, not zero." in shown and 'format=csv">All of it as CSV' in shown
+    status, headers, _ = read(first, "", "text/html")
+    assert status == 401 and "Basic" in headers["WWW-Authenticate"]
+
+
+def fetch(client: NodeClient, address: str) -> Any:
+    parts = urlsplit(address)
+    assert address.startswith(client.url)
+    return client.get(*parts.path.removeprefix("/api/v1/").split("/"), **parse_qs(parts.query, keep_blank_values=True))
+
+
+def read(address: str, authorization: str, accept: str = "*/*") -> tuple[int, Any, str]:
+    headers = {"Accept": accept} | ({"Authorization": authorization} if authorization else {})
+    try:
+        with urlopen(Request(address, headers=headers), timeout=20) as answer:
+            return answer.status, answer.headers, answer.read().decode()
+    except HTTPError as error:
+        with error:
+            return error.code, error.headers, error.read().decode()
 
 
 @pytest.mark.timeout(90)

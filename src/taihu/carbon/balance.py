@@ -17,7 +17,7 @@ class Balance(msgspec.Struct, frozen=True):
 
     `residual_kwh` is the main meter's energy less that of its parts; `share` is its size against the energy that went
     through the main meter, in either direction, NaN where nothing did. `coverage` is the share of intervals that take
-    part, `worst` are those that are most apart, by their place.
+    part, `worst` are those that are most apart, by their place; each of them stands for as many as `lengths` says.
     """
 
     main_kwh: float
@@ -26,6 +26,7 @@ class Balance(msgspec.Struct, frozen=True):
     share: float
     coverage: float
     worst: dict[int, float]
+    lengths: dict[int, int]
 
     @property
     def closed(self) -> bool:
@@ -48,7 +49,8 @@ def balance(main: Energy, parts: Mapping[str, Energy], sure: NDArray[np.bool_] |
     sums = {name: float(part.values[known].sum()) for name, part in parts.items()}
     main_kwh = float(main.values[known].sum())
     residual: Numbers = np.where(known, main.values - sum(part.values for part in parts.values()), 0.0)
-    residual = _together(residual, np.ones(len(known), np.bool_) if sure is None else sure | ~known)
+    alone = np.ones(len(known), np.bool_) if sure is None else sure | ~known
+    residual = together(residual, alone)
     apart = np.abs(residual)  # interval by interval: errors of opposite sign in two hours are two errors
     worst = [
         int(place)
@@ -62,10 +64,11 @@ def balance(main: Energy, parts: Mapping[str, Energy], sure: NDArray[np.bool_] |
         share=float(apart.sum()) / through if through else (0.0 if not apart.any() and known.any() else float("nan")),
         coverage=float(known.mean()) if len(known) else 0.0,
         worst={place: float(residual[place]) for place in worst},
+        lengths={place: _length(alone, place) for place in worst},
     )
 
 
-def _together(residual: Numbers, sure: NDArray[np.bool_]) -> Numbers:
+def together(residual: Numbers, sure: NDArray[np.bool_]) -> Numbers:
     """The residual, that of each run of intervals which are not sure as one, in the first of them."""
     if sure.all():
         return residual
@@ -73,3 +76,11 @@ def _together(residual: Numbers, sure: NDArray[np.bool_]) -> Numbers:
     found = np.zeros(len(residual))
     found[begins] = np.add.reduceat(residual, begins)
     return found
+
+
+def _length(sure: NDArray[np.bool_], place: int) -> int:
+    """How many intervals are compared together in the one at `place`."""
+    if sure[place]:
+        return 1
+    after = np.flatnonzero(sure[place:])
+    return int(after[0]) if len(after) else len(sure) - place

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _LATIN = 0xFF
 _BARS_HIGH = 110
 _BAR_WIDE = 30
+_MANY_COLUMNS = 10
 
 
 class NoPdf(RefusedError):
@@ -25,13 +26,55 @@ class NoPdf(RefusedError):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A cell that leads somewhere."""
+    """A text that leads somewhere."""
 
     text: str
     address: str
 
+    def __str__(self) -> str:
+        return self.text
+
 
 Cell = str | Link
+
+
+class Phrase(str):
+    """A text that is made of a template and what stands in it, which may lead somewhere or be such a text itself.
+
+    So it can be said in another language.
+    """
+
+    __slots__ = ("template", "values")
+    template: str
+    values: tuple[object, ...]
+
+    def __new__(cls, template: str, *values: object) -> "Phrase":
+        made = super().__new__(cls, template.format(*values))
+        made.template, made.values = template, values
+        return made
+
+
+def pieces(text: Cell) -> list[Cell]:
+    """A text cut at what leads somewhere.
+
+    >>> pieces(Phrase("{} of {}.", Link("2", "rows"), 3))
+    [Link(text='2', address='rows'), ' of 3.']
+    """
+    if not isinstance(text, Phrase) or not any(isinstance(one, Link | Phrase) for one in text.values):
+        return [text] if isinstance(text, Link) else [str(text)] if text else []
+    found: list[Cell] = []
+    words = text.template.split("{}")
+    for place, word in enumerate(words):
+        more: list[Cell] = [word] if word else []
+        if place < len(text.values):
+            value = text.values[place]
+            more += pieces(value if isinstance(value, Link | str) else str(value))
+        for one in more:
+            if found and isinstance(one, str) and isinstance(found[-1], str):
+                found[-1] += one
+            else:
+                found.append(one)
+    return found
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,12 +87,19 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bars(msgspec.Struct, frozen=True, kw_only=True):
-    """For each label a whole and the part of it that is filled, in one unit."""
+    """For each label a whole and the part of it that is filled, in one unit, and where both lead."""
 
     labels: tuple[str, ...]
-    whole: tuple[float, ...]
-    part: tuple[float, ...]
+    whole: tuple[Link, ...]
+    part: tuple[Link, ...]
     words: str
+
+    @property
+    def high(self) -> list[tuple[float, float]]:
+        """How high each whole and its part are, of 1."""
+        sizes = [(_size(whole), _size(part)) for whole, part in zip(self.whole, self.part, strict=True)]
+        top = max((whole for whole, _ in sizes), default=0.0) or 1.0
+        return [(whole / top, part / top) for whole, part in sizes]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,20 +112,24 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole report. `figures` are the few that a reader looks for first: what, and how much."""
+    """A whole report. `figures` are the few that a reader looks for first: what, and how much; `links` lead on."""
 
     title: str
     lead: str
-    figures: tuple[tuple[str, str], ...]
+    figures: tuple[tuple[str, Cell], ...]
     sections: tuple[Section, ...]
+    links: tuple[Link, ...] = ()
     language: str = "en"
+
+    @property
+    def wide(self) -> bool:
+        """Whether it has a table of very many columns."""
+        return any(one.table and len(one.table.heads) > _MANY_COLUMNS for one in self.sections)
 
 
 def to_html(one: Document) -> str:
     """A page on its own: nothing is loaded, nothing runs."""
-    return str(
-        _template().render(one=one, is_link=lambda cell: isinstance(cell, Link), high=_BARS_HIGH, wide=_BAR_WIDE)
-    )
+    return str(_template().render(one=one, high=_BARS_HIGH, wide=_BAR_WIDE))
 
 
 def to_pdf(one: Document) -> bytes:
@@ -121,18 +175,30 @@ _HAN = "STSong-Light"
 _TOGETHER = 12
 
 
-def _marked(text: str) -> str:
+def _marked(text: Cell, colour: str = "#0b6b57") -> str:
+    """Text for a paragraph, with what leads somewhere in a colour."""
+    from markupsafe import escape
+
+    return "".join(
+        f'<a href="{escape(one.address)}" color="{colour}">{_signs(one.text)}</a>'
+        if isinstance(one, Link)
+        else _signs(one)
+        for one in pieces(text)
+    )
+
+
+def _signs(text: str) -> str:
     """Text for a paragraph; what the usual font has no signs for is in another, and an indent is of hard spaces."""
     from markupsafe import escape
 
     text = text.replace("\u2003", 4 * "\u00a0")
-    pieces, start = [], 0
+    runs, start = [], 0
     for place in range(1, len(text) + 1):
         if place == len(text) or (ord(text[place]) > _LATIN) != (ord(text[start]) > _LATIN):
             piece = str(escape(text[start:place]))
-            pieces.append(f'<font name="{_HAN}">{piece}</font>' if ord(text[start]) > _LATIN else piece)
+            runs.append(f'<font name="{_HAN}">{piece}</font>' if ord(text[start]) > _LATIN else piece)
             start = place
-    return "".join(pieces)
+    return "".join(runs)
 
 
 def _numbered(canvas: Any, paper: Any) -> None:
@@ -141,7 +207,7 @@ def _numbered(canvas: Any, paper: Any) -> None:
     canvas.drawRightString(paper.pagesize[0] - 42, 24, str(canvas.getPageNumber()))
 
 
-def _figures(figures: Sequence[tuple[str, str]], width: float, base: Any) -> "Flowable":
+def _figures(figures: Sequence[tuple[str, Cell]], width: float, base: Any) -> "Flowable":
     from reportlab.lib.styles import ParagraphStyle
     from reportlab.platypus import Paragraph
     from reportlab.platypus import Table as Grid
@@ -167,12 +233,7 @@ def _table(table: Table, width: float, base: Any) -> "Flowable":
     )
 
     def drawn(cell: Cell, column: int, bold: bool) -> "Flowable":
-        text = cell.text if isinstance(cell, Link) else cell
-        mark = _marked(text)
-        if isinstance(cell, Link):
-            from markupsafe import escape
-
-            mark = f'<a href="{escape(cell.address)}" color="#0b6b57">{mark}</a>'
+        mark = _marked(cell, "#0b6b57" if column in table.texts else "#16232b")
         return Paragraph(f"<b>{mark}</b>" if bold else mark, left if column in table.texts else right)
 
     last = len(table.rows) - 1
@@ -181,7 +242,7 @@ def _table(table: Table, width: float, base: Any) -> "Flowable":
         [drawn(cell, column, table.total and place == last) for column, cell in enumerate(row)]
         for place, row in enumerate(table.rows)
     ]
-    texts = [[(cell.text if isinstance(cell, Link) else cell) for cell in row] for row in (table.heads, *table.rows)]
+    texts = [[str(cell) for cell in row] for row in (table.heads, *table.rows)]
     wanted = [max(min(_wide(row[column], 8.5), 300) for row in texts) + 14 for column in range(len(table.heads))]
     scale = width / sum(wanted)
     style = [
@@ -207,15 +268,26 @@ def _wide(text: str, size: float) -> float:
 def _drawing(bars: Bars, width: float) -> "Flowable":
     from reportlab.graphics.shapes import Drawing, Rect, String
 
+    class Leading(Drawing):  # type: ignore[misc]
+        """Bars of which each part leads to its rows."""
+
+        def draw(self) -> None:
+            super().draw()
+            for (left, low, right, high), link in areas:
+                self.canv.linkURL(link.address, (left, low, right, high), relative=1)
+
     each = width / max(1, len(bars.labels))
-    drawing = Drawing(width, _BARS_HIGH + 26)
-    top = max(bars.whole, default=0.0) or 1.0
-    for place, (label, whole, part) in enumerate(zip(bars.labels, bars.whole, bars.part, strict=True)):
+    drawing = Leading(width, _BARS_HIGH + 26)
+    areas: list[tuple[tuple[float, float, float, float], Link]] = []
+    for place, (label, (whole, part)) in enumerate(zip(bars.labels, bars.high, strict=True)):
         left = place * each
         for value, colour in ((whole, "#c9d3d8"), (part, "#0b6b57")):
-            drawing.add(
-                Rect(left + 2, 14, each - 4, _BARS_HIGH * value / top, fillColor=_colour(colour), strokeColor=None)
-            )
+            drawing.add(Rect(left + 2, 14, each - 4, _BARS_HIGH * value, fillColor=_colour(colour), strokeColor=None))
+        top, middle = 14 + _BARS_HIGH * max(whole, 0.02), 14 + _BARS_HIGH * part
+        areas += [
+            ((left + 2, 14, left + each - 2, middle), bars.part[place]),
+            ((left + 2, middle, left + each - 2, top), bars.whole[place]),
+        ]
         drawing.add(String(left + each / 2, 3, label, fontSize=7, textAnchor="middle", fillColor=_colour("#4a5c66")))
     return drawing
 
@@ -226,9 +298,14 @@ def _colour(name: str) -> Any:
     return HexColor(name)
 
 
+def _size(link: Link) -> float:
+    return float(link.text.replace(",", ""))
+
+
 @cache
 def _template() -> Any:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals |= {"pieces": pieces, "is_link": lambda cell: isinstance(cell, Link)}
     return environment.from_string(files("taihu.carbon").joinpath("data/report.html.j2").read_text("utf-8"))

@@ -32,18 +32,18 @@ SUMMED = (
 _COUNTED = ("measured", "estimated", "missing", "restated")
 _HOUR_NS = 3_600_000_000_000
 _PERIOD = "project = :project AND start >= :start AND start < :end"
-_ENERGY = "iif(role = 'generation', generation_kwh, iif(role = 'fuel', fuel_kwh, import_kwh))"
-_UNSURE = f"coverage < {FULL}"
-_SUMS = ", ".join(
+ENERGY = "iif(role = 'generation', generation_kwh, iif(role = 'fuel', fuel_kwh, import_kwh))"
+UNSURE = f"coverage < {FULL}"
+SUMS = ", ".join(
     [f"sum({name})" for name in SUMMED[:-1]]
-    + [f"sum(iif({_UNSURE}, {_ENERGY} + ifnull(export_kwh, 0), NULL))"]
+    + [f"sum(iif({UNSURE}, {ENERGY} + ifnull(export_kwh, 0), NULL))"]
     + [f"sum(quality = '{quality}')" for quality in RowQuality]
     + ["sum(version > 1)"]
 )
 _HOURS = (
     f"SELECT (start - :start) / {_HOUR_NS}, role, behind, sum(import_kwh), sum(export_kwh), sum(generation_kwh),"  # noqa: S608
-    f' sum(certified_kwh), avg(carbon_free), sum(iif({_ENERGY} IS NULL, 0, "end" - start)),'
-    f" sum({_UNSURE})"
+    f' sum(certified_kwh), avg(carbon_free), sum(iif({ENERGY} IS NULL, 0, "end" - start)),'
+    f" sum({UNSURE})"
     f" FROM rows WHERE {_PERIOD} AND meter = :meter AND role NOT IN {tuple(map(str, DIRECT))!r} AND {CURRENT}"
     " GROUP BY 1, 2, 3"
 )
@@ -83,13 +83,14 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One meter in one part of the period, [start, end) (UTC ns)."""
+    """One meter in one part of the period, [start, end) (UTC ns); `written_at` is when the last of its rows was."""
 
     meter: str
     role: Role
     behind: str
     start: int
     end: int
+    written_at: int
     figures: Figures
 
 
@@ -107,10 +108,11 @@ class Restated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MeterHours(msgspec.Struct, frozen=True, kw_only=True):
-    """One electricity meter hour by hour: kWh, NaN where an hour is not known in full.
+    """One electricity meter in one place hour by hour: kWh, NaN where an hour is not known in full.
 
     Of a generator only `generation` counts, of a storage `imported` went into it. Before its first row a meter was not
-    there, and counts as zero: `first` is its hour. `sure` says whose energy is measured in full.
+    there, and counts as zero: `first` is its hour. So does a meter while it is in another place, behind another meter
+    or for another use. `sure` says whose energy is measured in full.
     """
 
     meter: str
@@ -138,14 +140,27 @@ def merge(figures: Sequence[Figures]) -> Figures:
 
 def sums(ledger: Ledger, project: str, edges: Sequence[int], as_of: int = NOW) -> list[Line]:
     """The rows of each meter in each part of a period that has any; a row is of the part it begins in."""
-    query = f"SELECT role, behind, {_SUMS} FROM rows WHERE {_PERIOD} AND meter = :meter AND {CURRENT} GROUP BY 1, 2"  # noqa: S608
+    query = (
+        f"SELECT role, behind, max(written_at), {SUMS} FROM rows"  # noqa: S608
+        f" WHERE {_PERIOD} AND meter = :meter AND {CURRENT} GROUP BY 1, 2"
+    )
     lines = []
     for meter in ledger.meters(project):
         for start, end in pairwise(edges):
             values = {"project": project, "meter": meter, "start": start, "end": end, "as_of": as_of}
-            for role, behind, *figures in ledger.ask(query, values):
+            for role, behind, written_at, *figures in ledger.ask(query, values):
                 found = Figures(**dict(zip(Figures.__struct_fields__, figures, strict=True)))
-                lines.append(Line(meter=meter, role=Role(role), behind=behind, start=start, end=end, figures=found))
+                lines.append(
+                    Line(
+                        meter=meter,
+                        role=Role(role),
+                        behind=behind,
+                        start=start,
+                        end=end,
+                        written_at=written_at,
+                        figures=found,
+                    )
+                )
     return lines
 
 
@@ -174,31 +189,42 @@ def restatements(ledger: Ledger, project: str, start: int, end: int, as_of: int 
 
 
 def hours(ledger: Ledger, project: str, start: int, count: int, as_of: int = NOW) -> list[MeterHours]:
-    """All electricity meters of a project over `count` hours from `start` (UTC ns)."""
+    """All electricity meters of a project in each of their places, over `count` hours from `start` (UTC ns)."""
     found = []
     for meter, first in ledger.meters(project).items():
         values = {"project": project, "meter": meter, "start": start, "end": start + count * _HOUR_NS, "as_of": as_of}
-        rows = ledger.ask(_HOURS, values)
-        if rows:
-            found.append(_meter_hours(meter, rows, count, (first - start) // _HOUR_NS))
+        if rows := ledger.ask(_HOURS, values):
+            found += _meter_hours(meter, rows, count, max(0, (first - start) // _HOUR_NS))
     return found
 
 
-def _meter_hours(meter: str, rows: Sequence[tuple[Any, ...]], count: int, first: int) -> MeterHours:
-    table = np.full((5, count), np.nan)
-    sure = np.zeros(count, np.bool_)
-    for hour, _, _, imported, exported, generation, certified, carbon_free, known_ns, unsure in rows:
-        if known_ns == _HOUR_NS:
+def _meter_hours(meter: str, rows: Sequence[tuple[Any, ...]], count: int, first: int) -> list[MeterHours]:
+    known_ns = np.zeros(count, np.int64)
+    np.add.at(known_ns, [row[0] for row in rows], [row[8] for row in rows])
+    known = known_ns == _HOUR_NS
+    places: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
+    for row in rows:
+        places.setdefault((row[1], row[2]), []).append(row)
+    return [_in_place(meter, place, mine, known, first) for place, mine in places.items()]
+
+
+def _in_place(
+    meter: str, place: tuple[str, str], rows: Sequence[tuple[Any, ...]], known: NDArray[np.bool_], first: int
+) -> MeterHours:
+    table = np.full((5, len(known)), np.nan)
+    table[:4, known] = 0.0
+    sure = known.copy()
+    for hour, _, _, imported, exported, generation, certified, carbon_free, _, unsure in rows:
+        if known[hour]:
             values = (imported, exported, generation, certified or 0.0, carbon_free)
             table[:, hour] = [np.nan if value is None else value for value in values]
             sure[hour] = not unsure
-    _, role, behind, *_ = rows[-1]
-    table[:4, : max(0, first)] = 0.0
+    table[:4, :first] = 0.0
     return MeterHours(
         meter=meter,
-        role=Role(role),
-        behind=behind,
-        first=max(0, first),
+        role=Role(place[0]),
+        behind=place[1],
+        first=first,
         imported=table[0],
         exported=table[1],
         generation=table[2],

@@ -12,11 +12,19 @@ import msgspec
 import numpy as np
 
 from taihu.carbon.figures import hours, merge, sums
-from taihu.carbon.inventory import HOUR_NS, Category, MainBalance, UsedFactor, categories, main_balances, used_factors
+from taihu.carbon.inventory import (
+    HOUR_NS,
+    Category,
+    MainBalance,
+    UsedFactor,
+    categories,
+    known_at,
+    main_balances,
+    used_factors,
+)
 from taihu.carbon.ledger import NOW, Ledger
 from taihu.carbon.rows import Role
-from taihu.carbon.site import Score, SiteHours, score, site_hours
-from taihu.kernel.clock import to_datetime
+from taihu.carbon.site import Score, SiteHours, local_hours, score, site_hours
 
 _DAY_HOURS = 24
 
@@ -47,6 +55,7 @@ class HourlyReport(msgspec.Struct, frozen=True, kw_only=True):
     end: int
     made_at: int
     as_of: int
+    known_at: int
     score: Score
     scope2: tuple[Category, Category]
     drawn_kwh: float | None
@@ -65,9 +74,10 @@ def hourly_report(
     count = (end - start) // HOUR_NS
     meters = hours(ledger, project, start, count, at)
     found = site_hours(meters, count)
-    lines = [line for line in sums(ledger, project, (start, end), at) if line.role is Role.GRID]
-    _, location, market, _ = categories(lines)
-    figures = merge([line.figures for line in lines])
+    lines = sums(ledger, project, (start, end), at)
+    grid = [line for line in lines if line.role is Role.GRID]
+    _, location, market, _ = categories(grid)
+    figures = merge([line.figures for line in grid])
     report = HourlyReport(
         project=project,
         title=title,
@@ -76,13 +86,14 @@ def hourly_report(
         end=end,
         made_at=made_at,
         as_of=as_of,
+        known_at=known_at(lines, as_of, made_at),
         score=score(found),
         scope2=(location, market),
         drawn_kwh=figures.import_kwh,
         certified_kwh=figures.certified_kwh,
         by_hour=by_hour([found], start, zone),
         parts=tuple(_parts(found, edges)),
-        balances=main_balances(meters, start),
+        balances=main_balances(meters, start, count),
         factors=used_factors(ledger, project, start, end, at),
     )
     return report, found
@@ -91,10 +102,10 @@ def hourly_report(
 def by_hour(sites: Sequence[SiteHours], start: int, zone: ZoneInfo) -> tuple[HourOfDay, ...]:
     """What sites used and matched, each by itself, by the local time of day; their hours begin at `start` (UTC ns)."""
     count = len(sites[0].load)
-    local = np.array([to_datetime(start + place * HOUR_NS).astimezone(zone).hour for place in range(count)], np.int64)
+    local = local_hours(start, count, zone)
     load, matched = np.zeros(_DAY_HOURS), np.zeros(_DAY_HOURS)
     for site in sites:
-        known = ~np.isnan(site.matched)
+        known = site.known
         load += np.bincount(local[known], site.load[known], _DAY_HOURS)
         matched += np.bincount(local[known], site.matched[known], _DAY_HOURS)
     return tuple(
@@ -105,7 +116,7 @@ def by_hour(sites: Sequence[SiteHours], start: int, zone: ZoneInfo) -> tuple[Hou
 def _parts(found: SiteHours, edges: Sequence[int]) -> list[Part]:
     places = [(edge - edges[0]) // HOUR_NS for edge in edges]
     return [
-        Part(start=edges[number], end=edges[number + 1], score=score(found.part(places[number], places[number + 1])))
+        Part(start=edges[number], end=edges[number + 1], score=score(found.part(slice(*places[number : number + 2]))))
         for number in range(len(edges) - 1)
         if places[number] < places[number + 1]
     ]

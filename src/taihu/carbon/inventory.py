@@ -5,7 +5,6 @@ the categories of ISO 14064-1:2018 clause 5.2.4: 1 direct, 2 imported energy, 3 
 """
 
 from collections.abc import Sequence
-from itertools import groupby
 
 import msgspec
 
@@ -34,9 +33,15 @@ class UsedFactor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MainBalance(msgspec.Struct, frozen=True, kw_only=True):
-    """A meter's energy against that of all that is behind it. `worst` are the hours (UTC ns) most apart, by kWh."""
+    """A meter's energy against that of all that is behind it, in [start, end).
+
+    `worst` are the hours (UTC ns) most apart, by kWh; `lengths` says how many hours each of them stands for: those of a
+    gap are compared together.
+    """
 
     meter: str
+    start: int
+    end: int
     main_kwh: float
     parts_kwh: dict[str, float]
     residual_kwh: float
@@ -44,6 +49,7 @@ class MainBalance(msgspec.Struct, frozen=True, kw_only=True):
     coverage: float
     closed: bool
     worst: dict[int, float]
+    lengths: dict[int, int]
 
 
 class Category(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +73,8 @@ class Lacking(msgspec.Struct, frozen=True):
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     """All of a report. Every line leads to its rows: the ledger's of its meter in [start, end).
 
-    `as_of` is the moment (UTC ns) at which the ledger said so; 0 is now. `meters` are those of the total, `inside` the
+    `as_of` is the moment (UTC ns) at which the ledger said so; 0 is now. All that was known is as of `known_at`, also
+    when it is restated later. `meters` are those of the total, `inside` the
     submeters and storages whose energy is in another meter's line already, `lacking` those that nothing is known of.
     """
 
@@ -78,6 +85,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     end: int
     made_at: int
     as_of: int
+    known_at: int
     total: Figures
     meters: tuple[Line, ...]
     inside: tuple[Line, ...]
@@ -96,12 +104,10 @@ def inventory(
     start, end, at = edges[0], edges[-1], as_of or NOW
     first, count = since_there(ledger, project, start, end)
     parts = sums(ledger, project, edges, at)
-    meters = [
-        Line(
-            meter=meter, role=role, behind=behind, start=start, end=end, figures=merge([line.figures for line in lines])
-        )
-        for (meter, role, behind), lines in groupby(parts, key=lambda line: (line.meter, line.role, line.behind))
-    ]
+    alike: dict[tuple[str, Role, str], list[Line]] = {}
+    for line in parts:
+        alike.setdefault((line.meter, line.role, line.behind), []).append(line)
+    meters = [_whole(lines, start, end) for lines in alike.values()]
     counted = [line for line in meters if line.role not in PARTS]
     return Inventory(
         project=project,
@@ -111,20 +117,26 @@ def inventory(
         end=end,
         made_at=made_at,
         as_of=as_of,
+        known_at=known_at(parts, as_of, made_at),
         total=merge([line.figures for line in counted]),
         meters=tuple(counted),
         inside=tuple(line for line in meters if line.role in PARTS),
         parts=tuple(parts),
         factors=used_factors(ledger, project, start, end, at),
         restated=tuple(restatements(ledger, project, start, end, at)),
-        balances=main_balances(hours(ledger, project, first, count, at), first),
+        balances=main_balances(hours(ledger, project, first, count, at), first, count),
         iso_14064=categories(counted),
     )
 
 
-def main_balances(meters: Sequence[MeterHours], first: int) -> tuple[MainBalance, ...]:
-    """Whether what each main meter saw in the hours from `first` (UTC ns) on agrees with what is behind it (§9)."""
-    return tuple(_main_balance(meter, one, first) for meter, one in balances(meters).items())
+def known_at(lines: Sequence[Line], as_of: int, made_at: int) -> int:
+    """The moment (UTC ns) as of which the rows of lines can be read again; a clock that was set back is no reason."""
+    return as_of or max([made_at, *(line.written_at for line in lines)])
+
+
+def main_balances(meters: Sequence[MeterHours], first: int, count: int) -> tuple[MainBalance, ...]:
+    """Whether what each main meter saw in `count` hours from `first` (UTC ns) on agrees with what is behind it (§9)."""
+    return tuple(_main_balance(meter, one, first, first + count * HOUR_NS) for meter, one in balances(meters).items())
 
 
 def since_there(ledger: Ledger, project: str, start: int, end: int) -> tuple[int, int]:
@@ -147,9 +159,17 @@ def whole_hours(start: int, end: int) -> tuple[int, int]:
     return first, -(-(end - first) // HOUR_NS)
 
 
-def _main_balance(meter: str, one: Balance, first: int) -> MainBalance:
+def _whole(lines: Sequence[Line], start: int, end: int) -> Line:
+    """A meter's parts together."""
+    figures, written_at = merge([line.figures for line in lines]), max(line.written_at for line in lines)
+    return msgspec.structs.replace(lines[0], start=start, end=end, written_at=written_at, figures=figures)
+
+
+def _main_balance(meter: str, one: Balance, first: int, end: int) -> MainBalance:
     return MainBalance(
         meter=meter,
+        start=first,
+        end=end,
         main_kwh=one.main_kwh,
         parts_kwh=one.parts_kwh,
         residual_kwh=one.residual_kwh,
@@ -157,6 +177,7 @@ def _main_balance(meter: str, one: Balance, first: int) -> MainBalance:
         coverage=one.coverage,
         closed=one.closed,
         worst={first + place * HOUR_NS: residual for place, residual in one.worst.items()},
+        lengths={first + place * HOUR_NS: length for place, length in one.lengths.items()},
     )
 
 
@@ -164,7 +185,8 @@ def categories(lines: Sequence[Line]) -> tuple[Category, Category, Category, Cat
     """Meters in the categories of ISO 14064-1, imported energy by both rules."""
     direct = [line for line in lines if line.role in DIRECT]
     grids = [line for line in lines if line.role is Role.GRID]
-    others = [line for line in lines if line.figures.upstream_kg is not None]
+    given = {line.meter for line in lines if line.figures.upstream_kg is not None}
+    others = [line for line in lines if line.meter in given]
     return (
         _category("1 direct", "scope1_kg", direct),
         _category("2 imported energy, location-based", "location_kg", grids),

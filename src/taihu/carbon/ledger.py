@@ -24,6 +24,7 @@ _KEPT = 1_024
 NOW = 2**63 - 1  # as of now: whatever has been written
 _COLUMNS = Row.__struct_fields__
 _NAMES = ", ".join(f'"{name}"' for name in _COLUMNS)
+_NAMES_OF_ROWS = ", ".join(f'rows."{name}"' for name in _COLUMNS)
 _INSERT = f"INSERT INTO rows ({_NAMES}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - own names
 # What was the newest version of an interval at :as_of.
 CURRENT = (
@@ -119,6 +120,16 @@ class Ledger:
         where += " AND written_at <= :as_of" if versions else f" AND {CURRENT}"
         values = {"project": project, "start": start, "end": end, "meter": meter, "as_of": as_of}
         return self._rows(f"{where} ORDER BY project, meter, start, version", values)
+
+    def traced(
+        self, value: str, table: str, where: str, values: Mapping[str, Any]
+    ) -> Iterator[tuple[Row, float | None]]:
+        """Rows that a figure is made of and what each is of it; texts are own SQL, `values` what is asked."""
+        ordered = "ORDER BY rows.project, rows.meter, rows.start, rows.version LIMIT :limit OFFSET :place"
+        query = f"SELECT {_NAMES_OF_ROWS}, {value} FROM {table} WHERE {where} {ordered}"  # noqa: S608 - own words
+        with closing(self._connection.execute(query, values)) as found:
+            for *row, part in found:
+                yield _row(row), part
 
     def meters(self, project: str) -> dict[str, int]:
         """All meters a project has rows of, and when each begins."""
@@ -240,10 +251,7 @@ class Ledger:
     def _rows(self, where: str, values: Mapping[str, Any]) -> Iterator[Row]:
         with closing(self._connection.execute(f"SELECT {_NAMES} FROM rows WHERE {where}", values)) as found:  # noqa: S608
             for row in found:
-                fields = dict(zip(_COLUMNS, row, strict=True))
-                fields["role"], fields["quality"] = _ROLES[fields["role"]], _QUALITIES[fields["quality"]]
-                fields["factors"], fields["inputs"] = _names(fields["factors"]), _names(fields["inputs"])
-                yield Row(**fields)
+                yield _row(row)
 
 
 class _Transaction:
@@ -271,6 +279,13 @@ _factor = msgspec.json.Decoder(Factor)
 
 _ROLES = {str(role): role for role in Role}
 _QUALITIES = {str(quality): quality for quality in RowQuality}
+
+
+def _row(cells: Sequence[Any]) -> Row:
+    fields = dict(zip(_COLUMNS, cells, strict=True))
+    fields["role"], fields["quality"] = _ROLES[fields["role"]], _QUALITIES[fields["quality"]]
+    fields["factors"], fields["inputs"] = _names(fields["factors"]), _names(fields["inputs"])
+    return Row(**fields)
 
 
 def _stored(row: Row) -> tuple[Any, ...]:

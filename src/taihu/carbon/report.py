@@ -1,25 +1,31 @@
-"""Inventories and reports on hourly matching as documents, and as tables of their lines."""
+"""Inventories as documents, and as tables of their lines: every figure leads to the rows that it is made of."""
 
-import csv
-import io
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from taihu.carbon.balance import CLOSED_SHARE
-from taihu.carbon.document import Bars, Cell, Document, Link, Section, Table
+from taihu.carbon.cells import (
+    Addresses,
+    Trail,
+    apart,
+    csv_text,
+    day,
+    factor_value,
+    factors_section,
+    iso,
+    mass,
+    number,
+    share,
+)
+from taihu.carbon.document import Cell, Document, Link, Phrase, Section, Table
 from taihu.carbon.factors import FactorKind
 from taihu.carbon.figures import SUMMED, Figures, Line, Restated, merge
-from taihu.carbon.hourly import HourlyReport
-from taihu.carbon.inventory import HOUR_NS, Category, Inventory, Lacking, MainBalance, UsedFactor
+from taihu.carbon.inventory import HOUR_NS, Category, Inventory, Lacking, MainBalance
 from taihu.carbon.rows import DIRECT, PARTS, Role
-from taihu.carbon.site import Score, SiteHours
-from taihu.carbon.words import HOURLY_METHOD, METHOD, UNITS, Phrase
-from taihu.kernel.clock import to_datetime
+from taihu.carbon.selection import COUNTED, SOURCES, Figure, Selection
+from taihu.carbon.words import METHOD, UNITS
 
-Rows = Callable[[str, int, int], str]  # where the rows of a meter in a period are
 _COLUMNS = {
     "import_kwh": "Drawn kWh",
     "export_kwh": "Given kWh",
@@ -40,88 +46,78 @@ _GASES = {
 }
 _GRAM = 0.001
 _SOURCES = {Role.FUEL: "combustion", Role.PROCESS: "process", Role.LEAK: "leak"}
-_QUALITY = ("Measured", "Estimated", "Missing")
-_INVENTORY_LEAD = "{} {} of all intervals are known: {} measured, {} estimated, {} missing. {} were restated."
-_HOURLY_LEAD = "{} {} of the hours are known, {} of them estimated.{}"
-_IMPOSSIBLE = " In {} hours more was given than drawn and made: no load is known then."
+QUALITY = ("Measured", "Estimated", "Missing")
+_LEAD = "{} {} of all intervals are known: {} measured, {} estimated, {} missing. {} were restated."
 
 
-def inventory_csv(report: Inventory) -> str:
-    """One line for each meter and part, and for each meter that is lacking; times in UTC, a missing figure is empty."""
+def inventory_csv(report: Inventory, addresses: Addresses) -> str:
+    """One line for each meter and part, and for each meter that is lacking; times in UTC, a missing figure is empty.
+
+    The column `rows` is the address of the rows that a line's figures are made of.
+    """
     names = (*SUMMED, "measured", "estimated", "missing", "restated")
-    absent = (
-        (report.project, one.meter, "", "", _iso(report.start), _iso(report.end), *[""] * len(names))
+    absent: list[tuple[Any, ...]] = [
+        (report.project, one.meter, "", "", iso(report.start), iso(report.end), *[""] * len(names), "")
         for one in report.lacking
-    )
+    ]
+    whole = _trail(report, addresses)
     lines = (
-        (report.project, line.meter, line.role, line.behind, _iso(line.start), _iso(line.end),
-         *(_plain(getattr(line.figures, name)) for name in names))
+        (report.project, line.meter, line.role, line.behind, iso(line.start), iso(line.end),
+         *(getattr(line.figures, name) for name in names), addresses.of(_of_line(whole, line).selection))
         for line in report.parts
     )  # fmt: skip
-    return _csv(("project", "meter", "role", "behind", "start", "end", *names), chain(lines, absent))
+    heads = ("project", "meter", "role", "behind", "start", "end", *names, "rows")
+    return csv_text(heads, chain(lines, absent))
 
 
-def hourly_csv(report: HourlyReport, found: SiteHours) -> str:
-    """One line for each hour; an hour that is not known is empty."""
-    names = ("load", "made", "drawn", "given", "stored", "certified", "matched", "carbon_free")
-    columns = [getattr(found, name).tolist() for name in names]
-    lines = (
-        (
-            report.project,
-            _iso(report.start + place * HOUR_NS),
-            *("" if value != value else value for value in row),
-            _hour_quality(found, place),
-        )
-        for place, row in enumerate(zip(*columns, strict=True))
-    )
-    heads = (*(f"{name}_kwh" for name in names[:-1]), "grid_carbon_free", "quality")
-    return _csv(("project", "start", *heads), lines)
-
-
-def _hour_quality(found: SiteHours, place: int) -> str:
-    if found.impossible[place]:
-        return "impossible"
-    if math.isnan(found.load[place] + found.made[place]):
-        return "missing"
-    return "measured" if found.sure[place] else "estimated"
-
-
-def inventory_document(report: Inventory, rows: Rows) -> Document:
+def inventory_document(report: Inventory, addresses: Addresses) -> Document:
     """The inventory: scopes, ISO 14064-1, balance, what was restated, factors."""
-    whole = report.total
-    counts = (whole.measured, whole.estimated, whole.missing, whole.restated)
+    total, trail = report.total, _trail(report, addresses)
+    whole = trail.narrow(role=COUNTED)
     sections = [
         Section(
             heading="Scope 1, and scope 2 by both rules",
-            table=_lines([*report.meters], rows, report.project, whole),
+            table=_lines([*report.meters], trail, report.project, total),
             note=UNITS,
         ),
-        *_gases(report, rows),
-        Section(heading="ISO 14064-1 categories", table=_categories(report.iso_14064, report.meters)),
+        *_gases(report, trail),
+        Section(heading="ISO 14064-1 categories", table=_categories(report.iso_14064, report.meters, trail)),
     ]
     if report.lacking:
         sections.insert(0, _lacking(report.lacking))
     if report.inside:
         note = "Submeters and storages: their energy is in the lines above already."
-        sections.append(Section(heading="Of which", table=_lines(report.inside, rows), note=note))
-    sections += _balances(report.balances, rows)
-    sections += _restated(report.restated)
+        sections.append(Section(heading="Of which", table=_lines(report.inside, trail), note=note))
+    sections += balances_sections(report.balances, trail)
+    sections += _restated(report.restated, trail)
     if len(report.parts) > len(report.meters) + len(report.inside):
-        sections.append(
-            Section(heading="By part of the period", table=_lines(report.parts, rows, zone=report.timezone))
-        )
-    sections += [_factors(report.factors), Section(heading="Method", note=METHOD)]
+        table = _lines(report.parts, trail, zone=report.timezone)
+        sections.append(Section(heading="By part of the period", table=table))
+    sections += [factors_section(report.factors, trail), Section(heading="Method", note=METHOD)]
+    known, counts = whole.link(share(total.coverage), Figure.KNOWN), whole.counts(total)
+    restated = whole.link(f"{total.restated:,}", Figure.ROWS, restated=True)
+    figures = (
+        ("Scope 1", Figure.SCOPE1),
+        ("Scope 2, location-based", Figure.LOCATION),
+        ("Scope 2, market-based", Figure.MARKET),
+        ("Scope 3", Figure.UPSTREAM),
+    )
     return Document(
         title=Phrase("Greenhouse gas inventory: {}", report.title),
-        lead=Phrase(_INVENTORY_LEAD, _period(report), _share(whole.coverage), *counts),
-        figures=(
-            ("Scope 1", _mass(whole.scope1_kg)),
-            ("Scope 2, location-based", _mass(whole.location_kg)),
-            ("Scope 2, market-based", _mass(whole.market_kg)),
-            ("Scope 3", _mass(whole.upstream_kg)),
+        lead=Phrase(_LEAD, period(report), known, *counts, restated),
+        figures=tuple(
+            (words, trail.link(mass(getattr(total, name)), name, **SOURCES[name])) for words, name in figures
         ),
         sections=tuple(sections),
     )
+
+
+def _trail(report: Inventory, addresses: Addresses) -> Trail:
+    return Trail(addresses, Selection(start=report.start, end=report.end, as_of=report.known_at))
+
+
+def _of_line(trail: Trail, line: Line) -> Trail:
+    return trail.narrow(meter=(line.meter,), role=(line.role,), behind=line.behind, start=line.start, end=line.end)
 
 
 def _lacking(meters: Sequence[Lacking]) -> Section:
@@ -131,170 +127,125 @@ def _lacking(meters: Sequence[Lacking]) -> Section:
     )
 
 
-def hourly_document(report: HourlyReport, rows: Rows) -> Document:
-    """Hourly matching: in sum, by the hour, by the time of day, and the emission of what is unmatched."""
-    one = report.score
-    impossible = Phrase(_IMPOSSIBLE, one.impossible) if one.impossible else ""
-    lead = Phrase(_HOURLY_LEAD, _period(report), _share(one.coverage), one.estimated, impossible)
-    return Document(
-        title=Phrase("Hourly matching: {}", report.title),
-        lead=lead,
-        figures=(
-            ("Matched in sum", _share(one.annual)),
-            ("Matched by the hour", _share(one.hourly)),
-            ("With certificates", _share(one.contracted)),
-            ("With the grid's share (CFE)", _share(one.cfe)),
-        ),
-        sections=(
-            _energies(report),
-            _time_of_day(report),
-            _by_part(report),
-            _by_both_rules(report),
-            *_balances(report.balances, rows),
-            _factors(report.factors),
-            Section(heading="Method", note=HOURLY_METHOD),
-        ),
-    )
-
-
-def _energies(report: HourlyReport) -> Section:
-    one = report.score
-    energies = (
-        ("Load", one.load_kwh),
-        ("Made carbon-free", one.made_kwh),
-        ("Matched in its hour", one.matched_kwh),
-        ("Unmatched in its hour", one.load_kwh - one.matched_kwh),
-        ("Unmatched in sum", max(0.0, one.load_kwh - one.made_kwh)),
-        ("Drawn from the grid", report.drawn_kwh),
-        ("Of that covered by certificates", report.certified_kwh),
-    )
-    table = Table(heads=("", "kWh"), rows=[(name, _number(value, 1)) for name, value in energies])
-    return Section(heading="Load and carbon-free energy", table=table)
-
-
-def _time_of_day(report: HourlyReport) -> Section:
-    bars = Bars(
-        labels=tuple(f"{hour.hour:02d}" for hour in report.by_hour),
-        whole=tuple(hour.load_kwh for hour in report.by_hour),
-        part=tuple(hour.matched_kwh for hour in report.by_hour),
-        words="Load of each hour of the day, and how much of it was matched",
-    )
-    note = Phrase(
-        "By the local time an hour begins at ({}): load, and in green what was matched in its own hour.",
-        report.timezone,
-    )
-    return Section(heading="By the time of day", bars=bars, note=note)
-
-
-def _by_part(report: HourlyReport) -> Section:
-    heads = ("From", "Load kWh", "Made kWh", "In sum", "By the hour", "With certificates", "With the grid", "Known")
-    rows = [(_day(part.start, report.timezone), *_scores(part.score)) for part in report.parts]
-    table = Table(heads=heads, rows=[*rows, ("All", *_scores(report.score))], total=True)
-    return Section(heading="By part of the period", table=table)
-
-
-def _by_both_rules(report: HourlyReport) -> Section:
-    names = ("Location-based", "Market-based, certificates by the hour")
-    rows = [(name, _number(one.kg, 2), *_counts(one)) for name, one in zip(names, report.scope2, strict=True)]
-    table = Table(heads=("Rule", "kg", *_QUALITY), rows=rows)
-    note = "Market-based: an hour's certificates first, the rest by the factors below. The two are never added."
-    return Section(heading="Scope 2 of the same period", table=table, note=note)
-
-
-def _lines(lines: Sequence[Line], rows: Rows, name: str = "", whole: Figures | None = None, *, zone: str = "") -> Table:
+def _lines(
+    lines: Sequence[Line], trail: Trail, name: str = "", whole: Figures | None = None, *, zone: str = ""
+) -> Table:
     shown = [field for field in _COLUMNS if any(getattr(line.figures, field) is not None for line in lines)]
     found: list[tuple[Cell, ...]] = []
     for line in lines:
         words = line.meter
         if zone:
-            words = f"{line.meter} {_day(line.start, zone)}"
+            words = f"{line.meter} {day(line.start, zone)}"
         elif line.role in PARTS:
             words = Phrase(f"{{}} ({line.role} of {{}})", line.meter, line.behind)
-        link = Link(words, rows(line.meter, line.start, line.end))
-        found.append((link, *_cells(line.figures, shown)))
+        mine = _of_line(trail, line)
+        name_cell = Link(words, mine.address(Figure.ROWS))
+        found.append((name_cell, *mine.numbers(line.figures, shown), *mine.counts(line.figures)))
     if whole is not None:
-        found.append((name, *_cells(whole, shown)))
-    heads = ("Meter, from" if zone else "Meter", *(_COLUMNS[field] for field in shown), *_QUALITY)
+        mine = trail.narrow(role=COUNTED)
+        sums = (trail.link(number(getattr(whole, one), 2), Figure(one), **SOURCES[Figure(one)]) for one in shown)
+        found.append((Link(name, mine.address(Figure.ROWS)), *sums, *mine.counts(whole)))
+    heads = ("Meter, from" if zone else "Meter", *(_COLUMNS[field] for field in shown), *QUALITY)
     return Table(heads=heads, rows=found, total=whole is not None)
 
 
-def _cells(figures: Figures, shown: Sequence[str]) -> tuple[str, ...]:
-    return (*(_number(getattr(figures, name), 2) for name in shown), *_counts(figures))
-
-
-def _counts(figures: Figures | Category) -> tuple[str, ...]:
-    return tuple(f"{count:,}" for count in (figures.measured, figures.estimated, figures.missing))
-
-
-def _categories(categories: Iterable[Category], meters: Sequence[Line]) -> Table:
+def _categories(categories: Sequence[Category], meters: Sequence[Line], trail: Trail) -> Table:
     """The categories; of what is direct, also by the kind of source."""
-    direct, *others = [(one.category, _number(one.kg, 2), *_counts(one)) for one in categories]
+    shown = (Figure.SCOPE1, Figure.LOCATION, Figure.MARKET, Figure.UPSTREAM)
+    direct, *others = [
+        _kg(one.category, one.kg, one, trail.narrow(**SOURCES[figure]), figure)
+        for one, figure in zip(categories, shown, strict=True)
+    ]
     sources = []
     for role, words in _SOURCES.items():
         if found := [line.figures for line in meters if line.role is role]:
             whole = merge(found)
-            sources.append((Phrase("\u2003of which {}", words), _number(whole.scope1_kg, 2), *_counts(whole)))
-    return Table(heads=("Category", "kg", *_QUALITY), rows=[direct, *sources, *others])
+            named = Phrase("\u2003of which {}", words)
+            sources.append(_kg(named, whole.scope1_kg, whole, trail.narrow(role=(role,)), Figure.SCOPE1))
+    return Table(heads=("Category", "kg", *QUALITY), rows=[direct, *sources, *others])
 
 
-def _gases(report: Inventory, rows: Rows) -> list[Section]:
+def _kg(words: str, kg: float | None, counted: Figures | Category, trail: Trail, figure: Figure) -> tuple[Cell, ...]:
+    return words, trail.link(number(kg, 2), figure), *trail.counts(counted)
+
+
+def _gases(report: Inventory, trail: Trail) -> list[Section]:
     """What is direct, gas by gas."""
     lines = [line for line in report.meters if line.role in DIRECT]
     if not lines:
         return []
-    found: list[tuple[Cell, ...]] = [
-        (Link(line.meter, rows(line.meter, line.start, line.end)), _SOURCES[line.role], *_of_gases(line.figures))
-        for line in lines
+    found: list[tuple[Cell, ...]] = []
+    for line in lines:
+        mine = _of_line(trail, line)
+        name = Link(line.meter, mine.address(Figure.ROWS))
+        found.append((name, _SOURCES[line.role], *_of_gases(line.figures, mine)))
+    mine = trail.narrow(role=DIRECT)
+    whole = merge([line.figures for line in lines])
+    found.append((Link(report.project, mine.address(Figure.ROWS)), "", *_of_gases(whole, mine)))
+    potentials = [
+        Phrase("{} {}", one.id, Link(factor_value(one), trail.addresses.factor(one.id, report.known_at)))
+        for one in report.factors
+        if one.kind == FactorKind.GWP and one.value
     ]
-    found.append((report.project, "", *_of_gases(merge([line.figures for line in lines]))))
-    potentials = [f"{one.id} {one.value:g}" for one in report.factors if one.kind == FactorKind.GWP and one.value]
     heads = ("Source", "Kind", *_GASES.values())
     table = Table(heads=heads, rows=found, texts=(0, 1), total=True)
-    note = Phrase("kg of each gas; the last two in CO2 equivalent, over 100 years: {}.", ", ".join(potentials))
+    note = Phrase(
+        "kg of each gas; the last two in CO2 equivalent, over 100 years: {}.",
+        Phrase(", ".join(["{}"] * len(potentials)), *potentials),
+    )
     return [Section(heading="Scope 1 by gas", table=table, note=note if potentials else "")]
 
 
-def _of_gases(figures: Figures) -> tuple[str, ...]:
-    return tuple(_gas(getattr(figures, name)) for name in _GASES)
+def _of_gases(figures: Figures, trail: Trail) -> tuple[Cell, ...]:
+    return tuple(trail.link(_gas(getattr(figures, name)), Figure(name)) for name in _GASES)
 
 
 def _gas(kg: float | None) -> str:
     """To the gram; what is less to three digits, as a gas of a few milligrams is not nothing."""
-    return f"{kg:.3g}" if kg and abs(kg) < _GRAM else _number(kg, 3)
+    return f"{kg:.3g}" if kg and abs(kg) < _GRAM else number(kg, 3)
 
 
-def _balances(balances: Sequence[MainBalance], rows: Rows) -> list[Section]:
+def balances_sections(balances: Sequence[MainBalance], trail: Trail) -> list[Section]:
     """Whether each main meter agrees with what is behind it, and where it does not most."""
     if not balances:
         return []
     heads = ("Meter", "Main kWh", "Parts kWh", "Residual kWh", "Apart", "Hours known", "Verdict")
     lines: list[tuple[Cell, ...]] = []
-    notes = []
     for one in balances:
-        parts = one.main_kwh - one.residual_kwh
+        period = {"start": one.start, "end": one.end, "since": one.start, "until": one.end}
+        mine = trail.narrow(balance=one.meter, **period)
         lines.append(
-            (one.meter, _number(one.main_kwh, 2), _number(parts, 2), _number(one.residual_kwh, 3), _apart(one.share),
-             f"{100 * one.coverage:.1f} %", _verdict(one.closed, one.share))
-        )  # fmt: skip
-        notes += [f"{meter} {_number(energy, 2)} kWh" for meter, energy in one.parts_kwh.items()]
+            (
+                one.meter,
+                mine.link(number(one.main_kwh, 2), Figure.NET, meter=(one.meter,)),
+                mine.link(number(one.main_kwh - one.residual_kwh, 2), Figure.PARTS),
+                mine.link(number(one.residual_kwh, 3), Figure.RESIDUAL),
+                mine.link(apart(one.share), Figure.APART),
+                mine.link(share(one.coverage), Figure.BALANCED),
+                _verdict(one.closed, one.share),
+            )
+        )
         lines += [
             (
-                Link(_iso(at), rows("", at, at + HOUR_NS)),
+                Phrase("\u2003of which {}", part),
+                "",
+                mine.link(number(kwh, 2), Figure.NET, meter=(part,)),
                 "",
                 "",
-                _number(residual, 3),
                 "",
                 "",
-                "among the hours most apart",
             )
-            for at, residual in one.worst.items()
+            for part, kwh in one.parts_kwh.items()
         ]
-    note = Phrase(
-        "Behind it: {}; drawing is positive. Apart is counted hour by hour, a gap as one: errors hide no others.",
-        ", ".join(notes),
-    )
-    table = Table(heads=heads, rows=lines, texts=(0, 6))
-    return [Section(heading="Energy balance", table=table, note=note)]
+        lines += [_worst(one, at, mine) for at in one.worst]
+    note = "Drawing is positive. Apart is counted hour by hour, a gap as one: errors hide no others."
+    return [Section(heading="Energy balance", table=Table(heads=heads, rows=lines, texts=(0, 6)), note=note)]
+
+
+def _worst(one: MainBalance, at: int, trail: Trail) -> tuple[Cell, ...]:
+    mine = trail.narrow(start=at, end=at + one.lengths[at] * HOUR_NS)
+    residual = mine.link(number(one.worst[at], 3), Figure.RESIDUAL)
+    return (Link(iso(at), mine.address(Figure.RESIDUAL)), "", "", residual, "", "", "among the hours most apart")
 
 
 def _verdict(closed: bool, share: float | None) -> str:
@@ -304,14 +255,18 @@ def _verdict(closed: bool, share: float | None) -> str:
     return "not known" if share is None else "does not close" if share > CLOSED_SHARE else "closes where it is known"
 
 
-def _restated(found: Sequence[Restated]) -> list[Section]:
+def _restated(found: Sequence[Restated], trail: Trail) -> list[Section]:
     if not found:
         return []
-    rows = [
-        (one.reason, f"{one.intervals:,}", _iso(one.first), _iso(one.last),
-         *(f"{value:+,.2f}" for value in (one.scope1_kg, one.location_kg, one.market_kg, one.upstream_kg)))
-        for one in found
-    ]  # fmt: skip
+    rows = []
+    for one in found:
+        mine = trail.narrow(reason=one.reason)
+        changes = (
+            mine.link(f"{getattr(one, name):+,.2f}", name)
+            for name in (Figure.SCOPE1, Figure.LOCATION, Figure.MARKET, Figure.UPSTREAM)
+        )
+        moments = (mine.link(iso(at), Figure.ROWS) for at in (one.first, one.last))
+        rows.append((one.reason, mine.link(f"{one.intervals:,}", Figure.ROWS), *moments, *changes))
     heads = (
         "Why",
         "Intervals",
@@ -326,63 +281,8 @@ def _restated(found: Sequence[Restated]) -> list[Section]:
     return [Section(heading="Restated", table=Table(heads=heads, rows=rows), note=note)]
 
 
-def _factors(factors: Sequence[UsedFactor]) -> Section:
-    rows = [
-        (
-            one.id,
-            one.kind,
-            "by interval" if one.value is None else f"{one.value:.10g} {one.unit.removeprefix('1')}".strip(),
-            f"{one.region} {one.year or ''}".strip(),
-            f"{one.source}, {one.published}" if one.published else one.source,
-        )
-        for one in factors
-    ]
-    heads = ("Row", "Kind", "Value", "Region, year", "Source")
-    return Section(heading="Factors", table=Table(heads=heads, rows=rows, texts=(0, 1, 3, 4)))
-
-
-def _scores(one: Score) -> tuple[str, ...]:
-    shares = (one.annual, one.hourly, one.contracted, one.cfe, one.coverage)
-    return (_number(one.load_kwh, 1), _number(one.made_kwh, 1), *map(_share, shares))
-
-
-def _period(report: Inventory | HourlyReport) -> str:
-    as_of = Phrase(" As the ledger knew it at {}.", _iso(report.as_of)) if report.as_of else ""
-    start, end, made = map(_iso, (report.start, report.end, report.made_at))
+def period(report: Any) -> Phrase:
+    """Of when a report is, and as of when."""
+    as_of = Phrase(" As the ledger knew it at {}.", iso(report.as_of)) if report.as_of else ""
+    start, end, made = map(iso, (report.start, report.end, report.made_at))
     return Phrase("{} to {} ({}), made {}.{}", start, end, report.timezone, made, as_of)
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None or value != value else f"{100 * value:.1f} %"
-
-
-def _apart(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.3f} %"
-
-
-def _mass(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.1f} kg"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:,.{digits}f}"
-
-
-def _plain(value: Any) -> Any:
-    return "" if value is None else value
-
-
-def _csv(heads: tuple[str, ...], lines: Iterable[tuple[Any, ...]]) -> str:
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(heads)
-    table.writerows(lines)
-    return out.getvalue()
-
-
-def _day(at: int, zone: str) -> str:
-    return to_datetime(at).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d")
-
-
-def _iso(at: int) -> str:
-    return to_datetime(at).strftime("%Y-%m-%d %H:%M UTC")

@@ -5,6 +5,7 @@ and its discharging takes from it. Where a storage is accounted, consumption is 
 """
 
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -15,9 +16,11 @@ from taihu.carbon.figures import MeterHours
 from taihu.carbon.matching import cfe_score, match
 from taihu.carbon.quantity import Energy, Numbers
 from taihu.carbon.rows import Role
+from taihu.kernel.clock import to_datetime
 
 APART = "-"  # behind no meter of the project: made elsewhere, for it
 _METER_ERROR = 0.01
+_HOUR_NS = 3_600_000_000_000
 
 
 class SiteHours(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,9 +52,14 @@ class SiteHours(msgspec.Struct, frozen=True, kw_only=True):
         """How much of the load it meets in its own hour."""
         return np.minimum(self.load, self.contracted)
 
-    def part(self, start: int, end: int) -> "SiteHours":
-        """The hours from one place to another."""
-        return SiteHours(**{name: getattr(self, name)[start:end] for name in SiteHours.__struct_fields__})
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Which hours take part: those in which no meter is missing."""
+        return ~np.isnan(self.load + self.made)
+
+    def part(self, places: slice | NDArray[np.bool_]) -> "SiteHours":
+        """Some of the hours."""
+        return SiteHours(**{name: getattr(self, name)[places] for name in SiteHours.__struct_fields__})
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +114,7 @@ def site_hours(meters: Sequence[MeterHours], count: int) -> SiteHours:
 def score(hours: SiteHours) -> Score:
     """How carbon-free a project's load was."""
     found = match(hours.load, hours.made)
-    known = ~np.isnan(hours.load + hours.made)
+    known = hours.known
     load, contracted = hours.load[known], hours.contracted[known]
     total = float(load.sum())
     return Score(
@@ -126,17 +134,29 @@ def score(hours: SiteHours) -> Score:
 def balances(meters: Sequence[MeterHours]) -> dict[str, Balance]:
     """The balance of each meter that has submeters, against them, what is made and what is stored behind it (§9)."""
     found = {}
-    for main in meters:
-        parts = [meter for meter in meters if meter.behind == main.meter]
+    for name in _names(meters):
+        parts = [meter for meter in meters if meter.behind == name]
         if any(part.role is Role.SUBMETER for part in parts):  # without one, what is not metered is simply the load
-            sure = np.logical_and.reduce([meter.sure for meter in (main, *parts)])
-            found[main.meter] = balance(_seen(main), {part.meter: _seen(part) for part in parts}, sure)
+            main = [meter for meter in meters if meter.meter == name]
+            sure = np.logical_and.reduce([meter.sure for meter in (*main, *parts)])
+            behind = {one: seen([part for part in parts if part.meter == one]) for one in _names(parts)}
+            found[name] = balance(seen(main), behind, sure)
     return found
 
 
-def _seen(meter: MeterHours) -> Energy:
-    """What a meter drew, from when it counts: whether there was something before it, it does not know."""
-    return Energy(np.where(np.arange(len(meter.net)) < meter.first, np.nan, meter.net))
+def _names(meters: Sequence[MeterHours]) -> list[str]:
+    return list(dict.fromkeys(meter.meter for meter in meters))
+
+
+def local_hours(start: int, count: int, zone: ZoneInfo) -> NDArray[np.int64]:
+    """The hour of the local day at which each of `count` hours begins, from `start` (UTC ns) on."""
+    return np.array([to_datetime(start + place * _HOUR_NS).astimezone(zone).hour for place in range(count)], np.int64)
+
+
+def seen(places: Sequence[MeterHours]) -> Energy:
+    """What a meter drew in all of its places, from when it counts: what was before it, it does not know."""
+    net = sum((one.net for one in places), np.zeros(len(places[0].imported)))
+    return Energy(np.where(np.arange(len(net)) < places[0].first, np.nan, net))
 
 
 def _sum(series: Sequence[Numbers], count: int) -> Numbers:

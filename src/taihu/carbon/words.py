@@ -9,7 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from taihu.carbon.document import Cell, Document, Link, Section, Table
+from taihu.carbon.document import Cell, Document, Link, Phrase, Section, Table
+from taihu.carbon.words_of_rows import CHINESE
 
 Language = Literal["en", "zh"]
 METHOD = """\
@@ -33,19 +34,6 @@ CFE). A battery's charging counts as load, its discharging takes from it. Hours 
 part."""
 
 
-class Phrase(str):
-    """A text that is made of a template and what stands in it, so that it can be said in another language."""
-
-    __slots__ = ("template", "values")
-    template: str
-    values: tuple[object, ...]
-
-    def __new__(cls, template: str, *values: object) -> "Phrase":
-        made = super().__new__(cls, template.format(*values))
-        made.template, made.values = template, values
-        return made
-
-
 def said_in(language: Language, document: Document) -> Document:
     """A document in that language."""
     if language == "en":
@@ -53,8 +41,9 @@ def said_in(language: Language, document: Document) -> Document:
     return Document(
         title=_say(document.title),
         lead=_say(document.lead),
-        figures=tuple((_say(what), much) for what, much in document.figures),
+        figures=tuple((_say(what), _cell(much)) for what, much in document.figures),
         sections=tuple(_section(one) for one in document.sections),
+        links=tuple(_link(one) for one in document.links),
         language=language,
     )
 
@@ -72,17 +61,21 @@ def _rows(table: Table) -> Sequence[tuple[Cell, ...]]:
 
 
 def _cell(cell: Cell) -> Cell:
-    return Link(_say(cell.text), cell.address) if isinstance(cell, Link) else _say(cell)
+    return _link(cell) if isinstance(cell, Link) else _say(cell)
+
+
+def _link(link: Link) -> Link:
+    return Link(_say(link.text), link.address)
 
 
 def _say(text: str) -> str:
     if not isinstance(text, Phrase):
         return _CHINESE.get(text, text)
-    values = (_say(value) if isinstance(value, str) else value for value in text.values)
-    return _CHINESE.get(text.template, text.template).format(*values)
+    values = (_cell(value) if isinstance(value, str | Link) else value for value in text.values)
+    return Phrase(_CHINESE.get(text.template, text.template), *values)
 
 
-_CHINESE = {
+_CHINESE = CHINESE | {
     # of both reports
     "{} to {} ({}), made {}.{}": "{} 至 {}（{}），编制于 {}。{}",
     " As the ledger knew it at {}.": "按账本在 {} 的记录。",
@@ -137,8 +130,8 @@ _CHINESE = {
     "does not close": "不平衡",
     "closes where it is known": "已知部分平衡",
     "among the hours most apart": "偏差最大的小时之一",
-    "Behind it: {}; drawing is positive. Apart is counted hour by hour, a gap as one: errors hide no others.":
-        "其下：{}；用电为正。偏差逐小时累计（缺口合并计），误差不会相互抵消。",
+    "Drawing is positive. Apart is counted hour by hour, a gap as one: errors hide no others.":
+        "用电为正。偏差逐小时累计（缺口合并计），误差不会相互抵消。",
     # the inventory
     "Greenhouse gas inventory: {}": "温室气体清单：{}",
     "{} {} of all intervals are known: {} measured, {} estimated, {} missing. {} were restated.":

@@ -92,6 +92,9 @@ class _Pieces(Response):
             self._shared.answer_bytes -= len(data)
 
 
+_READ_BY_PEOPLE = ("/carbon/rows", "/carbon/report", "/carbon/hourly", "/api/v1/factors")
+
+
 def refusal(error: TaihuError, instance: str) -> Response:
     """The answer to a request at `instance` that fails."""
     body = problem_of(error, instance)
@@ -104,8 +107,12 @@ def refusal(error: TaihuError, instance: str) -> Response:
 
 
 def _challenge(path: str) -> str:
-    """What to come with; an enrolment client knows Basic alone (RFC 7030, 3.2.3)."""
-    return 'Basic realm="enrolment"' if path.startswith("/.well-known/est/") else "Bearer"
+    """What to come with; an enrolment client knows Basic alone (RFC 7030, 3.2.3), a reader of a report's rows asks for
+    a token as password.
+    """
+    if path.startswith("/.well-known/est/"):
+        return 'Basic realm="enrolment"'
+    return 'Bearer, Basic realm="a token as password"' if path.endswith(_READ_BY_PEOPLE) else "Bearer"
 
 
 def problem_of(error: TaihuError, instance: str = "") -> dict[str, Any]:

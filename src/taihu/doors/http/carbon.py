@@ -8,37 +8,49 @@ from starlette.responses import Response
 
 from taihu.doors.http.answers import Problem, bad_request, not_found
 from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
+from taihu.doors.http.negotiation import form_of
 from taihu.doors.http.requests import (
     caller_of,
     moment,
     node_of,
     object_of,
     own_project,
+    password_of,
     readable_project,
+    whole,
 )
 from taihu.kernel.clock import NS_PER_S
 
 _DAY_NS = 86_400 * NS_PER_S
 _YEAR_NS = 365 * _DAY_NS
-_NOW = 2**63 - 1
+_PAGES_MAX = 1_000_000
+_SELECTING = ("behind", "quality", "restated", "reason", "having", "factor", "balance", "hour", "figure")
 _PROJECTS_MAX = 1_000
 
 
 async def factors(request: Request) -> Response:
-    """All emission factors: those that come with Taihu, and the site's own."""
-    caller_of(request)
-    return await _ask(request, "factors", {})
+    """All emission factors, those that come with Taihu and the site's own, as JSON or as a page."""
+    caller_of(request, password_of(request) or None)
+    arguments: dict[str, Any] = {name: request.query_params.get(name, "") for name in ("id", "region")}
+    arguments |= {"as_of": moment(request, "as_of", 0), "format": form_of(request, _LISTED), "language": _said(request)}
+    return await _ask(request, "factors", arguments)
 
 
 async def rows(request: Request) -> Response:
-    """Rows of the ledger; with `versions=true` also what was restated."""
+    """Rows of the ledger, and with a `figure` what each is of it, as JSON, CSV or a page."""
+    project, query = _whole_project(request), request.query_params
+    selection: dict[str, Any] = {name: query[name] for name in _SELECTING if name in query}
+    selection |= {name: query.getlist(name) for name in ("meter", "role")}
+    selection |= {name: moment(request, name, 0) for name in ("since", "until", "as_of")}
     arguments = {
-        "project": _whole_project(request),
-        "meter": request.query_params.get("meter", ""),
-        "versions": request.query_params.get("versions") == "true",
-        "as_of": moment(request, "as_of", _NOW),
+        "project": project,
+        "selection": selection | _range(request, _DAY_NS),
+        "versions": query.get("versions") == "true",
+        "page": whole(request, "page", 1, _PAGES_MAX),
+        "format": form_of(request, _TRACED),
+        "language": _said(request),
     }
-    return await _ask(request, "rows", arguments | _range(request, _DAY_NS))
+    return await _ask(request, "rows", arguments | _addresses(request, project))
 
 
 async def report(request: Request) -> Response:
@@ -74,7 +86,7 @@ async def certificates(request: Request) -> Response:
 
 def _whole_project(request: Request) -> str:
     """The project of the path, if the caller may read all of it; 404 otherwise (§11)."""
-    caller, project = readable_project(request)
+    caller, project = readable_project(request, password_of(request) or None)
     if caller.thing or not node_of(request).may_read(caller, project):
         raise not_found(f"project {project!r}")
     return project
@@ -99,13 +111,23 @@ def _reported(request: Request) -> dict[str, Any]:
         "project": project,
         "by": request.query_params.get("by", "1mo"),
         "format": request.query_params.get("format", "json"),
-        "language": request.query_params.get("language", "en"),
+        "language": _said(request),
         "as_of": moment(request, "as_of", 0),
-        "rows": str(request.url.replace(path=f"/api/v1/projects/{quote(project)}/carbon/rows", query="")),
     }
-    if arguments["language"] not in ("en", "zh"):
+    return arguments | _addresses(request, project) | _range(request, _YEAR_NS)
+
+
+def _said(request: Request) -> str:
+    language = request.query_params.get("language", "en")
+    if language not in ("en", "zh"):
         raise bad_request("There is no report in that language.", "Ask for en or zh.")
-    return arguments | _range(request, _YEAR_NS)
+    return language
+
+
+def _addresses(request: Request, project: str) -> dict[str, str]:
+    """Where a page leads to."""
+    paths = {"rows": f"/api/v1/projects/{quote(project)}/carbon/rows", "factors": "/api/v1/factors"}
+    return {name: str(request.url.replace(path=path, query="")) for name, path in paths.items()}
 
 
 def _range(request: Request, default: int) -> dict[str, int]:
@@ -134,10 +156,45 @@ _REPORTED = (
     _AS_OF,
 )
 _FORMATS = {JSON: dict[str, Any], "text/csv": bytes, "text/html": bytes, "application/pdf": bytes}
+_LISTED = {"json": JSON, "html": "text/html"}
+_TRACED = _LISTED | {"csv": "text/csv"}
+_LISTED_SHAPES = {JSON: dict[str, Any], "text/html": bytes}
+_TRACED_SHAPES = _LISTED_SHAPES | {"text/csv": bytes}
+_READ = (
+    Parameter("format", "json, html, or csv of rows; what Accept says, else json."),
+    Parameter("language", "Of html, en or zh; en."),
+)
+_SELECTED = (
+    Parameter("figure", "What they are rows of: a report's addresses have it."),
+    Parameter("role", "Only of meters that count this.", many=True),
+    Parameter("behind", "Only of meters behind this one."),
+    Parameter("quality", "Only what is measured, estimated or missing."),
+    Parameter("restated", "Only what was restated.", bool),
+    Parameter("reason", "Only what was restated for this, each row against the one before."),
+    Parameter("having", "Only of meters that have a figure of this name."),
+    Parameter("factor", "Only what was computed with this factor or property."),
+    Parameter("balance", "Only hours that take part in the balance of this meter."),
+    Parameter("hour", "Only this hour of the local day.", int),
+    Parameter("since", "When the period begins that figures by the hour are of."),
+    Parameter("until", "When it ends."),
+)
 _MANY = (Parameter("project", "Of these.", required=True, many=True), *_PERIOD)
 _PROJECT = "/api/v1/projects/{project}/carbon"
 ROUTES = [
-    Endpoint("/api/v1/factors", factors, get=Operation(refuses=(503,))),
+    Endpoint(
+        "/api/v1/factors",
+        factors,
+        get=Operation(
+            query=(
+                Parameter("id", "Only this one."),
+                Parameter("region", "Only of this region."),
+                *_READ,
+                Parameter("as_of", "As they were known at that moment; now."),
+            ),
+            answer=_LISTED_SHAPES,
+            refuses=(503,),
+        ),
+    ),
     Endpoint("/api/v1/matching", matching, get=Operation(query=_MANY, refuses=(404,))),
     Endpoint("/api/v1/carbon", summary, get=Operation(query=_MANY, refuses=(404,))),
     Endpoint(
@@ -145,11 +202,15 @@ ROUTES = [
         rows,
         get=Operation(
             query=(
-                Parameter("meter", "Only of this meter."),
+                Parameter("meter", "Only of these meters.", many=True),
                 Parameter("versions", "Also what was restated.", bool),
+                *_SELECTED,
+                *_READ,
+                Parameter("page", "Which page of html; 1.", int),
                 *_PERIOD,
                 _AS_OF,
             ),
+            answer=_TRACED_SHAPES,
             refuses=(503,),
         ),
     ),

@@ -5,7 +5,6 @@ labels, `fullcmc`, `serverkeygen` and `csrattrs`.
 """
 
 import base64
-import binascii
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -14,7 +13,7 @@ from starlette.responses import Response
 from taihu.doors.http.answers import Problem, unauthorized
 from taihu.doors.http.connection import CERTIFICATE
 from taihu.doors.http.endpoint import Endpoint, Operation
-from taihu.doors.http.requests import body_of, node_of, token_of
+from taihu.doors.http.requests import body_of, node_of, password_of, token_of
 from taihu.identity.presented import Presented
 
 _CHAIN = "application/pkcs7-mime"
@@ -30,7 +29,7 @@ async def authorities(request: Request) -> Response:
 
 async def enrol(request: Request) -> Response:
     """A thing's first certificate, for a PKCS #10 request and an enrolment token."""
-    token = _basic(request) or token_of(_secure(request))
+    token = password_of(request) or token_of(_secure(request))
     if not token or isinstance(token, Presented):
         raise unauthorized()
     async with body_of(request) as body:
@@ -57,17 +56,6 @@ def _secure(request: Request) -> Request:
             403, "tls-required", "Certificates are issued over TLS alone.", "Use the port of [http] tls_port."
         )
     return request
-
-
-def _basic(request: Request) -> str:
-    """The password that came with a request, whatever the user name."""
-    scheme, _, value = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return ""
-    try:
-        return base64.b64decode(value.strip(), validate=True).decode("utf-8").partition(":")[2]
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
 
 
 def _chain(der: bytes, smime_type: str = "; smime-type=certs-only") -> Response:

@@ -1,5 +1,7 @@
 """What a request says: who asks, for which project, between which times."""
 
+import base64
+import binascii
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from hmac import compare_digest
@@ -69,6 +71,17 @@ def bearer_of(request: HTTPConnection) -> str:
     """The bearer token that came with a request; empty when none did."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def password_of(request: HTTPConnection) -> str:
+    """The password that came with a request (Basic), whatever the user name; empty when none did."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(value.strip(), validate=True).decode("utf-8").partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
 
 
 def same_origin(request: HTTPConnection) -> bool:

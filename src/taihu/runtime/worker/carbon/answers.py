@@ -1,8 +1,6 @@
 """The answers about the carbon ledger: rows, reports, matching, balances, certificates, factors."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
-from urllib.parse import urlencode
 
 import msgspec
 import numpy as np
@@ -12,9 +10,10 @@ from taihu.carbon.document import Document, to_html, to_pdf
 from taihu.carbon.factors import Factors
 from taihu.carbon.figures import hours, merge, sums
 from taihu.carbon.hourly import by_hour, hourly_report
+from taihu.carbon.hourly_document import hourly_csv, hourly_document
 from taihu.carbon.inventory import HOUR_NS, Lacking, inventory, main_balances, since_there
 from taihu.carbon.matching import Match, match
-from taihu.carbon.report import hourly_csv, hourly_document, inventory_csv, inventory_document
+from taihu.carbon.report import inventory_csv, inventory_document
 from taihu.carbon.rows import PARTS
 from taihu.carbon.site import SiteHours, score, site_hours
 from taihu.carbon.words import said_in
@@ -24,12 +23,8 @@ from taihu.identity.directory import Directory
 from taihu.kernel.clock import Clock
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.sections import Site
-
-Body = Mapping[str, Any]
-Answer = dict[str, Any]  # "type", a media type, and "body", bytes
-
-_FORMATS = {"json": "application/json", "csv": "text/csv", "html": "text/html", "pdf": "application/pdf"}
-_encode = msgspec.json.Encoder(enc_hook=str).encode
+from taihu.runtime.worker.carbon.forms import FORMS, Answer, Body, formed, json_answer, language_of
+from taihu.runtime.worker.carbon.tracing import addresses_of, factors_answer, rows_answer
 
 
 class CarbonAnswers:
@@ -49,18 +44,20 @@ class CarbonAnswers:
             "matching": self._matching,
             "summary": self._summary,
             "certificates": self._certificates,
-            "certify": lambda accountant, body: _json({"done": accountant.certify(body["project"], body["event"])}),
+            "certify": lambda accountant, body: json_answer(
+                {"done": accountant.certify(body["project"], body["event"])}
+            ),
         }
 
     def answer(self, body: Body, accountant: Accountant | None) -> Answer:
         """Answer the question `body["ask"]`."""
         question = self._questions.get(body["ask"])
         if body["ask"] == "factors":
-            return _json({"factors": list(self.factors)})
+            return factors_answer(self.factors, accountant, body)
         if question is None:
             raise RefusedError(f"There is no question {body['ask']!r} about carbon.", "See docs/http.md.")
         if accountant is None and body["ask"] == "summary":  # a page for whoever has none
-            return _json({"start": body["start"], "end": body["end"], "by_hour": [], "projects": {}})
+            return json_answer({"start": body["start"], "end": body["end"], "by_hour": [], "projects": {}})
         if accountant is None:
             raise RefusedError(
                 "No meter of this site has an account.", "Write [[project.account]] in site.toml: docs/carbon.md."
@@ -69,14 +66,8 @@ class CarbonAnswers:
             return question(accountant, body)
 
     def _rows(self, accountant: Accountant, body: Body) -> Answer:
-        limit = self._site.limits.query_rows_max
-        rows = accountant.ledger.rows(
-            body["project"], body["start"], body["end"], body["meter"], versions=body["versions"], as_of=body["as_of"]
-        )
-        found = [row for row, _ in zip(rows, range(limit + 1), strict=False)]
-        if len(found) > limit:
-            raise RefusedError(f"These are more than {limit} rows.", "Ask for one meter, or a shorter time.")
-        return _json({"rows": found, "accounts": accountant.states(body["project"])})
+        title, timezone = self._named(body["project"])
+        return rows_answer(accountant, body, title, parse_zone(timezone), self._site.limits.query_rows_max)
 
     def _report(self, accountant: Accountant, body: Body) -> Answer:
         kind, project = _kind(body), body["project"]
@@ -97,10 +88,10 @@ class CarbonAnswers:
         lacking = tuple(Lacking(one["meter"], one["accounted_to"], one["broken"]) for one in states if one["broken"])
         report = msgspec.structs.replace(report, lacking=lacking)
         if kind == "csv":
-            return {"type": _FORMATS[kind], "body": inventory_csv(report).encode()}
+            return formed(kind, inventory_csv(report, addresses_of(body)).encode())
         if kind == "json":
-            return _json(report)
-        return _document(inventory_document(report, _rows_address(body)), body, kind)
+            return json_answer(report)
+        return _document(inventory_document(report, addresses_of(body)), body, kind)
 
     def _hourly(self, accountant: Accountant, body: Body) -> Answer:
         kind, project = _kind(body), body["project"]
@@ -119,10 +110,10 @@ class CarbonAnswers:
             as_of=body["as_of"],
         )
         if kind == "csv":
-            return {"type": _FORMATS[kind], "body": hourly_csv(report, found).encode()}
+            return formed(kind, hourly_csv(report, found, addresses_of(body)).encode())
         if kind == "json":
-            return _json(report)
-        return _document(hourly_document(report, _rows_address(body)), body, kind)
+            return json_answer(report)
+        return _document(hourly_document(report, addresses_of(body)), body, kind)
 
     def _matching(self, accountant: Accountant, body: Body) -> Answer:
         """Load and carbon-free generation hour by hour: of each project, and shared between them."""
@@ -131,7 +122,7 @@ class CarbonAnswers:
         alone = {name: match(found.load, found.made) for name, found in table.items()}
         scores = {name: score(found) for name, found in table.items()}
         period = {"start": first, "end": first + count * HOUR_NS}
-        return _json(period | {"shared": _shared(table), "projects": alone, "scores": scores})
+        return json_answer(period | {"shared": _shared(table), "projects": alone, "scores": scores})
 
     def _summary(self, accountant: Accountant, body: Body) -> Answer:
         """Of each project: totals, matching, balances, certificates, how far it is accounted; and all together."""
@@ -146,13 +137,13 @@ class CarbonAnswers:
             projects[name] = {
                 "figures": merge([line.figures for line in lines if line.role not in PARTS]),
                 "score": score(found),
-                "balances": main_balances(meters, first),
+                "balances": main_balances(meters, first, count),
                 "certificates": {"issued_wh": registry.issued_wh, "cancelled_wh": registry.cancelled_wh},
                 "accounts": accountant.states(name),
             }
         day = by_hour(list(table.values()), first, parse_zone(self._named(body["projects"][0])[1]))
         period = {"start": body["start"], "end": body["end"]}
-        return _json(period | {"shared": _shared(table), "by_hour": day, "projects": projects})
+        return json_answer(period | {"shared": _shared(table), "by_hour": day, "projects": projects})
 
     def _certificates(self, accountant: Accountant, body: Body) -> Answer:
         """Those of intervals that begin in the period, and who holds them."""
@@ -161,7 +152,7 @@ class CarbonAnswers:
         if len(found) > limit:
             raise RefusedError(f"These are more than {limit} certificates.", "Ask for a shorter time.")
         names = {bundle.name for bundle in found}
-        return _json({"bundles": found, "held": registry.holdings(names), "storages": registry.storages})
+        return json_answer({"bundles": found, "held": registry.holdings(names), "storages": registry.storages})
 
     def _hours(self, accountant: Accountant, body: Body, *projects: str) -> tuple[int, int]:
         """The hours of a period in which any of the projects is accounted, if they are not too many."""
@@ -184,27 +175,13 @@ def _shared(table: Mapping[str, SiteHours]) -> Match:
     return match([found.load for found in there], [found.made for found in there])
 
 
-def _json(body: Any) -> Answer:
-    return {"type": _FORMATS["json"], "body": _encode(body)}
-
-
 def _kind(body: Body) -> str:
     kind = str(body["format"])
-    if kind not in _FORMATS:
-        raise RefusedError(f"There is no report as {kind[:20]!r}.", f"Ask for {', '.join(_FORMATS)}.")
+    if kind not in FORMS:
+        raise RefusedError(f"There is no report as {kind[:20]!r}.", f"Ask for {', '.join(FORMS)}.")
     return kind
 
 
 def _document(document: Document, body: Body, kind: str) -> Answer:
-    said = said_in("zh" if body["language"] == "zh" else "en", document)
-    return {"type": _FORMATS[kind], "body": to_pdf(said) if kind == "pdf" else to_html(said).encode()}
-
-
-def _rows_address(body: Body) -> Callable[[str, int, int], str]:
-    """Where the rows of a meter in a period are; of all meters when it has no name."""
-
-    def address(meter: str, start: int, end: int) -> str:
-        named = {"meter": meter} if meter else {}
-        return f"{body['rows']}?{urlencode(named | {'start': start, 'end': end})}"
-
-    return address
+    said = said_in(language_of(body), document)
+    return formed(kind, to_pdf(said) if kind == "pdf" else to_html(said).encode())

@@ -17,7 +17,8 @@ from taihu.kernel.errors import TaihuError
 from taihu.kernel.sections import AccountConfig, Site
 from taihu.runtime.paths import Paths
 from taihu.runtime.questions import Definitions
-from taihu.runtime.worker.carbon.answers import Answer, Body, CarbonAnswers
+from taihu.runtime.worker.carbon.answers import CarbonAnswers
+from taihu.runtime.worker.carbon.forms import Answer, Body
 from taihu.things.batch import Batch
 from taihu.things.deletion import Deletion
 
