@@ -35,9 +35,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/taihu demo
 
 test: $(VENV)/.dev
-	@# What fails beside others is run once more by itself: only what fails there too is a fault.
-	$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-	  || $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none
+	$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,6 +1,8 @@
-"""What all tests share: no property test is gated on seconds, whatever else the machine does meanwhile."""
+"""What all tests share: no property test is gated on seconds, and nothing is left in the temporary folder."""
 
 import os
+import tempfile
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,3 +15,11 @@ settings.load_profile("taihu")
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: a quarter of the time, a test waits for a process of its own."""
     return (os.cpu_count() or 1) + 1
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One of this run, which pytest takes away: how the processes of a run end, nobody else would."""
+    tempfile.tempdir = str(tmp_path_factory.mktemp("t"))
+    yield
+    tempfile.tempdir = None

@@ -1,6 +1,5 @@
 """A broker that others wrote, Debian's mosquitto, and who speaks through it: each in a process of its own."""
 
-import atexit
 import os
 import shutil
 import signal
@@ -24,7 +23,6 @@ class Broker:
             pytest.skip("mosquitto is not installed")
         self.port = free_port()
         folder = Path(tempfile.mkdtemp(prefix="mosquitto-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         lines = [f"listener {self.port} 127.0.0.1", "max_queued_messages 0", *settings]
         if not any(line.startswith("allow_anonymous") for line in settings):
             lines.append("allow_anonymous true")

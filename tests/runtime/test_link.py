@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from taihu.kernel.errors import LimitError, LocalError, RefusedError, TaihuError
-from taihu.runtime.link import Link, LinkLost, RemoteFault, socket_path
+from taihu.runtime.link import Link, LinkLost, RemoteFault, remove_socket, socket_path
 
 
 @asynccontextmanager
@@ -159,6 +159,9 @@ def test_the_socket_of_a_deep_folder_is_private(tmp_path: Path) -> None:
     assert len(str(path)) < 104
     assert path.parent.stat().st_mode & 0o077 == 0
     assert socket_path(deep) == path != socket_path(tmp_path / ("y" * 120))
+    path.touch()
+    remove_socket(deep)
+    assert not path.parent.exists()
 
 
 def test_a_folder_that_somebody_else_put_there_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

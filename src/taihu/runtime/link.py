@@ -155,3 +155,11 @@ def socket_path(folder: Path) -> Path:
             f"{private} is not this user's own folder.", "Remove it, or give [node] data a shorter path."
         )
     return private / "worker.sock"
+
+
+def remove_socket(folder: Path) -> None:
+    """Leave nothing of the socket of a data folder."""
+    path = socket_path(folder)
+    path.unlink(missing_ok=True)
+    if path.parent != folder:
+        path.parent.rmdir()

@@ -1,12 +1,11 @@
 """A CoAP device for the tests, in a process of its own: aiocoap. `python peer.py PORT [SECRET_HEX]`.
 
-With a secret all but `/open` wants OSCORE.
+With a secret, and a folder to keep its numbers in, all but `/open` wants OSCORE.
 """
 
 import asyncio
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ async def main() -> None:
     from aiocoap.oscore_sitewrapper import OscoreSiteWrapper
     from aiocoap.resource import ObservableResource, Resource, Site, WKCResource
 
-    port, secret = int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""
+    port, (secret, folder) = int(sys.argv[1]), sys.argv[2:] or ("", "")
 
     class Fixed(Resource):  # type: ignore[misc]
         def __init__(self, value: Any, content: int) -> None:
@@ -81,10 +80,9 @@ async def main() -> None:
     site.add_resource(["td"], Fixed(description, 432))
     context = await Context.create_server_context(None, bind=("127.0.0.1", port))
     if secret:
-        folder = Path(tempfile.mkdtemp())
         settings = {"sender-id_hex": "01", "recipient-id_hex": "", "secret_hex": secret, "salt_hex": "9e7ca92223786340"}
-        (folder / "settings.json").write_text(json.dumps(settings))
-        context.server_credentials[":client"] = FilesystemSecurityContext(str(folder))
+        (Path(folder) / "settings.json").write_text(json.dumps(settings))
+        context.server_credentials[":client"] = FilesystemSecurityContext(folder)
     context.serversite = OscoreSiteWrapper(site, context.server_credentials)
     print("ready", flush=True)
     await asyncio.Event().wait()

@@ -46,7 +46,7 @@ def test_the_vectors_of_rfc_8613(tmp_path: Path) -> None:
 
 def test_it_protects_and_no_number_comes_twice(tmp_path: Path) -> None:
     """Without the key the device refuses; with it, also after our restart, it answers: its window saw none twice."""
-    peer = Peer(PEER, SECRET)
+    peer = Peer(PEER, SECRET, str(tmp_path))
 
     async def body() -> None:
         with pytest.raises(DeviceRefused, match=r"4\.01"):

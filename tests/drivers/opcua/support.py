@@ -1,9 +1,7 @@
 """Peers for the OPC UA tests: asyncua's server, built once for all tests and forked for each of them."""
 
 import asyncio
-import atexit
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -55,7 +53,6 @@ class Peer:
 def _mill() -> subprocess.Popen[str]:
     """It ends with its standard input, and so with this process."""
     folder = Path(tempfile.mkdtemp(prefix="taihu-opcua-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     asyncio.run(own_identity(folder, SystemClock()))
     command = [sys.executable, str(SCRIPT), str(folder / "opcua")]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -24,7 +24,7 @@ from taihu.runtime.admin.certification import believed, read_authorities
 from taihu.runtime.apply import apply_site
 from taihu.runtime.edge.state import read_state, upstream_of
 from taihu.runtime.ingest.access import read_mappings
-from taihu.runtime.link import Handler, Link, socket_path
+from taihu.runtime.link import Handler, Link, remove_socket, socket_path
 from taihu.runtime.logs import start_logging
 from taihu.runtime.node.node import Node
 from taihu.runtime.node.reload import Report, merge
@@ -227,6 +227,8 @@ class Ingest:
             log.error("stopped while the journal could not be written; nothing unwritten was acknowledged")
         if self._worker is not None:
             self._worker.close()
+            with suppress(OSError):
+                remove_socket(node.site.data)
         if node.worker.link is not None:
             node.worker.link.close()
         with suppress(OSError):
