@@ -132,6 +132,7 @@ def test_a_night_of_a_car_a_tank_and_work(tmp_path: Path) -> None:
     assert all(one["standing"] for one in played.node.commands)
     assert (played.last["mode"], played.last["method"]) == ("drives", "solver")
     assert played.last["with_money"] <= played.last["without_money"] + 1e-6
+    assert played.last["with_kg"] is None, "nobody said what a kWh emits"
 
 
 def test_a_battery_follows_the_meter_and_stores_for_the_dear_hours(tmp_path: Path) -> None:
@@ -284,6 +285,7 @@ def test_a_thing_that_does_not_obey_is_left_alone_and_planned_around(tmp_path: P
     node.yard.deaf = frozenset({"charger"})
     played = play(tmp_path, with_(vehicles=(CAR,), batteries=(BATTERY,)), 1.5, node)
     assert "car does not do what it is told: it is left alone for an hour" in played.notes
+    assert "does not say what it holds" not in played.notes
     assert played.told("charger")[-1]["at"] < EVENING + 3 * HOUR_NS + HOUR_NS
 
 

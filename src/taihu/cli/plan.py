@@ -166,14 +166,15 @@ def guard_lines(guard: dict[str, Any]) -> list[str]:
 
 
 def ahead_text(decision: dict[str, Any]) -> str:
-    """What the day ahead would emit, and what batteries begin and end with: a plan that empties them saves that, too.
+    """What the day ahead would emit, or cost where no intensity is known, and what batteries begin and end with: a plan
+    that empties them saves that, too.
 
     >>> ahead_text({"with_kg": 5.0, "without_kg": 6.0, "content_kwh": 4.0, "stages": [{"content_kwh": 0.0}]})
     'The day ahead: 5.00 kg with this plan, 6.00 kg without control; batteries begin with 4.0 kWh and end with 0.0 kWh.'
     """
-    said = (
-        f"The day ahead: {decision['with_kg']:.2f} kg with this plan, {decision['without_kg']:.2f} kg without control"
-    )
+    what, unit = ("kg", " kg") if decision["with_kg"] is not None else ("money", " to pay")
+    with_, without = decision[f"with_{what}"], decision[f"without_{what}"]
+    said = f"The day ahead: {with_:.2f}{unit} with this plan, {without:.2f}{unit} without control"
     begin, end = decision["content_kwh"], abs(decision["stages"][-1]["content_kwh"])
     if not begin and not end:
         return f"{said}."
@@ -192,12 +193,13 @@ def _explain(name: str, decision: dict[str, Any]) -> None:
     click.echo(printable("From: " + ", ".join(f"{key} = {value}" for key, value in decision["inputs"].items()) + "."))
     if decision.get("assets"):
         _show_assets(decision["assets"])
-    names = ("power_kw", "content_kwh", "net_kw", "price", "intensity")
+    names = ("power_kw", "content_kwh", "net_kw", "price", "intensity")[: 5 if decision["with_kg"] is not None else 4]
     rows = [
         (time_text(_whole_second(one["start"])), _corridor(one), *(number_text(round(one[key], 3)) for key in names))
         for one in decision["stages"]
     ]
-    show(_HEADS, rows, _HEADS[2:])
+    heads = _HEADS[: 2 + len(names)]
+    show(heads, rows, heads[2:])
 
 
 def _show_assets(assets: list[dict[str, Any]]) -> None:

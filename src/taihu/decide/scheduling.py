@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from taihu.decide.flexible import Grid, Sight, State, sight
 from taihu.decide.judge import Judged, judge
 from taihu.decide.planner import Plan, Planner, quantile_scenarios
-from taihu.decide.problem import INF, Battery, Group, Load, Meter, Numbers, Objective, Problem, Solar
+from taihu.decide.problem import INF, Asset, Battery, Group, Load, Meter, Numbers, Objective, Problem, Solar
 from taihu.decide.rule import by_rule
 from taihu.kernel.flexible import SchedulerConfig, SolarConfig
 
@@ -43,6 +43,11 @@ class Scheduled(msgspec.Struct, frozen=True, kw_only=True):
     edges: NDArray[np.int64]
     spread_kw: Numbers  # between the 10 and the 90 % quantile of what nobody can move
     notes: tuple[str, ...]
+
+    def asset(self, name: str) -> Asset | None:
+        """An asset as the plan sees it; None when it is left out."""
+        found = self.sights.get(name)
+        return None if found is None else found.asset
 
     def first(self, name: str) -> float:
         """What an asset takes in the first step (kW); 0 when it is left out."""

@@ -291,11 +291,7 @@ class Driving:
     def _load(self, config: LoadConfig, step: int) -> list[Unit]:
         """A load that may be shed, as the plan has it."""
         assert self._planned is not None
-        if (
-            config.name not in self._sheds
-            or config.name in self._lost
-            or self._planned.sights[config.name].asset is None
-        ):
+        if config.name not in self._sheds or config.name in self._lost or self._planned.asset(config.name) is None:
             return []
         planned = config.power_kw if self._planned.plan.powers[config.name][step] > 0 else 0.0
         return [
@@ -308,7 +304,7 @@ class Driving:
     async def _unit(self, config: AssetConfig, now: int, step: int) -> Unit | None:
         """What is driven as it is now; None for what is left alone."""
         assert self._planned is not None
-        kind, asset = _KINDS.get(type(config)), self._planned.sights[config.name].asset
+        kind, asset = _KINDS.get(type(config)), self._planned.asset(config.name)
         if kind is None or asset is None or config.name in self._lost or not await self._is_there(config):
             return None
         unit = Unit(
@@ -347,7 +343,7 @@ class Driving:
     def _sun(self, config: SolarConfig, step: int) -> list[Sun]:
         """A generator that can be curtailed, and how far it is planned to be."""
         assert self._planned is not None
-        asset = self._planned.sights[config.name].asset
+        asset = self._planned.asset(config.name)
         if config.name not in self._hands or config.name in self._lost or not isinstance(asset, Solar):
             return []
         gives = -float(self._planned.plan.powers[config.name][step])
@@ -361,7 +357,7 @@ class Driving:
     async def _run(self, config: LoadConfig, now: int, step: int, why: str, kw: float | None) -> Order | None:
         """What starts a load that is to begin, or switches it; `kw` is what the reflex leaves it, if it asked it."""
         assert self._planned is not None and self._grid is not None
-        if self._planned.sights[config.name].asset is None:
+        if self._planned.asset(config.name) is None:
             return None
         on = bool(self._planned.plan.powers[config.name][step] > 0) if kw is None else kw > 0
         hand = self._hands[config.name]

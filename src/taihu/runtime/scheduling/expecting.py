@@ -101,6 +101,11 @@ class Expecting:
         return self._load.until
 
     @property
+    def knows_carbon(self) -> bool:
+        """Whether any hour's intensity was learned."""
+        return self._carbon_until > 0
+
+    @property
     def most_kw(self) -> float:
         """More than the load or the meter can come to, by what was learned."""
         return most_of(self._config, self._load.highest)

@@ -242,10 +242,9 @@ class Scheduler:
         await asyncio.to_thread(self._twins.plan, states, grid, expected)
         self._guard.lived(self._twins.ended(now))
         lost, takers = self._driving.lost(now), self._driving.takers
-        known = {name: state for name, state in states.items() if name not in lost}
         self._judge(now)
         more = _with(expected, states, lost)
-        planned = await asyncio.to_thread(schedule, _as_is(config, lost, takers), known, grid, more, self._planner)
+        planned = await asyncio.to_thread(schedule, _as_is(config, lost, takers), states, grid, more, self._planner)
         self._driving.take(planned, grid, states)
         self._store.expect(self.project, config.name, _hours(grid, expected))
         self._store.add(self.project, config.name, now, self._body(now, planned, states, lost))
@@ -303,13 +302,14 @@ class Scheduler:
             for config in self.config.assets
             for name in [config.name]
         ]  # fmt: skip
+        knows = self._expecting.knows_carbon
         stored = sum(states[one.name].level or 0.0 for one in self.config.batteries)
         return {
             "controller": self.config.name, "mode": "drives" if self._drives else "advises", "reason": self._reason(),
             "guard": msgspec.to_builtins(verdict) | {"text": verdict.text}, "at": now, "content_kwh": stored,
             "stages": _stages(planned, [one.name for one in self.config.batteries]), "binding": binding, "why": why,
-            "with_money": plan.money, "without_money": without.money, "with_kg": plan.carbon_kg,
-            "without_kg": without.carbon_kg, "notes": likewise(notes), "method": str(plan.method),
+            "with_money": plan.money, "without_money": without.money, "with_kg": plan.carbon_kg if knows else None,
+            "without_kg": without.carbon_kg if knows else None, "notes": likewise(notes), "method": str(plan.method),
             "breaches": msgspec.to_builtins(plan.breaches), "assets": assets,
         }  # fmt: skip
 
@@ -329,10 +329,17 @@ def _hours(grid: Grid, expected: Expected) -> list[Hour]:
 
 
 def _as_is(config: SchedulerConfig, lost: Collection[str], takers: Collection[str]) -> SchedulerConfig:
-    """What the sun gives where an inverter does not obey is as it is; takers give nothing."""
-    solars = tuple(replace(one, limit="") if one.name in lost else one for one in config.solars)
-    vehicles = tuple(replace(one, discharge_kw=0.0) if one.name in takers else one for one in config.vehicles)
-    return replace(config, solars=solars, vehicles=vehicles)
+    """Without what does not obey; what the sun gives there is as it is. Takers give nothing."""
+    cars = [replace(one, discharge_kw=0.0) if one.name in takers else one for one in config.vehicles]
+    return replace(
+        config,
+        batteries=tuple(one for one in config.batteries if one.name not in lost),
+        vehicles=tuple(one for one in cars if one.name not in lost),
+        heats=tuple(one for one in config.heats if one.name not in lost),
+        loads=tuple(one for one in config.loads if one.name not in lost),
+        jobs=tuple(one for one in config.jobs if one.name not in lost),
+        solars=tuple(replace(one, limit="") if one.name in lost else one for one in config.solars),
+    )
 
 
 def _with(expected: Expected, states: dict[str, State], lost: Collection[str]) -> Expected:
