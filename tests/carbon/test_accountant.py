@@ -80,6 +80,22 @@ def test_counters_and_powers_become_energy_by_a_stated_rule_9(plants: Any) -> No
     assert rows["line", START].quality is RowQuality.MEASURED
 
 
+def test_what_no_meter_can_have_counted_is_missing_and_says_why_3(plants: Any) -> None:
+    """A register that jumps, and power that flows the wrong way: the hours beside them stand."""
+    plant = plants(account(imported="import_register", region="CN"), account("neg", imported="power", region="CN"))
+    for hour, reads in enumerate((5.0, 6.0, 7.0 + 1e9, 8.0 + 1e9)):
+        plant.say("main", "import_register", START + hour * HOUR, reads)
+    for hour, watts in enumerate((1_000.0, -2_000.0, 1_000.0)):
+        plant.say("neg", "power", START + hour * HOUR, watts)
+    rows = plant.account(START + 3 * HOUR + HOUR // 2)
+    found = {meter: [row for row in rows if row.meter == meter] for meter in ("main", "neg")}
+    assert [row.import_kwh for row in found["main"]] == [1.0, None, 1.0]
+    assert found["main"][1].inputs == ("main/import_register", "beyond power_kw_max")
+    assert [row.quality for row in found["neg"]][1] is RowQuality.MISSING
+    assert found["neg"][1].inputs == ("neg/power", "below zero")
+    assert found["neg"][2].inputs == ("neg/power",)
+
+
 def test_the_hour_of_the_grid_needs_a_grant_11(plants: Any) -> None:
     plant = plants(account(imported="energy", region="CN", intensity="grid/signal/intensity"))
     plant.granted = False

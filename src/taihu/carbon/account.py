@@ -22,6 +22,8 @@ from taihu.carbon.rows import NO_FIGURES, Role, Row, RowQuality
 
 ESTIMATE_FROM = 0.5
 FULL = 0.999_999
+BELOW = "below zero"  # among the inputs of what is missing because no meter can have counted it ...
+BEYOND = "beyond power_kw_max"
 SPREAD = "spread evenly over its gaps"  # among the inputs of what a register rose while it was not read
 
 
@@ -29,7 +31,7 @@ class Metered(msgspec.Struct, frozen=True, kw_only=True):
     """What a meter's history says of consecutive intervals: `edges` (UTC ns, one more than there are intervals).
 
     Energies are sums of what is known; `coverage` is the share of each interval that they cover. `counted`: they are
-    increases of registers.
+    increases of registers. `odd` says why an interval is missing whose energy cannot be.
     """
 
     project: str
@@ -40,6 +42,7 @@ class Metered(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Numbers
     inputs: tuple[str, ...]
     counted: bool = False
+    odd: Mapping[int, str] = {}
     role: Role = Role.GRID
     behind: str = ""
 
@@ -80,6 +83,7 @@ class Supply(msgspec.Struct, frozen=True, kw_only=True):
 def settle(metered: Metered) -> Settled:
     """Scale up what is known for most of an interval, and leave out what is not."""
     coverage = metered.coverage
+    odd = metered.odd
     whole, quality = scale(metered.imported.known & metered.exported.known, coverage, counted=metered.counted)
     return Settled(
         project=metered.project,
@@ -92,7 +96,10 @@ def settle(metered: Metered) -> Settled:
         exported=Energy(metered.exported.values * whole),
         coverage=coverage,
         quality=quality,
-        inputs=inputs_of(metered.inputs, quality, counted=metered.counted),
+        inputs=[
+            (*names, odd[at]) if at in odd else names
+            for at, names in enumerate(inputs_of(metered.inputs, quality, counted=metered.counted))
+        ],
     )
 
 

@@ -2,7 +2,8 @@
 
 Energy of a counter is its increase, what rose in a gap shared out evenly over it; of an interval property its sum; of a
 gauge of power it is the time-weighted mean times the covered time (§9). A negative import or export is no energy, and
-missing (§3); generation below zero is what the device itself draws, and nothing was made.
+missing (§3), and so is more than the account's power gives; generation below zero is what the device itself draws, and
+nothing was made.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from taihu.carbon.account import ESTIMATE_FROM, FULL, Hourly, Metered, inputs_of, scale
+from taihu.carbon.account import BELOW, BEYOND, ESTIMATE_FROM, FULL, Hourly, Metered, inputs_of, scale
 from taihu.carbon.direct import Amount, Used
 from taihu.carbon.factors import CARBON_FREE, PER_KWH, FactorKind, FactorMissing, Factors, mix_intensity
 from taihu.carbon.ledger import NOW
@@ -127,16 +128,20 @@ class Meters:
         """The energies of consecutive intervals."""
         config, meter = account.config, account.config.meter
         energy, coverage, counted = self._energy(account, meter, config.energy, edges, spread=True)
-        inputs = [f"{meter}/{config.energy}"]
+        inputs, odd = [f"{meter}/{config.energy}"], dict[int, str]()
+        most = config.power_kw_max * np.diff(edges) / _NS_PER_HOUR
+        energy = _known(energy, abs(energy.values) <= most, BEYOND, odd)
         if config.net or config.storage:
             imported, exported = energy.imported(), energy.exported()
         elif config.exported:
-            imported = _not_negative(energy)
+            imported = _known(energy, energy.values >= 0, BELOW, odd)
             exported, other, both = self._energy(account, meter, config.exported, edges, spread=True)
-            exported, coverage, counted = _not_negative(exported), np.minimum(coverage, other), counted and both
+            exported = _known(exported, exported.values >= 0, BELOW, odd)
+            exported = _known(exported, exported.values <= most, BEYOND, odd)
+            coverage, counted = np.minimum(coverage, other), counted and both
             inputs.append(f"{meter}/{config.exported}")
         else:
-            imported = energy.imported() if config.generation else _not_negative(energy)
+            imported = energy.imported() if config.generation else _known(energy, energy.values >= 0, BELOW, odd)
             exported = Energy(np.where(energy.known, 0.0, np.nan))
         return Metered(
             project=account.project,
@@ -147,6 +152,7 @@ class Meters:
             coverage=coverage,
             inputs=tuple(inputs),
             counted=counted,
+            odd=odd,
             role=role,
             behind=behind,
         )
@@ -301,5 +307,7 @@ def _amounts(windows: Windows, unit: str) -> tuple[type[Amount] | None, Numbers]
     return None, np.full(len(windows), np.nan)
 
 
-def _not_negative(energy: Energy) -> Energy:
-    return Energy(np.where(energy.values < 0, np.nan, energy.values))
+def _known(energy: Energy, can_be: NDArray[np.bool_], why: str, odd: dict[int, str]) -> Energy:
+    """What of an energy can be; of the others `odd` is told why not."""
+    odd.update(dict.fromkeys(np.flatnonzero(energy.known & ~can_be).tolist(), why))
+    return Energy(np.where(can_be, energy.values, np.nan))

@@ -217,6 +217,7 @@ class AccountConfig(Section, frozen=True, kw_only=True):
     supplier: str = ""
     upstream: str = ""
     certificates: bool = False
+    power_kw_max: Annotated[float, msgspec.Meta(gt=0)] = 1e6
     since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     until: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
