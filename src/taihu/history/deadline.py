@@ -6,61 +6,73 @@ from contextlib import contextmanager, suppress
 
 import duckdb
 
+from taihu.kernel.clock import SystemClock
 from taihu.kernel.errors import LimitError
 
-_AGAIN_S = 0.1  # an interrupt that falls between two statements stops neither
+_LOOK_S = 0.1
 
 
 class Deadlines:
-    """The deadlines of the threads that ask."""
+    """The deadlines of the threads that ask.
+
+    One thread more watches all of them while somebody asks DuckDB: one for each question would cost more than most
+    questions do. It looks again and again, for an interrupt that falls between two statements stops neither.
+    """
 
     def __init__(self) -> None:
+        self._clock = SystemClock()
         self._own = threading.local()
+        self._lock = threading.Lock()
+        self._open: dict[_Deadline, duckdb.DuckDBPyConnection] = {}
+        self._watched = False
 
     @contextmanager
     def within(self, seconds: float, limit: str) -> Iterator[None]:
         """Stop what this thread asks of DuckDB inside the block after `seconds`: LimitError, naming `limit`."""
-        deadline = _Deadline(seconds, limit)
-        self._own.deadline = deadline
-        watcher = threading.Thread(target=deadline.watch, name="deadline", daemon=True)
-        watcher.start()
+        deadline = self._own.deadline = _Deadline(self._clock.monotonic() + seconds, limit)
         try:
             yield
         except duckdb.InterruptException:
             raise deadline.error() from None
         finally:
             self._own.deadline = None
-            deadline.done.set()
-            watcher.join()
+            with self._lock:
+                self._open.pop(deadline, None)
 
     def watch(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Let this thread's deadline, if it has one, interrupt a connection; LimitError when it is past."""
         deadline: _Deadline | None = getattr(self._own, "deadline", None)
-        if deadline is not None:
-            deadline.take(cursor)
+        if deadline is None:
+            return
+        if self._clock.monotonic() >= deadline.at:
+            raise deadline.error()
+        with self._lock:
+            self._open[deadline] = cursor
+            if not self._watched:
+                self._watched = True
+                threading.Thread(target=self._look, name="deadline", daemon=True).start()
+
+    def _look(self) -> None:
+        """Interrupt what is late, until there is nothing to watch."""
+        pause = threading.Event()
+        while not pause.wait(_LOOK_S):
+            with self._lock:
+                if not self._open:
+                    self._watched = False
+                    return
+                now = self._clock.monotonic()
+                late = [cursor for deadline, cursor in self._open.items() if now >= deadline.at]
+            for cursor in late:
+                with suppress(duckdb.Error):  # it may just have been closed
+                    cursor.interrupt()
 
 
 class _Deadline:
-    def __init__(self, seconds: float, limit: str) -> None:
-        self.done = threading.Event()
-        self._seconds = seconds
+    """When a question must have its answer (monotonic seconds)."""
+
+    def __init__(self, at: float, limit: str) -> None:
+        self.at = at
         self._limit = limit
-        self._past = seconds <= 0
-        self._cursor: duckdb.DuckDBPyConnection | None = None
-
-    def take(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        self._cursor = cursor
-        if self._past:
-            raise self.error()
-
-    def watch(self) -> None:
-        left = max(self._seconds, 0.0)
-        while not self.done.wait(left):
-            self._past = True
-            left = _AGAIN_S
-            if self._cursor is not None:
-                with suppress(duckdb.Error):  # it may just have been closed
-                    self._cursor.interrupt()
 
     def error(self) -> LimitError:
         return LimitError(

@@ -189,6 +189,8 @@ def fetch_files(
     store: Store, scan: Scan, chosen: Sequence[tuple[Part, DataFile]], rows_max: int, *, whole: bool
 ) -> list[Frame]:
     """The rows of the answer in files, in the files' order; files whose property has the same forms go together."""
+    if not chosen:
+        return []
     frames = []
     cursor = store.cursor()
     try:
