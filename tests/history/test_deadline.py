@@ -1,5 +1,6 @@
 """A question that takes longer than its asker waits is stopped, and the store answers the next one (§6)."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -33,4 +34,17 @@ def test_a_question_that_waited_too_long_is_not_begun(open_history: Any, make_ba
     with pytest.raises(LimitError), history.within(0):
         history.read("p", "a", "power")
     assert len(history.read("p", "a", "power")) == 1
+    history.close()
+
+
+def test_who_watches_goes_when_nothing_is_asked(open_history: Any, make_batch: Any) -> None:
+    history, others = open_history(), set(threading.enumerate())
+    history.apply(1, make_batch([("a", T0, [1.5])]))
+    history.flush()
+    with history.within(60):
+        history.read("p", "a", "power")
+        watching = [one for one in threading.enumerate() if one.name == "deadline" and one not in others]
+    assert len(watching) == 1
+    watching[0].join(60)
+    assert not watching[0].is_alive()
     history.close()

@@ -12,7 +12,7 @@ from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.ids import check_name
 from taihu.kernel.limits import Limits
 from taihu.kernel.retention import Retention
-from taihu.runtime.ingest import shape
+from taihu.runtime.ingest import intake, shape
 from taihu.things.batch import FLAG_STAMPED, FLAG_SUSPECT
 from taihu.things.property import DataType, Kind, OnBad, Property
 from taihu.things.validate import pack_column
@@ -75,6 +75,30 @@ def test_the_fast_way_equals_the_slow(documents: list[dict[str, Any]]) -> None:
         payload = msgspec.json.encode(document)
         assert outcome(fast.cells((claim, payload))) == outcome(slow.cells((claim_of(), payload))), document
         assert fast.things.things == slow.things.things
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(PAYLOADS, min_size=1, max_size=6))
+def test_a_request_equals_the_first_of_its_kind(documents: list[dict[str, Any]]) -> None:
+    """What requests before it made known changes nothing but the time that it takes; its counts are its own."""
+    fast, slow = Bench(declared()), Bench(declared())
+    first = claim_of()
+    for document in documents:
+        payload = msgspec.json.encode(document)
+        again, fresh = first.again(), claim_of()
+        assert outcome(fast.cells((again, payload))) == outcome(slow.cells((fresh, payload))), document
+        counts = [(claim.accepted, claim.refusals, claim.refused) for claim in (again, fresh)]
+        assert counts[0] == counts[1], document
+
+
+def test_requests_of_ever_other_things_learn_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """§6: what is known of forms is bounded, and each request has room to add to it."""
+    monkeypatch.setattr(intake, "_FORMS_PER_CLAIM_MAX", 4)
+    bench, first = Bench(Things()), claim_of(None, "v1/gateway/telemetry", may_create=True)
+    for number in range(9):
+        claim = first.again()
+        assert len(claim.forms) <= 2
+        assert len(bench.cells((claim, b'{"thing-%d": [{"a": 1}]}' % number))) == claim.accepted == 1
 
 
 @settings(max_examples=200, deadline=None)

@@ -5,11 +5,11 @@ from math import ceil
 from typing import Any
 
 import msgspec
-from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from taihu.doors.http.shared import Shared, shared_by
 from taihu.kernel.errors import LimitError, RefusedError, RemoteError, TaihuError, TransientError
 from taihu.things.document import DescriptionError
 
@@ -67,8 +67,8 @@ def large_content(request: Request, data: bytes, media_type: str, headers: Mappi
     """As `large_answer`, of any media type."""
     if len(data) <= _PIECE_BYTES:
         return Response(data, headers=headers, media_type=media_type)
-    shared, limits = request.app.state, request.app.state.node.limits
-    if shared.answer_bytes + len(data) > limits.http_answers_bytes_max:
+    shared = shared_by(request)
+    if shared.answer_bytes + len(data) > shared.node.limits.http_answers_bytes_max:
         raise Problem(503, "busy", "Too much is being read at once.", "Ask for less, or try again in a moment.")
     return _Pieces(data, media_type, shared, headers)
 
@@ -76,7 +76,7 @@ def large_content(request: Request, data: bytes, media_type: str, headers: Mappi
 class _Pieces(Response):
     """An answer sent as the client takes it."""
 
-    def __init__(self, data: bytes, media_type: str, shared: State, headers: Mapping[str, str] | None) -> None:
+    def __init__(self, data: bytes, media_type: str, shared: Shared, headers: Mapping[str, str] | None) -> None:
         super().__init__(data, headers=headers, media_type=media_type)
         self._shared = shared
 

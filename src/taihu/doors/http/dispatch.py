@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from starlette.datastructures import State
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Router
 from starlette.types import Receive, Scope, Send
@@ -10,20 +9,22 @@ from starlette.types import Receive, Scope, Send
 from taihu.doors.http.answers import Problem, not_found, refusal
 from taihu.doors.http.endpoint import Endpoint
 from taihu.doors.http.requests import Asked
+from taihu.doors.http.shared import Shared
 from taihu.kernel.errors import TaihuError
 
 _Captured = tuple[str, ...]
 
 
 class Dispatch:
-    """The door's ASGI application. `state` is what all requests share.
+    """The door's ASGI application. `shared` is what all requests share; the door sets it.
 
     However many endpoints there are, finding one costs a look at each segment of the path. What is written goes before
     what is captured. Sockets are opened seldom: Starlette's own router finds them.
     """
 
+    shared: Shared
+
     def __init__(self, endpoints: Sequence[Endpoint], sockets: Sequence[BaseRoute]) -> None:
-        self.state = State()
         self.endpoints = endpoints
         self._root = _Segment()
         self._sockets = Router(sockets)
@@ -95,15 +96,19 @@ class _Segment:
         ways: list[tuple[_Segment, int, _Captured]] = [(self, 0, ())]
         while ways:
             place, at, captured = ways.pop()
-            if at == len(parts):
+            while at < len(parts):
+                part, at = parts[at], at + 1
+                literal, capturing = place.literals.get(part), place.captured if part else None
+                if place.rest is not None:
+                    ways.append((place.rest, len(parts), (*captured, "/".join(parts[at - 1 :]))))
+                if literal is None:
+                    if capturing is None:
+                        break
+                    place, captured = capturing, (*captured, part)
+                    continue
+                if capturing is not None:
+                    ways.append((capturing, at, (*captured, part)))
+                place = literal
+            else:
                 if place.methods:
                     yield place, captured
-                continue
-            part = parts[at]
-            if place.rest is not None:
-                ways.append((place.rest, len(parts), (*captured, "/".join(parts[at:]))))
-            if place.captured is not None and part:
-                ways.append((place.captured, at + 1, (*captured, part)))
-            literal = place.literals.get(part)
-            if literal is not None:
-                ways.append((literal, at + 1, captured))

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from taihu import __version__
 from taihu.doors.http.endpoint import CAPTURE, JSON, Endpoint, Operation, Parameter
 from taihu.doors.http.shapes import Problem
+from taihu.doors.http.shared import shared_by
 
 PROBLEM = "application/problem+json"
 _PATH = {
@@ -40,10 +41,10 @@ REFUSALS = (304, 400, 401, 403, 404, 406, 409, 412, 413, 415, 422, 429, 502, 503
 
 async def openapi(request: Request) -> Response:
     """This description."""
-    state = request.app.state
-    if not hasattr(state, "openapi"):
-        state.openapi = msgspec.json.encode(describe(request.app.endpoints))
-    return Response(state.openapi, media_type=JSON)
+    shared = shared_by(request)
+    if not shared.openapi:
+        shared.openapi = msgspec.json.encode(describe(request.app.endpoints))
+    return Response(shared.openapi, media_type=JSON)
 
 
 def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from taihu.doors.http.answers import Problem
 from taihu.doors.http.conditions import next_page
 from taihu.doors.http.ports import Caller, Node
 from taihu.doors.http.requests import node_of
+from taihu.doors.http.shared import shared_by
 from taihu.kernel.errors import TaihuError
 from taihu.things.property import Property
 
@@ -96,7 +97,7 @@ async def paged(request: Request, question: Question, media_type: str) -> Respon
 
     What goes wrong before the first page is an error like any other; later the connection is cut: the status is out.
     """
-    limits, shared = node_of(request).limits, request.app.state
+    limits, shared = node_of(request).limits, shared_by(request)
     first = await question.page()
     if question.ended:
         return Response(first, headers=_next(request, question), media_type=media_type)
@@ -144,7 +145,7 @@ class _Paged(Response):
         return await self._question.page()
 
     async def _send(self, page: bytes, send: Send) -> None:
-        shared = self._request.app.state
+        shared = shared_by(self._request)
         shared.answer_bytes += len(page)
         try:
             for piece in _pieces(page):

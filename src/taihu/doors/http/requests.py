@@ -16,7 +16,7 @@ from taihu.doors.http.answers import Problem, bad_request, not_found, unauthoriz
 from taihu.doors.http.connection import CERTIFICATE
 from taihu.doors.http.encoding import unpacker
 from taihu.doors.http.ports import Caller, Node
-from taihu.doors.http.tickets import Tickets
+from taihu.doors.http.shared import shared_by
 from taihu.identity.cookie import COOKIE, SECRET_MARK, csrf_token
 from taihu.identity.principal import CredentialKind
 from taihu.kernel.clock import NS_PER_S, parse_iso
@@ -47,8 +47,7 @@ def _pairs(query: str) -> list[tuple[str, str]]:
 
 def node_of(request: HTTPConnection) -> Node:
     """The node behind the door."""
-    node: Node = request.app.state.node
-    return node
+    return shared_by(request).node
 
 
 def token_of(request: HTTPConnection) -> str:
@@ -92,8 +91,7 @@ def same_origin(request: HTTPConnection) -> bool:
 
 def stream_token(request: HTTPConnection) -> str:
     """The token of a request for a stream: its bearer token, or the one that its `ticket` stands for."""
-    tickets: Tickets = request.app.state.tickets
-    return token_of(request) or tickets.token_of(request.query_params.get("ticket", ""))
+    return token_of(request) or shared_by(request).tickets.token_of(request.query_params.get("ticket", ""))
 
 
 def caller_of(request: HTTPConnection, token: str | None = None) -> Caller:
@@ -224,7 +222,7 @@ async def body_of(request: Request) -> AsyncIterator[bytes]:
     It is refused as soon as it is larger, decoded, than `http_body_bytes_max`, or all bodies than
     `http_bodies_bytes_max`.
     """
-    limits, shared = node_of(request).limits, request.app.state
+    limits, shared = node_of(request).limits, shared_by(request)
     unpack = unpacker(request.headers.get("content-encoding", ""))
     parts: list[bytes] = []
     size = 0

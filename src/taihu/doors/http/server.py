@@ -34,7 +34,7 @@ from taihu.doors.http.connection import bounded
 from taihu.doors.http.courtesy import Courtesy, Origins
 from taihu.doors.http.dispatch import Dispatch
 from taihu.doors.http.ports import Node
-from taihu.doors.http.tickets import Tickets
+from taihu.doors.http.shared import Shared
 from taihu.kernel.addresses import address_family
 
 ROUTES = [
@@ -69,10 +69,7 @@ class HttpDoor:
     def __init__(self, node: Node, origins: Origins = tuple) -> None:
         """`origins` are the web origins whose pages may ask, now; `*` is all."""
         app = Dispatch(ROUTES, SOCKETS)
-        app.state.node = node
-        app.state.tickets = Tickets(node.clock, node.limits)
-        app.state.body_bytes = 0
-        app.state.answer_bytes = 0
+        app.shared = Shared(node)
         self._app = Courtesy(app, origins)
         self._node = node
         self._limits = node.limits

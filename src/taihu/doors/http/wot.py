@@ -22,7 +22,7 @@ from taihu.doors.http.requests import (
     wait_s_of,
     wisher,
 )
-from taihu.doors.http.tickets import Tickets
+from taihu.doors.http.shared import shared_by
 from taihu.doors.http.writing import arrived, write
 from taihu.kernel.clock import NS_PER_S, format_iso
 from taihu.things.forms import quoted
@@ -66,8 +66,7 @@ async def property_values(request: Request) -> Response:
 async def ticket(request: Request) -> Response:
     """A ticket that opens streams in place of the token."""
     caller = caller_of(request)
-    tickets: Tickets = request.app.state.tickets
-    given, ends = tickets.issue(token_of(request), caller.project)
+    given, ends = shared_by(request).tickets.issue(token_of(request), caller.project)
     return answer({"ticket": given, "expires_at": ends}, 201)
 
 

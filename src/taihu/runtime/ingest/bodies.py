@@ -4,7 +4,7 @@ from taihu.doors.http.ports import LINES, Caller
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.ids import check_name
 from taihu.runtime.ingest.access import Access
-from taihu.runtime.ingest.intake import Claim
+from taihu.runtime.ingest.intake import Claim, Intake
 
 _TOPICS = {
     ("application/json", True): "taihu/{project}/{thing}",
@@ -25,29 +25,48 @@ class Unreadable(RefusedError):
 
 
 _TELEMETRY = "v1/devices/me/telemetry"
+_ALIKE_MAX = 10_000
 
 
-def ingest_claim(access: Access, caller: Caller, thing: str, content_type: str, unit_ns: int) -> Claim:
-    """The claim of a body of readings; a thing may only speak for itself. Times of line protocol count `unit_ns`.
+class Bodies:
+    """Makes the claims of bodies. What the first of its kind took to find out is known of all that follow."""
 
-    Raises:
-        RefusedError: another thing's name, or a content type nobody reads here.
-    """
-    if caller.thing and thing != caller.thing:
-        raise RefusedError(f"This token may only send readings of {caller.thing!r}.", "Leave ?thing= out.")
-    if thing:
-        check_name(thing)
-    pattern = _TOPICS.get((content_type or "application/json", bool(thing)))
-    if pattern is None:
-        raise Unreadable(
-            f"Readings of type {content_type[:80]!r} are not read here.",
-            f"Send application/json, application/senml+json, application/senml+cbor or {LINES}.",
-        )
-    if content_type == "application/json" and thing:
-        pattern = _TELEMETRY  # {k: v}, {"ts", "values"}, or a list of these
-    topic = pattern.format(project=caller.project, thing=thing)
-    match = access.matcher(caller.project).match(topic)
-    if match is None:
-        raise RefusedError("The project's mappings claim no such body.", "See docs/mappings.md.")
-    own, may_create = match.thing or thing or None, not caller.thing
-    return access.claim_of(caller.project, match, own, may_create, unit_ns)
+    def __init__(self, access: Access, intake: Intake) -> None:
+        self._access = access
+        self._intake = intake
+        self._generation = 0
+        self._alike: dict[tuple[str, str, str, str, int], Claim] = {}
+
+    def claim(self, caller: Caller, thing: str, content_type: str, unit_ns: int) -> Claim:
+        """The claim of a body of readings; a thing may only speak for itself. Times of line protocol count `unit_ns`.
+
+        Raises:
+            RefusedError: another thing's name, or a content type nobody reads here.
+        """
+        if self._generation != self._intake.generation or len(self._alike) >= _ALIKE_MAX:
+            self._generation, self._alike = self._intake.generation, {}
+        key = caller.project, caller.thing, thing, content_type, unit_ns
+        known = self._alike.get(key)
+        if known is None:
+            known = self._alike[key] = self._first(caller, thing, content_type, unit_ns)
+        return known.again()
+
+    def _first(self, caller: Caller, thing: str, content_type: str, unit_ns: int) -> Claim:
+        if caller.thing and thing != caller.thing:
+            raise RefusedError(f"This token may only send readings of {caller.thing!r}.", "Leave ?thing= out.")
+        if thing:
+            check_name(thing)
+        pattern = _TOPICS.get((content_type or "application/json", bool(thing)))
+        if pattern is None:
+            raise Unreadable(
+                f"Readings of type {content_type[:80]!r} are not read here.",
+                f"Send application/json, application/senml+json, application/senml+cbor or {LINES}.",
+            )
+        if content_type == "application/json" and thing:
+            pattern = _TELEMETRY  # {k: v}, {"ts", "values"}, or a list of these
+        topic = pattern.format(project=caller.project, thing=thing)
+        match = self._access.matcher(caller.project).match(topic)
+        if match is None:
+            raise RefusedError("The project's mappings claim no such body.", "See docs/mappings.md.")
+        own, may_create = match.thing or thing or None, not caller.thing
+        return self._access.claim_of(caller.project, match, own, may_create, unit_ns)

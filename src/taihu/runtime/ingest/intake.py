@@ -66,6 +66,14 @@ class Claim:
         self.refusals = 0
         self.refused: list[str] = []
 
+    def again(self) -> "Claim":
+        """The claim of another request alike: with counts of its own, and what is known of forms."""
+        claim = Claim(self.project, self.thing, self.decoder, self.mapping, self.may_create)
+        if len(self.forms) > _FORMS_PER_CLAIM_MAX // 2:
+            self.forms = {}  # what comes next may be of other things
+        claim.forms = self.forms
+        return claim
+
     def refuse(self, where: str, reason: str) -> None:
         """Note a refusal for whoever asks; the first few are kept."""
         self.refusals += 1
@@ -137,6 +145,7 @@ class Intake:
         self._dirty: list[Shape] = []
         self._stamp = 0
         self._count: Counter[str] = Counter()
+        self.generation = 0  # another one whenever plans are forgotten
 
     def add(self, readings: Sequence[tuple[Any, bytes]]) -> None:
         """Take over messages in their order."""
@@ -179,6 +188,7 @@ class Intake:
     def forget_plans(self) -> None:
         """Definitions changed: work every plan out again."""
         self._shapes.clear()
+        self.generation += 1
 
     def _with_room(self, readings: Sequence[tuple[Any, bytes]], full: Set[str]) -> list[tuple[Any, bytes]]:
         """The readings of projects that may store more; the others are refused."""

@@ -29,7 +29,7 @@ from taihu.runtime.commands.operations import Operations
 from taihu.runtime.commands.service import Commands
 from taihu.runtime.deletion.service import Deletions, shown
 from taihu.runtime.ingest.access import Access
-from taihu.runtime.ingest.bodies import ingest_claim
+from taihu.runtime.ingest.bodies import Bodies
 from taihu.runtime.ingest.follower import Follower
 from taihu.runtime.ingest.intake import Intake
 from taihu.runtime.ingest.pipeline import Pipeline
@@ -100,6 +100,7 @@ class Node(View):
         self.intake = Intake(self.registry, clock, site.limits, self._refused)
         self.pipeline = Pipeline(self.journal, self.intake, site.limits, self.directory.flush, self.spool)
         self.access = Access(site, self.directory, self.twin, clock, site.limits)
+        self.bodies = Bodies(self.access, self.intake)
         self.quota.attach(self.access)
         self.certification = Certification(site, self.directory, clock)
         self.access.on_refused = self._refused_access
@@ -150,7 +151,7 @@ class Node(View):
         if not self.directory.may_write(caller, caller.project, thing):
             raise RefusedError(f"You may not send readings of {thing or caller.project!r}.", "Use its own token.")
         self.quota.check(caller.project)
-        claim = ingest_claim(self.access, caller, thing, content_type, unit_ns)
+        claim = self.bodies.claim(caller, thing, content_type, unit_ns)
         request = Request((claim, body))
         await self._wait_for_room(request)
         self.pipeline.submit(request, len(body))
