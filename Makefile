@@ -24,7 +24,8 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt dev-requirements.txt | $(BIN)/python
-	$(INSTALL) --editable . --requirement dev-requirements.txt
+	@# Without bytecode: most of what the tools bring is never imported, and the rest is compiled when it is.
+	$(INSTALL) --no-compile --editable . --requirement dev-requirements.txt
 	@touch $(VENV)/.core $@
 
 $(VENV)/.demo: $(VENV)/.core

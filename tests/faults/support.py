@@ -10,10 +10,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
+from random import Random
 from typing import Any
 from urllib.parse import urlencode
 
@@ -289,6 +290,39 @@ class Sender:
             payload = b'{"id":%d}' % self.sent
         self._pending[self._client.publish("v1/devices/me/telemetry", payload, qos=self.qos)] = self.sent
         self.sent += 1
+
+
+async def flooded(sender: Sender, rounds: Iterable[Callable[[], None]]) -> None:
+    """One round after the other, each in a thread, while the sender floods; then it has its last acknowledgements."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(sender.run(stop))
+    try:
+        for each in rounds:
+            await asyncio.to_thread(each)
+    finally:
+        stop.set()
+    await asyncio.wait_for(task, 60)
+
+
+def strike(node: LiveNode, random: Random) -> tuple[str, ...]:
+    """`kill -9` of ingest, of the worker or of both, which come back; returns who was hit."""
+    victims = random.choice((("ingest",), ("worker",), ("ingest", "worker")))
+    node.kill(*victims)
+    bring_back(node)
+    return victims
+
+
+def bring_back(node: LiveNode) -> None:
+    """Start what is gone, and wait until both are there."""
+    if not node.running("ingest"):
+        node.start("ingest")
+
+    def is_back() -> bool:
+        if not node.running("worker"):  # it ends with ingest, unless it has only just come and waits for one
+            node.start("worker")
+        return bool(node.status()["worker"] == "running")
+
+    wait_until(is_back, "the worker is back", 60)
 
 
 def check_exactly_once(node: LiveNode, senders: list[Sender]) -> None:

@@ -3,13 +3,14 @@
 import asyncio
 import http.client
 import threading
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import msgspec
 import pytest
-from tests.faults.support import CLOCK, LONG, LiveNode, Sender, check_exactly_once, wait_until
+from tests.faults.support import CLOCK, LONG, LiveNode, Sender, check_exactly_once, flooded, strike, wait_until
 from tests.runtime.test_deletions import admin, traces
 
 LIMITS = {
@@ -19,7 +20,6 @@ LIMITS = {
     "flush_s": 1.0,
     "snapshot_s": 0.5,
 }
-VICTIMS = (("ingest",), ("worker",), ("ingest", "worker"))
 
 
 @pytest.mark.timeout(3_600 if LONG else 180)
@@ -30,23 +30,12 @@ def test_what_was_deleted_never_comes_back(tmp_path: Path) -> None:
     sender = Sender(node, "pump", in_flight=10)
     node.start()
     try:
-        asyncio.run(_flood(node, sender, random, 12 if LONG else 2))
+        asyncio.run(flooded(sender, [partial(_round, node, random, number) for number in range(12 if LONG else 2)]))
         node.settle()
         check_exactly_once(node, [sender])
         assert len(sender.acked) > 500
     finally:
         node.stop()
-
-
-async def _flood(node: LiveNode, sender: Sender, random: Random, rounds: int) -> None:
-    stop = asyncio.Event()
-    task = asyncio.create_task(sender.run(stop))
-    try:
-        for number in range(rounds):
-            await asyncio.to_thread(_round, node, random, number)
-    finally:
-        stop.set()
-    await asyncio.wait_for(task, 60)
 
 
 def _round(node: LiveNode, random: Random, number: int) -> None:
@@ -60,11 +49,7 @@ def _round(node: LiveNode, random: Random, number: int) -> None:
     asking = threading.Thread(target=_delete, args=(node, f"start={begin * 10**6}&end={(begin + 50) * 10**6}", answers))
     asking.start()
     CLOCK_PAUSE.wait(random.choice((0.0, 0.02, 0.1, 0.5, 1.5)))
-    victims = random.choice(VICTIMS)
-    node.kill(*victims)
-    if "ingest" in victims:  # the worker ends with it
-        wait_until(lambda: not node.running("worker"), "the worker ended")
-    node.start(*[name for name in ("ingest", "worker") if not node.running(name)])
+    victims = strike(node, random)
     asking.join()
     deletions = node.get("/deletions", project="plant").body["deletions"]
     asked = [one for one in deletions if one["start"] == begin * 10**6]

@@ -2,15 +2,15 @@
 
 import asyncio
 import threading
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import msgspec
 import pytest
-from tests.faults.support import CLOCK, LONG, PROJECT, LiveNode, Sender, check_exactly_once, wait_until
+from tests.faults.support import CLOCK, LONG, PROJECT, LiveNode, Sender, check_exactly_once, flooded, strike, wait_until
 
 LIMITS = {"journal_segment_bytes": 300_000, "flush_rows": 500, "flush_s": 0.2, "snapshot_s": 0.5}
-VICTIMS = (("ingest",), ("worker",), ("ingest", "worker"))
 HOUR = 3_600 * 10**9
 STEP = 10 * 10**6  # ns between readings, each of which expires so long after the one before
 COUNT = 300
@@ -25,7 +25,8 @@ def test_what_expired_never_comes_back(tmp_path: Path) -> None:
     try:
         node.start()
         declare(node)
-        asyncio.run(flood(node, sender, random, 12 if LONG else 1))
+        rounds = range(12 if LONG else 1)
+        asyncio.run(flooded(sender, [partial(expire, node, random, number) for number in rounds]))
         node.settle()
         check_exactly_once(node, [sender])
         assert len(sender.acked) > 100
@@ -40,17 +41,6 @@ def declare(node: LiveNode) -> None:
     assert answer.status == 200, answer
 
 
-async def flood(node: LiveNode, sender: Sender, random: Random, rounds: int) -> None:
-    stop = asyncio.Event()
-    task = asyncio.create_task(sender.run(stop))
-    try:
-        for number in range(rounds):
-            await asyncio.to_thread(expire, node, random, number)
-    finally:
-        stop.set()
-    await asyncio.wait_for(task, 60)
-
-
 def expire(node: LiveNode, random: Random, number: int) -> None:
     """Readings that expire one after the other from in a second on, and two kills on the way."""
     first = (CLOCK.now_ns() - HOUR + 10**9) // 10**6 * 10**6
@@ -60,11 +50,7 @@ def expire(node: LiveNode, random: Random, number: int) -> None:
     assert (answer.status, answer.body["accepted"]) == (200, COUNT), answer
     for _ in range(2):
         PAUSE.wait(random.uniform(0.2, 1.5))
-        victims = random.choice(VICTIMS)
-        node.kill(*victims)
-        if "ingest" in victims:  # the worker ends with it
-            wait_until(lambda: not node.running("worker"), "the worker ended")
-        node.start(*[name for name in ("ingest", "worker") if not node.running(name)])
+        strike(node, random)
         look(node, first)
     wait_until(lambda: not node.history("room", "level", first, first + HOUR), "all has expired", 60)
     node.settle()

@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from tests.faults.support import LONG, LiveNode, Sender, check_exactly_once, wait_until
+from tests.faults.support import LONG, LiveNode, Sender, bring_back, check_exactly_once, wait_until
 
 LIMITS = {
     "journal_segment_bytes": 1_000_000,
@@ -48,6 +48,7 @@ async def _flood_and_kill(node: LiveNode, senders: list[Sender], random: Random,
                 await asyncio.to_thread(node.stop)
             gone = [name for name in ("ingest", "worker") if not node.running(name)]
             await asyncio.to_thread(node.start, *gone)
+        await asyncio.to_thread(bring_back, node)
         await asyncio.sleep(1)
     finally:
         stop.set()

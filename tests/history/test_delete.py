@@ -131,6 +131,7 @@ def test_what_is_left_equals_a_dict(make_batch: Any, steps: list[Any]) -> None:
 
 
 def check(history: History, model: dict[tuple[str, str], list[Row]]) -> None:
+    """The history answers what the model has, in every way it is asked."""
     for thing in THINGS:
         for name in PROPERTIES:
             rows = model.get((thing, name), [])
@@ -138,13 +139,12 @@ def check(history: History, model: dict[tuple[str, str], list[Row]]) -> None:
             assert answer(history, thing, name) == flagged
             assert answer(history, thing, name, revisions=True) == same_flags(expected(rows, revisions=True))
             assert answer(history, thing, name, order="desc", limit=2) == flagged[::-1][:2]
-            assert len(history.read_many("p", [thing], name).get(thing, ())) == len(flagged)
+            assert len(history.read_many("p", list(THINGS), name).get(thing, ())) == len(flagged)
     for name in PROPERTIES:
         totals = history.aggregate("p", name)
         for thing in THINGS:
             left = expected(model.get((thing, name), []), revisions=False)
-            values = [float(row.value) for row in left if is_number(row.value)]
-            assert (totals[thing].count if thing in totals else 0) == len(values)
+            assert (totals[thing].count if thing in totals else 0) == sum(is_number(row.value) for row in left)
 
 
 def minutes(values: list[float | None], start: int = T0) -> list[tuple[str, int, list[float]]]:

@@ -11,18 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.history.sql.support import views
 from tests.history.test_crash import CopyingFiles
-from tests.history.test_delete import rows_in_files, upkeep
+from tests.history.test_delete import check, rows_in_files, upkeep
 from tests.history.test_store_model import (
     PROPERTIES,
     T0,
     THINGS,
     Row,
-    answer,
     batches,
-    expected,
-    is_number,
     remember,
-    same_flags,
 )
 
 from taihu.history.floors import NoRules
@@ -135,22 +131,6 @@ def test_what_is_kept_equals_a_dict(make_batch: Any, steps: list[Any], own: bool
         check(history, lasting)
         assert rows_in_files(Path(folder) / "h") <= sum(map(len, lasting.values()))
         history.close()
-
-
-def check(history: History, kept: dict[tuple[str, str], list[Row]]) -> None:
-    for thing in THINGS:
-        for name in PROPERTIES:
-            rows = kept.get((thing, name), [])
-            flagged = same_flags(expected(rows, revisions=False))
-            assert answer(history, thing, name) == flagged
-            assert answer(history, thing, name, revisions=True) == same_flags(expected(rows, revisions=True))
-            assert answer(history, thing, name, order="desc", limit=2) == flagged[::-1][:2]
-            assert len(history.read_many("p", list(THINGS), name).get(thing, ())) == len(flagged)
-    for name in PROPERTIES:
-        totals = history.aggregate("p", name)
-        for thing in THINGS:
-            left = expected(kept.get((thing, name), []), revisions=False)
-            assert (totals[thing].count if thing in totals else 0) == sum(is_number(row.value) for row in left)
 
 
 RULE = Retention(raw="2h", minutes="6h", hours="forever")
