@@ -34,7 +34,7 @@ model = "weather.tm.json"
 [[project.forecast]]
 property = "meter-*/energy"
 horizon = "12h"
-regressors = ["weather/outdoor"]
+regressors = ["weather/outdoor", "weather/sun"]
 [[project]]
 name = "neighbour"
 """
@@ -50,7 +50,7 @@ DOUBLED = {
 }
 MODELS: dict[str, Any] = {
     "meter": {"properties": {"energy": ENERGY, "state": STATE, "doubled": DOUBLED}},
-    "weather": {"properties": {"outdoor": OUTDOOR}},
+    "weather": {"properties": {"outdoor": OUTDOOR, "sun": OUTDOOR}},
 }
 DAYS = 12
 
@@ -79,6 +79,8 @@ def plant(node: SupervisedNode) -> NodeClient:
         for thing, values in loads.items()
     }
     body["weather"] = [{"ts": hour * HOUR_S * 1_000, "values": {"outdoor": 10.0 + hour % 24}} for hour in hours]
+    for row in body["weather"][:-30]:
+        row["values"]["sun"] = 1.0  # its file ends
     assert client.post("projects", "plant", "readings", body=body)["accepted"] == 3 * len(hours)
     return client
 
@@ -96,7 +98,8 @@ def test_what_is_kept_is_trained_in_the_background_and_issued(plant: NodeClient)
         assert judged[one["model"]] == min(judged.values())  # the back-test decides
         best = one["candidates"][one["model"]]
         assert one["unit"] == "kW.h" and best["mase"] > 0 and 0 < best["covered"] < 1
-        assert DAYS * 24 - 1 <= one["known"] <= DAYS * 24 and one["regressors"] == 1  # an hour may end meanwhile
+        assert DAYS * 24 - 1 <= one["known"] <= DAYS * 24 and one["regressors"] == 2  # an hour may end meanwhile
+        assert one["lacking"] == {"weather/sun": pytest.approx(29, abs=1)}
     now = plant.get("projects", "plant", "forecast", thing="meter-1", property="energy")
     assert now["kept"] and len(now["values"]) == 12 and now["unit"] == "kW.h"
     then = plant.get("projects", "plant", "forecast", thing="meter-1", property="energy", at="-0s")

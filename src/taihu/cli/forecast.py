@@ -119,6 +119,10 @@ def models(node: NodeClient, project: str, every_one: bool, as_json: bool) -> No
         *("80 % held", "trained", "known"),
     )
     show(heads, rows, heads[2:])
+    for one in found:
+        for path, steps in one["lacking"].items():
+            name = printable(f"{one['thing']}/{one['property']}")
+            click.echo(f"{name}: {printable(path)} lacks its last {steps} steps, and is taken for as usual", err=True)
     if body["left_out"]:
         click.echo(f"{body['left_out']} series are not kept: forecast_series_max is reached", err=True)
 

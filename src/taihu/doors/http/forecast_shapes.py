@@ -48,7 +48,10 @@ class ForecastCandidate(TypedDict):
 
 
 class ForecastModel(TypedDict):
-    """A series that is kept forecast; `thorough` says that all candidates have competed."""
+    """A series that is kept forecast; `thorough` says that all candidates have competed.
+
+    `lacking` are the regressors that ended, with how many of their newest steps are not known.
+    """
 
     thing: str
     property: str
@@ -56,6 +59,7 @@ class ForecastModel(TypedDict):
     step_s: int
     horizon: int
     regressors: int
+    lacking: dict[str, int]
     model: str | None
     trained_at: int | None
     known: int | None

@@ -21,6 +21,7 @@ from taihu.runtime.forecast.steps import EVERY_S, last_end
 Body = Mapping[str, Any]
 _DAY_NS = 86_400 * NS_PER_S
 _ASKED_MAX = 64
+_ENDED_STEPS = 3  # that a regressor lacks before it is said
 _NOTHING = (np.nan,) * len(LEVELS)
 _NAMES = tuple(f"q{level * 100:.0f}" if level != 0.5 else "median" for level in LEVELS)
 
@@ -99,6 +100,7 @@ class ForecastAnswers:
                 "step_s": kept.key.step_s,
                 "horizon": kept.horizon,
                 "regressors": len(kept.regressors),
+                "lacking": self._lacking(kept),
                 "model": summary.champion if summary else None,
                 "trained_at": summary.trained_at if summary else None,
                 "known": summary.known if summary else None,
@@ -107,6 +109,16 @@ class ForecastAnswers:
             }
             found.append(entry)
         return found
+
+    def _lacking(self, kept: Kept) -> dict[str, int]:
+        """Regressors that ended, with how many steps they lack: nobody knows any more what the series went by."""
+        project, step_s = kept.key.project, kept.key.step_s
+        lack = self._desk.reading.lacking
+        found = {
+            f"{one.thing}/{one.property}": lack.get(Key(project, one.thing, one.property, step_s), 0)
+            for one in kept.regressors
+        }
+        return {name: steps for name, steps in found.items() if steps >= _ENDED_STEPS}
 
     def _outlook(self, body: Body) -> dict[str, Any]:
         """The day before as it was expected when each step began, and as it came, and the day ahead."""

@@ -28,6 +28,8 @@ class ForecastReading:
         self._limits = limits
         self._read: dict[Key, tuple[int, Numbers]] = {}
         self._forgotten = False
+        self.lacking: dict[Key, int] = {}
+        """How many of its newest steps are not known of each regressor."""
 
     def forget(self) -> None:
         """Read everything anew the next time; any thread may say so, also in the middle of a reading."""
@@ -102,4 +104,7 @@ class ForecastReading:
         key = Key(kept.key.project, source.thing, source.property, kept.key.step_s)
         ahead = source.ahead_s // kept.key.step_s
         shift = ahead * kept.key.step_s * NS_PER_S
-        return Regressor(self.steps(key, kept.every, start - shift, end), ahead)
+        values = self.steps(key, kept.every, start - shift, end)
+        known = np.flatnonzero(np.isfinite(values))
+        self.lacking[key] = len(values) - 1 - int(known[-1]) if len(known) else len(values)
+        return Regressor(values, ahead)
