@@ -377,14 +377,18 @@ def test_a_car_that_never_gives_is_charged_and_the_next_is_asked_again(tmp_path:
 
 
 def test_what_the_node_refuses_of_one_keeps_no_other_from_its_plan(tmp_path: Path) -> None:
-    """A model says less than the settings: it is said, planned around, and tried again."""
+    """A model says less than the settings, a permit is withdrawn: it is said, planned around, and tried again."""
     node = YardNode(EVENING)
     node.yard.base_kw = 2.0
 
     def refuse(node: YardNode, hour: float) -> None:
-        node.refuses = {"battery": "setpoint: -2.0 is below the minimum -1."} if hour < 0.7 else {}
+        model = {"problem": {"title": "setpoint: -2.0 is below the minimum -1."}}
+        permit = {"id": "c", "state": "refused", "detail": "there is no standing permit 'p-2'"}
+        node.refuses = {"battery": model, "server": permit} if hour < 0.7 else {}
 
-    played = play(tmp_path, with_(batteries=(BATTERY,), heats=(TANK,)), 1.1, node, at=refuse)
+    job = msgspec.structs.replace(JOB, ready_by="21:30")
+    played = play(tmp_path, with_(batteries=(BATTERY,), heats=(TANK,), jobs=(job,)), 1.1, node, at=refuse)
+    assert "batch is told in vain, there is no standing permit 'p-2': tried again in 5 min" in played.notes
     said = "battery is told in vain, setpoint: -2.0 is below the minimum -1: tried again in 5 min"
     assert said in played.notes and said not in played.last["notes"]
     assert any(

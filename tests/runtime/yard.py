@@ -28,7 +28,7 @@ class YardNode:
         self.models: list[dict[str, Any]] = []
         self.forecast: dict[str, Any] = {}
         self.outside: dict[str, Any] = {}
-        self.refuses: dict[str, str] = {}
+        self.refuses: dict[str, dict[str, Any]] = {}
         self.store: Decisions | None = None
 
     def step(self, seconds: float) -> None:
@@ -71,8 +71,7 @@ class YardNode:
             if one["thing"] not in self.refuses:
                 self.commands.append(one | {"at": self.clock.now_ns()})
                 self.yard.tell(one["thing"], one.get("input"))
-        titles = [self.refuses.get(one["thing"]) for one in body["commands"]]
-        return httpx.Response(200, json={"outcomes": [{"problem": {"title": one}} if one else {} for one in titles]})
+        return httpx.Response(200, json={"outcomes": [self.refuses.get(one["thing"], {}) for one in body["commands"]]})
 
     def _windows(self, query: dict[str, str]) -> list[dict[str, Any]]:
         every = HOUR_NS if query["every"] == "1h" else HOUR_NS // 4

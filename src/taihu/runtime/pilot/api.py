@@ -156,7 +156,7 @@ class NodeApi:
             part = [await self._in_its_unit(project, "commands", one) for one in commands[start : start + _GIVE_MAX]]
             path = f"/api/v1/projects/{project}/commands/batch"
             body = await self._send("POST", project, path, {}, msgspec.json.encode({"commands": part}))
-            found += [one["problem"]["title"] if "problem" in one else "" for one in body["outcomes"]]
+            found += map(_why_not, body["outcomes"])
         return found
 
     async def _in_its_unit(self, project: str, what: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -254,6 +254,13 @@ def whole(windows: list[dict[str, Any]]) -> dict[int, float]:
         if value is not None and window["coverage"] >= least:
             found[window["start"]] = float(value)
     return found
+
+
+def _why_not(outcome: dict[str, Any]) -> str:
+    """Why a command is none, or is refused by a permit or an interlock; empty where it has been taken over."""
+    if "problem" in outcome:
+        return str(outcome["problem"]["title"])
+    return str(outcome.get("detail") or "it is refused") if outcome.get("state") == "refused" else ""
 
 
 def _accept(answer: httpx.Response, path: str) -> None:
