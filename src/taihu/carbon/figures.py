@@ -1,6 +1,6 @@
 """Rows added up by the database: of parts of a period, hour by hour, and what was restated."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -41,12 +41,11 @@ SUMS = ", ".join(
     + ["sum(version > 1)"]
 )
 _HOURS = (
-    f"SELECT (start - :start) / {_HOUR_NS}, role, behind, sum(import_kwh), sum(export_kwh), sum(generation_kwh),"  # noqa: S608
-    f' sum(certified_kwh), avg(carbon_free), sum(iif({ENERGY} IS NULL, 0, "end" - start)),'
-    f" sum({UNSURE})"
+    f"SELECT (start - :start) / {_HOUR_NS}, role, behind, import_kwh, export_kwh, generation_kwh,"  # noqa: S608
+    f' certified_kwh, carbon_free, iif({ENERGY} IS NULL, 0, "end" - start), {UNSURE}'
     f" FROM rows WHERE {_PERIOD} AND meter = :meter AND role NOT IN {tuple(map(str, DIRECT))!r} AND {CURRENT}"
-    " GROUP BY 1, 2, 3"
 )
+_ADDED_UP = f"max(written_at), {SUMS} FROM rows WHERE {_PERIOD} AND meter = :meter AND {CURRENT}"
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,15 +139,11 @@ def merge(figures: Sequence[Figures]) -> Figures:
 
 def sums(ledger: Ledger, project: str, edges: Sequence[int], as_of: int = NOW) -> list[Line]:
     """The rows of each meter in each part of a period that has any; a row is of the part it begins in."""
-    query = (
-        f"SELECT role, behind, max(written_at), {SUMS} FROM rows"  # noqa: S608
-        f" WHERE {_PERIOD} AND meter = :meter AND {CURRENT} GROUP BY 1, 2"
-    )
     lines = []
     for meter in ledger.meters(project):
         for start, end in pairwise(edges):
             values = {"project": project, "meter": meter, "start": start, "end": end, "as_of": as_of}
-            for role, behind, written_at, *figures in ledger.ask(query, values):
+            for role, behind, written_at, *figures in _by_place(ledger, values):
                 found = Figures(**dict(zip(Figures.__struct_fields__, figures, strict=True)))
                 lines.append(
                     Line(
@@ -162,6 +157,17 @@ def sums(ledger: Ledger, project: str, edges: Sequence[int], as_of: int = NOW) -
                     )
                 )
     return lines
+
+
+def _by_place(ledger: Ledger, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+    """A meter's rows added up in each of its places: nearly always one, and without groups that is twice as quick."""
+    query = f"SELECT min(role), max(role), min(behind), max(behind), {_ADDED_UP}"
+    ((role, other, behind, before, *found),) = ledger.ask(query, values)
+    if role is None:
+        return []
+    if (role, behind) == (other, before):
+        return [(role, behind, *found)]
+    return ledger.ask(f"SELECT role, behind, {_ADDED_UP} GROUP BY 1, 2", values)
 
 
 def used(ledger: Ledger, project: str, start: int, end: int, as_of: int = NOW) -> list[str]:
@@ -199,36 +205,55 @@ def hours(ledger: Ledger, project: str, start: int, count: int, as_of: int = NOW
 
 
 def _meter_hours(meter: str, rows: Sequence[tuple[Any, ...]], count: int, first: int) -> list[MeterHours]:
-    known_ns = np.zeros(count, np.int64)
-    np.add.at(known_ns, [row[0] for row in rows], [row[8] for row in rows])
-    known = known_ns == _HOUR_NS
-    places: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
-    for row in rows:
-        places.setdefault((row[1], row[2]), []).append(row)
-    return [_in_place(meter, place, mine, known, first) for place, mine in places.items()]
+    hour, role, behind, *figures, known_ns, unsure = zip(*rows, strict=True)
+    at = np.array(hour, np.int64)
+    table = np.array(figures, np.float64)
+    known = np.bincount(at, np.array(known_ns, np.float64), count) == _HOUR_NS
+    sure = known & (np.bincount(at, np.array(unsure, np.float64), count) == 0)
+    found = []
+    for place in dict.fromkeys(zip(role, behind, strict=True)):
+        mine = np.fromiter((one == place for one in zip(role, behind, strict=True)), np.bool_, len(at))
+        found.append(_in_place(meter, place, at[mine], table[:, mine], known, sure, first))
+    return found
 
 
 def _in_place(
-    meter: str, place: tuple[str, str], rows: Sequence[tuple[Any, ...]], known: NDArray[np.bool_], first: int
+    meter: str,
+    place: tuple[str, str],
+    at: NDArray[np.int64],
+    table: Numbers,
+    known: NDArray[np.bool_],
+    sure: NDArray[np.bool_],
+    first: int,
 ) -> MeterHours:
-    table = np.full((5, len(known)), np.nan)
-    table[:4, known] = 0.0
-    sure = known.copy()
-    for hour, _, _, imported, exported, generation, certified, carbon_free, _, unsure in rows:
-        if known[hour]:
-            values = (imported, exported, generation, certified or 0.0, carbon_free)
-            table[:, hour] = [np.nan if value is None else value for value in values]
-            sure[hour] = not unsure
-    table[:4, :first] = 0.0
+    """A meter's rows in one place, by their hours `at`."""
+    there = np.bincount(at, minlength=len(known)) > 0
+    imported, exported, generation, certified, share = (_by_hour(at, values, len(known)) for values in table)
+    for energies in (imported, exported, generation):
+        energies[known & ~there] = 0.0
+    certified[known & np.isnan(certified)] = 0.0
+    shares = np.bincount(at, ~np.isnan(table[4]), len(known))
+    for values in (imported, exported, generation, certified, share):
+        values[~known] = np.nan
+    for energies in (imported, exported, generation, certified):
+        energies[:first] = 0.0
     return MeterHours(
         meter=meter,
         role=Role(place[0]),
         behind=place[1],
         first=first,
-        imported=table[0],
-        exported=table[1],
-        generation=table[2],
-        certified=table[3],
-        carbon_free=table[4],
+        imported=imported,
+        exported=exported,
+        generation=generation,
+        certified=certified,
+        carbon_free=share / np.maximum(shares, 1),
         sure=sure,
     )
+
+
+def _by_hour(at: NDArray[np.int64], values: Numbers, count: int) -> Numbers:
+    """What is known of each hour in sum; NaN where nothing is."""
+    known = ~np.isnan(values)
+    total = np.bincount(at, np.where(known, values, 0.0), count)
+    total[np.bincount(at, known, count) == 0] = np.nan
+    return total
