@@ -59,7 +59,7 @@ CARBON: dict[str, Any] = {
     "projects": {
         "district": {"accounts": []},
         "house-01": {
-            "figures": {"location_kg": 12.5, "market_kg": None},
+            "figures": {"location_kg": 12.5, "market_kg": None, "estimated_kwh": 6.25},
             "score": {"load_kwh": 48.0, "made_kwh": 30.0, "annual": 0.625, "hourly": 0.25, "coverage": 1.0},
             "balances": [{"meter": "meter", "residual_kwh": 0.0, "share": 0.0002, "coverage": 1.0}],
             "certificates": {"issued_wh": 5_000, "cancelled_wh": 1_500},

@@ -77,11 +77,18 @@ WORDS = {
 FIGURES = ("+5.5", "4.8", "60", "1.4", "0.250", "12,345", "67,880", "+6.75", "−1.25", "31.5")
 
 CARBON_WORDS = {
-    "en": ("By the hour, shared", "1 of 2", "97 % of the hours known", "● closes: 0.02 %", "○ 14.29 % apart, 3.00 kWh"),
-    "zh": ("逐小时互济", "1 / 2 项", "已知 97% 的小时", "● 闭合：0.02%", "○ 相差 14.29%，3.00 千瓦时"),
+    "en": (
+        "By the hour, shared",
+        "Estimated, kWh",
+        "1 of 2",
+        "97 % of the hours known",
+        "● closes: 0.02 %",
+        "○ 14.29 % apart, 3.00 kWh",
+    ),
+    "zh": ("逐小时互济", "估算, kWh", "1 / 2 项", "已知 97% 的小时", "● 闭合：0.02%", "○ 相差 14.29%，3.00 千瓦时"),
 }
 # in sum, by the hour and shared; a missing market-based figure is no zero (§3); used and issued; why one has no account
-CARBON_FIGURES = ("61.0", "33.9", "44.3", "15.0", "12.5 —", "1.5 / 5.0", "There is no property <x>.")
+CARBON_FIGURES = ("61.0", "33.9", "44.3", "15.0", "12.5 —", "30.0 6.2 ", "1.5 / 5.0", "There is no property <x>.")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taihu.carbon.account import FULL
+from taihu.carbon.columns import WEEK_NS, Columns, columns_of, joined
 from taihu.carbon.ledger import CURRENT, NOW, Ledger
 from taihu.carbon.quantity import Numbers
 from taihu.carbon.rows import DIRECT, PARTS, Role, RowQuality, total
@@ -40,9 +41,9 @@ SUMS = ", ".join(
     + [f"sum(quality = '{quality}')" for quality in RowQuality]
     + ["sum(version > 1)"]
 )
-_HOURS = (
-    f"SELECT (start - :start) / {_HOUR_NS}, role, behind, import_kwh, export_kwh, generation_kwh,"  # noqa: S608
-    f' certified_kwh, carbon_free, iif({ENERGY} IS NULL, 0, "end" - start), {UNSURE}'
+_WEEK = (
+    "SELECT start, role, behind, import_kwh, export_kwh, generation_kwh, certified_kwh, carbon_free,"  # noqa: S608
+    f' iif({ENERGY} IS NULL, 0, "end" - start), {UNSURE}'
     f" FROM rows WHERE {_PERIOD} AND meter = :meter AND role NOT IN {tuple(map(str, DIRECT))!r} AND {CURRENT}"
 )
 _ADDED_UP = f"max(written_at), {SUMS} FROM rows WHERE {_PERIOD} AND meter = :meter AND {CURRENT}"
@@ -198,22 +199,40 @@ def hours(ledger: Ledger, project: str, start: int, count: int, as_of: int = NOW
     """All electricity meters of a project in each of their places, over `count` hours from `start` (UTC ns)."""
     found = []
     for meter, first in ledger.meters(project).items():
-        values = {"project": project, "meter": meter, "start": start, "end": start + count * _HOUR_NS, "as_of": as_of}
-        if rows := ledger.ask(_HOURS, values):
-            found += _meter_hours(meter, rows, count, max(0, (first - start) // _HOUR_NS))
+        rows = _columns(ledger, (project, meter, first), start, start + count * _HOUR_NS, as_of)
+        found += _meter_hours(meter, rows, start, count, max(0, (first - start) // _HOUR_NS))
     return found
 
 
-def _meter_hours(meter: str, rows: Sequence[tuple[Any, ...]], count: int, first: int) -> list[MeterHours]:
-    hour, role, behind, *figures, known_ns, unsure = zip(*rows, strict=True)
-    at = np.array(hour, np.int64)
-    table = np.array(figures, np.float64)
-    known = np.bincount(at, np.array(known_ns, np.float64), count) == _HOUR_NS
-    sure = known & (np.bincount(at, np.array(unsure, np.float64), count) == 0)
+def _columns(ledger: Ledger, of: tuple[str, str, int], start: int, end: int, as_of: int) -> Columns:
+    """A meter's rows that begin in [start, end): weeks of now as they are kept, of another time as they are read.
+
+    `of` is the project, the meter and when its first row begins.
+    """
+    project, meter, first = of
+    values = {"project": project, "meter": meter, "start": start, "end": end, "as_of": as_of}
+    if as_of != NOW:
+        return columns_of(ledger.ask(_WEEK, values))
+    weeks = [columns_of([])]
+    for number in range(max(start, first) // WEEK_NS, -(-min(end, ledger.accounted_to(project, meter)) // WEEK_NS)):
+        key, changes = (project, meter, number), ledger.weeks.changes
+        week = ledger.weeks.get(key)
+        if week is None:
+            week = columns_of(ledger.ask(_WEEK, values | {"start": number * WEEK_NS, "end": (number + 1) * WEEK_NS}))
+            ledger.weeks.keep(key, week, changes)
+        weeks.append(week)
+    return joined(weeks, start, end)
+
+
+def _meter_hours(meter: str, rows: Columns, start: int, count: int, first: int) -> list[MeterHours]:
+    at = (rows.start - start) // _HOUR_NS
+    known = np.bincount(at, rows.known_ns, count) == _HOUR_NS
+    sure = known & (np.bincount(at, rows.unsure, count) == 0)
     found = []
-    for place in dict.fromkeys(zip(role, behind, strict=True)):
-        mine = np.fromiter((one == place for one in zip(role, behind, strict=True)), np.bool_, len(at))
-        found.append(_in_place(meter, place, at[mine], table[:, mine], known, sure, first))
+    for number, place in enumerate(rows.places):
+        mine = rows.place == number
+        if mine.any():
+            found.append(_in_place(meter, place, at[mine], rows.figures[:, mine], known, sure, first))
     return found
 
 
@@ -254,6 +273,6 @@ def _in_place(
 def _by_hour(at: NDArray[np.int64], values: Numbers, count: int) -> Numbers:
     """What is known of each hour in sum; NaN where nothing is."""
     known = ~np.isnan(values)
-    total = np.bincount(at, np.where(known, values, 0.0), count)
+    total = np.bincount(at, np.where(known, values, 0.0), count).astype(np.float64)
     total[np.bincount(at, known, count) == 0] = np.nan
     return total

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from taihu.carbon.columns import WEEK_NS, Weeks
 from taihu.carbon.factors import Factor
 from taihu.carbon.rows import Role, Row, RowQuality
 from taihu.carbon.schema import prepare
@@ -52,10 +53,11 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Ledger:
-    """One ledger file. A reader sees what was durable when it asks."""
+    """One ledger file. A reader sees what was durable when it asks; `weeks` are kept of what was read."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
+        self.weeks = Weeks()
         try:
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             path.chmod(0o600)
@@ -86,6 +88,7 @@ class Ledger:
                 why = "" if known is None else reason
                 added.append(msgspec.structs.replace(row, version=version, reason=why, written_at=now_ns))
             self._connection.executemany(_INSERT, map(_stored, added))
+        self.weeks.changed((row.project, row.meter, row.start // WEEK_NS) for row in added)
         return len(added)
 
     def _there(self, rows: Sequence[Row]) -> dict[tuple[str, str, int], Row]:
@@ -232,6 +235,7 @@ class Ledger:
             for table in ("rows", "certificates", "marks", "accounts"):
                 self._connection.execute(f"DELETE FROM {table} WHERE project = ?", (project,))  # noqa: S608 - own names
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.weeks.forget(project)
 
     def close(self) -> None:
         """Close the file."""

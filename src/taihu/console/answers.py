@@ -128,10 +128,11 @@ class Score(msgspec.Struct, frozen=True):
 
 
 class Emitted(msgspec.Struct, frozen=True):
-    """Scope 2 by both rules, which are never added."""
+    """Scope 2 by both rules, which are never added; and how much energy was not metered in full in its interval."""
 
     location_kg: float | None = None
     market_kg: float | None = None
+    estimated_kwh: float | None = None
 
 
 class Balance(msgspec.Struct, frozen=True):

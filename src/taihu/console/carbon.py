@@ -16,6 +16,7 @@ _COLUMNS = {
     "project": "",
     "load": "kWh",
     "made": "kWh",
+    "carbon_estimated": "kWh",
     "in_sum": "%",
     "by_the_hour": "%",
     "location": "kg",
@@ -134,6 +135,7 @@ def _row(language: Language, title: str, one: ProjectCarbon) -> str:
     cells = (
         number(score.load_kwh, 1),
         number(score.made_kwh, 1),
+        number(figures.estimated_kwh, 1),
         _percent(score.annual),
         hourly,
         number(figures.location_kg, 1),

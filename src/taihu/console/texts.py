@@ -51,9 +51,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The two rules of scope 2 answer different questions and are never added. Export earns no credit.",
         "范围二的两种口径回答不同的问题，不可相加；上网电量不抵扣。",
     ),
+    "carbon_estimated": ("Estimated", "估算"),
     "carbon_legend": (
-        "Certificates: used / issued. A balance compares the main meter with all behind it, hour by hour.",
-        "绿证：已用 / 已签发。电量平衡逐小时比较总表与其后的全部分表、发电与储能。",
+        "Estimated: not metered in full. Certificates: used / issued. Balance: the main meter against all behind it.",
+        "估算：未完整计量的电量。绿证：已用 / 已签发。电量平衡逐小时比较总表与其后的全部分表、发电与储能。",
     ),
     "project": ("Project", "项目"),
     "load": ("Load", "用电"),
