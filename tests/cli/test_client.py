@@ -48,6 +48,7 @@ def peer(status: int, body: bytes) -> Iterator[str]:
         (503, PROBLEM, NodeAway, "Too many. Ask for less."),
         (500, b"<html>", RemoteError, "status 500"),
         (404, b"[1]", NodeRefused, "status 404"),
+        (401, PROBLEM, NodeRefused, "does not know this token. Set TAIHU_TOKEN"),
         (200, b"<html>", RemoteError, "not one of a Taihu node"),
         (200, b"\xff", RemoteError, "not one of a Taihu node"),
         (0, b"", NodeAway, "No node answers"),

@@ -24,7 +24,16 @@ def test_a_terminal_gets_a_table(capsys: pytest.CaptureFixture[str], monkeypatch
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "-"), (0, "0"), (0.0, "0"), (3.25, "3.25"), (1 / 3, "0.3333333333"), (True, "true"), ({"a": 1}, '{"a":1}')],
+    [
+        (None, "-"),
+        (0, "0"),
+        (0.0, "0"),
+        (-0.0, "0"),
+        (3.25, "3.25"),
+        (1 / 3, "0.3333333333"),
+        (True, "true"),
+        ({"a": 1}, '{"a":1}'),
+    ],
 )
 def test_missing_is_never_zero(value: object, text: str) -> None:
     """§3."""

@@ -116,3 +116,11 @@ def _shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     capsys.readouterr()
     assert run(words) == 0
     return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [("token", "list"), ("user", "list")])
+def test_a_project_that_is_not_there_is_not_an_empty_one(
+    site: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*words, "hause"]) == EXIT_REFUSED
+    assert "There is no project 'hause'" in capsys.readouterr().err

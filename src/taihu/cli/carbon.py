@@ -325,7 +325,8 @@ def _balance_text(one: dict[str, Any]) -> str:
         return "balance not known"
     words = "closes" if one["closed"] else "closes where it is known" if one["share"] <= _CLOSED else "does not close"
     known = share_text(one["coverage"])
-    return f"{words}: {one['share']:.3%} apart, {one['residual_kwh']:+,.2f} kWh, {known} of the hours known"
+    apart_kwh = round(one["residual_kwh"], 2) or 0.0  # no negative zero
+    return f"{words}: {one['share']:.3%} apart, {apart_kwh:+,.2f} kWh, {known} of the hours known"
 
 
 def _operation(text: str) -> Any:

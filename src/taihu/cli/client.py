@@ -198,6 +198,8 @@ def _refusal(status: int, body: bytes) -> RefusedError | TransientError | Remote
     remedy = str(problem.get("detail", ""))
     if status == 503:
         return NodeAway(message, remedy)
+    if status == 401:
+        message, remedy = "The node does not know this token.", "Set TAIHU_TOKEN, or name the site with --site."
     if 400 <= status < 500:
         return NodeRefused(message, remedy, str(problem.get("type", "")).rpartition(":")[2])
     return RemoteError(message, remedy)

@@ -71,7 +71,7 @@ def number_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return f"{value:.10g}"
+        return f"{value or 0.0:.10g}"  # no negative zero
     if isinstance(value, dict | list):
         import msgspec
 

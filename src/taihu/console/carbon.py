@@ -131,7 +131,8 @@ def _row(language: Language, title: str, one: ProjectCarbon) -> str:
     note = f"<small>{escape(broken)}</small>" if broken else ""
     used = f"{number(held.cancelled_wh / 1_000, 1)} / {number(held.issued_wh / 1_000, 1)}"
     share = 100 * min(1.0, score.hourly) if score.hourly is not None else 0.0
-    hourly = f'<i class="share"><b style="width:{share:.1f}%"></b></i> {_percent(score.hourly)}'
+    bar = f'<i class="share"><b style="width:{share:.1f}%"></b></i>'
+    hourly = f'{bar} <span class="share-number">{_percent(score.hourly)}</span>'
     cells = (
         number(score.load_kwh, 1),
         number(score.made_kwh, 1),

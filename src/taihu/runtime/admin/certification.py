@@ -119,6 +119,7 @@ class Certification:
             own_node(directory, principal)
         else:
             own(directory, principal, project)
+            directory.limits(project)  # raises Unknown: no project is not one without certificates
         return {"certificates": directory.certificates(project)}
 
     def _revoke(self, directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:

@@ -56,6 +56,7 @@ def _user_list(directory: Directory, principal: Principal, arguments: Mapping[st
         own_node(directory, principal)
         return {"users": [_shown(person) for person in directory.people()]}
     own(directory, principal, project)
+    directory.limits(project)  # raises Unknown: no project is not one without people
     people = [(person, person.roles.get(project)) for person in directory.people()]
     return {
         "users": [

@@ -116,6 +116,7 @@ def _scopes_of(kind: CredentialKind, things: tuple[str, ...]) -> frozenset[Scope
 def _token_list(directory: Directory, principal: Principal, arguments: Mapping[str, Any]) -> Any:
     project = str(arguments["project"])
     own(directory, principal, project)
+    directory.limits(project)  # raises Unknown: no project is not one without tokens
     return {"tokens": msgspec.to_builtins(directory.credentials(project))}
 
 
