@@ -17,6 +17,7 @@ from taihu.cli.main import EXIT_REFUSED, EXIT_TRY_AGAIN, run
 from taihu.cli.transfer import slices
 from taihu.cli.transfer.sink import Sink
 from taihu.kernel.clock import NS_PER_S
+from taihu.things.property import Property
 
 ALL = (
     "SELECT thing, property, epoch_ns(observed_at), value, text, unit, kind FROM readings "
@@ -246,3 +247,23 @@ def test_lines_go_through_the_projects_mapping(target: LiveNode) -> None:
     assert taihu(target, "import", PROJECT, "x.lp") == EXIT_REFUSED
     assert [where for where, *_ in refusals()] == ["line 102", "line 103"]
     assert rows(target, "SELECT count(*), sum(value) FROM readings WHERE thing = 'press'") == [[100, 4950.0]]
+
+
+def test_hourly_tables_hold_between_their_readings(target: LiveNode) -> None:
+    """§3, §4: what is new is declared as far apart as its rows are, else each hour would be a quarter known."""
+    start = CLOCK.now_ns() // NS_PER_S - 30 * 3_600
+    lines = [f"{start + hour * 3_600},{hour},{hour},{hour},{hour}" for hour in range(30) if hour != 9]
+    Path("hours.csv").write_text("\n".join(("time,register,amount,power,plain", *lines)))
+    columns = ("register=register:kW.h:counter", "amount=amount:kW.h:interval", "power=power:kW", "plain=plain")
+    words = (word for column in columns for word in ("--column", column))
+    assert taihu(target, "import", PROJECT, "hours.csv", "--thing", "hourly", "--create", *words) == 0
+    sql = "SELECT property, definition FROM properties WHERE thing = 'hourly' ORDER BY property"
+    found = {name: msgspec.json.decode(text, type=Property) for name, text in rows(target, sql)}
+    assert found["amount"].interval_s == 3_600
+    assert {found[name].max_age_s for name in ("register", "power", "plain")} == {5_400}
+    assert not any(one.inferred for one in found.values())
+    for name in found:
+        span = f"start={start * NS_PER_S}&end={(start + 29 * 3_600) * NS_PER_S}&every=1h"
+        answer = target.ask("GET", f"/api/v1/projects/{PROJECT}/history?thing=hourly&property={name}&{span}")
+        known = [window["coverage"] for window in answer.body["windows"][1:-1]]
+        assert sum(known) == pytest.approx(len(known) - {"register": 2, "amount": 1}.get(name, 0.5)), name

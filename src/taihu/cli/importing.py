@@ -140,6 +140,7 @@ class _Run:
         if not items:
             return
         rows: list[Row | Line] = []
+        self._known.see(item for item in items if isinstance(item, Row))
         for item in items:
             match item:
                 case Refused():

@@ -1,6 +1,8 @@
 """What a project has already, and what an import adds to it: things and the definitions of their properties."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -9,15 +11,20 @@ from taihu.cli.client import NodeClient, NodeRefused
 from taihu.cli.transfer.manifest import Alike
 from taihu.cli.transfer.rows import Refused, Row, SourceRefused, Text
 from taihu.cli.transfer.values import BadValue, defined_value, plain_value
+from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import TaihuError
 from taihu.kernel.ids import NameRefused, check_name
 from taihu.kernel.limits import DEFAULT
 from taihu.kernel.units import commensurable, convert
 from taihu.things.infer import infer_property
-from taihu.things.property import DataType, Property, Thing
+from taihu.things.property import DataType, Kind, Property, Thing
 from taihu.things.validate import check_time, check_value
 
 _PAGE = 1_000
+_HELD = (
+    1.5  # times as long as readings are apart a value holds, so that a late one leaves no hole and a missing one does
+)
+_USUAL_AGE_S = Property(name="").max_age_s
 
 
 def definitions_of(node: NodeClient, project: str, where: str = "true") -> Iterator[Alike]:
@@ -55,6 +62,17 @@ class Known:
         self._now = int(node.get("node")["now"])
         self._units: dict[tuple[str, str], tuple[str, str] | None] = {}
         self._hopeless: dict[str, str] = {}  # things that cannot be, and why
+        self._apart_s: dict[str, float] = {}  # how far readings of a thing are apart, as first seen
+
+    def see(self, rows: Iterable[Row]) -> None:
+        """Learn how far apart readings are of things that are new to it, before their rows are checked."""
+        times: dict[str, set[int]] = {}
+        for row in rows:
+            if row.thing not in self._apart_s:
+                times.setdefault(row.thing, set()).add(row.observed_at)
+        for thing, some in times.items():
+            if len(some) > 1:
+                self._apart_s[thing] = median(after - before for before, after in pairwise(sorted(some))) / NS_PER_S
 
     def check(self, row: Row) -> tuple[dict[str, Any], list[Refused]]:
         """The values as the node will take them, and what it would refuse."""
@@ -82,7 +100,7 @@ class Known:
             return str(error)
         if not self._create:
             reason = "There is no such thing in the project. Create it, or import with --create."
-        elif refusal := self._make(self._about(name) or Thing(name=name)):
+        elif refusal := self._make(self._thing_told(name)):
             reason = refusal
         else:
             return None
@@ -114,20 +132,39 @@ class Known:
 
     def _define(self, thing: str, name: str, value: Any) -> Property | None:
         """A property the thing lacks: declared as the source knows it, or left for the node to infer."""
-        known = self._told(thing, name)
+        told = self._told(thing, name) if self._create else None
+        known = guess = told or infer_property(name, plain_value(value) if isinstance(value, Text) else value)
         if known is not None and self._create:
-            body = {"project": self._project, "thing": thing, "property": msgspec.to_builtins(known)}
-            if not self._dry_run:
+            known = self._paced(thing, known)
+            if (told or known != guess) and not self._dry_run:
+                body = {"project": self._project, "thing": thing, "property": msgspec.to_builtins(known)}
                 self._node.post("admin", "property-declare", body=body)
-        else:
-            known = infer_property(name, plain_value(value) if isinstance(value, Text) else value)
         if known is not None:
             self._definitions[thing] = {**self._definitions[thing], name: known}
         return known
 
     def _told(self, thing: str, name: str) -> Property | None:
-        known = self._about(thing)
-        return known.properties.get(name) if known else None
+        return self._thing_told(thing).properties.get(name)
+
+    def _thing_told(self, name: str) -> Thing:
+        """What the source knows of a thing."""
+        thing = self._about(name) or Thing(name=name)
+        paced = {
+            key: msgspec.structs.replace(self._paced(name, one), inferred=False)
+            for key, one in thing.properties.items()
+        }
+        return msgspec.structs.replace(thing, properties=paced)
+
+    def _paced(self, thing: str, told: Property) -> Property:
+        """A definition that was guessed, so that it holds between readings as far apart as the thing's."""
+        apart_s = self._apart_s.get(thing)
+        if apart_s is None or not told.inferred:
+            return told
+        if told.kind is Kind.INTERVAL and told.interval_s is None:
+            return msgspec.structs.replace(told, interval_s=apart_s)
+        if told.max_age_s == _USUAL_AGE_S < _HELD * apart_s:
+            return msgspec.structs.replace(told, max_age_s=_HELD * apart_s)
+        return told
 
     def _units_of(self, thing: str, name: str, definition: Property) -> tuple[str, str] | None:
         """The unit of the source and that of the node, where they differ. A unit that cannot be is refused (§2)."""

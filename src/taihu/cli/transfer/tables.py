@@ -36,7 +36,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     typed: bool = False
 
     def about(self, thing: str) -> Thing | None:
-        """What the columns say of any thing's properties; None when no unit or kind is named."""
+        """What the columns say of any thing's properties, the rest guessed; None when no unit or kind is named."""
         told = {one.name: one for one in self.columns.values() if one.unit or one.kind is not Kind.GAUGE}
         return Thing(name=thing, properties=told) if told else None
 
@@ -55,7 +55,8 @@ def parse_column(text: str) -> tuple[str, Property]:
         parse_unit(unit)
     if kind not in list(Kind):
         raise SourceRefused(f"{kind!r} is no kind:", f"write one of {', '.join(Kind)}.")
-    return found["column"], Property(name=found["property"] or found["column"], unit=unit, kind=Kind(kind))
+    name = found["property"] or found["column"]
+    return found["column"], Property(name=name, unit=unit, kind=Kind(kind), inferred=True)
 
 
 class TableReader:

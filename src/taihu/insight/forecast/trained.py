@@ -101,7 +101,10 @@ def train(series: Series, horizon: int, pool: dict[str, Candidate], now_ns: int 
     """
     known = int(np.isfinite(series.values).sum())
     if not known:
-        raise ForecastRefused("Nothing is known of this series yet.", "Wait for its first hour of readings.")
+        raise ForecastRefused(
+            "Nothing is known of this series yet.",
+            "Wait for its first hour of readings, or declare a max_age_s as long as they are apart.",
+        )
     if not 1 <= horizon <= HORIZON_DAYS_MAX * series.day:
         raise ForecastRefused(f"A horizon of {horizon} steps is none.", f"Ask for at most {HORIZON_DAYS_MAX} days.")
     count = len(series.values)
