@@ -140,6 +140,12 @@ def test_a_meter_has_a_forecast_from_its_first_hour() -> None:
     assert later.model == "week-mean"
 
 
+def test_an_hour_of_the_day_that_was_never_seen_is_no_surer_than_others() -> None:
+    for hours in (24, 30):
+        found = made(household(2)[:hours]).quantiles
+        assert not (found[-1] <= found[0]).any()  # wide, or not known
+
+
 def test_a_constant_stays_and_its_interval_is_narrow() -> None:
     found = made(np.full(24 * 20, 7.0))
     assert found.quantiles == pytest.approx(np.full((len(LEVELS), 24), 7.0))

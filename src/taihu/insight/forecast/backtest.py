@@ -15,6 +15,7 @@ from taihu.insight.forecast.table import Table
 
 MIDDLE = LEVELS.index(0.5)
 _BUCKET_HOURS = (1, 2, 4, 8, 16, 24, 48, 96)  # leads up to these share their errors
+_TINY = 1e-9  # spreads, below which a series does not move
 _ERRORS_MIN = 20  # below which a bucket takes its neighbour's corrections
 
 
@@ -119,7 +120,8 @@ def corrections_of(found: Numbers, table: Table, asked: Asked) -> tuple[Correcti
         off = (truth - found) / spread
     usable = np.asarray(np.isfinite(off).all(axis=0))
     buckets = buckets_of(table, int(asked.leads.max()))
-    if not usable.any() and np.isfinite(truth).sum() >= _ERRORS_MIN:  # it has never moved
+    seen = np.isfinite(table.spread(*asked.at) + truth)
+    if not usable.any() and seen.sum() >= _ERRORS_MIN:  # it has never been off
         return (Correction(buckets[-1], (0.0,) * len(LEVELS)),)
     made: list[Correction] = []
     spare: list[int] = []
@@ -141,21 +143,24 @@ def corrections_of(found: Numbers, table: Table, asked: Asked) -> tuple[Correcti
 
 def corrected(found: Numbers, table: Table, asked: Asked, corrections: tuple[Correction, ...]) -> Numbers:
     """The quantiles moved, and in order; without corrections only the middle is known."""
-    if not corrections:
+    spread = table.spread(*asked.at)
+    known = np.isfinite(spread)
+    if not corrections or not known.any():
         alone = np.full_like(found, np.nan)
         alone[MIDDLE] = found[MIDDLE]
         return alone
+    spread = np.where(known, spread, spread[known].mean())  # an hour of the day that was never seen is as others
     ends = np.array([one.until for one in corrections])
     which = np.minimum(np.searchsorted(ends, asked.leads), len(ends) - 1)
     shift = np.array([one.shift for one in corrections])[which].T
-    moved = found + shift[:, None, :] * np.nan_to_num(spread_of(table, asked))
+    moved = found + shift[:, None, :] * np.where(spread > _TINY, spread, 0.0)
     return np.asarray(np.sort(moved, axis=0))
 
 
 def spread_of(table: Table, asked: Asked) -> Numbers:
     """How far values usually are from the profile at each target; NaN where they never were."""
     spread = table.spread(*asked.at)
-    return np.where(spread > 1e-9, spread, np.nan)
+    return np.where(spread > _TINY, spread, np.nan)
 
 
 def buckets_of(table: Table, horizon: int) -> list[int]:
