@@ -286,7 +286,8 @@ def test_hours_reports_certificates_and_the_border(node: SupervisedNode, tmp_pat
             neighbour.get(name, project=["neighbour", "plant"])
     with pytest.raises(NodeRefused):
         neighbour.post("projects", "plant", "carbon", "certificates", body=issue)
-    assert any(one["id"] == "cn-2022-average" for one in neighbour.get("factors")["factors"])
+    whose = {one["id"]: one["own"] for one in neighbour.get("factors")["factors"]}
+    assert (whose["cn-2022-average"], whose["local-2022"]) == (False, True)
 
 
 @pytest.mark.timeout(90)

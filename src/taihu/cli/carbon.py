@@ -1,4 +1,4 @@
-"""Commands about carbon: report, rows, matching, summary, certificates, factors."""
+"""Commands about carbon: report, rows, matching, summary, certificates."""
 
 from pathlib import Path
 from typing import Any
@@ -249,30 +249,6 @@ def certificates(
         for one in body["bundles"]
     ]
     show(("bundle", "device", "start", "issued Wh", "held by"), table, ("issued Wh",))
-
-
-@click.command()
-@click.option("--region", help="Of this region alone.")
-@_json
-@node_options
-def factors(node: NodeClient, region: str | None, as_json: bool) -> None:
-    """List the emission factors, each with its source; a hyphen is still to be provided."""
-    found = [one for one in node.get("factors")["factors"] if region in (None, one["region"])]
-    if as_json:
-        show_json({"factors": found})
-        return
-    table = [
-        (
-            printable(one["id"]),
-            one["kind"],
-            printable(one["region"] or MISSING),
-            number_text(one["value"]),
-            one["unit"],
-            printable(one["source"]),
-        )
-        for one in found
-    ]
-    show(("factor", "kind", "region", "value", "unit", "source"), table, ("value",))
 
 
 def _cells(figures: dict[str, Any]) -> list[str]:

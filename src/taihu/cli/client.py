@@ -154,14 +154,22 @@ def connect(url: str | None, token: str | None, site: Path | None) -> NodeClient
     return NodeClient(url or DEFAULT_URL, token, owner=owner)
 
 
+def node_address(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where its node is: `url`, `token` and `site`."""
+    site = click.Path(file_okay=False, path_type=Path)
+    for option in (
+        click.option("--site", type=site, help="The folder of a site that runs here."),
+        click.option("--token", envvar="TAIHU_TOKEN", help="A token of the project [TAIHU_TOKEN]."),
+        click.option("--url", envvar="TAIHU_URL", help=f"The node's address [TAIHU_URL; {DEFAULT_URL}]."),
+    ):
+        command = option(command)
+    return command
+
+
 def node_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that find its node, as one argument `node`."""
 
-    @click.option("--url", envvar="TAIHU_URL", help=f"The node's address [TAIHU_URL; {DEFAULT_URL}].")
-    @click.option("--token", envvar="TAIHU_TOKEN", help="A token of the project [TAIHU_TOKEN].")
-    @click.option(
-        "--site", type=click.Path(file_okay=False, path_type=Path), help="The folder of a site that runs here."
-    )
+    @node_address
     @wraps(command)
     def with_node(*, url: str | None, token: str | None, site: Path | None, **others: Any) -> None:
         command(node=connect(url, token, site), **others)

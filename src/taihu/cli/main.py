@@ -61,7 +61,7 @@ _COMMANDS = {
     "forecast": ("forecast", "What a property will be, who says so, and how they did."),
     "score": ("score", "Play a battery policy on the CityLearn challenge."),
     "plan": ("plan", "What controllers decide, and what it saves."),
-    "factors": ("carbon", "List emission factors and their sources."),
+    "factors": ("factors", "List emission factors and their sources."),
     "provision": ("provision", "Make the things of a CSV, with a secret for each."),
     "claim": ("provision", "Claim a thing by the code on its label."),
     "ca": ("certificates", "Make, renew and revoke certificates of things."),
