@@ -17,6 +17,7 @@ from bench.machine import description
 
 NAMES = (
     "ingest_flood",
+    "flood_minute",
     "one_by_one",
     "scenario_b",
     "history",

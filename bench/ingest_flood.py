@@ -31,8 +31,8 @@ def run(options: Options) -> Report:
     report = Report(NAME, "Ingest flood: MQTT QoS 1, 60-byte JSON with 3 numbers, pipelined, into the history")
     for connections in (1, 4) if options.smoke else (1, 50):
         contenders: dict[str, Callable[[], Row]] = {
-            "taihu, device time": partial(_ours, options, connections, timestamps=True),
-            "taihu, stamped": partial(_ours, options, connections, timestamps=False),
+            "taihu, device time": partial(ours, options, connections, timestamps=True),
+            "taihu, stamped": partial(ours, options, connections, timestamps=False),
             "mosquitto": partial(_peer, options, connections, mosquitto, _WINDOW),
             "nats-server": partial(_peer, options, connections, nats, _WINDOW),
             "amqtt": partial(_peer, options, connections, amqtt, 50, _AMQTT_MESSAGES),
@@ -97,7 +97,8 @@ class Queries:
             turn += 1
 
 
-def _ours(options: Options, connections: int, *, timestamps: bool) -> Row:
+def ours(options: Options, connections: int, *, timestamps: bool) -> Row:
+    """A row of our node."""
     names = PROPERTIES[timestamps]
     things = [f"device-{number:03d}" for number in range(connections)]
     with Node(things, {name: gauge("Cel", max_age_s=_MAX_AGE_S) for name in names}) as node:

@@ -27,10 +27,9 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 async def values(request: Request) -> Response:
     """The newest values: of one property, one thing, named things, or all of a project, page by page."""
     caller, project = readable_project(request)
-    limit = whole(request, "limit", _THINGS_MAX, _THINGS_MAX)
-    after = request.query_params.get("after", "")
-    given = [name for name in request.query_params.getlist("thing") if name]
-    looked = _Look(node_of(request), caller, project, request.query_params.get("property"), named=bool(given))
+    limit, query = whole(request, "limit", _THINGS_MAX, _THINGS_MAX), request.query_params
+    after, given = query.get("after", ""), [name for name in query.getlist("thing") if name]
+    looked = _Look(node_of(request), caller, project, query.get("property"), named=bool(given))
     parts, taken, last = [], 0, ""
     async for names in _in_turns(given) if given else _of_project(looked.node, project, after, limit):
         taken, last = taken + len(names), names[-1]

@@ -27,22 +27,26 @@ _DIGITS_MAX = 12
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
+class _Plain(QueryParams):
+    """The parameters of a query in which nothing is encoded, read without a look at each character."""
+
+    def __init__(self, query: str) -> None:
+        parts = (part.partition("=") for part in query.split("&") if part)
+        self._list = [(name, value) for name, _, value in parts]
+        self._dict = dict(self._list)
+
+
 class Asked(Request):
-    """A request whose query is read without a look at each character, where none is encoded."""
+    """A request whose query is read sooner where it is plain."""
 
     @property
     def query_params(self) -> QueryParams:
         """The parameters of the query."""
         if not hasattr(self, "_query_params"):
             query: bytes = self.scope["query_string"]
-            plain = b"%" not in query and b"+" not in query
-            self._query_params = QueryParams(_pairs(query.decode("latin-1")) if plain else query)
+            encoded = b"%" in query or b"+" in query
+            self._query_params = QueryParams(query) if encoded else _Plain(query.decode("latin-1"))
         return self._query_params
-
-
-def _pairs(query: str) -> list[tuple[str, str]]:
-    parts = (part.partition("=") for part in query.split("&") if part)
-    return [(name, value) for name, _, value in parts]
 
 
 def node_of(request: HTTPConnection) -> Node:
@@ -56,8 +60,9 @@ def token_of(request: HTTPConnection) -> str:
     Empty without any. A request by cookie that changes something has to prove that one of our own pages sent it, and
     not another site's; one of another site's page has no certificate, though a browser shows it for every page.
     """
-    if "authorization" in request.headers:
-        return bearer_of(request)
+    authorization = request.headers.get("authorization")
+    if authorization is not None:
+        return _bearer(authorization)
     secret = request.cookies.get(COOKIE, "")
     if secret.startswith(SECRET_MARK):
         _check_forgery(request, secret)
@@ -68,7 +73,11 @@ def token_of(request: HTTPConnection) -> str:
 
 def bearer_of(request: HTTPConnection) -> str:
     """The bearer token that came with a request; empty when none did."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return _bearer(request.headers.get("authorization", ""))
+
+
+def _bearer(authorization: str) -> str:
+    scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 

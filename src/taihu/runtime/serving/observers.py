@@ -6,7 +6,7 @@ an event is told each one that arrives.
 
 import asyncio
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -128,7 +128,7 @@ class _Topic:
     def leave(self, observer: Observer) -> None:
         self.observers.remove(observer)
         self.left_at = self.hub.loop.time()
-        self.hub.count -= 1
+        self.hub.left(self.project)
 
     def _definitions(self) -> Mapping[str, Property]:
         return self.hub.definitions(self.project, self.thing) or {}
@@ -150,6 +150,7 @@ class Observers:
         self.loop = asyncio.get_running_loop()
         self.count = 0
         self.missed = 0
+        self._counts = Counter[str]()  # by project
         self._topics: dict[str, dict[str, _Topic]] = {}
         self._ring: deque[Observer] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -159,11 +160,11 @@ class Observers:
 
         `permitted` says why he may observe no longer, or nothing. Raises ObserversFull.
         """
-        topics = self._topics.setdefault(project, {})
-        if sum(len(topic.observers) for topic in topics.values()) >= self.limits.observers_per_project_max:
+        if self._counts[project] >= self.limits.observers_per_project_max:
             raise _full("observers_per_project_max")
         if self.count >= self.limits.observers_max:
             raise _full("observers_max")
+        topics = self._topics.setdefault(project, {})
         topic = topics.get(thing)
         if topic is None:
             topic = topics[thing] = _Topic(self, project, thing)
@@ -171,11 +172,19 @@ class Observers:
         topic.observers.append(observer)
         self._ring.append(observer)
         self.count += 1
+        self._counts[project] += 1
         if self._live is not None:
             self._live.watch(project, thing)
         if self._timer is None:
             self._timer = self.loop.call_later(_TICK_S, self._tick)
         return observer
+
+    def left(self, project: str) -> None:
+        """An observer of a thing of the project has ended."""
+        self.count -= 1
+        self._counts[project] -= 1
+        if not self._counts[project]:
+            del self._counts[project]
 
     def tell(self, position: int, batch: Batch) -> None:
         """Notify of a durable batch."""
