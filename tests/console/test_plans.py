@@ -22,6 +22,11 @@ def test_the_meter_is_drawn_without_and_with_the_plan(language: Language) -> Non
     assert text(language, "discharging") in without[0]["tip"]
 
 
+def test_a_plan_that_knows_no_intensity_shows_the_price() -> None:
+    option = plan_option("en", [Stage(0.0, 0.0, 0.0, price=0.3), Stage(0.0, 0.0, 0.0, price=0.1)], "UTC")
+    assert option["series"][-1]["data"] == [0.3, 0.1] and option["title"][-1]["text"] == "Tariff"
+
+
 def test_a_plan_that_knows_no_band_has_none() -> None:
     """§3."""
     option = plan_option("en", (Stage(0.0, 0.0, 0.0, net_low_kw=1.0),), "UTC")

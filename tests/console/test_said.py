@@ -29,6 +29,7 @@ from taihu.console.said import said
         "car does not give back: it is only charged until it leaves",
         "car leaves 1.77e+12 s after 1970, which cannot be: the next 07:00 stands for it",
         "car is left out: charger says 'Available', which does not say whether it is plugged",
+        "m/p says nothing: all do as planned without it, and import_max_kw and export_max_kw cannot be held",
         "Decisions cannot be kept: database or disk is full. Make room on the disk.",
         "b0 begins half full; likewise b1, b2, b3 and 16 more",
         "pv/power is not kept forecast: its own plain forecast stands for it",

@@ -1,4 +1,6 @@
-"""A plan as an ECharts option: what the meter is to see, what the battery does and holds, and the grid's intensity."""
+"""A plan as an ECharts option: what the meter is to see, what the battery does and holds, and the grid's intensity,
+or the price where that is not known.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +23,9 @@ _STEP: Option = _LINE | {"step": "start"}
 
 def plan_option(language: Language, stages: Sequence[Stage], timezone: str) -> Option:
     """The option for these steps."""
+    known = any(stage.intensity is not None for stage in stages)
+    rows = ROWS if known else (*ROWS[:-1], Row("price", ROWS[-1].top, ROWS[-1].height))
+    last = [stage.intensity if known else stage.price for stage in stages]
     labels = [f"{local(stage.start, timezone):%H:%M}" for stage in stages]
     tips = [_tip(language, stage, timezone) for stage in stages]
     net = [{"value": stage.net_kw, "tip": tip} for stage, tip in zip(stages, tips, strict=True)]
@@ -30,7 +35,7 @@ def plan_option(language: Language, stages: Sequence[Stage], timezone: str) -> O
         "textStyle": {"fontFamily": "inherit"},
         "title": [
             {"text": text(language, row.key), "left": 0, "top": row.top - 24, "padding": 0, "textStyle": title}
-            for row in ROWS
+            for row in rows
         ],
         "grid": [{"left": 40, "right": 10, "top": row.top, "height": row.height} for row in ROWS],
         "xAxis": [_time_axis(index, labels) for index in range(len(ROWS))],
@@ -63,9 +68,7 @@ def plan_option(language: Language, stages: Sequence[Stage], timezone: str) -> O
                 "lineStyle": {"color": "var(--accent)", "width": 1.6},
                 "areaStyle": {"color": "var(--outlook-band)", "opacity": 1},
             },
-            _STEP
-            | _on(3)
-            | {"data": [s.intensity for s in stages], "lineStyle": {"color": "var(--ink-soft)", "width": 1.6}},
+            _STEP | _on(3) | {"data": last, "lineStyle": {"color": "var(--ink-soft)", "width": 1.6}},
         ],
     }
 
@@ -122,8 +125,9 @@ def _tip(language: Language, stage: Stage, timezone: str) -> str:
         f"{text(language, 'plan_with')} {signed(stage.net_kw + stage.power_kw)} kW",
         f"{text(language, word if stage.power_kw else 'idle')} {number(abs(stage.power_kw))} kW",
         f"{text(language, 'plan_held')} {number(stage.content_kwh, 1)} kWh",
-        f"{text(language, 'intensity')} {number(stage.intensity, 3)} kg/kWh",
     ]
+    if stage.intensity is not None:
+        rows.append(f"{text(language, 'intensity')} {number(stage.intensity, 3)} kg/kWh")
     if stage.price:
         rows.append(f"{text(language, 'price')} {number(stage.price, 3)} /kWh")
     return "<br>".join(rows)

@@ -19,7 +19,7 @@ class Stage(msgspec.Struct, frozen=True):
     net_low_kw: float | None = None
     net_high_kw: float | None = None
     price: float = 0.0
-    intensity: float = 0.0
+    intensity: float | None = None
 
 
 class Guard(msgspec.Struct, frozen=True):

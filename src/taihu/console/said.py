@@ -109,7 +109,10 @@ _SENTENCES: dict[str, str] = {
     # what is not known at all
     r"(\S+) says nothing": "{0} 没有读数",
     r"(.+): all do as planned without it": "{0}：一律按计划运行",
-    r"(.+): all do as planned without it, and (.+) cannot be held": "{0}：一律按计划运行，且无法保证 {1}",
+    r"(.+): all do as planned without it, and (\S+) cannot be held": "{0}：一律按计划运行，且无法保证 {1}",
+    r"(.+): all do as planned without it, and (\S+) and (\S+) cannot be held": (
+        "{0}：一律按计划运行，且无法保证 {1} 和 {2}"
+    ),
     r"nothing was measured of (\S+) yet: (.+)": "{0} 尚无测量值：{1}",
     r"nothing was measured of (\S+) in the last (\d+) hours": "{0} 最近 {1} 小时没有测量值",
     r"carbon takes no part": "不计碳排放",

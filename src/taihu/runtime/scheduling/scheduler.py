@@ -307,7 +307,8 @@ class Scheduler:
         return {
             "controller": self.config.name, "mode": "drives" if self._drives else "advises", "reason": self._reason(),
             "guard": msgspec.to_builtins(verdict) | {"text": verdict.text}, "at": now, "content_kwh": stored,
-            "stages": _stages(planned, [one.name for one in self.config.batteries]), "binding": binding, "why": why,
+            "stages": _stages(planned, [one.name for one in self.config.batteries], knows),
+            "binding": binding, "why": why,
             "with_money": plan.money, "without_money": without.money, "with_kg": plan.carbon_kg if knows else None,
             "without_kg": without.carbon_kg if knows else None, "notes": likewise(notes), "method": str(plan.method),
             "breaches": msgspec.to_builtins(plan.breaches), "assets": assets,
@@ -356,8 +357,11 @@ def _with(expected: Expected, states: dict[str, State], lost: Collection[str]) -
     return msgspec.structs.replace(expected, load_kw=(low, middle, high))
 
 
-def _stages(planned: Scheduled, batteries: list[str]) -> list[dict[str, Any]]:
-    """The steps of a plan: what all assets take together, the net of the meter, prices, and what batteries hold."""
+def _stages(planned: Scheduled, batteries: list[str], knows: bool) -> list[dict[str, Any]]:
+    """The steps of a plan: what all assets take together, the net of the meter, prices, and what batteries hold.
+
+    The grid's intensity is None unless somebody `knows` it.
+    """
     meter = planned.problem.meters[0]
     edges = planned.edges
     assets: tuple[Asset, ...] = planned.problem.assets
@@ -371,7 +375,7 @@ def _stages(planned: Scheduled, batteries: list[str]) -> list[dict[str, Any]]:
             "start": int(edges[step]), "end": int(edges[step + 1]), "low_kw": round(float(power[step]), 3),
             "high_kw": round(float(power[step]), 3), "power_kw": round(float(power[step]), 3),
             "content_kwh": round(float(held[step]), 3), "net_kw": round(float(meter.load_kw[step]), 3),
-            "price": float(meter.import_price[step]), "intensity": float(carbon[step]),
+            "price": float(meter.import_price[step]), "intensity": float(carbon[step]) if knows else None,
             "net_low_kw": float(meter.load_kw[step] - planned.spread_kw[step] / 2),
             "net_high_kw": float(meter.load_kw[step] + planned.spread_kw[step] / 2),
         }
