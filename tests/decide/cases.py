@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from tests.decide.physics import end_worth
 
 from taihu.decide.problem import (
     INF,
@@ -15,6 +16,7 @@ from taihu.decide.problem import (
     Job,
     Load,
     Meter,
+    Multiples,
     Numbers,
     Objective,
     Problem,
@@ -36,7 +38,8 @@ def random_problem(seed: int) -> Problem:
     hours = _hours(rng)
     steps = len(hours)
     meters = tuple(_meter(rng, f"m{index}", hours) for index in range(int(rng.choice([1, 1, 2]))))
-    kinds = rng.integers(0, 4 if seed % 3 == 0 else KINDS, int(rng.integers(1, 5)))
+    count = 7 if rng.random() < 0.04 else int(rng.integers(1, 5))
+    kinds = rng.integers(0, 4 if seed % 3 == 0 else KINDS, count)
     if seed % 3 == 2:
         kinds[:] = seed // 3 % KINDS
     assets = tuple(
@@ -50,7 +53,7 @@ def random_problem(seed: int) -> Problem:
     return Problem(
         step_h=hours, meters=meters, assets=assets, groups=_groups(rng, meters, assets), objective=objective,
         before_kw=float(rng.uniform(-2, 5)) if rng.random() < 0.5 else None,
-        battery_to_vehicle=bool(rng.random() < 0.7),
+        battery_to_vehicle=bool(rng.random() < 0.7), multiples=_multiples(rng),
     )  # fmt: skip
 
 
@@ -67,9 +70,11 @@ def random_battery(seed: int) -> Problem:
 
 
 def with_one_way(problem: Problem, one_way: float) -> Problem:
-    """The same with batteries that lose as much at all powers."""
+    """The same with batteries that lose as much at all powers; what is left in them is worth as much."""
     assets = [
-        msgspec.structs.replace(one, one_way=one_way, curve=()) if isinstance(one, Battery) else one
+        msgspec.structs.replace(one, one_way=one_way, curve=(), end_price=end_worth(problem, one))
+        if isinstance(one, Battery)
+        else one
         for one in problem.assets
     ]
     return msgspec.structs.replace(problem, assets=tuple(assets))
@@ -104,9 +109,13 @@ def random_futures(seed: int) -> tuple[Problem, Problem, Problem]:
 
 
 def _hours(rng: Random) -> Numbers:
-    """Steps of 5, 15 or 60 minutes, the first of them perhaps the rest of one; or a day of 23 or 25 hours."""
-    if rng.random() < 0.04:
+    """Steps of 5, 15 or 60 minutes, the first of them perhaps the rest of one; a day of 23 or 25 hours; or longer ones
+    after shorter ones.
+    """
+    if (kind := rng.random()) < 0.04:
         return np.ones(int(rng.choice([23, 25])))
+    if kind < 0.1:
+        return np.sort(rng.choice([1 / 12, 0.25, 0.5, 1.0, 2.0], int(rng.integers(2, 12))))
     hours = np.full(int(rng.integers(2, 12)), float(rng.choice([1 / 12, 0.25, 1.0])))
     if rng.random() < 0.3:
         hours[0] *= rng.uniform(0.1, 1.0)
@@ -122,26 +131,40 @@ def _meter(rng: Random, name: str, hours: Numbers) -> Meter:
         price = np.full(steps, 0.25)
     else:  # dynamic, below zero now and then
         price = rng.uniform(-0.1 if tariff == 3 else 0.05, 0.5, steps)
-    paid = float(rng.choice([0.0, 0.3, 0.3, 1.0, 1.2]))
+    paid = price * float(rng.choice([0.0, 0.3, 0.3, 1.0, 1.2]))
+    if rng.random() < 0.2:
+        paid = np.full(steps, float(rng.choice([0.08, 0.2])))  # whatever a kWh costs
     return Meter(
-        name=name, load_kw=rng.uniform(-3, 6, steps), import_price=price, export_price=price * paid,
+        name=name, load_kw=rng.uniform(-3, 6, steps), import_price=price, export_price=paid,
         carbon=rng.uniform(0, 0.6, steps) if rng.random() < 0.8 else None,
         import_max_kw=_limit(rng, steps, 8.0, 0.6), export_max_kw=_limit(rng, steps, 3.0, 0.4),
         demand_price=float(rng.choice([0.0, 0.0, 5.0])), demand_seen_kw=float(rng.uniform(0, 5)),
     )  # fmt: skip
 
 
+def _multiples(rng: Random) -> Multiples:
+    """Mostly those that are used; or others, so that other limits give way first."""
+    if rng.random() < 0.9:
+        return Multiples()
+    grid, feed_in, group, departure, charge, late = rng.permutation([20.0, 35.0, 50.0, 70.0, 100.0, 140.0]).tolist()
+    return Multiples(grid=grid, feed_in=feed_in, group=group, departure=departure, charge=charge, late=late)
+
+
 def _limit(rng: Random, steps: int, most: float, share: float) -> Any:
     if rng.random() > share:
         return INF
-    return rng.uniform(0, most, steps) if rng.random() < 0.3 else float(rng.uniform(-0.5, most))
+    if rng.random() < 0.7:
+        return float(rng.uniform(-0.5, most))
+    limits = rng.uniform(0, most, steps)
+    return np.where(rng.random(steps) < 0.5, limits, INF) if rng.random() < 0.3 else limits
 
 
 def _groups(rng: Random, meters: tuple[Meter, ...], assets: tuple[Asset, ...]) -> tuple[Group, ...]:
-    """None, or one or two that overlap, of assets or of meters."""
+    """None, or one or two that overlap, of assets, of meters, or of both."""
     found = []
     for index in range(int(rng.choice([0, 0, 0, 1, 1, 2]))):
-        names = [one.name for one in (meters if rng.random() < 0.2 else assets)]
+        both = (meters, assets, (*meters, *assets))[rng.choice(3, p=[0.2, 0.7, 0.1])]
+        names = [one.name for one in both]
         members = tuple(name for name in names if rng.random() < 0.7) or (names[0],)
         limit = rng.uniform(-1, 8, len(meters[0].load_kw)) if rng.random() < 0.3 else float(rng.uniform(-1, 8))
         found.append(Group(name=f"g{index}", members=members, import_max_kw=limit))
@@ -164,7 +187,7 @@ def _asset(rng: Random, kind: int, name: str, meter: str, steps: int, *, whole: 
         for place in ("x", "y")[: rng.integers(0, 3)]
     )
     return Job(
-        name=name, meter=meter, energy_kwh=float(rng.uniform(0, 8)), power_kw=3.0,
+        name=name, meter=meter, energy_kwh=float(rng.uniform(0, 8)), power_kw=float(rng.choice([3.0, 3.0, 7.5])),
         minimum_kw=float(rng.choice([0.0, 1.0, 3.0])), release=int(rng.integers(-2, steps)),
         deadline=int(rng.integers(0, steps + 3)), places=there,
     )  # fmt: skip
@@ -188,9 +211,9 @@ def _vehicle(rng: Random, name: str, meter: str, steps: int, *, gives: bool, who
     leaves = arrives + int(rng.integers(0, steps + 3))
     needs = tuple((int(rng.integers(0, steps + 4)), float(rng.uniform(0, 1.3 * size))) for _ in range(rng.integers(3)))
     return Vehicle(
-        name=name, meter=meter, capacity_kwh=size, content_kwh=float(rng.uniform(-1, size + 1)), charge_kw=4.0,
-        discharge_kw=float(rng.choice([2.0, 4.0])) if gives else 0.0,
-        minimum_kw=float(rng.choice([0.0, 1.4, 4.0])) if whole else 0.0, one_way=0.95,
+        name=name, meter=meter, capacity_kwh=size, content_kwh=float(rng.uniform(-1, size + 1)),
+        charge_kw=float(rng.choice([4.0, 4.0, 11.0])), discharge_kw=float(rng.choice([2.0, 4.0])) if gives else 0.0,
+        minimum_kw=float(rng.choice([0.0, 1.4, 4.0])) if whole else 0.0, one_way=float(rng.choice([0.95, 1.0, 0.85])),
         arrives=arrives, leaves=leaves, needs=(*needs, (leaves, float(rng.uniform(0, 1.5 * size)))),
         wear_price=float(rng.choice([0.0, 0.02])),
     )  # fmt: skip
@@ -203,7 +226,7 @@ def _heat(rng: Random, name: str, meter: str, steps: int) -> Heat:
         loss_kw_per_k=float(rng.choice([0.0, 0.2, 1.0])), power_kw=3.0,
         cop=rng.uniform(1, 4, steps) if rng.random() < 0.5 else 3.0, outside_c=rng.uniform(-10, 15, steps),
         gain_kw=rng.uniform(-2, 1, steps) if rng.random() < 0.5 else 0.0, low_c=low,
-        high_c=low + float(rng.uniform(-2, 4)), comfort_price=float(rng.choice([0.05, 1.0])),
+        high_c=low + float(rng.uniform(-2, 4)), comfort_price=float(rng.choice([0.05, 1.0, 0.0])),
         minimum_kw=float(rng.choice([0.0, 1.0])),
     )  # fmt: skip
 

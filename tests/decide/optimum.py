@@ -1,7 +1,7 @@
-"""The best that any plan could reach, by a mixed-integer program written from docs/plan.md, solved by scipy.
+"""The best that any plan could reach, by a mixed-integer program written from docs/plan.md, solved by SCIP.
 
-Nothing of the planner is in it: contents are sums over all steps before, a store that takes does not give, and all that
-needs whole numbers has them from the beginning. It is slow, and so for small problems.
+Nothing of the planner is in it, nor its solver: contents are sums over all steps before, a store that takes does not
+give, and all that needs whole numbers has them from the beginning. It is slow, and so for small problems.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import coo_array
+from pyscipopt import Model, quicksum
 from tests.decide.physics import band, decay, due, end_worth, must_run, profile
 
 from taihu.decide.problem import Battery, Heat, Job, Load, Meter, Numbers, Problem, Solar, Vehicle
@@ -27,7 +26,7 @@ class Optimum:
     """A problem, or several futures of one that share the first step.
 
     Raises:
-        Unsolved: scipy found no answer in time.
+        Unsolved: SCIP found no answer in time.
     """
 
     def __init__(self, problems: Sequence[Problem], weights: Sequence[float] = (1.0,)) -> None:
@@ -83,30 +82,39 @@ class Optimum:
             raise AssertionError("an empty sum has a bound that it does not keep")
 
     def _solve(self, money: float) -> float:
-        low, high, costs, breaches = (np.concatenate(part) for part in list(zip(*self._bounds, strict=True))[:4])
-        whole = np.concatenate([np.full(len(one[0]), one[4]) for one in self._bounds])
-        at, columns, values, first = [], [], [], 0
-        for terms, one, _ in self._rows:
-            for which, factor in terms:
-                at.append(first + np.arange(len(which)))
-                columns.append(which)
-                values.append(np.broadcast_to(np.asarray(factor, np.float64), len(which)))
-            first += len(one)
-        matrix = coo_array(
-            (np.concatenate(values), (np.concatenate(at), np.concatenate(columns))), (first, len(low))
-        ).tocsr()
-        rows = LinearConstraint(
-            matrix, np.concatenate([one for _, one, _ in self._rows]), np.concatenate([one for _, _, one in self._rows])
-        )
-        cost = money * costs + breaches
-        size = max(1e-9, float(np.abs(cost).max()))
-        found = milp(
-            cost / size * 100, integrality=whole, bounds=Bounds(low, high), constraints=rows,
-            options={"mip_rel_gap": 1e-6, "time_limit": 20.0},
-        )  # fmt: skip
-        if found.status != 0:
-            raise Unsolved(found.message)
-        return float(found.fun) * size / 100
+        costs = np.concatenate([money * each + breach for _, _, each, breach, _ in self._bounds]).tolist()
+        size = max(1e-9, max(map(abs, costs))) / 100
+        solver = Model()
+        solver.hideOutput()
+        solver.setParam("limits/gap", 1e-6)
+        solver.setParam("limits/time", 20.0)
+        found = [
+            solver.addVar(vtype="I" if whole else "C", lb=_finite(low), ub=_finite(high))
+            for lows, highs, _, _, whole in self._bounds
+            for low, high in zip(lows, highs, strict=True)
+        ]
+        solver.setObjective(quicksum(cost / size * one for cost, one in zip(costs, found, strict=True)))
+        for terms, lows, highs in self._rows:
+            each = [(which, np.broadcast_to(np.asarray(factor, np.float64), len(which))) for which, factor in terms]
+            for place, (low, high) in enumerate(zip(lows.tolist(), highs.tolist(), strict=True)):
+                row = quicksum(
+                    float(factor[place]) * found[which[place]] for which, factor in each if place < len(which)
+                )
+                if low == high:
+                    solver.addCons(row == low)
+                    continue
+                if np.isfinite(low):
+                    solver.addCons(row >= low)
+                if np.isfinite(high):
+                    solver.addCons(row <= high)
+        solver.optimize()
+        if solver.getStatus() not in ("optimal", "gaplimit"):
+            raise Unsolved(solver.getStatus())
+        return float(size * solver.getObjVal())
+
+
+def _finite(bound: float) -> float | None:
+    return float(bound) if np.isfinite(bound) else None
 
 
 class _Future:

@@ -5,10 +5,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from taihu.decide.dynamic import plan_battery
 from taihu.decide.frame import Exact
 from taihu.decide.judge import judge
 from taihu.decide.model import Model
@@ -204,35 +201,6 @@ def test_more_or_less_sun_in_a_scenario_is_no_decision(curtailable: bool) -> Non
     assert plan.powers["pv"] == pytest.approx(np.full(4, -3.0))
 
 
-CURVE = ((0.0, 0.911), (0.3, 0.911), (0.7, 0.949), (0.8, 0.949), (1.0, 0.922))
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10_000))
-def test_dynamic_programming_agrees_with_the_solver_where_both_are_exact(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    one = Meter(
-        load_kw=rng.uniform(-3, 4, 12), import_price=rng.uniform(0.1, 0.5, 12), export_price=rng.uniform(0, 0.1, 12)
-    )
-    flat = battery(content_kwh=float(rng.uniform(0, 10)), curve=((0.0, 0.95), (1.0, 0.95)), end_price=0.1)
-    question = Problem(step_h=np.ones(12), meters=(one,), assets=(flat,))
-    exact = PLANNER.plan(question)
-    assert exact.method is Method.DYNAMIC
-    linear = PLANNER.plan(msgspec.structs.replace(question, assets=(msgspec.structs.replace(flat, curve=()),)))
-    worth = [plan.money - 0.1 * float(plan.content["b"][-1]) for plan in (exact, linear)]
-    assert worth[0] >= worth[1] - 1e-6
-    assert worth[0] == pytest.approx(worth[1], abs=0.05)
-
-
-def test_dynamic_programming_goes_by_the_curve() -> None:
-    """At three tenths of its power this battery loses most: the plan takes another power."""
-    question = problem([0.1] * 4 + [0.5] * 4, battery(content_kwh=0.0, curve=CURVE, end_price=0.3), load=3.6)
-    path = plan_battery([question])
-    share = np.abs(path.power_kw[np.abs(path.power_kw) > 0.05]) / 5.0
-    assert path.content_kwh.max() <= 10.0
-    assert share.mean() > 0.5
-
-
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
@@ -277,6 +245,7 @@ METER = Meter(load_kw=THREE, import_price=THREE, export_price=THREE)
             "the price of j@x",
         ),
         ({"groups": (Group(name="g", members=("g",), import_max_kw=1.0),)}, "no member 'g'"),
+        ({"groups": (Group(name="g", members=("", ""), import_max_kw=1.0),)}, "a member twice"),
         ({"step_h": np.zeros(0)}, "steps that last"),
         ({"meters": (METER, METER)}, "two of ''"),
         ({"meters": (msgspec.structs.replace(METER, import_price=np.array([1.0, NAN, 1.0])),)}, "step 1 has none"),
@@ -360,9 +329,9 @@ def test_a_search_begins_with_what_was_rounded(monkeypatch: pytest.MonkeyPatch) 
     started: list[bool] = []
     solve = highs.Solver.solve
 
-    def watch(self: highs.Solver, program: Program, seconds: float, start: Numbers | None = None) -> highs.Solved:
-        started.append(start is not None)
-        return solve(self, program, seconds, start)
+    def watch(self: highs.Solver, program: Program, seconds: float, *more: Any) -> highs.Solved:
+        started.append(bool(more) and more[0] is not None)
+        return solve(self, program, seconds, *more)
 
     monkeypatch.setattr(highs.Solver, "solve", watch)
     price = np.array([0.1, 0.2, 0.9, 0.9])
@@ -380,10 +349,10 @@ def test_a_plan_is_asked_again_only_while_there_is_time(monkeypatch: pytest.Monk
     clock, asked = Ticks(), list[float]()
     solve = highs.Solver.solve
 
-    def slow(self: highs.Solver, program: Program, seconds: float, start: Numbers | None = None) -> highs.Solved:
+    def slow(self: highs.Solver, program: Program, seconds: float, *more: Any) -> highs.Solved:
         asked.append(seconds)
         clock.now += 1.0
-        found = solve(self, program, 60.0, start)
+        found = solve(self, program, 60.0, *more)
         return found if seconds > 0 else msgspec.structs.replace(found, outcome=highs.Outcome.NONE)
 
     monkeypatch.setattr(highs.Solver, "solve", slow)

@@ -144,6 +144,24 @@ def test_chargers_behind_a_transformer_with_a_least_power(seed: int, monkeypatch
     assert least.money - 1e-6 <= plan.money <= 1.01 * least.money
 
 
+@pytest.mark.parametrize(("count", "ramp", "demand", "above"), [(20, 0.0, 10.0, 1.02), (8, 0.05, 0.0, 1.08)])
+def test_chargers_with_a_least_power_keep_a_demand_charge_and_ramps_low(
+    count: int, ramp: float, demand: float, above: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a search they cost next to what they would without a least power, and the rule a fifth more at least."""
+    monkeypatch.setattr("taihu.decide.search._SEARCHED_MAX", 0)
+    question, free = (
+        site(cars(count, 1, least), count, 12.0 * count, objective=Objective(ramp=ramp)) for least in (LEAST, 0.0)
+    )
+    question, free = (
+        msgspec.structs.replace(one, meters=(msgspec.structs.replace(one.meters[0], demand_price=demand),))
+        for one in (question, free)
+    )
+    plan, bound = (Planner().plan(one, 60.0).objective for one in (question, free))
+    assert plan <= above * bound
+    assert judge(question, by_rule(question)).objective > 1.2 * bound
+
+
 def test_chargers_that_no_solver_plans_in_time_choose_one_after_the_other() -> None:
     """§12: at the cheapest steps that are left, who can wait least first."""
     question = site(cars(60, 5), 5, 100.0)

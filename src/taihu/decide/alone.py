@@ -1,25 +1,32 @@
 """One asset by itself, at what steps cost with all the others as they are: what no solver finds in time for many.
 
-A load in one go tries every start; one with breaks, and heat with a least power, go by dynamic programming.
+A load in one go tries every start. One with breaks, heat with a least power, and where ramps cost vehicles and jobs
+with one go by dynamic programming.
 
 Source: R. Bellman, Dynamic Programming, Princeton University Press, 1957.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 
-from taihu.decide.charge import charge
+from taihu.decide.charge import charge, most_kw, stay, wanted
 from taihu.decide.loads import in_part, profile_of, skip_cost, starts_of, steps_max, window
 from taihu.decide.problem import Asset, Heat, Job, Load, Numbers, Problem, Vehicle, series
 from taihu.decide.room import Room
 from taihu.decide.stores import heat_steps
 
-_POWERS = 4  # of heat, from its least to its most
+_POWERS = 4  # from the least to the most
 _LEVELS = 33  # of heat, in its band
+_ENERGIES = (
+    129  # from nothing to all: where a last step is below the least power, all that is to come is dearer at once
+)
 _NOTHING_KW = 1e-6
 _SAME = 1e-9  # of the dearest kWh
 _BEYOND = 0.5  # of the band to each side, that levels reach
+
+Moves = Callable[[int, Numbers], tuple[Numbers, Numbers]]  # step, states: the states after each choice, and its cost
 
 
 def whole(asset: Asset) -> bool:
@@ -34,14 +41,19 @@ def whole(asset: Asset) -> bool:
     return False
 
 
-def respond(problem: Problem, asset: Asset, room: Room, cost: Numbers) -> Numbers:
-    """What such an asset best takes in what room there is; `cost` of a kWh is what vehicles and jobs go by."""
+def respond(problem: Problem, asset: Asset, room: Room, cost: Numbers, *, soon: bool = False) -> Numbers:
+    """What such an asset best takes in what room there is; `cost` of a kWh is what vehicles and jobs go by.
+
+    `soon`: vehicles and jobs leave ramps out, which takes a hundredth of the time.
+    """
     match asset:
         case Load():
             return _with_breaks(problem, asset, room) if asset.breaks else _in_one_go(problem, asset, room)
         case Heat():
             return _heat(problem, asset, room)
     assert isinstance(asset, Vehicle | Job)
+    if problem.objective.ramp and not soon:
+        return _charge(problem, asset, room)
     return charge(problem, asset, room, cost)
 
 
@@ -75,7 +87,7 @@ def _with_breaks(problem: Problem, load: Load, room: Room) -> Numbers:
     may[first:latest] = True
     may[: max(0, load.on_min - load.ran) if load.ran else 0] = True
     both = np.stack([np.zeros(steps), np.full(steps, kw)])
-    each = room.step_costs(load.name, load.meter, both) + room.above(both)
+    each = room.step_costs(load.name, load.meter, both) + room.above(load.meter, both)
     ramps = _ramps(room, both)
     most = steps_max(load)
     same = _SAME * room.unit
@@ -111,33 +123,72 @@ def _heat(problem: Problem, heat: Heat, room: Room) -> Numbers:
     steps, price = problem.steps, heat.comfort_price
     keep, warm, drift = heat_steps(heat, problem.step_h)
     low, high = (series(one, steps, heat.name) for one in (heat.low_c, heat.high_c))
-    least = min(heat.minimum_kw, heat.power_kw)
-    choices = np.concatenate([[0.0], np.linspace(least, heat.power_kw, _POWERS)])
-    powers = np.repeat(choices[:, None], steps, axis=1)
-    each = room.step_costs(heat.name, heat.meter, powers) + room.above(powers)
-    ramps = _ramps(room, powers)
+    choices = _choices(heat.minimum_kw, heat.power_kw)
     bottom, top = float(min(low.min(), heat.state_c)), float(max(high.max(), heat.state_c))
     beyond = _BEYOND * max(top - bottom, 1.0)
     grid = np.linspace(bottom - beyond, top + beyond, round(_LEVELS * (1 + 2 * beyond / max(top - bottom, 1.0))))
-    worth = np.zeros((len(choices), len(grid)))  # by the choice before
 
-    def reach(step: int, state: Numbers) -> Numbers:
-        """What each choice costs from there on, the ramp to it apart."""
-        after = keep[step] * state + np.multiply.outer(warm[step] * choices, np.ones_like(state)) + drift[step]
+    def moves(step: int, state: Numbers) -> tuple[Numbers, Numbers]:
+        after = keep[step] * state + warm[step] * choices[:, None] + drift[step]
         outside = np.maximum(low[step] - after, 0.0) + np.maximum(after - high[step], 0.0)
-        then = np.stack([np.interp(line, grid, values) for line, values in zip(after, worths[step + 1], strict=True)])
-        return np.asarray(each[:, step, None] + price * problem.step_h[step] * outside + then)
+        return after, price * problem.step_h[step] * outside
 
-    worths = [worth] * (steps + 1)
+    return _by_levels(heat, room, choices, grid, heat.state_c, moves)[0]
+
+
+def _charge(problem: Problem, one: Vehicle | Job, room: Room) -> Numbers:
+    """The state is what it has had of the meter since its coming (kWh), up to all that it needs."""
+    first, last = stay(one, problem.steps)
+    needs = wanted(problem, one)
+    top = max((kwh for _, kwh, _ in needs), default=0.0)
+    choices, hours = _choices(one.minimum_kw, most_kw(one)), problem.step_h
+    each = problem.multiples.departure if isinstance(one, Vehicle) else problem.multiples.late
+
+    def moves(step: int, state: Numbers) -> tuple[Numbers, Numbers]:
+        after = np.minimum(state + hours[step] * choices[:, None], top)
+        able = (first <= step < last) & (after - state >= hours[step] * one.minimum_kw - _SAME)
+        cost = np.where(able | (choices == 0)[:, None], 0.0, np.inf)
+        for until, kwh, _ in needs:
+            if until == step + 1:
+                cost = cost + each * room.unit * np.maximum(kwh - after, 0.0)
+        return after, cost
+
+    states = _by_levels(one, room, choices, np.linspace(0.0, top, _ENERGIES), 0.0, moves)[1]
+    return np.asarray(np.diff(states) / hours)
+
+
+def _choices(least_kw: float, most_kw: float) -> Numbers:
+    return np.append(0.0, np.linspace(least_kw, most_kw, _POWERS))
+
+
+def _by_levels(
+    asset: Heat | Vehicle | Job, room: Room, choices: Numbers, grid: Numbers, state: float, moves: Moves
+) -> tuple[Numbers, Numbers]:
+    """Of these powers the best in each step, ramps included, and the states from now on.
+
+    What is to come is known at the levels of a grid.
+    """
+    steps = room.problem.steps
+    powers = np.repeat(choices[:, None], steps, axis=1)
+    each = room.step_costs(asset.name, asset.meter, powers) + room.above(asset.meter, powers)
+    ramps = _ramps(room, powers)
+    worths = [np.zeros((len(choices), len(grid)))] * (steps + 1)  # by the choice before
+
+    def reach(step: int, states: Numbers) -> tuple[Numbers, Numbers]:
+        """What each choice comes to, and costs from there on, the ramp to it apart."""
+        after, cost = moves(step, states)
+        then = np.stack([np.interp(line, grid, values) for line, values in zip(after, worths[step + 1], strict=True)])
+        return after, np.asarray(each[:, step, None] + cost + then)
+
     for step in range(steps - 1, -1, -1):
-        costs = reach(step, grid)
-        worths[step] = np.min(ramps[step][:, :, None] + costs[None, :, :], axis=1)
-    power, state, was = np.zeros(steps), np.array([heat.state_c]), 0
+        worths[step] = np.min(ramps[step][:, :, None] + reach(step, grid)[1][None, :, :], axis=1)
+    power, states, was = np.zeros(steps), [state], 0
     for step in range(steps):
-        was = int(np.argmin(ramps[step][was] + reach(step, state)[:, 0]))
+        after, cost = reach(step, np.array(states[-1:]))
+        was = int(np.argmin(ramps[step][was] + cost[:, 0]))
         power[step] = choices[was]
-        state = keep[step] * state + warm[step] * power[step] + drift[step]
-    return power
+        states.append(float(after[was, 0]))
+    return power, np.array(states)
 
 
 def _ramps(room: Room, powers: Numbers) -> Numbers:

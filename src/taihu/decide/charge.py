@@ -8,19 +8,22 @@ from taihu.decide.room import Room
 Flexible = Vehicle | Job
 
 _NOTHING = 1e-9
+_LIFTS = (0.0, 0.125, 0.25, 0.5)  # of its most, by which a peak is lifted
 
 
 def charge(problem: Problem, one: Flexible, room: Room, cost: Numbers) -> Numbers:
     """Its power where a kWh costs `cost`, within what room there is: each need by its time, as far as that can be.
 
-    Where a peak costs, below it, unless that leaves less for the needs.
+    Where a peak costs it is lifted by no more than the needs make it.
     """
     room_kw = room.left(one.name, one.meter)
     power = _charge(problem, one, room_kw, cost)
-    if problem.objective.peak and np.isfinite(room.level_kw):
-        below = _charge(problem, one, np.minimum(room_kw, np.maximum(room.level_kw - room.total, 0.0)), cost)
-        if float(below @ problem.step_h) >= float(power @ problem.step_h) - _NOTHING:
-            return below
+    if (below := room.below(one.meter)) is None:
+        return power
+    for share in _LIFTS:
+        lower = _charge(problem, one, np.clip(below + share * most_kw(one), 0.0, room_kw), cost)
+        if float(lower @ problem.step_h) >= float(power @ problem.step_h) - _NOTHING:
+            return lower
     return power
 
 
@@ -32,7 +35,7 @@ def _charge(problem: Problem, one: Flexible, room_kw: Numbers, cost: Numbers) ->
     here = slice(first, last)
     most = np.minimum(room_kw[here], most_kw(one))
     hours, charged = problem.step_h[here], power[here]
-    for until, kwh, spare in _wanted(problem, one):
+    for until, kwh, spare in wanted(problem, one):
         by = slice(0, until - first)
         want = kwh - float(charged[by] @ hours[by])
         least = np.where(charged[by] > 0, 0.0, one.minimum_kw)
@@ -51,8 +54,8 @@ def stay(one: Flexible, steps: int) -> tuple[int, int]:
 def slack(problem: Problem, one: Flexible) -> float:
     """KWh that it could take beyond what it needs."""
     first, last = stay(one, problem.steps)
-    wanted = max((kwh for _, kwh, _ in _wanted(problem, one)), default=0.0)
-    return most_kw(one) * float(problem.step_h[first : max(first, last)].sum()) - wanted
+    most = max((kwh for _, kwh, _ in wanted(problem, one)), default=0.0)
+    return most_kw(one) * float(problem.step_h[first : max(first, last)].sum()) - most
 
 
 def fill(cost: Numbers, most: Numbers, least: Numbers, hours: Numbers, kwh: float, spare: float) -> Numbers:
@@ -85,12 +88,12 @@ def fill(cost: Numbers, most: Numbers, least: Numbers, hours: Numbers, kwh: floa
     return power
 
 
-def _wanted(problem: Problem, one: Flexible) -> list[tuple[int, float, float]]:
+def wanted(problem: Problem, one: Flexible) -> list[tuple[int, float, float]]:
     """Until before which step, how many kWh of the meter since its coming, and how many more it has a place for."""
     first, last = stay(one, problem.steps)
     if isinstance(one, Job):
         return [(last, one.energy_kwh, 0.0)]
-    held = min(max(0.0, one.content_kwh), one.capacity_kwh)
+    held = one.held_kwh
     needs = sorted((at, min(need, one.capacity_kwh)) for at, need in one.due(problem.step_h) if at > first)
     return [
         (at, (need - held) / one.one_way, (one.capacity_kwh - need) / one.one_way) for at, need in needs if need > held

@@ -45,6 +45,8 @@ def check(problem: Problem) -> None:
     members = meters | {one.name for one in problem.assets}
     for group in problem.groups:
         limits(group.import_max_kw, steps, f"{group.name}.import_max_kw", limit=True)
+        if len(set(group.members)) < len(group.members):
+            raise ProblemRefused(f"{group.name} has a member twice.", "Name each once.")
         if unknown := set(group.members) - members:
             raise ProblemRefused(f"{group.name} has no member {sorted(unknown)[0]!r}.", "Name assets or meters.")
 

@@ -11,7 +11,7 @@ from taihu.decide.sheet import Index, Sheet
 
 Powers = dict[str, Numbers]
 
-_UNIT = 100.0  # ties stay well above the solver's tolerances, even where a peak is dear
+UNIT = 100.0  # of the dearest kWh: ties stay well above the solver's tolerances, even where a peak is dear
 _TIE = 1e-4  # of the mean price of a kWh: what moving a kWh early costs less than late, and moving none less than some
 
 
@@ -41,8 +41,9 @@ class Frame:
         self.sheet = sheet
         self.exact = exact
         self.problem = problem
-        self.scale = _UNIT * weight / problem.dearest
-        self.breach = _UNIT * weight  # a unit of a breach costs so much times its multiple
+        self.scale = UNIT * weight / problem.dearest
+        self._breach = UNIT * weight  # a unit of a breach costs so much times its multiple
+        self._breaches: list[tuple[Index, Numbers]] = []
         self.prices = {meter.name: problem.price(meter) for meter in problem.meters}
         self.balances: dict[str, Index] = {}
         self.contents: dict[str, list[tuple[Index, float]]] = {}  # of batteries
@@ -66,6 +67,25 @@ class Frame:
     def tie(self, steps: Index) -> Numbers:
         """The hair's breadth by which early and nothing are cheaper than late and something, for each kW."""
         return self._ties[steps]
+
+    def breach(
+        self,
+        count: int,
+        multiple: float,
+        amount: Numbers | float = 1.0,
+        *,
+        most: float = np.inf,
+        money: Numbers | float = 0.0,
+    ) -> Index:
+        """Columns of what is not kept, a unit of each being `amount` of what the multiple is for, and its money."""
+        cost = np.asarray(multiple * self._breach * amount)
+        columns = self.sheet.columns(count, 0.0, most, money + cost)
+        self._breaches.append((columns, cost))
+        return columns
+
+    def breached(self, columns: Numbers) -> float:
+        """What all breaches cost."""
+        return float(sum(np.sum(cost * columns[which]) for which, cost in self._breaches))
 
     def balance(self, meter: Meter, sources: list[tuple[Index, float]]) -> None:
         """Write what a meter takes and gives; all that is behind it adds to the same rows."""

@@ -7,12 +7,19 @@ import highspy
 import msgspec
 import numpy as np
 
+from taihu.decide.frame import UNIT
 from taihu.decide.sheet import Numbers, Program
 
-GAP = 1e-3  # of the objective: how near to the best an answer with whole numbers has to be
+GAP = 1e-3  # of the objective without breaches: how near to the best an answer with whole numbers has to be
+GAP_MIN = GAP * UNIT  # or of the dearest kWh, where the objective is next to nothing
 _LATE, _LATE_S = 1.1, 0.02  # of its time, and seconds, that a search is waited for
 
 _KINDS = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger, highspy.HighsVarType.kSemiContinuous)
+
+
+def near(cost: float) -> float:
+    """How near to the best is near enough, where money costs so much."""
+    return max(GAP * abs(cost), GAP_MIN)
 
 
 class _Quiet(highspy.Highs):
@@ -20,7 +27,7 @@ class _Quiet(highspy.Highs):
 
     def __init__(self) -> None:
         super(highspy.Highs, self).__init__()
-        for option, value in (("output_flag", False), ("threads", 1), ("mip_rel_gap", GAP)):
+        for option, value in (("output_flag", False), ("threads", 1), ("mip_rel_gap", GAP), ("mip_abs_gap", GAP_MIN)):
             self.setOptionValue(option, value)
 
 
@@ -50,8 +57,11 @@ class Solver:
         self._highs = _Quiet()
         self._last: Program | None = None
 
-    def solve(self, program: Program, seconds: float, start: Numbers | None = None) -> Solved:
-        """The best columns within so many seconds; `start` are some that keep every row, to begin with."""
+    def solve(self, program: Program, seconds: float, start: Numbers | None = None, breached: float = 0.0) -> Solved:
+        """The best columns within so many seconds; `start` are some that keep every row, to begin with.
+
+        `breached` is what of the objective is no money: how near to the best is near enough does not go by it.
+        """
         if program.same_form(self._last):
             self._change(program)
         elif self._last is not None and program.extends(self._last):
@@ -60,6 +70,7 @@ class Solver:
         else:
             self._pass(program)
         self._last = program
+        self._highs.changeObjectiveOffset(-breached)
         if start is not None:
             known = highspy.HighsSolution()
             known.col_value = start.tolist()
@@ -77,10 +88,10 @@ class Solver:
         solution = self._highs.getSolution()
         columns = np.asarray(solution.col_value, np.float64)
         if status == highspy.HighsModelStatus.kOptimal:
-            bound, cost = self._highs.getInfo().mip_dual_bound, float(program.cost @ columns)
-            if start is not None and cost - bound > 2 * GAP * abs(cost) and taken < seconds:
+            bound, cost = self._highs.getInfo().mip_dual_bound, float(program.cost @ columns) - breached
+            if start is not None and cost - bound > 2 * near(cost) and taken < seconds:
                 self._highs.clearSolver()  # with least powers HiGHS may return the start instead of what it found
-                again = self.solve(program, seconds - taken)
+                again = self.solve(program, seconds - taken, breached=breached)
                 return msgspec.structs.replace(again, seconds=taken + again.seconds)
             outcome = Outcome.BEST
         elif program.integral and solution.value_valid:

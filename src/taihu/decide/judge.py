@@ -163,16 +163,20 @@ def _look(
 def store_content(problem: Problem, store: Battery | Vehicle, power: Numbers) -> Numbers:
     """What it holds at the end of each step."""
     moved = np.where(power >= 0, power * store.one_way, power / store.one_way) * problem.step_h
-    return np.asarray(min(max(0.0, store.content_kwh), store.capacity_kwh) + np.cumsum(moved))
+    return np.asarray(store.held_kwh + np.cumsum(moved))
 
 
 def curve_content(problem: Problem, battery: Battery, power: Numbers) -> Numbers:
     """What it holds at the end of each step, the efficiency being that of its power."""
+    return np.asarray(battery.held_kwh + np.cumsum(stored_kw(battery, power) * problem.step_h))
+
+
+def stored_kw(battery: Battery, power: Numbers) -> Numbers:
+    """By how much power at its terminals changes what a battery with a curve holds."""
     shares, ways = np.array(battery.curve).T
     most = np.where(power >= 0, battery.charge_kw, battery.discharge_kw)
     way = np.interp(np.abs(power) / np.maximum(most, 1e-9), shares, ways)
-    moved = np.where(power >= 0, power * way, power / way) * problem.step_h
-    return np.asarray(min(max(0.0, battery.content_kwh), battery.capacity_kwh) + np.cumsum(moved))
+    return np.asarray(np.where(power >= 0, power * way, power / way))
 
 
 def as_stores_can(problem: Problem, powers: Mapping[str, Numbers]) -> dict[str, Numbers]:
@@ -182,7 +186,7 @@ def as_stores_can(problem: Problem, powers: Mapping[str, Numbers]) -> dict[str, 
         if not isinstance(store, Battery | Vehicle):
             continue
         lines = taper_lines(store.taper) if isinstance(store, Battery) else []
-        held = min(max(0.0, store.content_kwh), store.capacity_kwh)
+        held = store.held_kwh
         power = able[store.name] = powers[store.name].copy()
         for step, hours in enumerate(problem.step_h):
             share = min((at + fall * held / store.capacity_kwh for at, fall in lines), default=1.0)
@@ -197,7 +201,7 @@ def charges_too_fast(battery: Battery, power: Numbers, held: Numbers) -> bool:
     """Whether it would charge faster than so full a battery takes; `held` as `store_content` has it."""
     if not battery.taper:
         return False
-    before = np.concatenate([[min(max(0.0, battery.content_kwh), battery.capacity_kwh)], held[:-1]])
+    before = np.append(battery.held_kwh, held[:-1])
     share = np.min([at + fall * before / battery.capacity_kwh for at, fall in taper_lines(battery.taper)], axis=0)
     most = battery.charge_kw * np.maximum(share, 0.0)
     return bool((power - most).max() > _SLACK_KW + 1e-4 * battery.charge_kw)
@@ -252,8 +256,7 @@ def _more_than_its_load(problem: Problem, meter: Meter, powers: Mapping[str, Num
 
 
 def _band(problem: Problem, battery: Battery, held: Numbers) -> Iterator[Breach]:
-    high = min(battery.high_kwh, battery.capacity_kwh)
-    low = min(battery.low_kwh, high)
+    low, high = battery.band
     yield from _over(problem, Kind.CHARGE, battery.name, np.maximum(low - held, 0) + np.maximum(held - high, 0))
 
 

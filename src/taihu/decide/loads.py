@@ -28,7 +28,7 @@ def write_solar(frame: Frame, plants: Sequence[Solar]) -> None:
 def write_job(frame: Frame, job: Job) -> None:
     """Energy by a deadline, here or elsewhere."""
     steps = np.arange(max(0, job.release), min(job.deadline, frame.problem.steps), dtype=np.int32)
-    late = frame.sheet.columns(1, 0.0, np.inf, frame.multiples.late * frame.breach)
+    late = frame.breach(1, frame.multiples.late)
     whole = frame.sheet.rows(1, job.energy_kwh, job.energy_kwh)
     frame.sheet.put(whole, late, 1.0)
     if not len(steps):
@@ -51,8 +51,11 @@ def write_job(frame: Frame, job: Job) -> None:
 
 def write_load(frame: Frame, load: Load) -> None:
     """A load with a window; in one go, or with breaks."""
-    cost = skip_cost(frame.problem, load) * frame.scale
-    skip = frame.sheet.columns(1, 0.0, 1.0, cost, INTEGER if load.breaks and not in_part(load) else CONTINUOUS)
+    if may_skip(load):
+        kind = INTEGER if load.breaks and not in_part(load) else CONTINUOUS
+        skip = frame.sheet.columns(1, 0.0, 1.0, load.skip_price * frame.scale, kind)
+    else:
+        skip = frame.breach(1, frame.multiples.late, energy_kwh(frame.problem, load), most=1.0)
     write = _with_breaks if load.breaks else _in_one_go
     write(frame, load, skip)
 
@@ -90,8 +93,12 @@ def skip_cost(problem: Problem, load: Load) -> float:
     """What leaving it out costs (money)."""
     if may_skip(load):
         return load.skip_price
-    energy = float(profile_of(load).sum()) * float(problem.step_h.mean())
-    return problem.multiples.late * problem.dearest * energy
+    return problem.multiples.late * problem.dearest * energy_kwh(problem, load)
+
+
+def energy_kwh(problem: Problem, load: Load) -> float:
+    """What it takes in all its steps, each as long as the mean step."""
+    return float(profile_of(load).sum()) * float(problem.step_h.mean())
 
 
 def profile_of(load: Load) -> Numbers:

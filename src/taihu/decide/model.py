@@ -93,6 +93,10 @@ class Model:
         per_kwh = 1 / (frame.scale * frame.hours)
         return {name: prices[rows] * per_kwh for name, rows in frame.balances.items()}
 
+    def breached(self, columns: Numbers) -> float:
+        """What of the objective breaches cost."""
+        return sum(frame.breached(columns) for frame in self._frames)
+
     def _link(self) -> None:
         """What is decided now is the same in all scenarios; what the sun gives is not decided."""
         first, *others = self._frames
@@ -157,7 +161,7 @@ def _meter(frame: Frame, meter: Meter) -> Net:
         most = np.maximum(series(limit, count, "", limit=True), 0.0)
         net.append((sheet.columns(count, 0.0, most, cost), sign))
         if np.isfinite(most).any():
-            net.append((sheet.columns(count, 0.0, np.inf, cost + breach * frame.breach * hours), sign))
+            net.append((frame.breach(count, breach, hours, money=cost), sign))
     frame.balance(meter, net)
     if meter.demand_price:
         scale = meter.demand_price * frame.problem.objective.cost * frame.scale
@@ -202,7 +206,7 @@ def _groups(frame: Frame, nets: dict[str, Net]) -> None:
     count = frame.problem.steps
     for group in frame.problem.groups:
         limit = series(group.import_max_kw, count, group.name, limit=True)
-        above = frame.sheet.columns(count, 0.0, np.inf, frame.multiples.group * frame.breach * frame.hours)
+        above = frame.breach(count, frame.multiples.group, frame.hours)
         rows = frame.sheet.rows(count, -np.inf, limit)
         frame.sheet.put(rows, above, -1.0)
         for member in group.members:

@@ -98,6 +98,17 @@ class Battery(msgspec.Struct, frozen=True, kw_only=True):
     wear_price: float = 0.0
     end_price: float | None = None
 
+    @property
+    def held_kwh(self) -> float:
+        """What it holds: what is measured below empty or above full is empty or full."""
+        return min(max(0.0, self.content_kwh), self.capacity_kwh)
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """Between what it shall keep its content (kWh); where the ends contradict, the upper one holds."""
+        high = min(self.high_kwh, self.capacity_kwh)
+        return min(self.low_kwh, high), high
+
 
 class Vehicle(msgspec.Struct, frozen=True, kw_only=True):
     """A car at a charger from step `arrives` until before step `leaves`; what it needs, and by when.
@@ -118,6 +129,11 @@ class Vehicle(msgspec.Struct, frozen=True, kw_only=True):
     leaves: int
     needs: tuple[tuple[int, float], ...] = ()
     wear_price: float = 0.0
+
+    @property
+    def held_kwh(self) -> float:
+        """What it holds: what is measured below empty or above full is empty or full."""
+        return min(max(0.0, self.content_kwh), self.capacity_kwh)
 
     def due(self, step_h: Numbers) -> list[tuple[int, float]]:
         """Its needs as this horizon sees them, each at its step or the departure, whichever is first.

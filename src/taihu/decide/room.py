@@ -13,7 +13,8 @@ class Room:
         self.problem, self.unit = problem, problem.dearest
         self.net = {one.name: np.array(one.load_kw, np.float64) for one in problem.meters}
         self.total: Numbers = np.sum(list(self.net.values()), axis=0)
-        self.level_kw = np.inf  # that all meters reach anyway: what is above it costs, where a peak does
+        self._level_kw = np.inf  # that all meters reach anyway: what is above it costs, where a peak does
+        self._demand_kw = dict.fromkeys(self.net, np.inf)  # and each of them, where it has a demand charge
         self._meters = {one.name: one for one in problem.meters}
         self._most = {one.name: series(one.import_max_kw, count, "", limit=True) for one in problem.meters}
         self._least = {one.name: -series(one.export_max_kw, count, "", limit=True) for one in problem.meters}
@@ -40,6 +41,14 @@ class Room:
         self.total += power
         for left in self._over(name, meter):
             left -= power
+        self._level_kw = max(self._level_kw, float(self.total.max()))
+        self._demand_kw[meter] = max(self._demand_kw[meter], float(self.net[meter].max()))
+
+    def keep_level(self) -> None:
+        """From now on only what lifts a peak above what is taken now costs more."""
+        self._level_kw = float(self.total.max())
+        for name, net in self.net.items():
+            self._demand_kw[name] = max(self._meters[name].demand_seen_kw, float(net.max()))
 
     def price(self, meter: str) -> Numbers:
         """What a kWh more costs in each step: where sun is fed in, what it would have earned."""
@@ -58,11 +67,24 @@ class Room:
             cost += each.group * unit * np.maximum(powers - left, 0.0)
         return np.asarray(cost * self.problem.step_h)
 
-    def above(self, powers: Numbers) -> Numbers:
-        """What it costs in each step that these powers besides lift the peak."""
-        if not self.problem.objective.peak:
-            return np.zeros_like(powers)
-        return np.asarray(self.problem.objective.peak * np.maximum(self.total + powers - self.level_kw, 0.0))
+    def below(self, meter: str) -> Numbers | None:
+        """KW that may still be taken in each step without lifting a peak that costs; None where none does."""
+        found = [level - taken for price, taken, level in self._peaks(meter) if price and np.isfinite(level)]
+        return np.min(found, axis=0) if found else None
+
+    def above(self, meter: str, powers: Numbers) -> Numbers:
+        """What it costs in each step that these powers besides lift a peak."""
+        cost = np.zeros_like(powers)
+        for price, taken, level in self._peaks(meter):
+            cost += price * np.maximum(taken + powers - level, 0.0)
+        return cost
+
+    def _peaks(self, meter: str) -> tuple[tuple[float, Numbers, float], ...]:
+        objective = self.problem.objective
+        demand = objective.cost * self._meters[meter].demand_price
+        return (
+            (objective.peak, self.total, self._level_kw), (demand, self.net[meter], self._demand_kw[meter])
+        )  # fmt: skip
 
     def costs(self, name: str, meter: str, powers: Numbers) -> Numbers:
         """What all steps cost with these powers besides, which are steps in their last dimension."""

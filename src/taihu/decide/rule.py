@@ -90,9 +90,7 @@ def _own_load(problem: Problem, battery: Battery, powers: Powers) -> Numbers:
 def _battery(problem: Problem, battery: Battery, room: Room, own: Numbers) -> Numbers:
     power, net = np.zeros(problem.steps), room.net[battery.meter]
     left = room.left(battery.name, battery.meter)
-    held = min(max(0.0, battery.content_kwh), battery.capacity_kwh)
-    high = min(battery.high_kwh, battery.capacity_kwh)
-    low = min(battery.low_kwh, high)
+    held, (low, high) = battery.held_kwh, battery.band
     lines = taper_lines(battery.taper)
     for step in range(problem.steps):
         hours = problem.step_h[step]

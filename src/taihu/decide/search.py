@@ -13,16 +13,15 @@ import numpy as np
 from taihu.decide.alone import respond, violates, whole
 from taihu.decide.charge import slack
 from taihu.decide.frame import Powers
-from taihu.decide.highs import GAP, Outcome, Solved, Solver
+from taihu.decide.highs import Outcome, Solved, Solver, near
 from taihu.decide.judge import judge
 from taihu.decide.model import Model
-from taihu.decide.problem import Asset, Heat, Job, Kind, Load, Problem, Vehicle
+from taihu.decide.problem import Asset, Heat, Job, Load, Problem, Vehicle
 from taihu.decide.room import Room
 from taihu.decide.sheet import Program
 from taihu.kernel.clock import Clock
 
 _SEARCHED_MAX = 5_000  # whole numbers and least powers, beyond which no search comes to an end
-_SOFT = (Kind.COMFORT, Kind.CHARGE)
 _SEARCH_SHARE = 0.85  # of the time that is left; the rest is to make exact what it finds
 _SEARCHED_S = 0.05  # too little time to begin one
 
@@ -46,22 +45,27 @@ class Search:
         if (first := self._one_by_one(model, loose, until)) is None:
             return model, msgspec.structs.replace(loose, outcome=Outcome.NONE), known
         if known is not None:
-            first = min(first, known, key=lambda one: _worth(model.problem, one))
+            first = min(first, known, key=lambda one: judge(model.problem, one).objective)
         bound = float(model.program.cost @ loose.columns) if loose.outcome is Outcome.BEST else -np.inf
-        return *self._searched(model, first, bound, until), first
+        return *self._searched(model, first, bound, model.breached(loose.columns), until), first
 
-    def _searched(self, model: Model, powers: Powers, bound: float, until: float) -> tuple[Model, Solved]:
-        """The best from these powers on, as long as it may be better than `bound` lets it be."""
+    def _searched(
+        self, model: Model, powers: Powers, bound: float, breached: float, until: float
+    ) -> tuple[Model, Solved]:
+        """The best from these powers on, as long as it may be better than `bound` lets it be.
+
+        `breached` is what no plan can help: it does not count for how near to the best is near enough.
+        """
         model, held = self._exactly(model, partial(Model.held, powers=powers), until)
         asked, start = model, held.columns if held.outcome is not Outcome.NONE else None
         while True:
             cost = float(model.program.cost @ held.columns)
-            if held.outcome is Outcome.BEST and cost - bound <= GAP * abs(cost):
+            if held.outcome is Outcome.BEST and cost - bound <= near(cost - breached):
                 return model, held
             left = _SEARCH_SHARE * (until - self._clock.monotonic())
             if left < _SEARCHED_S or int(np.count_nonzero(asked.program.kinds)) > _SEARCHED_MAX:
                 break
-            found = self._exact.solve(asked.program, left, start)
+            found = self._exact.solve(asked.program, left, start, breached)
             if found.outcome is Outcome.NONE:
                 break
             if (exacter := asked.exacter(found.columns)) is None:
@@ -91,24 +95,20 @@ class Search:
         None when there was no time for all of them.
         """
         problem, powers = model.problem, model.powers(loose.columns)
+        half = (self._clock.monotonic() + until) / 2
         room = Room(problem)
         for asset in problem.assets:
             room.take(asset.name, asset.meter, powers[asset.name])
-        room.level_kw = float(room.total.max())
+        room.keep_level()
         those = [asset for asset in problem.assets if whole(asset) and violates(asset, powers[asset.name])]
         for asset in sorted(those, key=lambda one: _rank(problem, one)):
             if self._clock.monotonic() > until:
                 return None
             room.take(asset.name, asset.meter, -powers[asset.name])
-            powers[asset.name] = respond(problem, asset, room, room.price(asset.meter))
+            soon = self._clock.monotonic() > half
+            powers[asset.name] = respond(problem, asset, room, room.price(asset.meter), soon=soon)
             room.take(asset.name, asset.meter, powers[asset.name])
         return powers
-
-
-def _worth(problem: Problem, powers: Powers) -> tuple[float, float]:
-    """Energy that is missing or above a limit comes first: money never buys it."""
-    judged = judge(problem, powers)
-    return round(sum(one.amount for one in judged.breaches if one.kind not in _SOFT), 2), judged.objective
 
 
 def _rank(problem: Problem, asset: Asset) -> tuple[int, float]:

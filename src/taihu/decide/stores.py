@@ -15,7 +15,7 @@ _END_SHARE = 0.6  # of the mean price: what a kWh left at a plan's end is worth 
 def write_battery(frame: Frame, battery: Battery) -> None:
     """A store that is always there, with a band it shall keep and a worth at the end."""
     steps = np.arange(frame.problem.steps, dtype=np.int32)
-    content = _store(frame, battery, steps, battery.low_kwh, min(battery.high_kwh, battery.capacity_kwh))
+    content = _store(frame, battery, steps, battery.band)
     price = battery.end_price
     if price is None:
         price = end_price(frame.prices[battery.meter], battery.one_way)
@@ -34,7 +34,7 @@ def write_taper(frame: Frame, battery: Battery) -> None:
     for share, fall in taper_lines(battery.taper):
         slope = battery.charge_kw * fall / battery.capacity_kwh
         top = np.full(count, battery.charge_kw * share)
-        top[0] = max(0.0, top[0] + slope * min(max(0.0, battery.content_kwh), battery.capacity_kwh))
+        top[0] = max(0.0, top[0] + slope * battery.held_kwh)
         caps = frame.sheet.rows(count, -np.inf, top)
         frame.sheet.put(caps, charge, 1.0)
         for columns, sign in content:
@@ -59,7 +59,7 @@ def write_vehicle(frame: Frame, vehicle: Vehicle) -> None:
     if not len(steps):
         return
     if vehicle.discharge_kw > 0:
-        content = _store(frame, vehicle, steps, 0.0, vehicle.capacity_kwh)
+        content = _store(frame, vehicle, steps, (0.0, vehicle.capacity_kwh))
         for step, need in vehicle.due(frame.hours):
             row = frame.sheet.rows(1, need, np.inf)
             for columns, sign in content:
@@ -68,7 +68,7 @@ def write_vehicle(frame: Frame, vehicle: Vehicle) -> None:
         return
     power = power_columns(frame, steps, vehicle.charge_kw, vehicle.minimum_kw, vehicle.wear_price)
     frame.power(vehicle, steps, power)
-    held = min(max(0.0, vehicle.content_kwh), vehicle.capacity_kwh)
+    held = vehicle.held_kwh
     moved = vehicle.one_way * frame.hours[steps]
     frame.sheet.put(frame.sheet.rows(1, -np.inf, vehicle.capacity_kwh - held), power, moved)
     for step, need in vehicle.due(frame.hours):
@@ -129,23 +129,22 @@ def taper_lines(taper: Taper) -> list[tuple[float, float]]:
     return lines
 
 
-def _store(frame: Frame, store: Battery | Vehicle, steps: Index, low: float, high: float) -> list[tuple[Index, float]]:
+def _store(
+    frame: Frame, store: Battery | Vehicle, steps: Index, band: tuple[float, float]
+) -> list[tuple[Index, float]]:
     """Columns that together are its content at the end of each step; its band is soft, empty and full are not."""
     sheet, count, hours = frame.sheet, len(steps), frame.hours[steps]
-    low, high = min(low, high, store.capacity_kwh), min(high, store.capacity_kwh)
-    held = min(max(0.0, store.content_kwh), store.capacity_kwh)
+    low, high = band
     least = store.minimum_kw if isinstance(store, Vehicle) else 0.0
     charge = power_columns(frame, steps, store.charge_kw, least, store.wear_price)
     discharge = power_columns(frame, steps, store.discharge_kw, 0.0, store.wear_price)
     frame.power(store, steps, charge)
     frame.power(store, steps, discharge, -1.0)
     content = [(sheet.columns(count, low, high, 0.0), 1.0)]
-    outside = frame.multiples.charge * frame.breach * hours
-    if low > 0:
-        content.append((sheet.columns(count, 0.0, low, outside), -1.0))
-    if high < store.capacity_kwh:
-        content.append((sheet.columns(count, 0.0, store.capacity_kwh - high, outside), 1.0))
-    start = np.where(np.arange(count) == 0, held, 0.0)
+    for sign, most in ((-1.0, low), (1.0, store.capacity_kwh - high)):
+        if most > 0:
+            content.append((frame.breach(count, frame.multiples.charge, hours, most=most), sign))
+    start = np.where(np.arange(count) == 0, store.held_kwh, 0.0)
     rows = sheet.rows(count, start, start)
     for columns, sign in content:
         sheet.put(rows, columns, sign)
@@ -165,4 +164,4 @@ def _store(frame: Frame, store: Battery | Vehicle, steps: Index, low: float, hig
 
 
 def _short(frame: Frame) -> Index:
-    return frame.sheet.columns(1, 0.0, np.inf, frame.multiples.departure * frame.breach)
+    return frame.breach(1, frame.multiples.departure)
