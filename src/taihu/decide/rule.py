@@ -8,7 +8,7 @@ import numpy as np
 
 from taihu.decide.charge import charge, slack, stay
 from taihu.decide.frame import Powers
-from taihu.decide.loads import may_skip, profile_of
+from taihu.decide.loads import may_skip, profile_of, window
 from taihu.decide.problem import INF, Battery, Heat, Job, Load, Numbers, Problem, Solar, Vehicle, series
 from taihu.decide.room import Room
 from taihu.decide.stores import heat_steps, taper_lines
@@ -44,8 +44,7 @@ def by_rule(problem: Problem, *, cheap: bool = False) -> dict[str, Numbers]:
 
 def _load(problem: Problem, load: Load) -> Numbers:
     power, steps = np.zeros(problem.steps), problem.steps
-    first = 0 if load.ran else max(0, load.earliest)
-    latest = steps if load.latest is None else min(load.latest, steps)
+    first, latest = window(problem, load)
     if may_skip(load) and not load.ran:
         return power
     if load.breaks:
