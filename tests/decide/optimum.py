@@ -87,7 +87,8 @@ class Optimum:
         solver = Model()
         solver.hideOutput()
         solver.setParam("limits/gap", 1e-6)
-        solver.setParam("limits/time", 20.0)
+        solver.setParam("timing/clocktype", 1)  # of the CPU
+        solver.setParam("limits/time", 120.0)
         found = [
             solver.addVar(vtype="I" if whole else "C", lb=_finite(low), ub=_finite(high))
             for lows, highs, _, _, whole in self._bounds
