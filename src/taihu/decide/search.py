@@ -16,7 +16,7 @@ from taihu.decide.frame import Powers
 from taihu.decide.highs import Outcome, Solved, Solver, near
 from taihu.decide.judge import judge
 from taihu.decide.model import Model
-from taihu.decide.problem import Asset, Heat, Job, Load, Numbers, Problem, Vehicle
+from taihu.decide.problem import Asset, Heat, Job, Load, Problem, Vehicle
 from taihu.decide.room import Room
 from taihu.decide.sheet import Program
 from taihu.kernel.clock import Clock
@@ -65,10 +65,11 @@ class Search:
             left = _SEARCH_SHARE * (until - self._clock.monotonic())
             if left < _SEARCHED_S or int(np.count_nonzero(asked.program.kinds)) > _SEARCHED_MAX:
                 break
-            found = self._search(asked, start, breached, left)
+            found = self._exact.solve(asked.program, left, start, breached)
             if found.outcome is Outcome.NONE:
                 break
             if (exacter := asked.exacter(found.columns)) is None:
+                found = self._nearer(asked, found, breached, left - found.seconds)
                 prices = held.prices if asked is model else found.prices
                 return asked, msgspec.structs.replace(found, prices=prices)
             write = partial(Model.held, powers=asked.powers(found.columns))
@@ -79,14 +80,13 @@ class Search:
                 asked, start = exacter, None
         return model, msgspec.structs.replace(held, outcome=Outcome.GOOD) if held.outcome is Outcome.BEST else held
 
-    def _search(self, model: Model, start: Numbers | None, breached: float, seconds: float) -> Solved:
-        """The best of whole numbers; where they make more breaches than `breached`, once more with what they make."""
-        found = self._exact.solve(model.program, seconds, start, breached)
+    def _nearer(self, model: Model, found: Solved, breached: float, seconds: float) -> Solved:
+        """What was found; where it breaches so much more that it may be far from the best, searched from there on."""
         cost, more = float(model.program.cost @ found.columns), model.breached(found.columns)
         if found.outcome is not Outcome.BEST or near(cost - breached) <= 2 * near(cost - more):
             return found
-        again = self._exact.solve(model.program, seconds - found.seconds, found.columns, more)
-        return msgspec.structs.replace(again, seconds=found.seconds + again.seconds)
+        again = self._exact.solve(model.program, seconds, found.columns, more)
+        return found if model.exacter(again.columns) else again
 
     def _exactly(self, model: Model, write: Callable[[Model], Program], until: float) -> tuple[Model, Solved]:
         """What is written, without whole numbers; again, exactly, about what stores cannot do, while there is time."""
