@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.decide.judge import stored_kw
 from taihu.decide.problem import Battery, Numbers, Problem, series
@@ -22,8 +21,6 @@ _POWERS = 513  # to each side, among which the power that moves so much is found
 _TIE = 1e-6  # of the dearest kWh: what moving a kWh costs, and a little more when it is late
 _REACH = 2  # levels to each side, over which the worth of a kWh is taken
 _NEAR = 1e-9
-
-Steps = NDArray[np.intp]
 
 
 def can_plan(problem: Problem) -> bool:
@@ -55,10 +52,10 @@ def plan_battery(problems: Sequence[Problem], weights: Sequence[float] = (1.0,),
     values = _values(problem, battery, levels, choices, costs)
     power, content, worth = (np.empty(problem.steps) for _ in range(3))
     held, reach = battery.held_kwh, _REACH * battery.capacity_kwh / (levels_max - 1)
-    for step in range(problem.steps):
-        to, runs, ends = choices.of(now := np.array([step]), np.array([held]))
+    for step, hours in enumerate(problem.step_h):
+        to, runs, ends = choices.of(step, np.array([held]), choices.reach(np.array([held]), hours))
         powers, after = np.append(to, runs), np.append(levels, ends)
-        best = int(np.argmin(costs.of(now, powers, after)[0, 0] + np.interp(after, levels, values[step + 1])))
+        best = int(np.argmin(costs.of(step, powers, after) + np.interp(after, levels, values[step + 1])))
         power[step], content[step] = powers[best], after[best]
         held = float(after[best])
         around = np.clip([held - reach, held + reach], 0.0, battery.capacity_kwh)
@@ -72,51 +69,55 @@ def _values(problem: Problem, battery: Battery, levels: Numbers, choices: "_Choi
     price = battery.end_price
     if price is None:
         price = end_price(problem.price(problem.meters[0]), battery.one_way)
-    each: dict[int, list[Numbers]] = {}
-    for hours in set(problem.step_h.tolist()):
-        steps = np.flatnonzero(problem.step_h == hours)
-        to, runs, ends = choices.of(steps, levels)
-        columns = costs.of(steps, to, levels), ends, costs.of(steps, runs, ends)
-        each |= {int(step): one for step, *one in zip(steps, *columns, strict=True)}
+    reach = {hours: choices.reach(levels, hours) for hours in set(problem.step_h.tolist())}
     values = np.empty((problem.steps + 1, len(levels)))
     values[-1] = -price * levels
     for step in reversed(range(problem.steps)):
-        (to, ends, runs), then = each[step], values[step + 1]
-        values[step] = np.minimum((to + then).min(axis=1), (runs + np.interp(ends, levels, then)).min(axis=1))
+        to, runs, ends = choices.of(step, levels, reach[float(problem.step_h[step])])
+        then = values[step + 1]
+        at_levels = costs.of(step, to, levels) + then
+        at_corners = costs.of(step, runs, ends) + np.interp(ends, levels, then)
+        values[step] = np.minimum(at_levels.min(axis=1), at_corners.min(axis=1))
     return values
+
+
+Reach = tuple[Numbers, Numbers, Numbers]  # power to each level, NaN where it cannot; the most, and the least, that fits
 
 
 class _Choices:
     """What a battery can do in each step."""
 
     def __init__(self, problems: Sequence[Problem], battery: Battery, levels: Numbers) -> None:
-        self._problem, self._battery, self._levels = problems[0], battery, levels
+        self._hours, self._battery, self._levels = problems[0].step_h, battery, levels
         gives, takes = (np.linspace(0.0, most, _POWERS) for most in (-battery.discharge_kw, battery.charge_kw))
         out, into = (np.maximum.accumulate(np.abs(stored_kw(battery, side))) for side in (gives, takes))
         self._power, self._moved = (np.append(one[:0:-1], two) for one, two in ((gives, takes), (-out, into)))
         self._corners = _corners(problems, battery)
-        self._least = np.full(self._problem.steps, -battery.discharge_kw)
-        if not self._problem.battery_to_vehicle:
+        self._least = np.full(problems[0].steps, -battery.discharge_kw)
+        if not problems[0].battery_to_vehicle:
             loads = [np.maximum(one.meters[0].load_kw, 0.0) for one in problems]
             self._least = np.maximum(self._least, -np.min(loads, axis=0))
 
-    def of(self, steps: Steps, held: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-        """From what is held, in steps of equal hours: the power to each level, NaN where the battery cannot; the
-        corners, as far as it can; and what it holds after those. By steps, contents, choices.
-        """
-        battery, hours = self._battery, float(self._problem.step_h[steps[0]])
+    def reach(self, held: Numbers, hours: float) -> Reach:
+        """Where a step of so many hours can lead from what is held, whichever step it is."""
+        battery = self._battery
         most = np.interp((battery.capacity_kwh - held) / hours, self._moved, self._power)
         for share, fall in taper_lines(battery.taper):
             slower = battery.charge_kw * np.maximum(0.0, share + fall * held / battery.capacity_kwh)
             most = np.minimum(most, slower)
-        least = np.maximum(self._least[steps, None], np.interp(-held / hours, self._moved, self._power))
         moved = (self._levels - held[:, None]) / hours
         to = np.interp(moved, self._moved, self._power)
         able = (moved >= self._moved[0] - _NEAR) & (moved <= self._moved[-1] + _NEAR) & (to <= most[:, None] + _NEAR)
-        to = np.where(able & (to >= least[:, :, None] - _NEAR), to, np.nan)
-        runs = np.clip(self._corners[steps, None, :], least[:, :, None], most[:, None])
-        ends = np.clip(held[:, None] + hours * stored_kw(battery, runs), 0.0, battery.capacity_kwh)
-        return to, runs, ends
+        return np.where(able, to, np.nan), most, np.interp(-held / hours, self._moved, self._power)
+
+    def of(self, step: int, held: Numbers, reach: Reach) -> tuple[Numbers, Numbers, Numbers]:
+        """The power to each level, NaN where it cannot be; the corners, as far as they can; and what is held then."""
+        (to, most, empties), own = reach, self._least[step]
+        if own > -self._battery.discharge_kw:
+            to = np.where(to >= own - _NEAR, to, np.nan)
+        runs = np.clip(self._corners[step], np.maximum(own, empties)[:, None], most[:, None])
+        ends = held[:, None] + self._hours[step] * stored_kw(self._battery, runs)
+        return to, runs, np.clip(ends, 0.0, self._battery.capacity_kwh)
 
 
 def _corners(problems: Sequence[Problem], battery: Battery) -> Numbers:
@@ -155,14 +156,15 @@ class _Costs:
         ]
         self._band, self._outside = battery.band, unit * first.multiples.charge
 
-    def of(self, steps: Steps, power: Numbers, after: Numbers) -> Numbers:
-        """Of steps of equal hours, by power and the content after it; infinite where there is no power."""
-        load, paid, dearer = (one[:, steps, None, None] for one in (self._load, self._paid, self._dearer))
-        net, (low, high) = load + power, self._band
+    def of(self, step: int, power: Numbers, after: Numbers) -> Numbers:
+        """Of a step, by power and the content after it; infinite where there is no power."""
+        size, (low, high) = (-1, *(1,) * power.ndim), self._band
+        load, paid, dearer = (one[:, step].reshape(size) for one in (self._load, self._paid, self._dearer))
+        net = load + power
         cost = paid * net + dearer * np.maximum(net, 0.0)
         for sign, most, each in self._limits:
-            cost += each * np.maximum(sign * net - most[:, steps, None, None], 0.0)
-        own = self._moving[steps, None, None] * np.abs(power)
+            cost += each * np.maximum(sign * net - most[:, step].reshape(size), 0.0)
+        own = self._moving[step] * np.abs(power)
         own = own + self._outside * (np.maximum(low - after, 0.0) + np.maximum(after - high, 0.0))
-        cost = (np.tensordot(self._weights, cost, 1) + self._sum * own) * self._hours[steps[0]]
-        return np.where(np.isnan(power), np.inf, cost)
+        found = ((self._weights.reshape(size) * cost).sum(axis=0) + self._sum * own) * self._hours[step]
+        return np.where(np.isnan(power), np.inf, found)
