@@ -17,6 +17,7 @@ from taihu.decide.planner import Method, Plan, Planner
 from taihu.decide.problem import Battery, Heat, Job, Load, Meter, Numbers, Objective, Problem, Solar, Vehicle
 from taihu.decide.room import Room
 from taihu.decide.rule import by_rule
+from taihu.kernel.clock import SystemClock
 
 pytest.importorskip("highspy", reason="the extra `plan` is not installed")
 
@@ -160,6 +161,32 @@ def test_chargers_with_a_least_power_keep_a_demand_charge_and_ramps_low(
     plan, bound = (Planner().plan(one, 60.0).objective for one in (question, free))
     assert plan <= above * bound
     assert judge(question, by_rule(question)).objective > 1.2 * bound
+
+
+def test_a_job_that_is_placed_here_does_not_run_elsewhere_too() -> None:
+    """Time may be over before the solver has looked at it again."""
+    from taihu.decide.highs import Solver
+    from taihu.decide.model import Model
+    from taihu.decide.search import Search
+
+    steps = np.ones(4)
+    there = ("x", 0.2 * steps, 0.0 * steps)
+    job = Job(name="j", energy_kwh=4.0, power_kw=3.0, minimum_kw=2.0, deadline=4, places=(there,))
+    question = site([job], 0, np.inf, steps=4)
+    cheap = msgspec.structs.replace(
+        question.meters[0],
+        load_kw=0 * steps,
+        import_price=np.array([0.1, 0.4, 0.4, 0.4]),
+        demand_price=9.0,
+        demand_seen_kw=1.5,
+    )
+    model = Model([msgspec.structs.replace(question, step_h=steps, meters=(cheap,))], (1.0,))
+    loose = Solver().solve(model.program.relaxed(), 20.0)
+    powers = Search(SystemClock())._one_by_one(model, loose, np.inf)
+    assert powers is not None
+    assert sum(float(one.sum()) for one in powers.values()) <= 4.0
+    twice = {"j": 2.0 * steps, "j@x": steps}
+    assert "j would do more than there is" in judge(model.problem, twice).faults
 
 
 def test_chargers_that_no_solver_plans_in_time_choose_one_after_the_other() -> None:

@@ -154,6 +154,8 @@ def _look(
         case Job():
             done = power + sum(powers[f"{asset.name}@{place}"] for place, _, _ in asset.places)
             breaches += _job(problem, asset, done)
+            if float(done @ problem.step_h) > asset.energy_kwh * (1 + 1e-4) + _SLACK_KWH:
+                faults.append(f"{asset.name} would do more than there is")
             faults += _out_of(asset.name, done, 0.0, asset.power_kw)
             faults += _out_of(asset.name, power, asset.minimum_kw, asset.power_kw)
         case Solar():

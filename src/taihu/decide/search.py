@@ -117,6 +117,8 @@ class Search:
             soon = self._clock.monotonic() > half
             powers[asset.name] = respond(problem, asset, room, room.price(asset.meter), soon=soon)
             room.take(asset.name, asset.meter, powers[asset.name])
+            for place, _, _ in asset.places if isinstance(asset, Job) else ():
+                powers[f"{asset.name}@{place}"] = np.zeros(problem.steps)  # all of it was placed here
         return powers
 
 
