@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from taihu.cli.client import NodeAway, NodeClient, NodeRefused, connect
+from taihu.kernel.config import write_example
 from taihu.kernel.errors import RefusedError, RemoteError, TaihuError
 
 PROBLEM = b'{"type":"urn:taihu:problem:limit","title":"Too many.","detail":"Ask for less.","status":429}'
@@ -98,4 +99,16 @@ def test_a_site_that_does_not_run_and_a_token_that_is_not_there(
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "node.json").write_text("[]")
     with pytest.raises(NodeAway, match="taihu run"):
+        connect(None, None, tmp_path)
+
+
+def test_a_site_of_another_user_is_not_one_that_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root reads everything, so the refusal of the system is played."""
+    write_example(tmp_path)
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(PermissionError, match=r"node\.json"):
         connect(None, None, tmp_path)

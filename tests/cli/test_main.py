@@ -1,5 +1,6 @@
 """The command line starts fast, says what is wrong in one line, and exits with the documented codes."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -103,3 +104,13 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert run(["version"]) == 0 and run(["version", "--json"]) == 0
     assert capsys.readouterr().out == f'{__version__}\n{{"version":"{__version__}"}}\n'
+
+
+def test_who_stops_reading_is_no_defect() -> None:
+    """`taihu ... | head`: the pipe is closed before all is written."""
+    script = "from taihu.cli.main import main; main(['completion', 'bash'])"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", script], stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")

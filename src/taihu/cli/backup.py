@@ -127,7 +127,7 @@ def backup_verify(folder: Path, name: str | None, passphrase_file: Path | None, 
     elif faults:
         show(("backup", "file", "damaged piece"), [(one.backup, one.file, one.piece) for one in faults])
     else:
-        click.echo(f"{len(manifests)} backups are whole.")
+        click.echo("1 backup is whole." if len(manifests) == 1 else f"{len(manifests)} backups are whole.")
     if faults:
         raise BackupDamaged(
             f"{len(faults)} files of backups in {folder} are damaged.",

@@ -145,6 +145,8 @@ def connect(url: str | None, token: str | None, site: Path | None) -> NodeClient
             host, port = msgspec.json.decode((data / "node.json").read_bytes(), type=_Addresses).http
             if not token:
                 token, owner = (data / "admin.token").read_text().strip(), True
+        except PermissionError:
+            raise  # it may well run, and be another user's
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             raise NodeAway(f"No node runs on {site.absolute()}.", f"Start it with: taihu run {site}") from None
         host = f"[{host}]" if ":" in host else host

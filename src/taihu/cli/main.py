@@ -108,15 +108,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        sys.stdout = None  # what reads our output has gone; the interpreter must not flush to it at exit
+    except SystemExit:  # click's word for a pipe that nobody reads any more, as before head; all else it returns
         return 0
     except TaihuError as error:
         click.echo(f"taihu: {error}", err=True)
         return exit_code(error)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"taihu: {where}{error.strerror or error}. See the disk and the rights on it.", err=True)
+        own = (
+            "Run this as the user whose it is." if isinstance(error, PermissionError) else "See that place on the disk."
+        )
+        click.echo(f"taihu: {where}{error.strerror or error}. {own}", err=True)
         return EXIT_REFUSED if isinstance(error, _OF_THE_NAME) else EXIT_TRY_AGAIN
     return code if isinstance(code, int) else 0
 

@@ -226,7 +226,8 @@ class Desk:
 
     def _check(self, wanted: Wanted, who: Who) -> None:
         if fault := self._facts.fault(who.project, wanted):
-            raise CommandRefused(fault, "See the thing's description.")
+            known = f"See: taihu things {who.project}, and what one has: taihu read {who.project}/THING"
+            raise CommandRefused(fault, known)
         if (wanted.deadline_s is not None and not wanted.deadline_s > 0) or not 0 <= wanted.priority <= 9:
             raise CommandRefused("The deadline or the priority is no number it can be.", "Priorities are 0 to 9.")
         if len(wanted.key) > _KEY_MAX or len(wanted.why) > _TEXT_MAX:

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from asyncio.subprocess import PIPE
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,18 @@ def main(seconds: float, as_json: bool) -> None:
     async def body(stop: asyncio.Event) -> None:
         with tempfile.TemporaryDirectory(prefix="taihu-bench-") as folder:
             (Path(folder) / "site.toml").write_text(_SITE)
-            result.update(await _measure(Supervisor(load_site(Path(folder))), seconds))
+            measuring = asyncio.create_task(_measure(Supervisor(load_site(Path(folder))), seconds))
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait((measuring, stopping), return_when=asyncio.FIRST_COMPLETED)
+            for task in (measuring, stopping):
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                result.update(await measuring)
 
-    run_until_signal(body)
+    with Console(stderr=True).status(f"Measuring for {seconds:g} s"):
+        run_until_signal(body)
+    if not result:
+        raise KeyboardInterrupt
     _print(result, as_json)
 
 
@@ -44,18 +54,22 @@ async def _measure(supervisor: Supervisor, seconds: float) -> dict[str, Any]:
     tokens = [directory.issue_token(CredentialKind.THING, "bench", thing.name)[1] for thing in things]
     _, operator = directory.issue_token(CredentialKind.OPERATOR, "bench")
     directory.close()
+    process = None
     try:
         addresses = await supervisor.start()
         ask = Ask(addresses["http"][0], addresses["http"][1], operator)
         host, port = addresses["mqtt"]
         command = python_module("taihu.sim.flood", host, str(port), str(seconds))
-        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, start_new_session=True)
         output, _ = await process.communicate("\n".join(tokens).encode())
         flood = msgspec.json.decode(output, type=Flood)
         began = supervisor.machine.monotonic()
         status = await _stored(ask, flood.messages * VALUES)
         lag_s = supervisor.machine.monotonic() - began
     finally:
+        if process is not None and process.returncode is None:
+            process.kill()
+            await process.wait()
         await supervisor.stop()
     waits = sorted(flood.waits)
     return {

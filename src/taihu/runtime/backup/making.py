@@ -6,6 +6,7 @@ what the history lacks, and the metadata knows every thing of the journal, and e
 needed went meanwhile, as when files are merged, another round reads what is new.
 """
 
+import errno
 import os
 import sqlite3
 import zlib
@@ -260,6 +261,8 @@ class _Draft:
             with closing(sqlite3.connect(uri, uri=True, timeout=10)) as old, closing(_open(self._passing)) as new:
                 old.backup(new)
         except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:  # of where the copy goes
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._passing)) from None
             raise DamagedError(f"{source} cannot be read: {error}.", "See: taihu doctor") from None
 
     def _file(self, path: Path, name: str, *, stamped: bool = True, checksum: int | None = None) -> None:
