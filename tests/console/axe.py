@@ -13,7 +13,8 @@ needs_axe = pytest.mark.skipif(
     reason="npm's axe-core is not installed: TAIHU_AXE names no folder with its node_modules",
 )
 _RUN = """async rules => {
-  const found = await axe.run(document, rules.length ? { runOnly: rules } : {});
+  const wanted = rules.length ? { runOnly: rules } : {};
+  const found = await axe.run(document, { ...wanted, resultTypes: ["violations"], preload: false });
   const said = (one, node) => `${one.id}: ${node.html.slice(0, 200)} ${node.failureSummary}`;
   return found.violations.flatMap(one => one.nodes.map(node => said(one, node)));
 }"""
@@ -28,6 +29,17 @@ _FOCUSED = """() => {
 _MISSED = """() => [...document.querySelectorAll("a[href], button, input, select, summary, [tabindex='0']")]
   .filter(one => one.checkVisibility() && one.type !== "hidden" && !window.tabbed.includes(one))
   .map(one => one.outerHTML.slice(0, 200))"""
+
+
+def audited(page: Page) -> list[str]:
+    """What is wrong with a page: wide and light; in dark its contrast; narrow what depends on the room there is."""
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.emulate_media(color_scheme="light")
+    found = violations(page) + unreached(page)
+    page.emulate_media(color_scheme="dark")
+    found += violations(page, "color-contrast")
+    page.set_viewport_size({"width": 390, "height": 844})
+    return found + violations(page, "scrollable-region-focusable", "target-size", "heading-order")
 
 
 def violations(page: Page, *rules: str) -> list[str]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.console.axe import audited, needs_axe, told
+from tests.console.test_page import CHROMIUM, browser
 from tests.console.test_signing import PASSWORD, Visitor, console
 from tests.faults.support import LiveNode
 from tests.ports import free_port
@@ -155,3 +157,26 @@ def test_no_other_site_does_anything_here(live: tuple[LiveNode, int]) -> None:
     assert ada.ask("POST", "/en/people?project=", form, Origin="https://evil.example")[0] == 403
     assert ada.ask("POST", "/en/people?project=", form | {"csrf": "guess"})[0] == 403
     assert "vera" in page(ada, "")[1]
+
+
+@needs_axe
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: nobody looks at the pages")
+def test_every_plain_page_keeps_wcag_and_is_reached_by_the_keyboard(live: tuple[LiveNode, int]) -> None:
+    """WCAG 2.2 AA by axe-core, with all that is folded unfolded."""
+    ada = signed_in(live, "ada")
+    do(ada, "plant", "token", kind="viewer", label="wall display", days="30")
+    do(ada, "plant", "grant-add", other="lab", right=["read"], things="*", properties="*", days="")
+    address, found = f"http://127.0.0.1:{live[1]}", []
+    with browser() as chromium:
+        context = chromium.new_context()
+        context.add_cookies([{"name": name, "value": value, "url": address} for name, value in ada.cookies.items()])
+        shown = context.new_page()
+        for path in ("account", "people?project=", "people?project=plant", "welcome", "sign-in"):
+            shown.goto(f"{address}/en/{path}")
+            shown.evaluate("() => document.querySelectorAll('details').forEach(one => { one.open = true })")
+            found += [f"{path}: {one}" for one in audited(shown)]
+        shown.fill("input[name=name]", "vera")
+        shown.fill("input[name=password]", "not her password")
+        shown.keyboard.press("Enter")
+        shown.locator(".told-bad").wait_for()
+        told(found + [f"sign-in, refused: {one}" for one in audited(shown)])

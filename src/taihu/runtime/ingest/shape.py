@@ -119,6 +119,7 @@ class _Part:
         self._refuse = refuse
 
     def close(self, columns: list[list[Any]], of: list[Origin], stamp: Stamp, limits: Limits) -> list[Batch]:
+        """The batches of what is not refused of these rows; `of` says where each came from."""
         observed, flags, bad = self._times(columns, len(of), stamp)
         edges = observed if self.shape.time_index is not None else (observed[0], observed[-1])
         if check_times(edges, self.now, self.shape.earliest, limits):
