@@ -32,6 +32,7 @@ NAMES = (
     "plan",
     "reflex",
     "reflex_node",
+    "commands",
     "ev",
     "carbon",
     "sparkplug",

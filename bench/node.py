@@ -203,15 +203,19 @@ class Node:
                 directory.put_model(PROJECT, known)
                 model = known.name
             _, self.operator = directory.issue_token(CredentialKind.OPERATOR, PROJECT, label="benchmark")
-            self._issue(directory, devices)
+            self.tokens = issue(directory, PROJECT, devices)
             directory.put_things(PROJECT, [Thing(name=name, model=model) for name in (*devices, *things)])
         finally:
             directory.close()
 
-    def _issue(self, directory: Directory, devices: Sequence[str]) -> None:
-        """A token for each device, in one transaction: as devices that join get theirs."""
-        _, join = directory.issue_token(CredentialKind.JOIN, PROJECT, label="benchmark")
-        answers = directory.join_all([(join, name) for name in devices], SystemClock().now_ns())
-        for name, answer in zip(devices, answers, strict=True):
-            assert isinstance(answer, Joined), answer
-            self.tokens[name] = answer.token
+
+def issue(directory: Directory, project: str, devices: Sequence[str]) -> dict[str, str]:
+    """A token for each device, in one transaction: as devices that join get theirs."""
+    _, join = directory.issue_token(CredentialKind.JOIN, project, label="benchmark")
+    answers = directory.join_all([(join, name) for name in devices], SystemClock().now_ns())
+    return dict(zip(devices, map(_token, answers), strict=True))
+
+
+def _token(answer: Joined | Exception) -> str:
+    assert isinstance(answer, Joined), answer
+    return answer.token

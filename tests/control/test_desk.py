@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from taihu.control.command import NEXT, Affordance, Command, State
 from taihu.control.desk import Desk, records_of
 from taihu.control.permit import Authority, NoPermit, Permit, Standing
+from taihu.control.recent import MINUTE_NS, Recent
 from taihu.control.request import Answer, CommandRefused, Wanted, Who
 from taihu.control.rule import Role, Rule, read_rule
 from taihu.kernel.clock import NS_PER_S, parse_iso
@@ -269,7 +270,7 @@ def test_a_loop_acts_inside_its_corridor_until_it_is_ended() -> None:
         id="s", project="plant", things="heat*", name="power", low=0, high=6, per_minute=3,
         expires_at=NOON + 3_600 * NS_PER_S, holder="loop",
     )  # fmt: skip
-    world.desk.grant(standing)
+    world.desk.grant(standing, world.now)
     acting = msgspec.structs.replace(WRITE, standing="s")
     assert world.state(world.desk.submit(acting, loop, world.now)) is State.SENT
     for wanted, who, said in (
@@ -285,7 +286,7 @@ def test_a_loop_acts_inside_its_corridor_until_it_is_ended() -> None:
     assert "as many as may be" in world.why(world.desk.submit(acting, loop, world.now))
     assert "expired" in world.why(world.desk.submit(acting, loop, NOON + 3_600 * NS_PER_S))
     bare = msgspec.structs.replace(standing, id="b", name="blink")
-    world.desk.grant(bare)  # of an action without input there is nothing to bound
+    world.desk.grant(bare, world.now)  # of an action without input there is nothing to bound
     blink = Wanted(thing="heater", affordance=Affordance.ACTION, name="blink", standing="b")
     assert world.state(world.desk.submit(blink, loop, world.now)) is not State.REFUSED
     nothing = msgspec.structs.replace(acting, input=None)
@@ -297,6 +298,54 @@ def test_a_loop_acts_inside_its_corridor_until_it_is_ended() -> None:
     world.commit()
     world.crash()
     assert "no standing permit" in world.why(world.desk.submit(acting, loop, world.now + 120 * NS_PER_S))
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.sampled_from("ab")), max_size=60))
+def test_what_was_permitted_in_the_last_minute_is_counted_and_the_rest_forgotten(given: list[tuple[int, str]]) -> None:
+    """§6: no more is held than a minute's commands."""
+    recent, now, before = Recent(), NOON, list[tuple[int, str]]()
+    for seconds, name in given:
+        now += seconds * NS_PER_S
+        recent.add(("plant", "heater", name), now)
+        before.append((now, name))
+        for one in "ab":
+            expected = sum(at > now - MINUTE_NS for at, other in before if other == one)
+            assert recent.count(("plant", "heater", one), now) == expected
+    assert sum(len(times) for times in recent._times.values()) <= sum(at > now - MINUTE_NS for at, _ in before)
+
+
+def test_a_new_command_is_one_record_with_all_that_comes_at_once() -> None:
+    """What a crash leaves of it is as if each step had a record of its own (§7)."""
+    world = World()
+    told: list[tuple[str, int]] = []
+    world.desk.changed = lambda command, steps: told.append((command.state.value, steps))
+    sent, waits = (world.desk.submit(WRITE, ANN, world.now) for _ in range(2))
+    refused = world.desk.submit(msgspec.structs.replace(WRITE, thing="pump"), Who("plant", "x", Role.VIEWER), NOON)
+    assert told == [("sent", 3), ("permitted", 2), ("refused", 2)]
+    world.commit()
+    assert len(world.durable) == 3
+    world.crash()
+    assert [world.state(one) for one in (waits, refused)] == [State.PERMITTED, State.REFUSED]
+    assert [one.id for one in world.carry()] == [sent.id]  # writing a property again does no harm
+
+
+def test_who_acts_each_second_leaves_nothing_behind() -> None:
+    """§6: deadlines of commands that ended, and permits whose time is over, are forgotten."""
+    world = World(limits=Limits(standing_permits_per_project_max=2))
+    for second in range(4_000):
+        now = world.now + second * NS_PER_S
+        world.desk.submit(msgspec.structs.replace(WRITE, deadline_s=100_000.0), ANN, now)
+        (command,) = world.carry()
+        world.desk.told(command.id, Answer.DONE, now)
+    assert len(world.desk._deadlines) <= 1_000
+    for day in range(5):
+        permit = Standing(
+            id=f"s{day}", project="plant", things="*", name="*", low=0, high=1, per_minute=1, holder="x",
+            expires_at=NOON + (day + 1) * NS_PER_S,
+        )  # fmt: skip
+        world.desk.grant(permit, NOON + day * NS_PER_S)
+    assert [one.id for one in world.desk.book.standing_of("plant")] == ["s4"]
+    assert world.desk.book.standing_count("plant") == 1
 
 
 def test_permits_are_for_one_command_and_cannot_be_made_up() -> None:
@@ -344,7 +393,8 @@ def test_everything_is_bounded_6() -> None:
         world.desk.grant(
             Standing(
                 id="s", project="plant", things="*", name="*", low=0, high=1, per_minute=1, expires_at=0, holder="x"
-            )
+            ),
+            world.now,
         )
     for n in range(20):
         world.desk.tick(world.now + 3_600 * NS_PER_S)

@@ -445,12 +445,40 @@ def test_a_loop_acts_under_a_standing_permit(node: Node) -> None:
         outside = give(ann, "heater", property="power", input=5.5, standing=standing["id"])
         assert "corridor" in outside["steps"][-1]["detail"]
         together(node, ann, standing["id"])
+        permits_together(node, ann, body)
         ann.delete("projects", "plant", "standing", standing["id"])
         ended = give(ann, "heater", property="power", input=4.5, standing=standing["id"])
         assert "no standing permit" in ended["steps"][-1]["detail"]
     finally:
         pump.close()
         heater.close()
+
+
+def permits_together(node: Node, ann: NodeClient, permit: dict[str, Any]) -> None:
+    """Many standing permits in one request: one that is none does not hold up the others, and none is of another's."""
+    path = ("projects", "plant", "standing", "batch")
+    wrong = [permit | {"low": 6}, permit | {"per_minute": 0}, permit | {"hours": 10_000}]
+    outcomes = ann.post(*path, body={"standing": [permit, *wrong, permit | {"name": "flow"}]})["outcomes"]
+    first, *refused, last = outcomes
+    assert [one["problem"]["status"] for one in refused] == [400] * 3
+    assert first["id"] != last["id"] and first["expires_at"] == last["expires_at"]
+    assert give(ann, "heater", property="power", input=4.5, standing=first["id"], wait_s=5)["state"] == "done"
+    assert "is for" in give(ann, "heater", property="power", input=4.5, standing=last["id"])["steps"][-1]["detail"]
+    for who, says in (("viewer", "may not give"), ("eve", "There is no project")):
+        with pytest.raises(NodeRefused, match=says):
+            node.client(who).post(*path, body={"standing": [permit], "withdraw": [first["id"]]})
+    with pytest.raises(NodeRefused, match="too many at once"):
+        ann.post(*path, body={"withdraw": ["x"] * 1_001})
+    with pytest.raises(NodeRefused, match="unknown field"):
+        ann.post(*path, body={"standing": [permit | {"issued_by": "eve"}]})
+    given = ann.post(*path, body={"standing": [permit], "withdraw": [first["id"], "gone", last["id"]]})["outcomes"]
+    assert (
+        "no standing permit"
+        in give(ann, "heater", property="power", input=1, standing=first["id"])["steps"][-1]["detail"]
+    )
+    kept = [one["id"] for one in ann.get("projects", "plant", "standing")["standing"]]
+    assert given[0]["id"] in kept and not {first["id"], last["id"]} & set(kept)
+    assert ann.post(*path, body={"withdraw": [given[0]["id"]]})["outcomes"] == []
 
 
 def together(node: Node, ann: NodeClient, standing: str) -> None:

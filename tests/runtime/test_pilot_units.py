@@ -33,7 +33,7 @@ class Declaring(House):
             )  # fmt: skip
         if request.method == "POST":
             body = msgspec.json.decode(request.content)
-            for one in body.get("commands", [body]):
+            for one in body.get("commands", body.get("standing", [])):
                 one |= {key: one[key] / IN_ONE["W"] for key in ("input", "low", "high") if key in one}
             request = httpx.Request("POST", request.url, json=body)
             return super().handle(request)

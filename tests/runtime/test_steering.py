@@ -9,6 +9,7 @@ import httpx
 import msgspec
 import numpy as np
 import pytest
+from tests.runtime.yard import permits
 
 from taihu.decide.controller import HOUR_NS
 from taihu.kernel.clock import NS_PER_S, SimClock
@@ -85,13 +86,9 @@ class House:
             return httpx.Response(200, json={"models": self.models})
         if path.endswith("/forecast"):
             return httpx.Response(200, json=self.forecast(query["property"]))
-        if request.method == "DELETE":
-            self.withdrawn.append(path.rpartition("/")[2])
-            return httpx.Response(204)
         body = msgspec.json.decode(request.content)
-        if path.endswith("/standing"):
-            self.permits.append(body)
-            return httpx.Response(201, json={"id": "p-1", "expires_at": self.clock.now_ns() + 24 * HOUR_NS})
+        if path.endswith("/standing/batch"):
+            return httpx.Response(200, json={"outcomes": permits(body, self.permits, self.withdrawn, self.clock)})
         assert path.endswith("/commands/batch")
         (command,) = body["commands"]
         self.commands.append(command)

@@ -14,6 +14,16 @@ from taihu.sim.flexible import Yard
 EVENING = parse_iso("2026-03-02T20:02:00Z")
 
 
+def permits(
+    body: dict[str, Any], given: list[dict[str, Any]], ended: list[str], clock: SimClock
+) -> list[dict[str, Any]]:
+    """What a node answers that issues and ends all standing permits that it is asked for."""
+    ended += body.get("withdraw", [])
+    first = len(given) + 1
+    given += body.get("standing", [])
+    return [{"id": f"p-{one}", "expires_at": clock.now_ns() + 24 * HOUR_NS} for one in range(first, len(given) + 1)]
+
+
 class YardNode:
     """Answers as the node's API does, about the things of a yard."""
 
@@ -57,15 +67,9 @@ class YardNode:
             return httpx.Response(200, json={"models": self.models})
         if path.endswith("/forecast"):
             return httpx.Response(200, json=self.forecast)
-        if request.method == "DELETE":
-            self.withdrawn.append(path.rpartition("/")[2])
-            return httpx.Response(204)
         body = msgspec.json.decode(request.content)
-        if path.endswith("/standing"):
-            self.permits.append(body)
-            return httpx.Response(
-                201, json={"id": f"p-{len(self.permits)}", "expires_at": self.clock.now_ns() + 24 * HOUR_NS}
-            )
+        if path.endswith("/standing/batch"):
+            return httpx.Response(200, json={"outcomes": permits(body, self.permits, self.withdrawn, self.clock)})
         assert path.endswith("/commands/batch")
         for one in body["commands"]:
             if one["thing"] not in self.refuses:

@@ -1,5 +1,6 @@
 """The book of commands: those that are open, and the last that ended, by project and thing."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ class Book:
 
     def __init__(self, limits: Limits) -> None:
         self.standings: dict[str, Standing] = {}
+        self._standing_counts: Counter[str] = Counter()  # by project
         self._limits = limits
         self._commands: dict[str, Command] = {}
         self._open: dict[str, dict[str, dict[str, None]]] = {}  # project, thing, ids
@@ -24,6 +26,8 @@ class Book:
         self._ended: dict[str, dict[str, None]] = {}
         self._keys: dict[tuple[str, str], str] = {}
         self._unanswered = 0
+        self.open_total = 0
+        """How many commands are open."""
 
     def put(self, command: Command) -> None:
         """Add a command, or take one step over."""
@@ -36,6 +40,7 @@ class Book:
         if not command.ended and not was_open:
             self._open.setdefault(command.project, {}).setdefault(command.thing, {})[command.id] = None
             self._counts[command.project] = self._counts.get(command.project, 0) + 1
+            self.open_total += 1
         elif command.ended and (was_open or known is None):
             self._end(command, was_open=was_open)
 
@@ -89,6 +94,21 @@ class Book:
         """A project's standing permits."""
         return [standing for standing in self.standings.values() if standing.project == project]
 
+    def standing_count(self, project: str) -> int:
+        """How many standing permits a project has."""
+        return self._standing_counts[project]
+
+    def hold(self, standing: Standing) -> None:
+        """A standing permit is issued."""
+        self._standing_counts[standing.project] += standing.id not in self.standings
+        self.standings[standing.id] = standing
+
+    def end(self, number: str) -> None:
+        """A standing permit, if there is one, ends."""
+        standing = self.standings.pop(number, None)
+        if standing is not None:
+            self._standing_counts[standing.project] -= 1
+
     def everything(self) -> Iterator[Command]:
         """Every command, those that ended first in the order of their end."""
         for numbers in self._ended.values():
@@ -102,7 +122,7 @@ class Book:
             self._drop(command)
         for standing in self.standing_of(project):
             if not thing:
-                del self.standings[standing.id]
+                self.end(standing.id)
 
     def apply(self, record: Any) -> None:
         """Take over a decoded record; one that is known already changes nothing."""
@@ -121,10 +141,9 @@ class Book:
                 if known is not None and who not in known.approved_by:
                     self.put(msgspec.structs.replace(known, approved_by=(*known.approved_by, who)))
             case ("standing", fields):
-                standing = msgspec.convert(fields, Standing)
-                self.standings[standing.id] = standing
+                self.hold(msgspec.convert(fields, Standing))
             case ("withdrawn", number):
-                self.standings.pop(number, None)
+                self.end(number)
 
     def _end(self, command: Command, *, was_open: bool) -> None:
         if was_open:
@@ -140,6 +159,7 @@ class Book:
         if not things[command.thing]:
             del things[command.thing]
         self._counts[command.project] -= 1
+        self.open_total -= 1
 
     def _drop(self, command: Command) -> None:
         if self._commands.pop(command.id, None) is not None:

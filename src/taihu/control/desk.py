@@ -5,23 +5,25 @@ so that a crash never repeats what it should not: `take_records`, then `committe
 command at a time, the highest priority first; a newer write of the same property takes the place of one that waits.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from heapq import heappop, heappush
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 import msgspec
 
 from taihu.control.book import Book
 from taihu.control.command import Affordance, Command, State, Step
+from taihu.control.judge import Judge
 from taihu.control.permit import Authority, Permit, Standing
 from taihu.control.request import DEADLINE_S, Answer, CommandRefused, Facts, Wanted, Who
-from taihu.control.rule import MINUTE_NS, Role, Rule, for_command, may_repeat
+from taihu.control.rule import Role, may_repeat
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import LimitError
 from taihu.kernel.limits import Limits
 
 _KEY_MAX = 200
 _TEXT_MAX = 1_000
+_DEADLINES_MIN = 1_000
 
 
 class Desk:
@@ -46,9 +48,10 @@ class Desk:
         self._committing: list[Command] = []
         self._ready: list[Command] = []
         self._deadlines: list[tuple[int, str]] = []
-        self._recent: dict[tuple[str, str, str], list[int]] = {}
+        self._judge = Judge(facts, self.book)
         self._in_flight: dict[tuple[str, str], str] = {}
-        self.changed: Callable[[Command], None] = lambda command: None
+        self.changed: Callable[[Command, int], None] = lambda command, steps: None
+        """Told of a command that has come so many steps further."""
 
     # What people and programs ask
 
@@ -71,11 +74,13 @@ class Desk:
             input=wanted.input, who=who.name, why=wanted.why, at=now, deadline=deadline, key=wanted.key,
             priority=wanted.priority, standing=wanted.standing, steps=(Step(State.QUEUED, now),),
         )  # fmt: skip
+        command = self._begun(command, who.role, now)
         self.book.put(command)
         self._records.append(("command", command))
-        heappush(self._deadlines, (deadline, command.id))
-        self.changed(command)
-        return self._decide(command, who.role, now)
+        self._await(command)
+        self.changed(command, len(command.steps))
+        self._send_next(command.project, command.thing, now)
+        return self.book.get(command.id) or command
 
     def approve(self, number: str, who: Who, now: int) -> Command:
         """A second person agrees to a command that waits for one.
@@ -88,13 +93,17 @@ class Desk:
             raise CommandRefused(f"No command {number[:40]!r} waits for approval.", "See: taihu command list")
         if who.name == command.who or who.name in command.approved_by:
             raise CommandRefused("Who gave a command cannot approve it.", "Ask a second person.")
-        rules = for_command(self._facts.rules(command.project), command)
-        if any(who.role < rule.role for rule in rules):
+        if any(who.role < rule.role for rule in self._judge.rules(command)):
             raise CommandRefused("This role may not approve it.", "Ask somebody whose role may give it.")
         approved = msgspec.structs.replace(command, approved_by=(*command.approved_by, who.name))
         self.book.put(approved)
         self._records.append(("approved", number, who.name))
-        return self._decide(approved, Role.OWNER, now)
+        if fault := self._judge.fault(approved, Role.OWNER, now):
+            return self._step(approved, State.REFUSED, now, fault)
+        self._admit(approved, now)
+        self._step(approved, State.PERMITTED, now)
+        self._send_next(approved.project, approved.thing, now)
+        return self.book.get(number) or approved
 
     def cancel(self, number: str, who: Who, now: int) -> Command:
         """Take back a command that has not been sent.
@@ -109,11 +118,16 @@ class Desk:
             raise CommandRefused(f"It is {command.state} already.", "Give another that undoes it.")
         return self._step(command, State.REFUSED, now, f"taken back by {who.name}")
 
-    def grant(self, standing: Standing) -> None:
+    def grant(self, standing: Standing, now: int) -> None:
         """Let a loop act inside a corridor; raises LimitError."""
-        if len(self.book.standing_of(standing.project)) >= self._limits.standing_permits_per_project_max:
+        most = self._limits.standing_permits_per_project_max
+        if self.book.standing_count(standing.project) >= most:
+            for old in self.book.standing_of(standing.project):  # what has ended makes room
+                if old.expires_at <= now:
+                    self.withdraw(old.project, old.id)
+        if self.book.standing_count(standing.project) >= most:
             raise LimitError("The project has as many standing permits as it may.", "Withdraw some.")
-        self.book.standings[standing.id] = standing
+        self.book.hold(standing)
         self._records.append(("standing", standing))
 
     def withdraw(self, project: str, number: str) -> bool:
@@ -121,7 +135,7 @@ class Desk:
         standing = self.book.standings.get(number)
         if standing is None or standing.project != project:
             return False
-        del self.book.standings[number]
+        self.book.end(number)
         self._records.append(("withdrawn", number))
         return True
 
@@ -156,7 +170,7 @@ class Desk:
         """A reading came: it may confirm what a device did not answer."""
         for command in list(self.book.unconfirmed(project, thing)):
             sent = command.when(State.SENT)
-            for rule in for_command(self._facts.rules(project), command):
+            for rule in self._judge.rules(command):
                 confirm = rule.confirm
                 if confirm is None or confirm.name != name or sent is None or at < sent:
                     continue
@@ -216,13 +230,20 @@ class Desk:
     def resume(self, now: int) -> None:
         """After replay: what was on its way when the node stopped is sent again only if that does no harm."""
         for command in list(self.book.open()):
-            heappush(self._deadlines, (command.deadline, command.id))
+            self._await(command)
             if command.state is State.SENT:
                 self._in_flight[command.project, command.thing] = command.id
                 self._lost(command, now, "the node stopped before the device answered")
         self.tick(now)
 
     # What happens inside
+
+    def _await(self, command: Command) -> None:
+        """Note a deadline; those of commands that have ended are forgotten before they are many."""
+        heappush(self._deadlines, (command.deadline, command.id))
+        if len(self._deadlines) > _DEADLINES_MIN + 2 * self.book.open_total:
+            self._deadlines = [(one.deadline, one.id) for one in self.book.open()]
+            heapify(self._deadlines)
 
     def _check(self, wanted: Wanted, who: Who) -> None:
         if fault := self._facts.fault(who.project, wanted):
@@ -243,59 +264,28 @@ class Desk:
         if of_project >= self._limits.commands_open_per_project_max:
             raise LimitError(f"{of_project} commands of the project are open.", "Wait, or take some back.")
 
-    def _decide(self, command: Command, role: Role, now: int) -> Command:
-        """Permit, refuse, or leave it waiting for a second person."""
-        rules = for_command(self._facts.rules(command.project), command)
-        zone = self._facts.zone(command.project)
-        fault = self._standing_fault(command, now)
-        fault = fault or next((why for rule in rules if (why := rule.fault(command, role, zone, now))), "")
-        if role < Role.OPERATOR and not fault:
-            fault = "this token may not give commands"
-        fault = fault or self._rate_fault(rules, command, now) or self._interlock_fault(rules, command)
-        if fault:
-            return self._step(command, State.REFUSED, now, fault)
-        needs_two = any(rule.two_person for rule in rules) and not command.standing
-        if needs_two and not command.approved_by:
+    def _begun(self, command: Command, role: Role, now: int) -> Command:
+        """A new command as far as it comes at once: refused, waiting for a second person, permitted, or sent."""
+        if fault := self._judge.fault(command, role, now):
+            return command.step(State.REFUSED, now, fault[:_TEXT_MAX])
+        if self._judge.waits(command):
             return command
-        self._count(command, now)
+        self._admit(command, now)
+        permitted, key = command.step(State.PERMITTED, now), (command.project, command.thing)
+        if key in self._in_flight or self.book.open_of(*key) or not self._facts.reachable(*key):
+            return permitted
+        return self._leave(permitted, now)
+
+    def _admit(self, command: Command, now: int) -> None:
+        self._judge.admit(command, now)
         self._supersede(command, now)
-        permitted = self._step(command, State.PERMITTED, now)
-        self._send_next(command.project, command.thing, now)
-        return self.book.get(permitted.id) or permitted
 
-    def _standing_fault(self, command: Command, now: int) -> str:
-        if not command.standing:
-            return ""
-        standing = self.book.standings.get(command.standing)
-        if standing is None:
-            return f"there is no standing permit {command.standing[:40]!r}"
-        if fault := standing.fault(command, now):
-            return fault
-        return _too_often(self._times(command, standing.id, now), standing.per_minute)
-
-    def _rate_fault(self, rules: Iterable[Rule], command: Command, now: int) -> str:
-        limits = [rule.per_minute for rule in rules if rule.per_minute is not None]
-        return _too_often(self._times(command, "", now), min(limits)) if limits else ""
-
-    def _interlock_fault(self, rules: Iterable[Rule], command: Command) -> str:
-        def look(thing: str, name: str) -> Any:
-            return self._facts.holds(command.project, thing, name)
-
-        return next((why for rule in rules if (why := rule.interlock(command, look))), "")
-
-    def _times(self, command: Command, standing: str, now: int) -> list[int]:
-        """When such commands were permitted in the last minute."""
-        key = (command.project, command.thing, standing or command.name)
-        times = [at for at in self._recent.get(key, ()) if at > now - MINUTE_NS]
-        if times:
-            self._recent[key] = times
-        else:
-            self._recent.pop(key, None)
-        return times
-
-    def _count(self, command: Command, now: int) -> None:
-        for name in filter(None, (command.name, command.standing)):
-            self._recent.setdefault((command.project, command.thing, name), []).append(now)
+    def _leave(self, command: Command, now: int) -> Command:
+        """It is sent, as soon as that is durable."""
+        sent = command.step(State.SENT, now)
+        self._in_flight[command.project, command.thing] = command.id
+        self._leaving.append(sent)
+        return sent
 
     def _supersede(self, command: Command, now: int) -> None:
         """A newer write of a property takes the place of those that still wait: a thing that wakes gets the last."""
@@ -313,18 +303,13 @@ class Desk:
             if not waiting:
                 return
             first = min(waiting, key=lambda each: (-each.priority, each.at, each.id))
-            rules = for_command(self._facts.rules(project), first)
-            fault = self._interlock_fault(rules, first)
-            if first.standing and first.standing not in self.book.standings:
-                fault = "its standing permit was withdrawn"
-            if fault:
+            if fault := self._judge.leaving_fault(first):
                 self._step(first, State.REFUSED, now, fault)
-                continue
-            self._in_flight[project, thing] = first.id
-            self._leaving.append(self._step(first, State.SENT, now))
+            else:
+                self._note(self._leave(first, now), now)
 
     def _lost(self, command: Command, now: int, why: str) -> None:
-        rules = for_command(self._facts.rules(command.project), command)
+        rules = self._judge.rules(command)
         tries = sum(step.state is State.SENT for step in command.steps)
         again = 1 if command.affordance is Affordance.PROPERTY else 0
         allowed = max([again, *(rule.retries for rule in rules)])
@@ -345,12 +330,16 @@ class Desk:
 
     def _step(self, command: Command, state: State, now: int, detail: str = "", result: Any = None) -> Command:
         moved = command.step(state, now, detail[:_TEXT_MAX], result)
+        self._note(moved, now)
+        return moved
+
+    def _note(self, moved: Command, now: int) -> None:
+        """Keep a command that has come one step further."""
         self.book.put(moved)
         self._records.append(("step", moved.id, len(moved.steps) - 1, moved.steps[-1]))
-        self.changed(moved)
+        self.changed(moved, 1)
         if moved.ended:
             self._land(moved, now)
-        return moved
 
 
 def records_of(desk: Desk) -> Iterator[bytes]:
@@ -359,10 +348,6 @@ def records_of(desk: Desk) -> Iterator[bytes]:
         yield _encode(("standing", standing))
     for command in desk.book.everything():
         yield _encode(("command", command))
-
-
-def _too_often(times: Sequence[int], per_minute: int) -> str:
-    return f"{len(times)} in the last minute are as many as may be" if len(times) >= per_minute else ""
 
 
 def _agree(value: Any, wanted: Any, tolerance: float) -> bool:

@@ -37,6 +37,8 @@ class Obedience:
 
     def tell(self, at: int, kw: float) -> None:
         """It was told this setpoint (UTC ns, kW)."""
+        while len(self._told) > 1 and self._told[1][0] < at - 2 * _FAR * self._settle_ns:
+            self._told.popleft()
         self._told.append((at, kw))
 
     def see(self, now: int, observed: int, power_kw: float, charge: float) -> None:
@@ -50,11 +52,16 @@ class Obedience:
             return
         self._observed = observed
         at = observed if abs(now - observed) <= _FAR * self._settle_ns else now
-        force = [kw for told, kw in self._told if at - self._settle_ns <= told <= at]
-        force += [kw for told, kw in self._told if told < at - self._settle_ns][-1:]
-        whole = bool(self._told) and self._told[0][0] <= at - self._settle_ns
-        late = max((told for told, _ in self._told if told <= at), default=0) < at - _HOLDS_NS
-        if at <= self._seen or not whole or late:
+        if at <= self._seen or not self._told or self._told[0][0] > at - self._settle_ns:
+            return
+        force, last = [], 0
+        for told, kw in reversed(self._told):
+            if told <= at:
+                last = last or told
+                force.append(kw)
+            if told < at - self._settle_ns:
+                break
+        if last < at - _HOLDS_NS:
             return
         self._seen = at
         low, high = min(force) - self._tolerance_kw, max(force) + self._tolerance_kw

@@ -16,6 +16,7 @@ from taihu.control.contactor import Contactor
 from taihu.control.demand import Demand
 from taihu.control.residual import Residual, Trace
 from taihu.control.share import Part, share
+from taihu.control.steady import Place, steady
 from taihu.kernel.clock import NS_PER_S
 
 INF = float("inf")
@@ -36,11 +37,12 @@ class Kind(IntEnum):
     LOAD = 4  # on or off, and not off before its contactor lets it
 
 
-class Unit(msgspec.Struct, frozen=True, kw_only=True):
+class Unit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An asset that takes power (kW): what the plan says, and the corridor it is kept in.
 
     `room_kwh` and `held_kwh` weigh what batteries share. `needs` says that more than planned is of use; below
-    `least_kw` it would not be done in time. Below `minimum_kw` it is off.
+    `least_kw` it would not be done in time. Below `minimum_kw` it is off. A battery is left at what it was told
+    while that is within `band_kw` of its part.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     needs: bool = False
     least_kw: float = 0.0
     minimum_kw: float = 0.0
+    band_kw: float = 0.0
 
     @property
     def wanted_kw(self) -> float:
@@ -100,6 +103,8 @@ class Reflex:
         self._contactors = contactors or {}
         self._lag_ns = int(bounds.lag_s * NS_PER_S)
         self._traces: dict[str, Trace] = {}
+        members = {name for group in bounds.groups for name in group.members}
+        self._groups_of = {name: tuple(name in group.members for group in bounds.groups) for name in members}
         self._rest, self._load = Residual(), Residual()  # without the units; and without the sun too
         self._rest_kw = self._load_kw = 0.0
         self._demand = Demand(self._lag_ns, int(bounds.demand_s * NS_PER_S))
@@ -156,6 +161,7 @@ class Reflex:
             self._less(now, over, units, wanted, self._lowest(units, wanted))
         if seen and limit < INF:
             self._more(-self._net(now, units, wanted) - limit, units, wanted)
+        self._stay(units, wanted)
         for unit, contactor in self._switched(units):
             contactor.note(now, wanted[unit.name])
         if not seen:
@@ -242,6 +248,19 @@ class Reflex:
                 over -= taken - wanted[car.name]
                 wanted[car.name] = taken
 
+    def _stay(self, units: Sequence[Unit], wanted: dict[str, float]) -> None:
+        """Leave batteries as they are, as far as all of them, and all of each group, come to the same."""
+        alike: dict[tuple[bool, ...], list[Unit]] = {}
+        for unit in units:
+            if unit.kind is Kind.BATTERY:
+                alike.setdefault(self._groups_of.get(unit.name, ()), []).append(unit)
+        for found in alike.values():
+            places = [
+                Place(self._trace(one.name).told, wanted[one.name], one.low_kw, one.high_kw, one.band_kw)
+                for one in found
+            ]
+            wanted |= zip([one.name for one in found], steady(places), strict=True)
+
     def _let_in(self, suns: Sequence[Sun], total_kw: float) -> dict[str, float]:
         """What generators may give of what all together may; those far below it are free."""
         found = {}
@@ -288,7 +307,10 @@ class Reflex:
         return [(unit, found) for unit in units if (found := self._contactors.get(unit.name)) is not None]
 
     def _trace(self, name: str) -> Trace:
-        return self._traces.setdefault(name, Trace(self._lag_ns))
+        found = self._traces.get(name)
+        if found is None:
+            found = self._traces[name] = Trace(self._lag_ns)
+        return found
 
 
 def corridor(power_kw: tuple[float, float], held_kwh: float, band_kwh: tuple[float, float], one_way: float,

@@ -11,10 +11,8 @@ import msgspec
 
 from taihu.control.command import Affordance, Command
 from taihu.control.interlock import Condition, ConditionRefused, Look, parse_condition
-from taihu.kernel.clock import NS_PER_S, to_datetime
+from taihu.kernel.clock import to_datetime
 from taihu.kernel.sections import CommandRuleConfig
-
-MINUTE_NS = 60 * NS_PER_S
 
 
 class Role(IntEnum):

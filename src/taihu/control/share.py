@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 
-class Part(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True, gc=False):
     """What one can take (kW, at least 0), and its weight."""
 
     name: str

@@ -1,4 +1,4 @@
-"""The endpoints of commands: give, follow, approve and take back; standing permits; W3C actions."""
+"""The endpoints of commands: give, follow, approve and take back; W3C actions."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from taihu.control.command import ENDED, Affordance, Command, State
-from taihu.control.permit import Standing
 from taihu.control.request import Wanted, Who
 from taihu.control.rule import Role
 from taihu.doors.http.answers import Problem, answer, bad_request, not_found
@@ -26,7 +25,7 @@ from taihu.doors.http.requests import (
     whole,
 )
 from taihu.doors.http.streams import permission, while_permitted
-from taihu.kernel.clock import NS_PER_S, format_iso
+from taihu.kernel.clock import format_iso
 from taihu.things.forms import quoted
 
 _PAGE_MAX = 1_000
@@ -52,18 +51,6 @@ class CommandBody(OrderBody, forbid_unknown_fields=True, omit_defaults=True):
     """A command that is waited for as long as `wait_s`."""
 
     wait_s: float = 0.0
-
-
-class StandingBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A standing permit: who holds it, for what, inside which corridor, and for how long."""
-
-    things: str
-    name: str
-    low: float
-    high: float
-    per_minute: int
-    hours: float
-    holder: str = ""
 
 
 async def commands(request: Request) -> Response:
@@ -138,34 +125,6 @@ async def steps(request: Request) -> Response:
             yield b"data: " + _encode(_shown(one)) + b"\n\n"
 
     return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-
-
-async def standings(request: Request) -> Response:
-    """The project's standing permits; POST issues one."""
-    caller, project = own_project(request)
-    node = node_of(request)
-    if request.method == "GET":
-        return answer({"standing": list(node.commands.book.standing_of(project))})
-    who, now = _whole(request, caller), node.clock.now_ns()
-    body = await shaped(request, StandingBody)
-    if not (body.low <= body.high and body.per_minute > 0 and 0 < body.hours <= 24 * 366):
-        raise bad_request("The corridor, the rate or the time is empty.", "low <= high, per_minute > 0, hours > 0.")
-    standing = Standing(
-        id=f"p-{now:x}", project=project, things=body.things, name=body.name, low=body.low, high=body.high,
-        per_minute=body.per_minute, expires_at=now + int(body.hours * 3_600 * NS_PER_S), holder=body.holder or who.name,
-        issued_by=who.name,
-    )  # fmt: skip
-    await node.commands.grant(standing)
-    return answer(standing, 201)
-
-
-async def standing(request: Request) -> Response:
-    """End a standing permit at once."""
-    caller, project = own_project(request)
-    _whole(request, caller)
-    if not await node_of(request).commands.withdraw(project, request.path_params["id"]):
-        raise not_found("standing permit")
-    return Response(status_code=204)
 
 
 async def action(request: Request) -> Response:
@@ -247,7 +206,7 @@ def may_not() -> Problem:
     return Problem(403, "refused", "You may not give commands here.", "Use an operator's token of this project.")
 
 
-def _whole(request: Request, caller: Caller) -> Who:
+def commands_everything(request: Request, caller: Caller) -> Who:
     """As whom the caller commands whatever there is in the project; 403 for who commands some things alone."""
     who = giver(request, caller)
     if not node_of(request).may_command(caller, who.project, ""):
@@ -326,13 +285,6 @@ ROUTES = [
         delete=Operation(summary="Take back a command that has not been sent."),
     ),
     Endpoint(f"{_PROJECT}/commands/{{id}}/approve", approve, post=Operation()),
-    Endpoint(
-        f"{_PROJECT}/standing",
-        standings,
-        get=Operation(summary="The project's standing permits."),
-        post=Operation(body={JSON: StandingBody}, status=201, summary="Issue a standing permit."),
-    ),
-    Endpoint(f"{_PROJECT}/standing/{{id}}", standing, delete=Operation(answer={}, status=204)),
     Endpoint(
         _ACTION,
         action,

@@ -82,12 +82,10 @@ class Commands(Protocol):
         """Take a command back that has not been sent; raises CommandRefused."""
         ...
 
-    async def grant(self, standing: Standing) -> None:
-        """Let a loop act inside a corridor; raises LimitError."""
-        ...
-
-    async def withdraw(self, project: str, number: str) -> bool:
-        """End a standing permit; False when there is none."""
+    async def permit(
+        self, project: str, issued: Sequence[Standing], ended: Sequence[str] = ()
+    ) -> tuple[list[TaihuError | None], int]:
+        """Issue and end standing permits at once: why not, for each that is not issued; and how many have ended."""
         ...
 
     def follow(self, project: str) -> AsyncGenerator[Command]:

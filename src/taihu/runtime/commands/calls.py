@@ -50,11 +50,16 @@ class Calls:
         """Whether the device, or its gateway, listens for calls now."""
         return self._listens(project, thing) or self._gateway_listens(project, thing)
 
-    def send(self, command: Command, received: Callable[[], None]) -> None:
-        """Call the device; `received` says that it has the call, `answered` what becomes of it.
+    def send(self, command: Command, received: Callable[[], None]) -> bool:
+        """Call the device; False when neither it nor its gateway listens.
 
-        What a gateway acknowledges says nothing of the device behind it.
+        `received` says that it has the call, `answered` what becomes of it. What a gateway acknowledges says nothing of
+        the device behind it.
         """
+        project, thing = command.project, command.thing
+        listens = self._listens(project, thing)
+        if not listens and not self._gateway_listens(project, thing):
+            return False
         while len(self._waiting) >= _CALLS_MAX:
             del self._waiting[next(iter(self._waiting))]
         self._last += 1
@@ -62,13 +67,13 @@ class Calls:
         method, params = command.name, command.input
         if command.affordance is Affordance.PROPERTY:
             method, params = "setValue", {command.name: command.input}
-        if self._listens(command.project, command.thing):
+        if listens:
             topic, payload = f"{tb.RPC_REQUEST}{self._last}", tb.format_rpc_request(method, params)
-            self._broker.tell(command.project, command.thing, topic, payload, received=received)
+            self._broker.tell(project, thing, topic, payload, received=received)
         else:
-            payload = tb.format_gateway_rpc_request(command.thing, self._last, method, params)
-            gateway = self._gateways.get((command.project, command.thing), "")
-            self._broker.tell(command.project, gateway, tb.GATEWAY_RPC, payload)
+            payload = tb.format_gateway_rpc_request(thing, self._last, method, params)
+            self._broker.tell(project, self._gateways[project, thing], tb.GATEWAY_RPC, payload)
+        return True
 
     def answered(self, project: str, thing: str, topic: str, payload: bytes) -> Answered | None:
         """What a message of a device, or of its gateway, answers; None for a call that nobody waits for.

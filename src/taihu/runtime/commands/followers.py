@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+
+import msgspec
 
 from taihu.control.command import Command
 from taihu.kernel.errors import LimitError
@@ -33,13 +34,17 @@ class Followers:
         finally:
             self._queues.pop(queue, None)
 
-    def tell(self, command: Command) -> None:
-        """Hand a step to all who follow its project."""
-        for queue, project in list(self._queues.items()):
+    def tell(self, command: Command, steps: int) -> None:
+        """Hand the last steps of a command, one by one, to all who follow its project."""
+        for queue, project in list(self._queues.items()) if self._queues else ():
             if project == command.project:
-                with suppress(asyncio.QueueFull):
-                    queue.put_nowait(command)
-                    continue
+                self._hand(queue, command, steps)
+
+    def _hand(self, queue: asyncio.Queue[Command | None], command: Command, steps: int) -> None:
+        for place in range(len(command.steps) - steps + 1, len(command.steps) + 1):
+            if queue.full():
                 del self._queues[queue]  # it is too slow; what it has not taken is in the list of commands
                 queue.get_nowait()
                 queue.put_nowait(None)
+                return
+            queue.put_nowait(msgspec.structs.replace(command, steps=command.steps[:place]))

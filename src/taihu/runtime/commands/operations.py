@@ -69,17 +69,17 @@ class Operations:
             return self._refused(operation, error.message)
         return ""
 
-    def stepped(self, command: Command) -> None:
-        """Tell of the newest step of a command."""
-        step = command.steps[-1]
-        body: dict[str, Any] = {
-            "id": command.id,
-            "affordance": command.affordance,
-            "name": command.name,
-            "state": step.state,
-        }
-        body |= {"at": step.at, "detail": step.detail, "result": step.result}
-        self._broker.publish(command.project, f"taihu/{command.project}/{command.thing}/{STEPS}", _encode(body))
+    def stepped(self, command: Command, steps: int) -> None:
+        """Tell of the last steps of a command, if somebody listens."""
+        topic = f"taihu/{command.project}/{command.thing}/{STEPS}"
+        if not self._broker.routes(command.project, topic):
+            return
+        for step in command.steps[-steps:]:
+            body = {
+                "id": command.id, "affordance": command.affordance, "name": command.name, "state": step.state,
+                "at": step.at, "detail": step.detail, "result": step.result,
+            }  # fmt: skip
+            self._broker.publish(command.project, topic, _encode(body))
 
     def durable(self, durable: int, batches: list[tuple[int, Batch]]) -> None:
         """Tell of the events among what has become durable."""

@@ -27,6 +27,7 @@ from taihu.kernel.sections import Site
 from taihu.protocols.mqtt.broker import Broker
 from taihu.runtime.commands.calls import Calls
 from taihu.runtime.commands.followers import Followers
+from taihu.runtime.commands.stirring import Stirring
 from taihu.runtime.ingest.access import Access
 from taihu.runtime.ingest.pipeline import Pipeline
 from taihu.runtime.ingest.request import Request
@@ -71,9 +72,11 @@ class Commands:
         patience_s = DEADLINE_S * clock.speed  # who gives a command waits in his own time
         self.desk = Desk(site.limits, self, self._authority, lambda: secrets.token_hex(8), patience_s)
         self.desk.changed = self._changed
-        self.stepped: Callable[[Command], None] = lambda command: None
+        self.stepped: Callable[[Command, int], None] = lambda command, steps: None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0
+        self._stirring = Stirring(taken=True)
         self._calls = Calls(broker)
         self._waiting: dict[str, list[asyncio.Future[Command]]] = {}
         self._followers = Followers()
@@ -148,16 +151,23 @@ class Commands:
         await self._commit()
         return command
 
-    async def grant(self, standing: Standing) -> None:
-        """Let a loop act inside a corridor; raises LimitError."""
-        self.desk.grant(standing)
-        await self._commit()
+    async def permit(
+        self, project: str, issued: Sequence[Standing], ended: Sequence[str] = ()
+    ) -> tuple[list[TaihuError | None], int]:
+        """Issue and end standing permits in one commit: why not, for each that is not issued; and how many have ended.
 
-    async def withdraw(self, project: str, number: str) -> bool:
-        """End a standing permit; False when there is none."""
-        found = self.desk.withdraw(project, number)
+        Those are issued first, so that who has another given for one always holds one.
+        """
+        refused: list[TaihuError | None] = []
+        for standing in issued:
+            try:
+                self.desk.grant(standing, self._clock.now_ns())
+                refused.append(None)
+            except TaihuError as error:
+                refused.append(error)
+        count = sum([self.desk.withdraw(project, number) for number in ended])
         await self._commit()
-        return found
+        return refused, count
 
     def follow(self, project: str) -> AsyncGenerator[Command]:
         """Each step of a project's commands as it is taken; see `Followers.follow`."""
@@ -294,18 +304,21 @@ class Commands:
 
     def _stir(self) -> None:
         """Make durable what has happened, and set the timer."""
-        if self.desk.pending:
-            self._pipeline.submit(Request())
+        if self.desk.pending and self._stirring.taken:
+            self._stirring = Stirring()
+            self._pipeline.submit(self._stirring)
         self._arm()
 
     def _arm(self) -> None:
+        """Set the timer; one that comes too early only looks."""
+        due = self.desk.next_timer()
+        if due is None or (self._timer is not None and self._due <= due):
+            return
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        due = self.desk.next_timer()
-        if due is not None:
-            wait_s = max(0.0, (due - self._clock.now_ns()) / NS_PER_S / self._clock.speed)
-            self._timer = self._loop.call_later(wait_s, self._tick)
+        self._due = due
+        wait_s = max(0.0, (due - self._clock.now_ns()) / NS_PER_S / self._clock.speed)
+        self._timer = self._loop.call_later(wait_s, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -346,25 +359,23 @@ class Commands:
         except NoPermit as error:
             self.desk.told(command.id, Answer.FAILED, now, str(error))
             return
-        topic = f"taihu/{command.project}/{command.thing}/{COMMAND}"
         if self._listens(command.project, command.thing):
+            topic = f"taihu/{command.project}/{command.thing}/{COMMAND}"
             self._broker.publish(command.project, topic, encode_command(command, permit), qos=1)
-        elif self._calls.reachable(command.project, command.thing):
-            self._calls.send(command, lambda: self._received(command.id))
-        else:
+        elif not self._calls.send(command, lambda: self._received(command.id)):
             self.desk.told(command.id, Answer.LOST, now, "the device left before it was sent")
 
     def _received(self, number: str) -> None:
         self.desk.told(number, Answer.RECEIVED, self._clock.now_ns())
         self._stir()
 
-    def _changed(self, command: Command) -> None:
-        self.stepped(command)
+    def _changed(self, command: Command, steps: int) -> None:
+        self.stepped(command, steps)
         if command.state in ENDED:
             for future in self._waiting.pop(command.id, ()):
                 if not future.done():
                     future.set_result(command)
-        self._followers.tell(command)
+        self._followers.tell(command, steps)
 
     async def _ended(self, number: str, wait_s: float) -> Command:
         command = self.desk.book.get(number)

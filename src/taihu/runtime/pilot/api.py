@@ -4,9 +4,9 @@ Numbers are in the pilot's units, kW and kWh above all, whatever the properties 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import msgspec
@@ -19,9 +19,10 @@ _IDLE_S = 2.0  # less than the node keeps a connection open: none is closed unde
 _AT_ONCE = 8  # requests that are on their way together; the others wait here, not at the node
 _SILENT_S = 60.0  # a stream says that it is there more often than that
 _FRESH_S = 0.2
-_LOOKED_S = 1.0  # for which what was looked at together holds: a turn is done by then
+_LOOKED_S = 1.0  # for which what was looked at together holds for others too
 _LOOK_MAX = 200  # things in one request
-_GIVE_MAX = 500  # commands in one request
+_ADDRESSES_MAX = 1_000
+_BATCH_MAX = 500  # commands, or permits, in one request
 _MODELS_FRESH_S = 60.0
 _UNITS_PACE_S = 0.05  # no two things are asked again for the units they have sooner
 _UNKNOWN_FRESH_S = 1.0  # a property may come with the next reading, a unit be declared
@@ -43,13 +44,15 @@ class NodeApi:
         self._http = httpx.AsyncClient(
             base_url=url, timeout=_TIMEOUT_S, limits=limits, trust_env=False, transport=transport
         )
+        self._url = url
+        self._addresses: dict[tuple[str, tuple[str, ...]], httpx.URL] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self.learning = asyncio.Lock()
         """Whoever learns a long past holds it: one after the other, so that the first drives early."""
         self.replaying = asyncio.Lock()
         """Whoever replays stored days holds it."""
         self._tokens = tokens
-        self._values: dict[tuple[str, str, str], tuple[float, dict[str, Any]]] = {}
+        self._values: dict[tuple[str, str, str], tuple[float, Said]] = {}
         self._units: dict[tuple[str, str, str], tuple[float, dict[str, str]]] = {}
         self._units_at = 0.0
         self._models: dict[str, tuple[float, dict[tuple[str, str], dict[str, Any]]]] = {}
@@ -72,32 +75,32 @@ class NodeApi:
         body = await self._get(project, f"/api/v1/projects/{owner}/history", parameters)
         return [window_of(one, body.get("unit")) for one in body["windows"]]
 
+    async def said(self, project: str, thing: str, owner: str = "") -> "Said":
+        """What a thing, of this project or of one that grants it, says now. It is asked once in a moment."""
+        owner = owner or project
+        now = asyncio.get_running_loop().time()
+        until, known = self._values.get((project, owner, thing), _NEVER)
+        if now > until:
+            await self._ask(project, owner, [thing], _FRESH_S)
+            known = self._values[project, owner, thing][1]
+        return known
+
     async def value(self, project: str, thing: str, name: str) -> float | None:
         """The number that a property holds; None when it is missing or stale."""
-        found = await self.reading(project, thing, name)
-        return None if found is None else found[1]
+        return (await self.said(project, thing)).value(name)
 
     async def reading(self, project: str, thing: str, name: str) -> tuple[int, float] | None:
-        """When it was observed, and the number; None when it is missing or stale. A thing is asked once in a moment."""
-        one = (await self._known(project, thing)).get(name)
-        value = None if one is None or one.get("stale") else one.get("value")
-        if one is None or not isinstance(value, int | float) or isinstance(value, bool):
-            return None
-        return one["observed_at"], float(value)
+        """When it was observed, and the number; None when it is missing or stale."""
+        return (await self.said(project, thing)).reading(name)
 
     async def holds(self, project: str, thing: str, name: str) -> Any:
         """The value that a property holds, of whatever type; None when it is missing or stale."""
-        one = (await self._known(project, thing)).get(name)
-        return None if one is None or one.get("stale") else one.get("value")
+        return (await self.said(project, thing)).holds(name)
 
     async def at(self, project: str, path: str) -> float | None:
         """The number that the property of a path holds; None when it is missing or stale."""
         owner, thing, name = split_path(project, path)
-        if owner == project:
-            return await self.value(project, thing, name)
-        one = (await self._known(project, thing, owner)).get(name, {})
-        value = None if one.get("stale") else one.get("value")
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        return (await self.said(project, thing, owner)).value(name)
 
     async def unit(self, project: str, path: str) -> str | None:
         """The unit that the property of a path declares: empty where there is none, None where there is no such one."""
@@ -152,8 +155,8 @@ class NodeApi:
             RefusedError: the node says no to all; TransientError: it does not answer now.
         """
         found: list[str] = []
-        for start in range(0, len(commands), _GIVE_MAX):
-            part = [await self._in_its_unit(project, "commands", one) for one in commands[start : start + _GIVE_MAX]]
+        for start in range(0, len(commands), _BATCH_MAX):
+            part = [await self._in_its_unit(project, "commands", one) for one in commands[start : start + _BATCH_MAX]]
             path = f"/api/v1/projects/{project}/commands/batch"
             body = await self._send("POST", project, path, {}, msgspec.json.encode({"commands": part}))
             found += map(_why_not, body["outcomes"])
@@ -170,12 +173,11 @@ class NodeApi:
         unit = await self.unit(project, f"{thing}/{name}")
         return {key: theirs(value, unit) if key in numbers else value for key, value in body.items()}
 
-    async def look(self, project: str, things: Iterable[str]) -> None:
-        """Ask for the newest values of many things at once; whoever asks for one in this moment is told of these."""
-        names, path = list(things), f"/api/v1/projects/{project}/values"
-        for start in range(0, len(names), _LOOK_MAX):
-            part = names[start : start + _LOOK_MAX]
-            self._take(project, project, part, await self._get(project, path, {"thing": part}), _LOOKED_S)
+    async def look(self, project: str, things: Sequence[str]) -> dict[str, "Said"]:
+        """What many things say now, asked at once; whoever asks for one in this moment is told of these."""
+        parts = [things[start : start + _LOOK_MAX] for start in range(0, len(things), _LOOK_MAX)]
+        await asyncio.gather(*(self._ask(project, project, part, _LOOKED_S) for part in parts))
+        return {thing: self._values[project, project, thing][1] for thing in things}
 
     async def observe(self, project: str, path: str) -> AsyncIterator[bytes]:
         """What a property of a path says from now on, as it comes, until the node ends it.
@@ -197,29 +199,45 @@ class NodeApi:
         except httpx.HTTPError as error:
             raise TransientError(f"The node does not answer: {error!r}.", "It is tried again.") from None
 
-    async def _known(self, project: str, thing: str, owner: str = "") -> dict[str, Any]:
-        """The newest values of a thing, of this project or of one that grants it."""
-        owner = owner or project
-        now = asyncio.get_running_loop().time()
-        until, known = self._values.get((project, owner, thing), (0.0, {}))
-        if now > until:
-            body = await self._get(project, f"/api/v1/projects/{owner}/values", {"thing": thing})
-            self._take(project, owner, [thing], body, _FRESH_S)
-            known = self._values[project, owner, thing][1]
-        return known
+    async def permit(self, project: str, wishes: Sequence[dict[str, Any]]) -> list[tuple[str, int] | str]:
+        """Ask for many standing permits together: for each its id and end (UTC ns), or why there is none.
 
-    async def withdraw(self, project: str, standing: str) -> None:
-        """End a standing permit; one that there is no more is ended."""
-        path = f"/api/v1/projects/{project}/standing/{standing}"
-        with suppress(RefusedError):
-            await self._send("DELETE", project, path, {}, None)
+        Raises:
+            RefusedError: the node says no to all; TransientError: it does not answer now.
+        """
+        found: list[tuple[str, int] | str] = []
+        for start in range(0, len(wishes), _BATCH_MAX):
+            part = [await self._in_its_unit(project, "standing", one) for one in wishes[start : start + _BATCH_MAX]]
+            body = await self._send("POST", project, _standing(project), {}, msgspec.json.encode({"standing": part}))
+            found += [
+                one["problem"]["title"] if "problem" in one else (one["id"], one["expires_at"])
+                for one in body["outcomes"]
+            ]
+        return found
 
-    def _take(self, project: str, owner: str, things: Sequence[str], body: dict[str, Any], fresh_s: float) -> None:
-        until, found = asyncio.get_running_loop().time() + fresh_s, {thing: dict[str, Any]() for thing in things}
-        for one in body["values"]:
-            found[one["thing"]][one["property"]] = one | {"value": ours(one["value"], one.get("unit"))}
+    async def withdraw(self, project: str, standing: Sequence[str]) -> None:
+        """End standing permits; one that there is no more is ended."""
+        for start in range(0, len(standing), _BATCH_MAX):
+            body = {"withdraw": list(standing[start : start + _BATCH_MAX])}
+            await self._send("POST", project, _standing(project), {}, msgspec.json.encode(body))
+
+    async def _ask(self, project: str, owner: str, things: Sequence[str], fresh_s: float) -> None:
+        body = await self._raw("GET", project, self._values_of(owner, tuple(things)), None, None)
+        until, found = asyncio.get_running_loop().time() + fresh_s, {thing: Said() for thing in things}
+        for one in _values(body).values:
+            found[one.thing].properties[one.property] = one
         for thing, known in found.items():
             self._values[project, owner, thing] = (until, known)
+
+    def _values_of(self, owner: str, things: tuple[str, ...]) -> httpx.URL:
+        """Where the newest values of things are: of many the address takes longer to make than their values to read."""
+        found = self._addresses.get((owner, things))
+        if found is None:
+            while len(self._addresses) >= _ADDRESSES_MAX:
+                del self._addresses[next(iter(self._addresses))]
+            query = urlencode([("thing", one) for one in things])
+            found = self._addresses[owner, things] = httpx.URL(f"{self._url}/api/v1/projects/{owner}/values?{query}")
+        return found
 
     async def breathe(self) -> None:
         """Let the other controllers have a turn."""
@@ -235,14 +253,67 @@ class NodeApi:
     async def _send(
         self, method: str, project: str, path: str, parameters: dict[str, Any], content: bytes | None
     ) -> Any:
+        body = await self._raw(method, project, path, parameters, content)
+        return msgspec.json.decode(body) if body else None
+
+    async def _raw(
+        self, method: str, project: str, path: str | httpx.URL, parameters: dict[str, Any] | None, content: bytes | None
+    ) -> bytes:
         headers = {"Authorization": f"Bearer {self._tokens[project]}", "Content-Type": "application/json"}
         try:
             async with self._slots:
                 answer = await self._http.request(method, path, params=parameters, content=content, headers=headers)
         except httpx.HTTPError as error:
             raise TransientError(f"The node does not answer: {error!r}.", "It is tried again.") from None
-        _accept(answer, path)
-        return msgspec.json.decode(answer.content) if answer.content else None
+        _accept(answer, str(path))
+        return answer.content
+
+
+class Newest(msgspec.Struct, gc=False):
+    """The newest value of a property, in the unit that it declares."""
+
+    thing: str
+    property: str
+    value: Any = None
+    unit: str | None = None
+    observed_at: int = 0
+    stale: bool = False
+
+
+class Said:
+    """What a thing says now, in the pilot's units; a value that is missing or stale is None (§3)."""
+
+    def __init__(self) -> None:
+        self.properties: dict[str, Newest] = {}
+
+    def holds(self, name: str) -> Any:
+        """The value of a property, of whatever type."""
+        one = self.properties.get(name)
+        return None if one is None or one.stale else ours(one.value, one.unit)
+
+    def reading(self, name: str) -> tuple[int, float] | None:
+        """When a number was observed (UTC ns), and the number."""
+        value = self.holds(name)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return None
+        return self.properties[name].observed_at, float(value)
+
+    def value(self, name: str) -> float | None:
+        """The number that a property holds."""
+        found = self.reading(name)
+        return None if found is None else found[1]
+
+
+class _Answer(msgspec.Struct):
+    values: list[Newest]
+
+
+_NEVER = 0.0, Said()
+_values = msgspec.json.Decoder(_Answer).decode
+
+
+def _standing(project: str) -> str:
+    return f"/api/v1/projects/{project}/standing/batch"
 
 
 def whole(windows: list[dict[str, Any]]) -> dict[int, float]:

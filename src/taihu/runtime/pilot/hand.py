@@ -1,31 +1,33 @@
 """One property or action of a thing that a loop may write: under a standing permit, and no more often than it must.
 
-What several hands have to say goes to the node in one request.
+What several hands have to say goes to the node in one request, and so do the permits that they ask for and give back.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
-from zlib import crc32
+from typing import Any
 
+import msgspec
+
+from taihu.control.steady import SAME_KW
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import RefusedError
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.held import Held, HeldPermits
 
-_HOUR_S = 3_600
 _PERMIT_HOURS = 24.0
+_EARLY_NS = 2 * 3_600 * NS_PER_S  # before its end a permit is asked for anew ...
+_LAST_NS = 3_600 * NS_PER_S  # ... and from then on it is not used
 _PER_MINUTE = 120
 _DEADLINE_S = 900.0
 _DIGITS = 3
-SAME_KW = 0.02  # a setpoint that has moved less is not sent again ...
-_AGAIN_NS = 600 * NS_PER_S  # ... unless it is so old
+_AGAIN_NS = 600 * NS_PER_S  # a setpoint that is so old is sent again
 
 
-class Order(NamedTuple):
-    """What a hand has to say: a command, and the value of a property; None for an action."""
+class Order(msgspec.Struct, frozen=True, eq=False):
+    """What a hand has to say: the body of a command, and the value of a property; None for an action."""
 
     hand: "Hand"
-    command: dict[str, Any]
+    body: dict[str, Any]
     value: float | None
 
 
@@ -43,48 +45,43 @@ class Hand:
         self._thing, self._name = thing, name
         self._low, self._high, self.rest = low, high, rest
         self._permits = permits
-        self._standing, self._standing_until = "", 0
-        self._before = permits.of(self.what)
-        if self._before is not None:
-            same = (self._before.low, self._before.high) == (low, high)
-            self._standing, self._standing_until = self._before.standing, self._before.until if same else 0
+        self.standing, self._until = "", 0
+        self.before = permits.of(self.what)
+        """The permit from before a restart, until a command was given under it."""
+        if self.before is not None:
+            same = (self.before.low, self.before.high) == (low, high)
+            self.standing, self._until = self.before.standing, self.before.until if same else 0
         self.told: float | None = None
         self.told_at = 0
 
-    async def write(self, now: int, value: float, why: str, same_kw: float = SAME_KW) -> bool:
+    async def write(self, now: int, value: float, why: str) -> bool:
         """Write the property; False when it need not be written again.
 
         Raises:
             RefusedError: the node does not take it; TransientError: it does not answer now.
         """
-        order = await self.order(now, value, why, same_kw)
+        order = self.order(now, value, why)
         if order is None:
             return False
         if problem := (await give(self._api, self._project, now, [order]))[self]:
-            raise RefusedError(f"The node refuses a command: {problem}", "See docs/plan.md.")
+            raise refused(problem)
         return True
 
-    async def order(self, now: int, value: float, why: str, same_kw: float = SAME_KW) -> Order | None:
+    def order(self, now: int, value: float, why: str, same_kw: float = SAME_KW) -> Order | None:
         """What writes the property; None when it need not be written again: it would read the same, or nearly."""
-        value = min(max(value, self._low), self._high)
-        said = round(value, _DIGITS) + 0.0
+        said = round(min(max(value, self._low), self._high), _DIGITS) + 0.0
         known = self.told is not None and now - self.told_at < _AGAIN_NS
-        if known and self.told is not None and (abs(value - self.told) < same_kw or said == round(self.told, _DIGITS)):
+        if known and self.told is not None and (abs(value - self.told) < same_kw or said == self.told):
             return None
-        return await self._order(now, {"property": self._name, "input": said}, why, value)
+        return self._order({"property": self._name, "input": said}, why, said)
 
-    async def action(self, now: int, why: str) -> Order:
+    def action(self, why: str) -> Order:
         """What invokes the action, which has no input."""
-        return await self._order(now, {"action": self._name}, why, None)
+        return self._order({"action": self._name}, why, None)
 
     async def leave(self, now: int, why: str) -> None:
-        """Bring it to where it is when nobody drives it, if it was driven, and give the permit back."""
-        if self.rest is not None and (self.told is not None or self._before is not None):
-            await self.write(now, self.rest, why)
-        if self._standing:
-            await self._api.withdraw(self._project, self._standing)
-        self.told, self._standing, self._standing_until, self._before = None, "", 0, None
-        self._permits.drop(self.what)
+        """Bring it to where it is when nobody drives it, and give the permit back; raises as `leave`."""
+        await leave(self._api, self._project, now, [self], why)
 
     @property
     def what(self) -> tuple[str, str, str]:
@@ -94,37 +91,48 @@ class Hand:
     @property
     def holds(self) -> bool:
         """Whether it has a permit, which it has once it has written."""
-        return bool(self._standing)
+        return bool(self.standing)
 
-    async def _order(self, now: int, what: dict[str, Any], why: str, value: float | None) -> Order:
-        if now >= self._standing_until:
-            await self._permit()
-        body = {"thing": self._thing, "why": why, "deadline_s": _DEADLINE_S, "standing": self._standing}
-        return Order(self, body | what, value)
+    @property
+    def drove(self) -> bool:
+        """Whether it was told anything, by this process or the one before."""
+        return self.told is not None or self.before is not None
+
+    def lacks(self, now: int, early_ns: int = 0) -> bool:
+        """Whether it needs a permit, now or soon."""
+        return now >= self._until - early_ns
+
+    def wish(self) -> dict[str, Any]:
+        """The permit that it needs."""
+        return {
+            "things": self._thing, "name": self._name, "low": self._low, "high": self._high,
+            "per_minute": _PER_MINUTE, "hours": _PERMIT_HOURS,
+        }  # fmt: skip
+
+    def take(self, standing: str, expires_at: int) -> str:
+        """It has a permit from now on; returns the one that it had, which is to be given back."""
+        had, self.before = self.standing, None
+        self.standing, self._until = standing, expires_at - _LAST_NS
+        self._permits.keep(self.what, Held(standing, self._until, self._low, self._high, self.rest))
+        return had
+
+    def drop(self) -> None:
+        """It has no permit any more, and is driven no longer."""
+        self.told, self.standing, self._until, self.before = None, "", 0, None
+        self._permits.drop(self.what)
 
     def heard(self, now: int, order: Order, problem: str) -> None:
         """What became of an order: the node has taken it over, or why not."""
         if problem:
-            if self._before is not None:
-                self._standing_until = 0  # the permit from before the restart may be gone: another is asked for
+            if self.before is not None:
+                self._until = 0  # the permit from before the restart may be gone: another is asked for
             return
-        self.told_at, self._before = now, None
+        self.told_at, self.before = now, None
         if order.value is not None:
             self.told = order.value
 
-    async def _permit(self) -> None:
-        """Get a permit; one from before a restart is given back for it."""
-        permit = {
-            "things": self._thing, "name": self._name, "low": self._low, "high": self._high,
-            "per_minute": _PER_MINUTE, "hours": _PERMIT_HOURS,
-        }  # fmt: skip
-        given = await self._api.post(self._project, "standing", permit)
-        before, self._before = self._before, None
-        early_s = _HOUR_S + crc32(self._thing.encode()) % _HOUR_S  # not all of many at once
-        self._standing, self._standing_until = given["id"], given["expires_at"] - early_s * NS_PER_S
-        self._permits.keep(self.what, Held(self._standing, self._standing_until, self._low, self._high, self.rest))
-        if before is not None:
-            await self._api.withdraw(self._project, before.standing)
+    def _order(self, what: dict[str, Any], why: str, value: float | None) -> Order:
+        return Order(self, {"thing": self._thing, "why": why, "deadline_s": _DEADLINE_S} | what, value)
 
 
 async def give(api: NodeApi, project: str, now: int, orders: Sequence[Order]) -> dict[Hand, str]:
@@ -133,7 +141,51 @@ async def give(api: NodeApi, project: str, now: int, orders: Sequence[Order]) ->
     Raises:
         RefusedError: the node says no to all; TransientError: it does not answer now.
     """
-    problems = await api.give(project, [one.command for one in orders]) if orders else []
-    for order, problem in zip(orders, problems, strict=True):
+    problems = await permit(api, project, [one.hand for one in orders if one.hand.lacks(now)])
+    ready = [one for one in orders if not problems.get(one.hand)]
+    said = await api.give(project, [one.body | {"standing": one.hand.standing} for one in ready])
+    for order, problem in zip(ready, said, strict=True):
         order.hand.heard(now, order, problem)
-    return {order.hand: problem for order, problem in zip(orders, problems, strict=True)}
+        problems[order.hand] = problem
+    return problems
+
+
+async def permit(api: NodeApi, project: str, hands: Sequence[Hand]) -> dict[Hand, str]:
+    """Ask for permits, and give back those that they take the place of; returns why some are not given."""
+    had, problems = [], dict.fromkeys(hands, "")
+    for hand, given in zip(hands, await api.permit(project, [hand.wish() for hand in hands]), strict=True):
+        if isinstance(given, str):
+            problems[hand] = given
+        elif before := hand.take(*given):
+            had.append(before)
+    await api.withdraw(project, had)
+    return problems
+
+
+async def renew(api: NodeApi, project: str, now: int, hands: Sequence[Hand]) -> None:
+    """Ask anew for the permits that soon end, between turns."""
+    await permit(api, project, [one for one in hands if one.holds and one.lacks(now, _EARLY_NS)])
+
+
+async def leave(
+    api: NodeApi, project: str, now: int, hands: Sequence[Hand], why: str, *, whatever: bool = False
+) -> None:
+    """Bring hands to where they are when nobody drives them, those that were driven, and give their permits back.
+
+    Raises:
+        RefusedError: some are not told; they keep their permits, unless all are to go `whatever` the node says.
+        TransientError: it does not answer now, and all is as it was.
+    """
+    orders = [one.order(now, one.rest, why) for one in hands if one.rest is not None and one.drove]
+    problems = await give(api, project, now, [one for one in orders if one is not None])
+    leaving = [one for one in hands if whatever or not problems.get(one)]
+    await api.withdraw(project, [one.standing for one in leaving if one.holds])
+    for one in leaving:
+        one.drop()
+    if problem := next(filter(None, problems.values()), ""):
+        raise refused(problem)
+
+
+def refused(problem: str) -> RefusedError:
+    """What the node does not take over."""
+    return RefusedError(f"The node refuses a command: {problem}", "See docs/plan.md.")

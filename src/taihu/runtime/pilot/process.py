@@ -8,7 +8,10 @@ A controller that fails takes nothing else with it, and the node does not wait f
 import asyncio
 import logging
 import os
+import sys
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
@@ -26,7 +29,7 @@ from taihu.runtime.paths import Paths
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.crew import Crew, Steering
 from taihu.runtime.pilot.decisions import Decisions, DecisionsUnkept
-from taihu.runtime.pilot.hand import Hand
+from taihu.runtime.pilot.hand import Hand, leave
 from taihu.runtime.pilot.meter import Meter
 from taihu.runtime.pilot.steering import Loop
 from taihu.runtime.pilot.units import check_units
@@ -35,8 +38,10 @@ from taihu.runtime.process import clock_of, run_until_signal
 log = logging.getLogger("taihu.pilot")
 
 _RETRY_S = 1.0
+_CHECK_S = 5.0  # after which it is seen whether properties still say the units that they need
 _PERIOD_S_MIN = 0.05
-_NICE = 5  # planning waits for whoever takes readings in
+_NICE = 5  # planning waits for whoever takes readings in, and for the turns of the loops
+_SWITCH_S = 0.001  # a turn that is due waits no longer than this for a thread that plans
 
 
 Schedulers = Callable[[Site, NodeApi, Decisions, Clock], Sequence[Steering]]
@@ -56,6 +61,7 @@ class Pilot:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`."""
+        asyncio.get_running_loop().set_default_executor(planning_threads())
         store = Decisions(self._paths.decisions, self._site.limits.decisions_per_controller_max)
         api: NodeApi | None = None
         try:
@@ -113,19 +119,24 @@ class Pilot:
 
     async def _give_back(self, api: NodeApi, store: Decisions, crew: Crew) -> None:
         """Bring to rest what somebody drove, and nobody does any more."""
-        now, projects = self._clock.now_ns(), {one.name for one in self._site.projects} & self._tokens.keys()
-        for what, held in store.permits.all().items():
-            if what in crew.writes:
+        now = self._clock.now_ns()
+        held = {what: one for what, one in store.permits.all().items() if what not in crew.writes}
+        for project in {what[0] for what in held}:
+            hands = [
+                Hand(api, *what, one.low, one.high, one.rest, store.permits)
+                for what, one in held.items()
+                if what[0] == project
+            ]
+            if project not in self._tokens or all(one.name != project for one in self._site.projects):
+                for hand in hands:
+                    hand.drop()
                 continue
-            if what[0] in projects:
-                hand = Hand(api, *what, held.low, held.high, held.rest, store.permits)
-                try:
-                    await hand.leave(now, "nobody drives it any more")
-                except TransientError:  # it is tried again at the next start
-                    continue
-                except (TaihuError, OSError) as error:
-                    log.warning("%s/%s/%s is not brought to rest: %s", *what, error)
-            store.permits.drop(what)
+            try:
+                await leave(api, project, now, hands, "nobody drives it any more", whatever=True)
+            except TransientError:  # it is tried again at the next start
+                continue
+            except (TaihuError, OSError) as error:
+                log.warning("%s: not all is brought to rest that was driven: %s", project, error)
 
     async def _steer(self, api: NodeApi, store: Decisions, loop: Steering) -> None:
         """Turn after turn, until cancelled. What goes wrong is said once, and tried again."""
@@ -141,10 +152,13 @@ class Pilot:
     async def _turns(self, loop: Steering, api: NodeApi, store: Decisions, meter: Meter, period_s: float) -> None:
         waits: str | None = None
         kept: str | None = None
+        clock, check_at = asyncio.get_running_loop().time, 0.0
         while True:
             before = waits
             try:
-                await check_units(api, loop.project, loop.config)
+                if clock() >= check_at:
+                    await check_units(api, loop.project, loop.config)
+                    check_at = clock() + _CHECK_S
                 await loop.turn(self._clock.now_ns())
                 waits = loop.waits
                 if waits and waits != before:
@@ -190,6 +204,17 @@ def main(site: Site, schedulers: Schedulers) -> None:
     """Run the pilot until a signal."""
     start_logging("pilot", site.log)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    os.nice(_NICE)
+    sys.setswitchinterval(_SWITCH_S)
     clock = clock_of(site)
     run_until_signal(lambda stop: Pilot(site, clock, schedulers).run(stop), lambda: None)
+
+
+def planning_threads() -> ThreadPoolExecutor:
+    """Threads that step back for all others; on Linux, where each thread may do so by itself."""
+    return ThreadPoolExecutor(thread_name_prefix="plan", initializer=_step_back)
+
+
+def _step_back() -> None:
+    if sys.platform == "linux":
+        number = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, number, max(_NICE, os.getpriority(os.PRIO_PROCESS, number)))

@@ -11,6 +11,7 @@ import numpy as np
 from taihu.control.obedience import Obedience
 from taihu.control.reflex import setpoint
 from taihu.control.residual import Residual, Trace
+from taihu.control.steady import SAME_KW
 from taihu.decide.controller import HOUR_NS, Controller, Decision, Foreseen, Seen, Setup, Stage
 from taihu.decide.guard import DAYS
 from taihu.decide.problem import Battery, Objective
@@ -21,7 +22,7 @@ from taihu.kernel.sections import ControllerConfig
 from taihu.runtime.forecast.foretold import foretold
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions, Expected
-from taihu.runtime.pilot.hand import SAME_KW, Hand
+from taihu.runtime.pilot.hand import Hand, renew
 from taihu.runtime.pilot.held import Written
 from taihu.runtime.pilot.meanwhile import meanwhile
 
@@ -247,6 +248,7 @@ class Loop:
         why = f"{stage.low_kw:.2f} to {stage.high_kw:.2f} kW, plan of {format_iso(self._planned_at)}"
         if await self._hand.write(now, wanted, f"{self.config.name}: {why}"):
             self._note(now, wanted)
+        await renew(self._api, self.project, now, [self._hand])
 
     async def _leave(self, now: int) -> None:
         """A battery that was driven rests when it is no longer."""

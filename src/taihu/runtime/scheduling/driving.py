@@ -4,7 +4,6 @@ What each takes is decided by the reflex; here it is seen, told and watched. A t
 told nothing more but, a battery, to rest; one whose state nobody knows is told what is right whatever that is.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -18,7 +17,6 @@ from taihu.decide.flexible import STEP_NS, Grid, State, departure_of
 from taihu.decide.problem import Solar, Vehicle
 from taihu.decide.scheduling import Scheduled
 from taihu.kernel.clock import NS_PER_S, Clock, format_iso
-from taihu.kernel.errors import RefusedError
 from taihu.kernel.flexible import (
     AssetConfig,
     BatteryConfig,
@@ -29,8 +27,8 @@ from taihu.kernel.flexible import (
     SolarConfig,
     VehicleConfig,
 )
-from taihu.runtime.pilot.api import NodeApi
-from taihu.runtime.pilot.hand import SAME_KW, Hand, Order, give
+from taihu.runtime.pilot.api import NodeApi, Said
+from taihu.runtime.pilot.hand import Hand, Order, give, leave, renew
 from taihu.runtime.pilot.held import HeldPermits, Written
 from taihu.runtime.scheduling.hands import bounds_of, contactors_of, hand_of, holding_kw
 from taihu.runtime.scheduling.metering import Metering
@@ -45,6 +43,7 @@ _REFUSED_MAX = 3  # turns in a row that something is told in vain before it is s
 _MINUTE_NS = 60 * NS_PER_S
 _REFUSED_NS = 5 * _MINUTE_NS
 _SAME_KW = 0.05
+_BAND = 0.02  # of its power: so far a battery may be from its part of what all take
 _ZERO_KW = 0.05
 _ENDING_H = 0.1  # before its end a job may take less than it is told
 _HOLD_S = 60.0  # for which a store is kept in its band, should no other turn come
@@ -90,6 +89,7 @@ class Driving:
         self._planned: Scheduled | None = None
         self._grid: Grid | None = None
         self._states: dict[str, State] = {}
+        self._said: dict[str, Said] = {}
         self._started: dict[str, int] = {}
 
     @property
@@ -112,40 +112,32 @@ class Driving:
                     self._obedience[name].forgive()
         return {name: one.why for name, one in self._lost.items()}
 
-    async def follow(self, now: int) -> list[str]:
-        """One turn: what moved is told; returns in words who is found not to obey, or to be told in vain."""
+    async def follow(self, now: int, said: Mapping[str, Said]) -> list[str]:
+        """One turn, by what things say now: what moved is told.
+
+        Returns in words who is found not to obey, or to be told in vain.
+        """
         assert self._planned is not None and self._grid is not None
         edges = self._grid.edges
         step = max(0, int(np.searchsorted(edges, now, side="right")) - 1)  # the clock may have been set back
         if step >= len(edges) - 1:  # no plan came for a day
             await self.leave(now)
             return []
-        fresh = [name for config in self._config.assets if (name := await self._look(config, now))]
-        wanted = await self._wanted(now, step)
-        why = f"{self._config.name}: plan of {format_iso(self._grid.now)}"
-        same_kw = SAME_KW / max(1, len(self._config.batteries))  # of all batteries together
+        self._said = {one.name: said[one.thing] for one in self._config.assets}
+        fresh = [config.name for config in self._config.assets if self._look(config, now)]
+        wanted = self._wanted(now, step, await self.metering.look(now))
         for config in self._config.assets:
             if config.name not in wanted and (config.name in fresh or self._is_unknown(config)):
                 wanted |= self._rests(config)
-        loads = [one for one in self._config.loads if one.name not in self._lost]
-        others = [one for one in self._config.assets if one.name in wanted and not isinstance(one, LoadConfig)]
-        found = await asyncio.gather(
-            *(self._run(one, now, step, why, wanted.get(one.name)) for one in loads),
-            *(self._news(one, now, wanted[one.name], why, same_kw) for one in others),
-            return_exceptions=True,
-        )
-        named = dict(zip((one.name for one in (*loads, *others)), found, strict=True))
-        orders = {order.hand: order for order in found if isinstance(order, Order)}
+        why = f"{self._config.name}: plan of {format_iso(self._grid.now)}"
+        found = {one.name: self._order(one, now, step, why, wanted.get(one.name)) for one in self._config.assets}
+        named = {name: order for name, order in found.items() if order is not None}
+        orders = {order.hand: order for order in named.values()}
         problems = await give(self._api, self._project, now, list(orders.values()))
         self._note(now, orders)
-        for one in named.values():
-            if isinstance(one, BaseException) and not isinstance(one, RefusedError):
-                raise one
-        for name, one in named.items():
-            if isinstance(one, Order):
-                fresh += self._heard(now, name, problems[one.hand])
-            elif isinstance(one, RefusedError):
-                fresh += self._heard(now, name, one.message)
+        for name, order in named.items():
+            fresh += self._heard(now, name, problems[order.hand])
+        await renew(self._api, self._project, now, list(self._hands.values()))
         return [f"{name} {self._lost[name].why if name in self._lost else 'does not give back'}" for name in fresh]
 
     def _heard(self, now: int, name: str, problem: str) -> list[str]:
@@ -166,10 +158,8 @@ class Driving:
 
     async def leave(self, now: int) -> None:
         """Bring everything to where it is when nobody drives it; what runs goes on running."""
-        why = f"{self._config.name} no longer drives"
-        for config in self._config.assets:
-            if (hand := self._hands.get(config.name)) is not None and hand.holds:
-                await hand.leave(now, why)
+        driven = [hand for hand in self._hands.values() if hand.holds]
+        await leave(self._api, self._project, now, driven, f"{self._config.name} no longer drives")
 
     @property
     def writes(self) -> frozenset[Written]:
@@ -191,12 +181,18 @@ class Driving:
             return {}
         return {config.name: rest}
 
-    async def _news(self, config: AssetConfig, now: int, kw: float, why: str, same_kw: float) -> Order | None:
-        """What tells a thing what it is to take, or may give, if that is news."""
+    def _order(self, config: AssetConfig, now: int, step: int, why: str, kw: float | None) -> Order | None:
+        """What tells a thing what it is to take, or may give (kW), if that is news; None where nobody has a say."""
+        if isinstance(config, LoadConfig):
+            return None if config.name in self._lost else self._run(config, now, step, why, kw)
+        if kw is None:
+            return None
         hand = self._hands[config.name]
         if isinstance(config, SolarConfig) and hand.told is None and kw >= config.power_kw:
             return None  # it was never curtailed
-        return await hand.order(now, kw, why, same_kw)
+        if isinstance(config, BatteryConfig):
+            return hand.order(now, kw, why, same_kw=0.0)  # what the reflex does not move it leaves as it was told
+        return hand.order(now, kw, why)
 
     def _note(self, now: int, orders: Mapping[Hand, Order]) -> None:
         """What was told now shows in readings to come."""
@@ -213,69 +209,67 @@ class Driving:
                 self._reflex.tell(now, config.name, kw)
                 self._obedience[config.name].tell(now, kw)
 
-    async def _look(self, config: AssetConfig, now: int) -> str:
-        """Whether an asset does as it is told; its name when it does not from now on."""
+    def _look(self, config: AssetConfig, now: int) -> bool:
+        """Whether an asset is found, now, not to do as it is told."""
         name, watch = config.name, self._obedience.get(config.name)
         if watch is None:
-            return ""
-        if not await self._is_there(config):  # another may come
+            return False
+        if not self._is_there(config):  # another may come
             watch.forgive()
             self._lost.pop(name, None)
             self.takers.discard(name)
-            return ""
-        seen = await self._api.reading(self._project, config.thing, config.power)
+            return False
+        seen = self._said[name].reading(config.power)
         if seen is None or name in self._lost:
-            return ""
-        watch.see(now, *seen, await self._fullness(config))
+            return False
+        watch.see(now, *seen, self._fullness(config))
         if watch.obeys:
-            return ""
+            return False
         gives = isinstance(config, VehicleConfig) and (self._hands[name].told or 0.0) < 0
         if gives and name not in self.takers:
             self.takers.add(name)
             watch.forgive()
         else:
             self._lost[name] = Lost(now, _ALONE_NS, "does not do what it is told: it is left alone for an hour")
-        return name
+        return True
 
-    async def _is_there(self, config: AssetConfig) -> bool:
-        if not isinstance(config, VehicleConfig):
-            return True
-        return truth(await self._api.holds(self._project, config.thing, config.plugged)) is True
+    def _is_there(self, config: AssetConfig) -> bool:
+        return not isinstance(config, VehicleConfig) or truth(self._said[config.name].holds(config.plugged)) is True
 
-    async def _fullness(self, config: AssetConfig) -> float:
+    def _fullness(self, config: AssetConfig) -> float:
         """From 0 to 1: a thing that is nearly full may take less than it is told, and one nearly empty give less."""
+        said = self._said[config.name]
         if isinstance(config, BatteryConfig | VehicleConfig):
-            charge = charge_of(await self._api.value(self._project, config.thing, config.charge))
+            charge = charge_of(said.value(config.charge))
             return 0.5 if charge is None else charge
         if isinstance(config, HeatConfig):
-            found = await self._api.value(self._project, config.thing, config.temperature)
+            found = said.value(config.temperature)
             return 1.0 if found is None or found > config.high_c - 0.5 else 0.5
         if isinstance(config, JobConfig):
-            left = await self._api.value(self._project, config.thing, config.remaining)
+            left = said.value(config.remaining)
             return 1.0 if left is None or left < _ENDING_H * config.power_kw else 0.5
         return 1.0  # the sun may give less than it is let
 
-    async def _wanted(self, now: int, step: int) -> dict[str, float]:
-        """The power that each is to have now."""
+    def _wanted(self, now: int, step: int, net: tuple[int, float] | None) -> dict[str, float]:
+        """The power that each is to have now, by what the meter sees."""
         assert self._planned is not None
         units: list[Unit] = []
         suns: list[Sun] = []
         for config in self._config.assets:
-            seen = await self._api.reading(self._project, config.thing, config.power)
+            seen = self._said[config.name].reading(config.power)
             news = seen is not None and self._reflex.read(now, config.name, *seen)
             if news and seen is not None and isinstance(config, BatteryConfig):
-                charge, follows = await self._fullness(config), self._reflex.follows(now, config.name)
+                charge, follows = self._fullness(config), self._reflex.follows(now, config.name)
                 self._tapers[config.name].see(follows, seen[1], charge)
             if isinstance(config, SolarConfig):
                 suns += self._sun(config, step)
             elif isinstance(config, LoadConfig):
                 units += self._load(config, step) if seen is not None else ()
-            elif (unit := await self._unit(config, now, step)) is not None:
+            elif (unit := self._unit(config, now, step)) is not None:
                 units.append(unit)
         net_kw = float(self._planned.plan.net_kw[""][step])
         zero = abs(net_kw) < max(_ZERO_KW, float(self._planned.spread_kw[step]))
         curtails = any(sun.planned_kw < sun.power_kw for sun in suns)
-        net = await self.metering.look(now)
         return self._reflex.turn(
             now, net, units, suns, zero=zero, export_kw=max(0.0, -net_kw) if curtails else INF, peak_kw=self._peak_kw()
         )  # fmt: skip
@@ -301,31 +295,36 @@ class Driving:
             )
         ]  # fmt: skip
 
-    async def _unit(self, config: AssetConfig, now: int, step: int) -> Unit | None:
+    def _unit(self, config: AssetConfig, now: int, step: int) -> Unit | None:
         """What is driven as it is now; None for what is left alone."""
         assert self._planned is not None
         kind, asset = _KINDS.get(type(config)), self._planned.asset(config.name)
-        if kind is None or asset is None or config.name in self._lost or not await self._is_there(config):
+        if kind is None or asset is None or config.name in self._lost or not self._is_there(config):
             return None
+        planned = float(self._planned.plan.powers[config.name][step])
+        if isinstance(config, BatteryConfig):
+            return self._battery(config, planned)
         unit = Unit(
-            name=config.name, kind=kind, planned_kw=float(self._planned.plan.powers[config.name][step]), low_kw=0.0,
-            high_kw=config.power_kw, minimum_kw=getattr(config, "minimum_kw", 0.0),
+            name=config.name, kind=kind, planned_kw=planned, low_kw=0.0, high_kw=config.power_kw,
+            minimum_kw=getattr(config, "minimum_kw", 0.0),
         )  # fmt: skip
-        if isinstance(config, BatteryConfig | VehicleConfig):
-            charge = charge_of(await self._api.value(self._project, config.thing, config.charge))
-            held = None if charge is None else charge * config.capacity_kwh
-            if isinstance(config, VehicleConfig):
-                assert isinstance(asset, Vehicle)
-                return self._car(config, unit, asset, held, now)
-            return None if held is None else self._battery(config, unit, held)
+        if isinstance(config, VehicleConfig):
+            assert isinstance(asset, Vehicle)
+            charge = charge_of(self._said[config.name].value(config.charge))
+            return self._car(config, unit, asset, None if charge is None else charge * config.capacity_kwh, now)
         return unit
 
-    def _battery(self, config: BatteryConfig, unit: Unit, held: float) -> Unit:
-        band = (config.low * config.capacity_kwh, config.capacity_kwh)
+    def _battery(self, config: BatteryConfig, planned_kw: float) -> Unit | None:
+        charge = charge_of(self._said[config.name].value(config.charge))
+        if charge is None:
+            return None
+        held, band = charge * config.capacity_kwh, (config.low * config.capacity_kwh, config.capacity_kwh)
         low, high = corridor((-config.power_kw, config.power_kw), held, band, config.one_way, self._hold_h)
         low, high = self._tapers[config.name].within(low, high)
-        room, content = max(0.0, band[1] - held), max(0.0, held - band[0])
-        return replace(unit, low_kw=low, high_kw=high, room_kwh=room, held_kwh=content)
+        return Unit(
+            name=config.name, kind=Kind.BATTERY, planned_kw=planned_kw, low_kw=low, high_kw=high,
+            room_kwh=max(0.0, band[1] - held), held_kwh=max(0.0, held - band[0]), band_kw=_BAND * config.power_kw,
+        )  # fmt: skip
 
     def _car(self, config: VehicleConfig, unit: Unit, car: Vehicle, held: float | None, now: int) -> Unit:
         """One that must hurry takes what brings it to its target in time; one that is there, no more than planned."""
@@ -354,7 +353,7 @@ class Driving:
             )
         ]
 
-    async def _run(self, config: LoadConfig, now: int, step: int, why: str, kw: float | None) -> Order | None:
+    def _run(self, config: LoadConfig, now: int, step: int, why: str, kw: float | None) -> Order | None:
         """What starts a load that is to begin, or switches it; `kw` is what the reflex leaves it, if it asked it."""
         assert self._planned is not None and self._grid is not None
         if self._planned.asset(config.name) is None:
@@ -362,8 +361,8 @@ class Driving:
         on = bool(self._planned.plan.powers[config.name][step] > 0) if kw is None else kw > 0
         hand = self._hands[config.name]
         if config.switch:
-            return await hand.order(now, float(on), why)
+            return hand.order(now, float(on), why)
         if on and not self._states[config.name].ran and self._started.get(config.name, 0) < self._grid.now:
             self._begins(config.name, now)
-            return await hand.action(now, why)  # once for each plan, until it is seen to run
+            return hand.action(why)  # once for each plan, until it is seen to run
         return None

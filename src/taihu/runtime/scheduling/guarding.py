@@ -23,6 +23,7 @@ from taihu.kernel.flexible import SchedulerConfig
 from taihu.kernel.limits import Limits
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions, DecisionsUnkept
+from taihu.runtime.scheduling.fleet import Fleet
 from taihu.runtime.scheduling.replay import SETTLE_NS, Replay, stand_ins
 from taihu.runtime.scheduling.stored import DAY_NS, HOUR_NS, Stored, hourly, quarterly
 
@@ -130,7 +131,7 @@ class Guard:
         self._news()
 
     async def _walk(self, midnight: int, known: dict[str, float]) -> None:
-        config, loop = self._config, asyncio.get_running_loop()
+        config, loop = Fleet(self._config).whole(self._config)[0], asyncio.get_running_loop()
         start = midnight - self._days_back() * DAY_NS
         stored = Stored(self._project, self._api)
         await stored.fetch(config, start, midnight)

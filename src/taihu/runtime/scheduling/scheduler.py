@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
+import numpy as np
 from msgspec.structs import replace
 
 from taihu.decide.flexible import Grid, State
@@ -27,13 +28,14 @@ from taihu.kernel.errors import TaihuError
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.kernel.limits import DEFAULT, Limits
 from taihu.kernel.sections import Site
-from taihu.runtime.pilot.api import NodeApi
+from taihu.runtime.pilot.api import NodeApi, Said
 from taihu.runtime.pilot.decisions import Decisions, DecisionsUnkept
 from taihu.runtime.pilot.decisions import Expected as Hour
 from taihu.runtime.pilot.held import Written
 from taihu.runtime.pilot.meanwhile import meanwhile
 from taihu.runtime.scheduling.driving import Driving
 from taihu.runtime.scheduling.expecting import Expecting
+from taihu.runtime.scheduling.fleet import Fleet
 from taihu.runtime.scheduling.guarding import Guard
 from taihu.runtime.scheduling.replay import SETTLE_NS
 from taihu.runtime.scheduling.seeing import Ran, Seeing, signs
@@ -47,6 +49,7 @@ _AGAIN_NS = 300 * NS_PER_S  # after which an hour that is not known whole is ask
 _NEWS_NS = 30 * NS_PER_S  # no plan follows another sooner
 _STARTS_NS = 600 * NS_PER_S  # in which a load that is told to begin is seen to run
 _RETRY_S = 2.0  # of the machine's time, after which who was away is asked again
+_OLD_S = 0.5  # of the machine's time: what things said before is not followed
 _FIRST_STEPS = 4  # for which what does not obey is taken to go on as it is
 
 
@@ -72,7 +75,8 @@ class Scheduler:
         ran = store.recall(project, config.name)
         self._seeing = Seeing(project, config, api, msgspec.convert(ran, dict[str, Ran]))
         self._expecting = Expecting(project, zone, config, api, folder)
-        self._twins = Twins(config)
+        self._fleet = Fleet(config)
+        self._twins = Twins(self._fleet.whole(config)[0])
         self._guard = Guard(project, zone, config, api, store, folder, limits, self._plan_anew)
         self._driving = Driving(project, config, api, clock, self._begins, store.permits)
         self._planner = Planner()
@@ -81,7 +85,7 @@ class Scheduler:
         self._retry_at, self._retry_ns = 0, int(_RETRY_S * clock.speed * NS_PER_S)
         self._complaint = ""
         self._forgetful = False
-        self._drives, self._judged = False, False
+        self._drives, self._judged, self._asked = False, False, False
         self._metered, self._planned_blind = "", False
         self._drove_since = 0
         self._before: dict[str, State] = {}
@@ -111,11 +115,14 @@ class Scheduler:
 
     async def turn(self, now: int) -> None:
         """What is due now: learn, plan, and follow the meter, which waits for nothing."""
-        await self._api.look(self.project, self._things)
+        said, clock = await self._api.look(self.project, self._things), asyncio.get_running_loop().time
+        looked = clock()
         self._forgetful |= await self._seeing.watch(Grid(now, self._zone))
         if not 0 < self._retry_at - now <= self._retry_ns:
             await self._decide(now)
-        await self._follow(self._clock.now_ns())
+        if clock() - looked > _OLD_S:
+            said = await self._api.look(self.project, self._things)
+        await self._follow(self._clock.now_ns(), said)
 
     async def _decide(self, now: int) -> None:
         """Learn and plan, if it is due."""
@@ -124,7 +131,7 @@ class Scheduler:
                 self._remember()
             if not now < self._learn_at <= now + HOUR_NS + SETTLE_NS:  # beyond, the clock was set back
                 await self._meanwhile(self._learn(now))
-                now = self._clock.now_ns()
+                self._asked, now = True, self._clock.now_ns()
             slot = now // _EVERY_NS[self.config.every]
             if self._expecting.learned_until and (slot != self._slot or await self._has_news(now)):
                 self._slot = slot  # first: what the guard says meanwhile calls for another plan
@@ -138,24 +145,25 @@ class Scheduler:
         except DecisionsUnkept as error:  # what was decided holds all the same; no sooner than it is due the next is
             self._complaint = str(error)
         except TaihuError as error:  # who answers for the history is away
+            self._asked = True
             self._slot, self._retry_at = 0, now + self._retry_ns
             self._complaint = str(error)
 
-    async def _follow(self, now: int) -> None:
+    async def _follow(self, now: int, said: Mapping[str, Said]) -> None:
         if self._drives and self._driving.has_plan:
-            for said in await self._driving.follow(now):
-                log.warning("%s/%s: %s", self.project, self.config.name, said)
+            for found in await self._driving.follow(now, said):
+                log.warning("%s/%s: %s", self.project, self.config.name, found)
                 self._plan_anew()
         else:
             await self._driving.metering.look(now)
-            if self._driving.drove and (self._judged or self.waits):  # what one before it drove may be driven on
+            if self._driving.drove and (self._judged or (self._asked and self.waits)):  # else it may be driven on
                 await self._driving.leave(now)
-        said, before = self._driving.metering.trouble, self._metered
-        if said and said != before:
-            log.warning("%s/%s: %s: it is not followed", self.project, self.config.name, said)
-        elif before and not said:
+        trouble, before = self._driving.metering.trouble, self._metered
+        if trouble and trouble != before:
+            log.warning("%s/%s: %s: it is not followed", self.project, self.config.name, trouble)
+        elif before and not trouble:
             log.info("%s/%s: the meter is followed again", self.project, self.config.name)
-        self._metered = said
+        self._metered = trouble
 
     async def close(self, *, leave: bool = False) -> None:
         """End what goes on in the background; those who `leave` bring to rest what they drove."""
@@ -173,8 +181,8 @@ class Scheduler:
 
     async def _look_and_follow(self) -> None:
         with suppress(TaihuError):  # the turn says so, and what goes on meanwhile goes on
-            await self._api.look(self.project, self._things)
-            await self._follow(self._clock.now_ns())
+            said = await self._api.look(self.project, self._things)
+            await self._follow(self._clock.now_ns(), said)
 
     def _begins(self, name: str, now: int) -> None:
         """A load is told to begin: whoever comes after a crash knows since when it runs."""
@@ -239,12 +247,15 @@ class Scheduler:
         met = await self._driving.metering.look(now)
         net = None if met is None else met[1]
         expected = await self._expecting.ahead(grid, net)
-        await asyncio.to_thread(self._twins.plan, states, grid, expected)
+        await asyncio.to_thread(self._twins.plan, self._fleet.whole(config, states)[1], grid, expected)
         self._guard.lived(self._twins.ended(now))
         lost, takers = self._driving.lost(now), self._driving.takers
         self._judge(now)
         more = _with(expected, states, lost)
-        planned = await asyncio.to_thread(schedule, _as_is(config, lost, takers), states, grid, more, self._planner)
+        site = _as_is(config, lost, takers)
+        joined, able = self._fleet.able(site, states)
+        found = await asyncio.to_thread(schedule, joined, able, grid, more, self._planner)
+        planned = self._fleet.split(found, site, states, grid)
         self._driving.take(planned, grid, states)
         self._store.expect(self.project, config.name, _hours(grid, expected))
         self._store.add(self.project, config.name, now, self._body(now, planned, states, lost))
@@ -297,7 +308,7 @@ class Scheduler:
                 "name": name, "kind": kinds[name], "thing": config.thing, "power_kw": planned.first(name),
                 "now_kw": states[name].power_kw, "level": states[name].level,
                 "why": lost[name].rpartition(":")[0] if name in lost else asset_reason(planned, name),
-                "powers_kw": [round(float(one), 3) for one in plan.powers.get(name, ())],
+                "powers_kw": np.round(plan.powers.get(name, ()), 3).tolist(),
             }
             for config in self.config.assets
             for name in [config.name]

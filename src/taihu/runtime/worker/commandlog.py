@@ -27,6 +27,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS command_by_id ON command (id);
 """
 _VERSION = 1
 _EXPIRE_S = 600.0
+_OPEN_MAX = 10_000  # of which the last step is looked up in memory
 _DAY_NS = 86_400 * NS_PER_S
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Command).decode
@@ -44,6 +45,8 @@ class CommandLog:
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
         self._db.execute(f"PRAGMA user_version={_VERSION}")
+        self._changed: dict[str, Command] = {}  # what is not written yet
+        self._open: dict[str, Command] = {}  # what is, and will change
         self._thread = ThreadPoolExecutor(1, "commands")
         self._expire_at = 0.0
 
@@ -65,9 +68,22 @@ class CommandLog:
                     self._put(msgspec.structs.replace(known, approved_by=(*known.approved_by, who)))
 
     def commit(self) -> None:
-        """Make durable what was taken."""
+        """Write what was taken, each command once however many steps it took, and make it durable."""
+        if self._changed:
+            rows = [
+                (one.project, one.at, one.id, one.thing, one.state.value, _encode(one))
+                for one in self._changed.values()
+            ]
+            self._db.executemany("INSERT OR REPLACE INTO command VALUES (?, ?, ?, ?, ?, ?)", rows)
         if self._db.in_transaction:
             self._db.commit()
+        for number, one in self._changed.items():
+            self._open.pop(number, None)
+            if not one.ended:
+                self._open[number] = one
+        while len(self._open) > _OPEN_MAX:
+            del self._open[next(iter(self._open))]
+        self._changed = {}
 
     def expire(self) -> None:
         """Now and then, drop what is older, or more, than is kept."""
@@ -75,6 +91,7 @@ class CommandLog:
         if now < self._expire_at:
             return
         self._expire_at = now + _EXPIRE_S
+        self.commit()
         oldest = self._clock.now_ns() - int(self._limits.command_log_days_max * _DAY_NS)
         for (project,) in self._db.execute("SELECT DISTINCT project FROM command").fetchall():
             beyond = self._db.execute(
@@ -88,6 +105,8 @@ class CommandLog:
     def deleted(self, deletion: Deletion) -> None:
         """The commands of a thing, or of a project, that is removed go with it."""
         if deletion.removes:
+            self.commit()
+            self._open = {}
             self._db.execute(
                 "DELETE FROM command WHERE project = ? AND thing = coalesce(nullif(?, ''), thing)",
                 (deletion.project, deletion.thing),
@@ -119,9 +138,11 @@ class CommandLog:
             return [msgspec.to_builtins(_decode(row)) for (row,) in reader.execute(query, (*values, body["limit"]))]
 
     def _get(self, number: str) -> Command | None:
+        known = self._changed.get(number) or self._open.get(number)
+        if known is not None:
+            return known
         found = self._db.execute("SELECT body FROM command WHERE id = ?", (number,)).fetchone()
         return _decode(found[0]) if found else None
 
     def _put(self, command: Command) -> None:
-        row = (command.project, command.at, command.id, command.thing, command.state.value, _encode(command))
-        self._db.execute("INSERT OR REPLACE INTO command VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._changed[command.id] = command

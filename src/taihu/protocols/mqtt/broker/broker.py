@@ -19,6 +19,7 @@ from taihu.protocols.mqtt.broker.router import retain as retain_message
 from taihu.protocols.mqtt.broker.session import Session
 from taihu.protocols.mqtt.broker.singles import take_singles
 from taihu.protocols.mqtt.broker.snapshot import restore_snapshot, take_snapshot
+from taihu.protocols.mqtt.broker.space import NOBODY
 from taihu.protocols.mqtt.broker.store import Event, Store
 from taihu.protocols.mqtt.broker.withdraw import withdraw
 from taihu.protocols.mqtt.packets import NO_PROPERTIES, Properties
@@ -172,6 +173,10 @@ class Broker:
             if connection.session is not None
             for topic_filter in connection.session.subscriptions
         )
+
+    def routes(self, space: str, topic: str) -> bool:
+        """Whether somebody, connected or not, subscribed to a topic."""
+        return self._core.store.space(space).targets(topic) is not NOBODY
 
     def listens(self, space: str, levels: Sequence[str]) -> bool:
         """Whether a subscription of a space may be of `$` topics that begin with these levels."""
