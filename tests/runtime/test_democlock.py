@@ -1,13 +1,18 @@
 """The demo clock goes on where it stood, never back, after an orderly stop or a crash."""
 
+import asyncio
+import errno
 from pathlib import Path
 
 import pytest
 
 from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.config import parse_site
 from taihu.kernel.errors import ConfigError
+from taihu.kernel.files import OsFiles
 from taihu.runtime import democlock
 from taihu.runtime.democlock import SAVE_PERIOD_S, read_clock, save_clock, start_clock
+from taihu.runtime.run import Supervisor
 from taihu.sim.files import PowerLossFiles
 
 PATH = Path("/site/clock.json")
@@ -65,3 +70,24 @@ def test_a_damaged_file_is_told(files: PowerLossFiles) -> None:
     files.append(PATH).write(b"{")
     with pytest.raises(ConfigError, match="damaged"):
         start_clock(files, PATH, START_NS, 600.0)
+
+
+def test_a_full_disk_is_said_once_and_does_not_end_the_site(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(files: OsFiles, path: Path) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    supervisor = Supervisor(parse_site("[clock]\nstart = 2026-01-01T00:00:00Z\nspeed = 60\n", tmp_path))
+    supervisor.prepare().close()
+    stop = asyncio.Event()
+    monkeypatch.setattr("taihu.runtime.run.SAVE_PERIOD_S", 0.01)
+    monkeypatch.setattr(OsFiles, "append", refuse)
+    monkeypatch.setattr(Supervisor, "_attend_to_controllers", lambda self: asyncio.sleep(0))
+
+    async def run() -> None:
+        asyncio.get_running_loop().call_later(0.1, stop.set)
+        await supervisor.serve(stop)
+
+    asyncio.run(run())
+    assert [one.getMessage() for one in caplog.records] == ["the demo clock is not saved: [Errno 28] full"]

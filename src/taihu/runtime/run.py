@@ -52,6 +52,7 @@ class Supervisor:
         self.clock: Clock = self.machine
         self.children: list[Child] = []
         self._looked_ns = 0
+        self._unsaved = False
 
     def prepare(self) -> Directory:
         """Make the data folder, start the demo clock if there is one, and apply the configuration.
@@ -165,8 +166,16 @@ class Supervisor:
         return any_held(self.paths.decisions)
 
     def _save_clock(self, *, clean: bool) -> None:
-        if isinstance(self.clock, ScaledClock):
+        if not isinstance(self.clock, ScaledClock):
+            return
+        try:
             save_clock(self.files, self.paths.clock, self.clock, clean=clean)
+        except OSError as error:  # the disk is full: no reason to end
+            if not self._unsaved:
+                log.error("the demo clock is not saved: %s", error)
+            self._unsaved = True
+        else:
+            self._unsaved = False
 
 
 def check_ports(site: Site) -> None:
