@@ -1,6 +1,7 @@
 """How answers and errors look: JSON by msgspec, and RFC 9457 problem details."""
 
 from collections.abc import Mapping
+from html import escape
 from math import ceil
 from typing import Any
 
@@ -92,6 +93,7 @@ class _Pieces(Response):
             self._shared.answer_bytes -= len(data)
 
 
+_PLAIN = "font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 4rem auto; padding: 0 1rem"
 _READ_BY_PEOPLE = ("/carbon/rows", "/carbon/report", "/carbon/hourly", "/api/v1/factors")
 
 
@@ -99,20 +101,35 @@ def refusal(error: TaihuError, instance: str) -> Response:
     """The answer to a request at `instance` that fails."""
     body = problem_of(error, instance)
     status = body["status"]
-    asks = {"WWW-Authenticate": _challenge(instance)}
-    headers = asks if status == 401 else _LATER if status in (429, 503) else {}
+    headers = dict(_LATER) if status in (429, 503) else {}
     if (wait_s := getattr(error, "retry_after_s", 0.0)) > 0:
         headers = {"Retry-After": str(ceil(wait_s))}
-    return Response(_encoder.encode(body), status, headers, media_type="application/problem+json")
+    refused = Response(_encoder.encode(body), status, headers, media_type="application/problem+json")
+    for challenge in _challenges(instance) if status == 401 else ():
+        refused.headers.append("WWW-Authenticate", challenge)
+    return refused
 
 
-def _challenge(path: str) -> str:
-    """What to come with; an enrolment client knows Basic alone (RFC 7030, 3.2.3), a reader of a report's rows asks for
-    a token as password.
+def shown_refusal(error: TaihuError, instance: str) -> Response:
+    """The same as a page, for a person who followed a link."""
+    found = refusal(error, instance)
+    words = f"<h1>{escape(error.message)}</h1><p>{escape(error.remedy)}</p>"
+    page = f"<!doctype html><meta charset=utf-8><title>Taihu</title><body style='{_PLAIN}'>{words}"
+    shown = Response(page, found.status_code, media_type="text/html")
+    for name in ("www-authenticate", "retry-after"):
+        for value in found.headers.getlist(name):
+            shown.headers.append(name, value)
+    return shown
+
+
+def _challenges(path: str) -> tuple[str, ...]:
+    """What to come with; an enrolment client knows Basic alone (RFC 7030, 3.2.3).
+
+    A browser that reads a report's rows asks for a token as password; it takes only one challenge from each line.
     """
     if path.startswith("/.well-known/est/"):
-        return 'Basic realm="enrolment"'
-    return 'Bearer, Basic realm="a token as password"' if path.endswith(_READ_BY_PEOPLE) else "Bearer"
+        return ('Basic realm="enrolment"',)
+    return ("Bearer", 'Basic realm="a token as password"') if path.endswith(_READ_BY_PEOPLE) else ("Bearer",)
 
 
 def problem_of(error: TaihuError, instance: str = "") -> dict[str, Any]:

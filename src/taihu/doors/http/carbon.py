@@ -1,14 +1,15 @@
 """The endpoints of the carbon ledger: rows, reports, matching, certificates and factors."""
 
+from functools import wraps
 from typing import Any
 from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from taihu.doors.http.answers import Problem, bad_request, not_found
-from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
-from taihu.doors.http.negotiation import form_of
+from taihu.doors.http.answers import Problem, bad_request, not_found, shown_refusal
+from taihu.doors.http.endpoint import JSON, Endpoint, Handler, Operation, Parameter
+from taihu.doors.http.negotiation import form_of, preferred
 from taihu.doors.http.requests import (
     caller_of,
     moment,
@@ -20,6 +21,7 @@ from taihu.doors.http.requests import (
     whole,
 )
 from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.errors import TaihuError
 
 _DAY_NS = 86_400 * NS_PER_S
 _YEAR_NS = 365 * _DAY_NS
@@ -28,6 +30,22 @@ _SELECTING = ("behind", "quality", "restated", "reason", "having", "factor", "ba
 _PROJECTS_MAX = 1_000
 
 
+def _for_people(handler: Handler) -> Handler:
+    """The handler, with what it refuses as a page where a page is asked for."""
+
+    @wraps(handler)
+    async def shown(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except TaihuError as error:
+            if preferred(request.headers.get("accept", ""), [JSON, "text/html"]) != "text/html":
+                raise
+            return shown_refusal(error, request.url.path)
+
+    return shown
+
+
+@_for_people
 async def factors(request: Request) -> Response:
     """All emission factors, those that come with Taihu and the site's own, as JSON or as a page."""
     caller_of(request, password_of(request) or None)
@@ -36,6 +54,7 @@ async def factors(request: Request) -> Response:
     return await _ask(request, "factors", arguments)
 
 
+@_for_people
 async def rows(request: Request) -> Response:
     """Rows of the ledger, and with a `figure` what each is of it, as JSON, CSV or a page."""
     project, query = _whole_project(request), request.query_params
@@ -53,11 +72,13 @@ async def rows(request: Request) -> Response:
     return await _ask(request, "rows", arguments | _addresses(request, project))
 
 
+@_for_people
 async def report(request: Request) -> Response:
     """An inventory of a period, as JSON, CSV, a page or a PDF."""
     return await _ask(request, "report", _reported(request))
 
 
+@_for_people
 async def hourly(request: Request) -> Response:
     """How each hour of a project's load was matched by carbon-free energy, as JSON, CSV, a page or a PDF."""
     return await _ask(request, "hourly", _reported(request))
