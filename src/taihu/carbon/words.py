@@ -21,8 +21,7 @@ cancelled for the same interval, then the supplier's factor, the residual mix, o
 different questions and are never added. Marginal intensities are in no inventory. What was given to the grid earns no
 credit. An interval known for at least half of its length is scaled up and marked estimated; below that it is missing,
 which is not zero. What a register rose in a gap is shared out evenly over the gap, and estimated. A factor of another
-year or a wider region makes an estimate. The rows of a line: taihu carbon rows PROJECT --meter METER --versions, with
---start and --end."""
+year or a wider region makes an estimate. Every figure leads to the rows that it is made of, as the ledger knew them."""
 UNITS = """\
 kg of CO2 equivalent. A dash is missing or not reported, not zero. Estimated kWh are those of intervals that were not
 metered in full: what a register rose in a gap, and what was scaled up."""
@@ -31,7 +30,7 @@ An hour's load counts as matched up to what was made and kept in that hour, and 
 grid cover. In sum: all that was made against all of the load, whatever the hour, as an annual claim has it. By the
 hour: each hour's own. With the grid: the rest counts by the carbon-free share that the grid says of that hour (24/7
 CFE). A battery's charging counts as load, its discharging takes from it. Hours in which a part is missing take no
-part."""
+part. Every figure leads to the hours and rows that it is made of, as the ledger knew them."""
 
 
 def said_in(language: Language, document: Document) -> Document:
@@ -88,12 +87,12 @@ _CHINESE = CHINESE | {
         "围二依据 GHG Protocol 范围二指南：基于位置的方法用电网逐小时平均强度，未知时用当年因子；基于市场的方法先"
         "扣除同一时段注销的证书，其余依次按供应商因子、剩余组合或电网平均。两种结果回答不同的问题，绝不相加。边际"
         "强度不进入清单。外送电量不抵减排放。已知时长过半的时段按比例补足并标为估算，不足则为缺失，缺失不是零。表底"
-        "数在缺口期间的增量按时间均摊，标为估算。使用其他年份或更大地区的因子即为估算。每行的明细：taihu carbon rows "
-        "PROJECT --meter METER --versions，加 --start 与 --end。",
+        "数在缺口期间的增量按时间均摊，标为估算。使用其他年份或更大地区的因子即为估算。每个数字都链接到构成它的明"
+        "细，即账本当时的版本。",
     HOURLY_METHOD:
         "一小时的负荷，以当小时自发自用的电量以及同一小时、同一电网的证书为限计为匹配。总量：全部自发电量对全部负"
         "荷，不论时刻，即年度口径。逐小时：各小时分别计算。含电网：其余按电网该小时的无碳份额计（24/7 CFE）。电池"
-        "充电计为负荷，放电从中扣除。任一部分缺失的小时不参与计算。",
+        "充电计为负荷，放电从中扣除。任一部分缺失的小时不参与计算。每个数字都链接到构成它的小时与明细，即账本当时的版本。",
     "By part of the period": "按时段",
     "Meter": "表计",
     "Meter, from": "表计，起始",
