@@ -17,7 +17,7 @@ from taihu.decide.rule import by_rule
 pytest.importorskip("highspy", reason="the extra `plan` is not installed")
 optimum = pytest.importorskip("tests.decide.optimum", reason="SCIP, which checks the plans, is not installed")
 
-CASES = int(os.environ.get("TAIHU_PLAN_CASES", 28))
+CASES = int(os.environ.get("TAIHU_PLAN_CASES", 20))
 SEEDS = range(CASES)
 SECONDS = 30.0
 PLANNER = Planner()

@@ -13,7 +13,7 @@ from taihu.decide.problem import Battery, Heat, Job, Load, Meter, Numbers, Objec
 pytest.importorskip("highspy", reason="the extra `plan` is not installed")
 optimum = pytest.importorskip("tests.decide.optimum", reason="SCIP, which checks the plans, is not installed")
 
-SEEDS = range(int(os.environ.get("TAIHU_PLAN_CASES", 28)) // 4)
+SEEDS = range(int(os.environ.get("TAIHU_PLAN_CASES", 20)) // 4)
 PLANNER = Planner()
 
 
