@@ -62,6 +62,12 @@ def test_no_other_plan_breaches_less_or_is_cheaper(seed: int) -> None:
         assert limits == pytest.approx(program.least_breach(), rel=2e-3, abs=(0.1 + lump) * problem.dearest)
 
 
+@pytest.mark.parametrize("seed", [6713, 7636])
+def test_what_presolve_takes_for_impossible_is_planned(seed: int) -> None:
+    """HiGHS 1.16 says of these that there is no answer."""
+    assert PLANNER.plan(cases.random_problem(seed), SECONDS).method is Method.BEST
+
+
 @pytest.mark.parametrize("seed", range(4 * CASES))
 def test_who_is_late_asks_for_nothing_that_cannot_be(seed: int) -> None:
     """§12: the rule, and a solver that was stopped, are held to the same physics, and name what they breach.

@@ -14,6 +14,7 @@ GAP = 1e-3  # of the objective without breaches: how near to the best an answer 
 GAP_MIN = GAP * UNIT  # or of the dearest kWh, where the objective is next to nothing
 _LATE, _LATE_S = 1.1, 0.02  # of its time, and seconds, that a search is waited for
 
+_SAID = (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kTimeLimit)
 _KINDS = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger, highspy.HighsVarType.kSemiContinuous)
 
 
@@ -102,6 +103,20 @@ class Solver:
         return Solved(outcome, columns, prices, taken)
 
     def _ran(self, program: Program, seconds: float) -> bool:
+        """Run, and again without presolve where it finds that there is no answer: there always is one."""
+        begun = self._highs.getRunTime()
+        if not self._ended(program, seconds):
+            return False
+        left = seconds - (self._highs.getRunTime() - begun)
+        if self._highs.getModelStatus() in _SAID or left <= 0:
+            return True
+        self._highs.clearSolver()
+        self._highs.setOptionValue("presolve", "off")
+        ended = self._ended(program, left)
+        self._highs.setOptionValue("presolve", "choose")
+        return ended
+
+    def _ended(self, program: Program, seconds: float) -> bool:
         """Run; a search that does not look at the clock, as some do for seconds, is left to itself."""
         if not program.integral:
             self._highs.run()
