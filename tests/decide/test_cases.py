@@ -87,7 +87,7 @@ def test_who_is_late_asks_for_nothing_that_cannot_be(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(CASES // 2))
 def test_a_battery_with_a_curve_is_planned_by_its_curve(seed: int) -> None:
     """Between one that always loses what this one loses at worst and one that always loses its least, to a tenth of the
-    dearest kWh, and half a level of the band that it shall keep.
+    dearest kWh, and half a level of the band and of the limits that it shall keep.
     """
     problem = cases.random_battery(seed)
     battery = problem.assets[0]
@@ -100,5 +100,6 @@ def test_a_battery_with_a_curve_is_planned_by_its_curve(seed: int) -> None:
     ways = [way for _, way in cases.CURVE]
     low, high = sorted(optimum.Optimum([cases.with_one_way(problem, way)]).best() for way in (max(ways), min(ways)))
     level = battery.capacity_kwh / 128 * problem.step_h.max()
-    near = (0.1 + problem.multiples.charge * level / 2) * problem.dearest
+    breach = problem.multiples.charge + problem.multiples.grid
+    near = (0.1 + breach * level / 2) * problem.dearest
     assert low - near <= sum(physics.worth(problem, plan.powers)) <= high + near

@@ -1,6 +1,7 @@
 """A scheduler against a node in memory: it drives each kind of load as planned, and degrades as is stated."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from tests.runtime.yard import EVENING, YardNode
 
+from taihu.decide.scheduling import schedule
 from taihu.decide.twindays import HOUR_NS
 from taihu.kernel.clock import NS_PER_S, to_datetime
 from taihu.kernel.flexible import (
@@ -618,3 +620,20 @@ def test_who_comes_after_a_restart_goes_on_with_what_is_driven_or_brings_it_to_r
     store = Decisions(tmp_path / "decisions.sqlite")
     assert store.permits.all() == {}
     store.close()
+
+
+def test_what_is_driven_goes_on_while_the_first_plan_after_a_restart_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """§7: who may drive, and has no plan yet, lets nothing go."""
+    node = YardNode(EVENING + 3 * HOUR_NS)
+    config = with_(batteries=(BATTERY,), vehicles=(CAR,))
+    play(tmp_path, config, 0.1, node)
+
+    def slowly(*given: Any) -> Any:
+        time.sleep(0.3)
+        return schedule(*given)
+
+    monkeypatch.setattr("taihu.runtime.scheduling.scheduler.schedule", slowly)
+    play(tmp_path, msgspec.structs.replace(config, reflex_s=0.05), 0.1, node)
+    assert node.withdrawn == []

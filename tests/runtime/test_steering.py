@@ -255,5 +255,5 @@ def test_a_refusal_says_what_the_node_says() -> None:
 
     with pytest.raises(RefusedError, match=r"^There is no thing 'meter' here. Check the name.$"):
         asyncio.run(ask(b"""{"title": "There is no thing 'meter' here.", "detail": "Check the name."}"""))
-    with pytest.raises(RefusedError, match="refuses /api"):
+    with pytest.raises(RefusedError, match="refuses http://node/api"):
         asyncio.run(ask(b"<html>"))

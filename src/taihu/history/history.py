@@ -332,8 +332,9 @@ class History:
     ) -> dict[str, Aggregate]:
         """Count, minimum, maximum and mean of a property's numbers over a range, by thing; all things when None."""
         scan = self._scan(project, things, property_name, start, end)
-        names = self._store.catalog.names(project)
-        return {names[thing]: found for thing, found in aggregate(self._store, scan).items()}
+        found = aggregate(self._store, scan)
+        names = self._store.catalog.names(project)  # after the rows, whose things are in it then
+        return {names[thing]: one for thing, one in found.items()}
 
     def within(self, seconds: float, limit: str = "query_timeout_s") -> AbstractContextManager[None]:
         """Bound the time of this thread's queries inside the block; LimitError, naming `limit`, when it is over."""

@@ -156,7 +156,8 @@ class Scheduler:
                 self._plan_anew()
         else:
             await self._driving.metering.look(now)
-            if self._driving.drove and (self._judged or (self._asked and self.waits)):  # else it may be driven on
+            ends = self._judged and not self._drives
+            if self._driving.drove and (ends or (self._asked and self.waits)):  # else the first plan may drive it on
                 await self._driving.leave(now)
         trouble, before = self._driving.metering.trouble, self._metered
         if trouble and trouble != before:
