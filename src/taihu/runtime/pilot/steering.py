@@ -67,7 +67,7 @@ class Loop:
         self._planned_at = self._disobeyed_at = 0
         corridor = (-config.power_kw, config.power_kw)
         self._hand = Hand(api, project, config.battery, config.setpoint, *corridor, 0.0, store.permits)
-        self._driving = False
+        self._driving = self._replayed = False
         self._drove_since = 0
         self._blind = False
 
@@ -83,8 +83,10 @@ class Loop:
 
     @property
     def waits(self) -> str:
-        """Why it plans nothing new now; empty when it does."""
+        """Why it plans nothing new now; empty when it does, and until it has replayed its stored days."""
         config = self.config
+        if not self._replayed:
+            return ""
         if not self._controller.learned_until:
             named = (config.load, config.generation, config.price, config.intensity)
             return f"of {', '.join(one for one in named if one)} no hour is known whole yet"
@@ -117,6 +119,7 @@ class Loop:
         if not self._controller.learned_until:
             async with self._api.learning:
                 await self.learn(self._clock.now_ns())
+            self._replayed = True
             now = self._clock.now_ns()  # it took a while
         if now >= self._learns_at:
             await self.learn(now)
