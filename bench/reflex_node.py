@@ -49,11 +49,11 @@ def run(options: Options) -> Report:
         with tempfile.TemporaryDirectory(prefix="taihu-bench-") as folder:
             report.rows += _rows(Path(folder), count, readings)
     report.note(
-        "Each second the load jumps by 1 to 4 kW: where `all move`, by so much for each battery. The clock runs from "
-        f"the meter's publish to a setpoint that a battery receives: the first, and the last. A reading is followed "
-        f"when load and batteries are within {_NEAR_KW:g} kW a second after it. CPU is per reading of the meter, with "
-        "all readings of the batteries (one a second each) and all their commands; that of the pilot is apart: its "
-        "turns, and the plans that it makes beside them on a thread of their own."
+        "Each second the load jumps by 1 to 4 kW: where `all move`, by half of that for each battery. The clock runs "
+        "from the meter's publish to a setpoint that a battery receives: the first, and the last. A reading is "
+        f"followed when load and batteries are within {_NEAR_KW:g} kW a second after it. CPU is per reading of the "
+        "meter, with all readings of the batteries (one a second each) and all their commands; that of the pilot is "
+        "apart: its turns, and the plans that it makes beside them on a thread of their own."
     )
     return report
 

@@ -1,7 +1,8 @@
 """What controllers decided and what came of it: one SQLite file, written by the pilot and read by the worker."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,29 +46,25 @@ class DecisionsUnkept(TransientError):
 
 
 class _Database(sqlite3.Connection):
-    """Says of what the disk refuses that it is for now."""
+    """Raises DecisionsUnkept when the disk refuses what is asked of it."""
 
     def execute(self, *asked: Any) -> sqlite3.Cursor:
-        """As of any connection.
-
-        Raises:
-            DecisionsUnkept: the disk refuses.
-        """
-        try:
+        """As of any connection."""
+        with _told():
             return super().execute(*asked)
-        except sqlite3.OperationalError as error:
-            raise DecisionsUnkept(f"Decisions cannot be kept: {error}.", "Make room on the disk.") from None
 
     def executemany(self, *asked: Any) -> sqlite3.Cursor:
-        """As of any connection.
-
-        Raises:
-            DecisionsUnkept: the disk refuses.
-        """
-        try:
+        """As of any connection."""
+        with _told():
             return super().executemany(*asked)
-        except sqlite3.OperationalError as error:
-            raise DecisionsUnkept(f"Decisions cannot be kept: {error}.", "Make room on the disk.") from None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise DecisionsUnkept(f"Decisions cannot be kept: {error}.", "Make room on the disk.") from None
 
 
 class Errors(msgspec.Struct, frozen=True):
