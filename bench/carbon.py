@@ -23,11 +23,11 @@ from taihu.carbon.matching import Match, match
 from taihu.carbon.meters import Account, Sources
 from taihu.carbon.site import site_hours
 from taihu.history.history import History
-from taihu.kernel.clock import SimClock
+from taihu.kernel.clock import HOUR_NS, SimClock
 from taihu.kernel.files import OsFiles
 from taihu.kernel.limits import DEFAULT
 from taihu.kernel.sections import AccountConfig
-from taihu.sim.district import HOUR_NS, START_NS, TIME_ZONE, District, House
+from taihu.sim.district import START_NS, TIME_ZONE, District, House
 from taihu.things.batch import Batch, Column
 from taihu.things.property import Kind, Property
 

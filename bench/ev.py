@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from bench.harness import Options, Report, Row
 from taihu.decide.judge import judge
 from taihu.decide.planner import Plan, Planner
-from taihu.decide.problem import Group, Kind, Meter, Multiples, Numbers, Problem, Vehicle
+from taihu.decide.problem import Group, Kind, Meter, Multiples, Problem, Vehicle
 from taihu.decide.rule import by_rule
 from taihu.decide.tariff import by_time, fill
+from taihu.kernel.arrays import Numbers
 from taihu.kernel.clock import NS_PER_S, parse_iso, to_datetime
 
 NAME = "ev"

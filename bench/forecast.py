@@ -15,10 +15,11 @@ import numpy as np
 from bench.harness import Options, Report, Row
 from taihu.insight.forecast import boosted
 from taihu.insight.forecast.candidate import LEVELS
-from taihu.insight.forecast.series import Numbers, Series
+from taihu.insight.forecast.series import Series
 from taihu.insight.forecast.trained import HISTORY_DAYS, Trained, candidates, forecast, train
-from taihu.kernel.clock import NS_PER_S
-from taihu.sim.district import HOUR_NS, START_NS, TIME_ZONE, District
+from taihu.kernel.arrays import Numbers
+from taihu.kernel.clock import HOUR_NS, NS_PER_S
+from taihu.sim.district import START_NS, TIME_ZONE, District
 
 NAME = "forecast"
 _HORIZON = 24

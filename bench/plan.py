@@ -11,8 +11,9 @@ from taihu.decide.highs import Solver
 from taihu.decide.judge import judge
 from taihu.decide.model import Model
 from taihu.decide.planner import Method, Planner
-from taihu.decide.problem import Asset, Battery, Heat, Job, Load, Meter, Numbers, Objective, Problem, Solar, Vehicle
+from taihu.decide.problem import Asset, Battery, Heat, Job, Load, Meter, Objective, Problem, Solar, Vehicle
 from taihu.decide.rule import by_rule
+from taihu.kernel.arrays import Numbers
 
 NAME = "plan"
 TAPER = ((0.8, 1.0), (1.0, 0.2))

@@ -16,8 +16,7 @@ import numpy as np
 from bench.harness import Options, Report, Row
 from bench.machine import cpu_seconds, loop_seconds
 from bench.node import gauge, issue, thing_model
-from taihu.decide.twindays import HOUR_NS
-from taihu.kernel.clock import SystemClock, to_datetime
+from taihu.kernel.clock import HOUR_NS, SystemClock, to_datetime
 from taihu.kernel.config import load_site
 from taihu.protocols.mqtt.client import Client
 from taihu.runtime.paths import Paths

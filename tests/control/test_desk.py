@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from taihu.control.command import NEXT, Affordance, Command, State
 from taihu.control.desk import Desk, records_of
 from taihu.control.permit import Authority, NoPermit, Permit, Standing
-from taihu.control.recent import MINUTE_NS, Recent
+from taihu.control.recent import Recent
 from taihu.control.request import Answer, CommandRefused, Wanted, Who
 from taihu.control.rule import Role, Rule, read_rule
-from taihu.kernel.clock import NS_PER_S, parse_iso
+from taihu.kernel.clock import MINUTE_NS, NS_PER_S, parse_iso
 from taihu.kernel.errors import LimitError
 from taihu.kernel.limits import Limits
 from taihu.kernel.sections import CommandRuleConfig

@@ -17,13 +17,13 @@ from taihu.decide.problem import (
     Load,
     Meter,
     Multiples,
-    Numbers,
     Objective,
     Problem,
     Solar,
     Taper,
     Vehicle,
 )
+from taihu.kernel.arrays import Numbers
 
 Random = np.random.Generator
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pyscipopt import Model, quicksum
 from tests.decide.physics import band, decay, due, end_worth, must_run, profile
 
-from taihu.decide.problem import Battery, Heat, Job, Load, Meter, Numbers, Problem, Solar, Vehicle
+from taihu.decide.problem import Battery, Heat, Job, Load, Meter, Problem, Solar, Vehicle
+from taihu.kernel.arrays import Numbers
 
 Vars = NDArray[np.intp]
 Term = tuple[Vars, Any]

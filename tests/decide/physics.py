@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from taihu.decide.problem import Asset, Battery, Heat, Job, Kind, Load, Numbers, Problem, Solar, Vehicle
+from taihu.decide.problem import Asset, Battery, Heat, Job, Kind, Load, Problem, Solar, Vehicle
+from taihu.kernel.arrays import Numbers
 
 Powers = Mapping[str, Numbers]
 Breaches = dict[tuple[Kind, str, int], float]  # kind, whose, step: how much

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from taihu.decide.battery import Batteries, Battery
-from taihu.decide.caution import Caution, Measures, Numbers
+from taihu.decide.caution import Caution, Measures
 from taihu.decide.plan import Plan
+from taihu.kernel.arrays import Numbers
 from taihu.sim.citylearn import Buildings, evaluate, hour_seen, phases, play
 
 PHASE = phases()["phase_1"]

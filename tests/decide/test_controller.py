@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from taihu.decide.controller import HOUR_NS, Controller, Foreseen, Seen, Setup
+from taihu.decide.controller import Controller, Foreseen, Seen, Setup
 from taihu.decide.guard import verdict
 from taihu.decide.problem import Battery, Objective
+from taihu.kernel.clock import HOUR_NS
 
 BEGIN = 400_000 * HOUR_NS
 BATTERY = Battery(

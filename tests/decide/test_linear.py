@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taihu.decide.battery import Batteries, Battery
-from taihu.decide.expected import Expected, ExpectedCostPlan, Numbers, Prices
+from taihu.decide.expected import Expected, ExpectedCostPlan, Prices
 from taihu.decide.plan import Certain, SolverMissing, terminal_energy
+from taihu.kernel.arrays import Numbers
 
 pytest.importorskip("highspy", reason="highspy is not installed (extra plan)")
 from taihu.decide.linear import LinearPlan

@@ -18,7 +18,6 @@ from taihu.decide.problem import (
     Kind,
     Load,
     Meter,
-    Numbers,
     Objective,
     Problem,
     ProblemRefused,
@@ -26,6 +25,7 @@ from taihu.decide.problem import (
     Vehicle,
 )
 from taihu.decide.sheet import Program
+from taihu.kernel.arrays import Numbers
 from taihu.kernel.clock import SystemClock
 
 pytest.importorskip("highspy", reason="the extra `plan` is not installed")

@@ -14,9 +14,10 @@ from taihu.decide.charge import fill
 from taihu.decide.judge import judge
 from taihu.decide.loads import skip_cost, steps_max
 from taihu.decide.planner import Method, Plan, Planner
-from taihu.decide.problem import Battery, Heat, Job, Load, Meter, Numbers, Objective, Problem, Solar, Vehicle
+from taihu.decide.problem import Battery, Heat, Job, Load, Meter, Objective, Problem, Solar, Vehicle
 from taihu.decide.room import Room
 from taihu.decide.rule import by_rule
+from taihu.kernel.arrays import Numbers
 from taihu.kernel.clock import SystemClock
 
 pytest.importorskip("highspy", reason="the extra `plan` is not installed")

@@ -8,7 +8,8 @@ import pytest
 from tests.decide import cases, physics
 
 from taihu.decide.planner import Plan, Planner
-from taihu.decide.problem import Battery, Heat, Job, Load, Meter, Numbers, Objective, Problem, Solar, Vehicle
+from taihu.decide.problem import Battery, Heat, Job, Load, Meter, Objective, Problem, Solar, Vehicle
+from taihu.kernel.arrays import Numbers
 
 pytest.importorskip("highspy", reason="the extra `plan` is not installed")
 optimum = pytest.importorskip("tests.decide.optimum", reason="SCIP, which checks the plans, is not installed")

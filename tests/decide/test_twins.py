@@ -9,9 +9,8 @@ import pytest
 
 from taihu.decide.flexible import STEP_NS, STEPS, Grid, State
 from taihu.decide.scheduling import Expected
-from taihu.decide.twindays import HOUR_NS
 from taihu.decide.twins import Twins
-from taihu.kernel.clock import NS_PER_S, parse_iso
+from taihu.kernel.clock import HOUR_NS, NS_PER_S, parse_iso
 from taihu.kernel.flexible import BatteryConfig, JobConfig, LoadConfig, SchedulerConfig, VehicleConfig
 
 pytest.importorskip("highspy", reason="the extra `plan` is not installed")

@@ -18,7 +18,7 @@ import pytest
 from pymodbus.client import AsyncModbusTcpClient
 
 from taihu.drivers.files import read_connection
-from taihu.sim.district import HOUR_NS
+from taihu.kernel.clock import HOUR_NS
 
 HOUSES = 17
 THINGS = HOUSES * 4 + 1

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from taihu.decide.controller import HOUR_NS
-from taihu.kernel.clock import SimClock
+from taihu.kernel.clock import HOUR_NS, SimClock
 from taihu.kernel.config import parse_site
 from taihu.kernel.sections import Site
 from taihu.runtime.paths import Paths

@@ -16,8 +16,7 @@ from tests.runtime.devices import Devices, Rows, model, things
 from tests.supervised import SupervisedNode, until
 
 from taihu.cli.main import run
-from taihu.decide.twindays import HOUR_NS
-from taihu.kernel.clock import format_iso, parse_iso, to_datetime
+from taihu.kernel.clock import HOUR_NS, format_iso, parse_iso, to_datetime
 from taihu.kernel.config import load_site
 from taihu.runtime.paths import Paths
 from taihu.runtime.pilot.decisions import Decisions

@@ -11,9 +11,9 @@ import pytest
 from tests.insight.forecast.support import household, series
 
 from taihu.insight.forecast.candidate import LEVELS, Asked, Candidate, same
-from taihu.insight.forecast.series import Numbers
 from taihu.insight.forecast.table import Table
 from taihu.insight.forecast.trained import Trained, candidates, forecast, train
+from taihu.kernel.arrays import Numbers
 from taihu.kernel.limits import Limits
 from taihu.runtime.forecast import process as forecaster
 from taihu.runtime.forecast.process import Forecaster, ForecasterBusy, do, forecast_of, job_of, plug_ins

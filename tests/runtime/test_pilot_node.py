@@ -18,8 +18,7 @@ from tests.ports import free_port
 from tests.runtime.devices import Devices, model, things
 
 from taihu.cli.client import NodeClient, connect
-from taihu.decide.twindays import HOUR_NS
-from taihu.kernel.clock import NS_PER_S, format_iso, parse_iso, to_datetime
+from taihu.kernel.clock import HOUR_NS, NS_PER_S, format_iso, parse_iso, to_datetime
 from taihu.kernel.config import load_site
 from taihu.runtime.paths import Paths
 from taihu.runtime.pilot.decisions import Decisions

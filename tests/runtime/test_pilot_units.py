@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.runtime.test_steering import CONFIG, House, play
 
-from taihu.decide.twindays import HOUR_NS
+from taihu.kernel.clock import HOUR_NS
 from taihu.kernel.flexible import HeatConfig, SchedulerConfig, SolarConfig
 from taihu.runtime.forecast.foretold import Service, foretold
 from taihu.runtime.pilot.api import NodeApi

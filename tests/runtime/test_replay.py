@@ -16,9 +16,8 @@ from tests.runtime.test_scheduler import BATTERY, CAR, CONFIG, JOB, PV, TANK, WA
 from tests.runtime.yard import YardNode
 
 from taihu.decide.flexible import STEP_NS
-from taihu.decide.twindays import HOUR_NS
 from taihu.decide.twins import Twins
-from taihu.kernel.clock import parse_iso
+from taihu.kernel.clock import DAY_NS, HOUR_NS, parse_iso
 from taihu.kernel.flexible import SchedulerConfig, TariffConfig
 from taihu.kernel.limits import Limits
 from taihu.runtime.pilot.api import NodeApi
@@ -26,7 +25,7 @@ from taihu.runtime.pilot.decisions import Decisions
 from taihu.runtime.scheduling.guarding import Guard
 from taihu.runtime.scheduling.replay import Replay, stand_ins
 from taihu.runtime.scheduling.scheduler import Scheduler
-from taihu.runtime.scheduling.stored import DAY_NS, Stored
+from taihu.runtime.scheduling.stored import Stored
 
 pytest.importorskip("highspy", reason="the extra `plan` is not installed")
 

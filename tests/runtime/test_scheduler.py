@@ -12,8 +12,7 @@ import pytest
 from tests.runtime.yard import EVENING, YardNode
 
 from taihu.decide.scheduling import schedule
-from taihu.decide.twindays import HOUR_NS
-from taihu.kernel.clock import NS_PER_S, to_datetime
+from taihu.kernel.clock import HOUR_NS, NS_PER_S, to_datetime
 from taihu.kernel.flexible import (
     BandConfig,
     BatteryConfig,

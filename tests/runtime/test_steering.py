@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from tests.runtime.yard import permits
 
-from taihu.decide.controller import HOUR_NS
-from taihu.kernel.clock import NS_PER_S, SimClock
+from taihu.kernel.clock import HOUR_NS, NS_PER_S, SimClock
 from taihu.kernel.errors import RefusedError, TransientError
 from taihu.kernel.sections import ControllerConfig
 from taihu.runtime.pilot.api import NodeApi

@@ -6,8 +6,7 @@ from urllib.parse import parse_qs
 import httpx
 import msgspec
 
-from taihu.decide.twindays import HOUR_NS
-from taihu.kernel.clock import NS_PER_S, SimClock, parse_iso
+from taihu.kernel.clock import HOUR_NS, NS_PER_S, SimClock, parse_iso
 from taihu.runtime.pilot.decisions import Decisions
 from taihu.sim.flexible import Yard
 

@@ -4,7 +4,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from taihu.sim.district import BATTERY_KWH, HOUR_NS, START_NS, House, hour_of
+from taihu.kernel.clock import HOUR_NS
+from taihu.sim.district import BATTERY_KWH, START_NS, House, hour_of
 from taihu.sim.live import PER_HOUR, STEP_NS, LiveHouse, State, first_state, live_houses
 
 BEGIN = START_NS + 50 * HOUR_NS

@@ -10,10 +10,10 @@ pytest.importorskip("asyncua", reason="the extra opcua is not installed")
 
 from taihu.drivers.files import FOLDER, read_connection
 from taihu.drivers.opcua.driver import OpcuaDriver
-from taihu.kernel.clock import ScaledClock, machine_ns
+from taihu.kernel.clock import HOUR_NS, ScaledClock, machine_ns
 from taihu.kernel.limits import DEFAULT
 from taihu.sim.devices import Values
-from taihu.sim.district import HOUR_NS, START_NS
+from taihu.sim.district import START_NS
 from taihu.sim.opcua import serve_inverter
 
 

@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.carbon.factors import PER_KWH, FactorKind, FactorMissing, Factors, Fit
-from taihu.carbon.quantity import AverageIntensity, Energy, MarketIntensity, Numbers
+from taihu.carbon.quantity import AverageIntensity, Energy, MarketIntensity
 from taihu.carbon.rows import NO_FIGURES, Role, Row, RowQuality
+from taihu.kernel.arrays import Flags, Ints, Numbers
 
 ESTIMATE_FROM = 0.5
 FULL = 0.999_999
@@ -36,7 +36,7 @@ class Metered(msgspec.Struct, frozen=True, kw_only=True):
 
     project: str
     meter: str
-    edges: NDArray[np.int64]
+    edges: Ints
     imported: Energy
     exported: Energy
     coverage: Numbers
@@ -103,7 +103,7 @@ def settle(metered: Metered) -> Settled:
     )
 
 
-def scale(known: NDArray[np.bool_], coverage: Numbers, *, counted: bool = False) -> tuple[Numbers, list[RowQuality]]:
+def scale(known: Flags, coverage: Numbers, *, counted: bool = False) -> tuple[Numbers, list[RowQuality]]:
     """By how much what is known of each interval is scaled up, NaN where it is missing, and how sure that is."""
     enough = known if counted else known & (coverage >= ESTIMATE_FROM)
     whole = np.full(len(coverage), np.nan)

@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.carbon.account import FULL, Supply, electricity_rows, energy_rows, settle
 from taihu.carbon.certificates import Event, Registry
@@ -33,7 +32,8 @@ from taihu.carbon.site import APART
 from taihu.history.calendar import edges as calendar_edges
 from taihu.history.calendar import parse_step, parse_zone
 from taihu.history.history import History
-from taihu.kernel.clock import NS_PER_S, Clock
+from taihu.kernel.arrays import Ints
+from taihu.kernel.clock import HOUR_NS, NS_PER_S, Clock
 from taihu.kernel.sections import AccountConfig
 from taihu.things.batch import Batch
 
@@ -46,7 +46,6 @@ _CHUNK = 744
 _METERS = 6
 _NAMED = 3
 _ROUNDING = 1e-9
-_HOUR_NS = 3_600 * NS_PER_S
 _SUPPLY_KINDS = (FactorKind.AVERAGE, FactorKind.RESIDUAL)
 
 
@@ -217,7 +216,7 @@ class Accountant:
             return at
         return min((one.start for one in self._parts[key] if one.start > at), default=NOW)
 
-    def _due(self, key: tuple[str, str]) -> tuple[Account | None, NDArray[np.int64]]:
+    def _due(self, key: tuple[str, str]) -> tuple[Account | None, Ints]:
         """The edges of intervals that are over and settled since the last time, and their account."""
         until = self._clock.now_ns() - self._settle_ns
         start = self._done[key] or self._first(key)
@@ -273,7 +272,7 @@ class Accountant:
             return mark.start
         return self._meters.since(account, mark.start)
 
-    def _recounted(self, account: Account, edges: NDArray[np.int64], cause: Cause) -> list[Row]:
+    def _recounted(self, account: Account, edges: Ints, cause: Cause) -> list[Row]:
         """The rows that a recount may put in the place of others: by the factors there are now, and, unless the account
         itself has changed, with each meter in the place that it had.
         """
@@ -291,15 +290,15 @@ class Accountant:
             rows += restated(standing, _emitter(account.config) or supply, self.factors)
         return rows
 
-    def _edges(self, account: Account, start: int, end: int) -> NDArray[np.int64]:
+    def _edges(self, account: Account, start: int, end: int) -> Ints:
         """The edges of a piece of intervals, in all of which the project has the same accounts."""
         step, zone = parse_step(account.config.every), parse_zone(account.timezone)
         bounds = self._bounds[account.project]
         place = bisect_right(bounds, start)
-        near = min(end, start + _CHUNK * _HOUR_NS, *bounds[place : place + 1])
+        near = min(end, start + _CHUNK * HOUR_NS, *bounds[place : place + 1])
         return calendar_edges(start, near, step, zone)[: _CHUNK + 1]
 
-    def _rows(self, account: Account, edges: NDArray[np.int64]) -> list[Row]:
+    def _rows(self, account: Account, edges: Ints) -> list[Row]:
         role, behind = self._place(account, int(edges[0]))
         if emitter := _emitter(account.config):
             return direct_rows(self._meters.used(account, edges, role), emitter, self.factors)
@@ -348,7 +347,7 @@ class Accountant:
         return found
 
 
-def _period(account: Account, edges: NDArray[np.int64]) -> tuple[str, int, int, str]:
+def _period(account: Account, edges: Ints) -> tuple[str, int, int, str]:
     return account.project, int(edges[0]), int(edges[-1]), account.config.key
 
 

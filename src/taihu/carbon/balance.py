@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from taihu.carbon.quantity import Energy, Numbers
+from taihu.carbon.quantity import Energy
+from taihu.kernel.arrays import Flags, Numbers
 
 CLOSED_SHARE = 0.001
 WORST = 5
@@ -34,7 +34,7 @@ class Balance(msgspec.Struct, frozen=True):
         return self.coverage == 1.0 and self.share <= CLOSED_SHARE
 
 
-def balance(main: Energy, parts: Mapping[str, Energy], sure: NDArray[np.bool_] | None = None) -> Balance:
+def balance(main: Energy, parts: Mapping[str, Energy], sure: Flags | None = None) -> Balance:
     """The balance of one main meter and what is behind it, each signed so that drawing is positive.
 
     Intervals side by side that are not `sure` are compared together: nobody knows when in a gap its energy flowed.
@@ -68,7 +68,7 @@ def balance(main: Energy, parts: Mapping[str, Energy], sure: NDArray[np.bool_] |
     )
 
 
-def together(residual: Numbers, sure: NDArray[np.bool_]) -> Numbers:
+def together(residual: Numbers, sure: Flags) -> Numbers:
     """The residual, that of each run of intervals which are not sure as one, in the first of them."""
     if sure.all():
         return residual
@@ -78,7 +78,7 @@ def together(residual: Numbers, sure: NDArray[np.bool_]) -> Numbers:
     return found
 
 
-def _length(sure: NDArray[np.bool_], place: int) -> int:
+def _length(sure: Flags, place: int) -> int:
     """How many intervals are compared together in the one at `place`."""
     if sure[place]:
         return 1

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from taihu.carbon.quantity import Numbers
+from taihu.kernel.arrays import Flags, Ints, Numbers
+from taihu.kernel.clock import DAY_NS
 
-WEEK_NS = 7 * 24 * 3_600_000_000_000
+WEEK_NS = 7 * DAY_NS
 KEPT_MAX = 2_048  # weeks of one meter each, of 13 kB by the hour
 Key = tuple[str, str, int]  # project, meter, week
 
@@ -24,12 +24,12 @@ class Columns(msgspec.Struct, frozen=True):
     `figures` are drawn, given, made, covered by certificates, and the grid's carbon-free share.
     """
 
-    start: NDArray[np.int64]
+    start: Ints
     places: list[tuple[str, str]]
-    place: NDArray[np.int64]
+    place: Ints
     figures: Numbers
     known_ns: Numbers
-    unsure: NDArray[np.bool_]
+    unsure: Flags
 
 
 def columns_of(rows: list[tuple[Any, ...]]) -> Columns:

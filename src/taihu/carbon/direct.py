@@ -31,8 +31,9 @@ from taihu.carbon.factors import (
     Factors,
     Fit,
 )
-from taihu.carbon.quantity import Direct, Energy, Mass, Numbers, Volume
+from taihu.carbon.quantity import Direct, Energy, Mass, Volume
 from taihu.carbon.rows import NO_FIGURES, Role, Row, RowQuality
+from taihu.kernel.arrays import Numbers
 
 Amount = Energy | Mass | Volume
 _MJ_PER_KWH = 3.6

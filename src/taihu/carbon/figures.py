@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.carbon.account import FULL
 from taihu.carbon.columns import WEEK_NS, Columns, columns_of, joined
 from taihu.carbon.ledger import CURRENT, NOW, Ledger
-from taihu.carbon.quantity import Numbers
 from taihu.carbon.rows import DIRECT, PARTS, Role, RowQuality, total
+from taihu.kernel.arrays import Flags, Ints, Numbers
+from taihu.kernel.clock import HOUR_NS
 
 SUMMED = (
     "import_kwh",
@@ -31,7 +31,6 @@ SUMMED = (
     "estimated_kwh",
 )
 _COUNTED = ("measured", "estimated", "missing", "restated")
-_HOUR_NS = 3_600_000_000_000
 _PERIOD = "project = :project AND start >= :start AND start < :end"
 ENERGY = "iif(role = 'generation', generation_kwh, iif(role = 'fuel', fuel_kwh, import_kwh))"
 UNSURE = f"coverage < {FULL}"
@@ -124,7 +123,7 @@ class MeterHours(msgspec.Struct, frozen=True, kw_only=True):
     generation: Numbers
     certified: Numbers
     carbon_free: Numbers
-    sure: NDArray[np.bool_]
+    sure: Flags
 
     @property
     def net(self) -> Numbers:
@@ -199,8 +198,8 @@ def hours(ledger: Ledger, project: str, start: int, count: int, as_of: int = NOW
     """All electricity meters of a project in each of their places, over `count` hours from `start` (UTC ns)."""
     found = []
     for meter, first in ledger.meters(project).items():
-        rows = _columns(ledger, (project, meter, first), start, start + count * _HOUR_NS, as_of)
-        found += _meter_hours(meter, rows, start, count, max(0, (first - start) // _HOUR_NS))
+        rows = _columns(ledger, (project, meter, first), start, start + count * HOUR_NS, as_of)
+        found += _meter_hours(meter, rows, start, count, max(0, (first - start) // HOUR_NS))
     return found
 
 
@@ -225,8 +224,8 @@ def _columns(ledger: Ledger, of: tuple[str, str, int], start: int, end: int, as_
 
 
 def _meter_hours(meter: str, rows: Columns, start: int, count: int, first: int) -> list[MeterHours]:
-    at = (rows.start - start) // _HOUR_NS
-    known = np.bincount(at, rows.known_ns, count) == _HOUR_NS
+    at = (rows.start - start) // HOUR_NS
+    known = np.bincount(at, rows.known_ns, count) == HOUR_NS
     sure = known & (np.bincount(at, rows.unsure, count) == 0)
     found = []
     for number, place in enumerate(rows.places):
@@ -239,10 +238,10 @@ def _meter_hours(meter: str, rows: Columns, start: int, count: int, first: int) 
 def _in_place(
     meter: str,
     place: tuple[str, str],
-    at: NDArray[np.int64],
+    at: Ints,
     table: Numbers,
-    known: NDArray[np.bool_],
-    sure: NDArray[np.bool_],
+    known: Flags,
+    sure: Flags,
     first: int,
 ) -> MeterHours:
     """A meter's rows in one place, by their hours `at`."""
@@ -270,7 +269,7 @@ def _in_place(
     )
 
 
-def _by_hour(at: NDArray[np.int64], values: Numbers, count: int) -> Numbers:
+def _by_hour(at: Ints, values: Numbers, count: int) -> Numbers:
     """What is known of each hour in sum; NaN where nothing is."""
     known = ~np.isnan(values)
     total = np.bincount(at, np.where(known, values, 0.0), count).astype(np.float64)

@@ -12,19 +12,11 @@ import msgspec
 import numpy as np
 
 from taihu.carbon.figures import hours, merge, sums
-from taihu.carbon.inventory import (
-    HOUR_NS,
-    Category,
-    MainBalance,
-    UsedFactor,
-    categories,
-    known_at,
-    main_balances,
-    used_factors,
-)
+from taihu.carbon.inventory import Category, MainBalance, UsedFactor, categories, known_at, main_balances, used_factors
 from taihu.carbon.ledger import NOW, Ledger
 from taihu.carbon.rows import Role
 from taihu.carbon.site import Score, SiteHours, local_hours, score, site_hours
+from taihu.kernel.clock import HOUR_NS
 
 _DAY_HOURS = 24
 

@@ -5,12 +5,12 @@ import math
 from taihu.carbon.cells import Addresses, Trail, csv_text, day, factors_section, iso, number, share
 from taihu.carbon.document import Bars, Cell, Document, Link, Phrase, Section, Table
 from taihu.carbon.hourly import HourlyReport
-from taihu.carbon.inventory import HOUR_NS
 from taihu.carbon.report import QUALITY, balances_sections, period
 from taihu.carbon.rows import Role
 from taihu.carbon.selection import Figure, Selection
 from taihu.carbon.site import Score, SiteHours
 from taihu.carbon.words import HOURLY_METHOD
+from taihu.kernel.clock import HOUR_NS
 
 _LEAD = "{} {} of the hours are known, {} of them estimated.{}"
 _IMPOSSIBLE = " In {} hours more was given than drawn and made: no load is known then."

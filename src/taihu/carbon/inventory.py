@@ -14,8 +14,8 @@ from taihu.carbon.figures import Figures, Line, MeterHours, Restated, hours, mer
 from taihu.carbon.ledger import NOW, Ledger
 from taihu.carbon.rows import DIRECT, PARTS, Role
 from taihu.carbon.site import balances
+from taihu.kernel.clock import HOUR_NS
 
-HOUR_NS = 3_600_000_000_000
 _PROPERTY = "a property of the grid, interval by interval"
 
 

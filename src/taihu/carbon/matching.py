@@ -9,11 +9,10 @@ the load, and the rest counts by the carbon-free share of the grid.
 
 import msgspec
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from taihu.kernel.arrays import Numbers
 from taihu.kernel.errors import LocalError
-
-Numbers = NDArray[np.float64]
 
 
 class ShapesDiffer(LocalError):

@@ -11,24 +11,23 @@ from dataclasses import replace
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.carbon.account import BELOW, BEYOND, ESTIMATE_FROM, FULL, Hourly, Metered, inputs_of, scale
 from taihu.carbon.direct import Amount, Used
 from taihu.carbon.factors import CARBON_FREE, PER_KWH, FactorKind, FactorMissing, Factors, mix_intensity
 from taihu.carbon.ledger import NOW
-from taihu.carbon.quantity import AverageIntensity, Energy, Mass, Numbers, Volume
+from taihu.carbon.quantity import AverageIntensity, Energy, Mass, Volume
 from taihu.carbon.rows import Role
 from taihu.history.history import History
 from taihu.history.windows import CounterWindows, GaugeWindows, IntervalWindows, Windows
-from taihu.kernel.clock import NS_PER_S, from_datetime
+from taihu.kernel.arrays import Flags, Ints, Numbers
+from taihu.kernel.clock import HOUR_NS, from_datetime
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.sections import AccountConfig
 from taihu.kernel.units import commensurable, converter
 from taihu.things.property import Kind, Property
 
-Edges = NDArray[np.int64]
-_NS_PER_HOUR = 3_600 * NS_PER_S
+Edges = Ints
 
 
 class AccountBroken(RefusedError):
@@ -129,7 +128,7 @@ class Meters:
         config, meter = account.config, account.config.meter
         energy, coverage, counted = self._energy(account, meter, config.energy, edges, spread=True)
         inputs, odd = [f"{meter}/{config.energy}"], dict[int, str]()
-        most = config.power_kw_max * np.diff(edges) / _NS_PER_HOUR
+        most = config.power_kw_max * np.diff(edges) / HOUR_NS
         energy = _known(energy, abs(energy.values) <= most, BEYOND, odd)
         if config.net or config.storage:
             imported, exported = energy.imported(), energy.exported()
@@ -303,11 +302,11 @@ def _amounts(windows: Windows, unit: str) -> tuple[type[Amount] | None, Numbers]
             case IntervalWindows() if commensurable(unit, kind.unit):
                 return kind, windows.amount * converter(unit, kind.unit)[0]
             case GaugeWindows() if commensurable(unit, rate):
-                return kind, windows.time_mean * converter(unit, rate)[0] * windows.covered / _NS_PER_HOUR
+                return kind, windows.time_mean * converter(unit, rate)[0] * windows.covered / HOUR_NS
     return None, np.full(len(windows), np.nan)
 
 
-def _known(energy: Energy, can_be: NDArray[np.bool_], why: str, odd: dict[int, str]) -> Energy:
+def _known(energy: Energy, can_be: Flags, why: str, odd: dict[int, str]) -> Energy:
     """What of an energy can be; of the others `odd` is told why not."""
     odd.update(dict.fromkeys(np.flatnonzero(energy.known & ~can_be).tolist(), why))
     return Energy(np.where(can_be, energy.values, np.nan))

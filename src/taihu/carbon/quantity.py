@@ -11,13 +11,11 @@ Sources: GHG Protocol Scope 2 Guidance (2015), chapters 4 and 7; GHG Protocol fo
 from typing import ClassVar, Self, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.arrays import Flags, Numbers
+from taihu.kernel.clock import HOUR_NS
 from taihu.kernel.errors import LocalError
-
-Numbers = NDArray[np.float64]
-_NS_PER_HOUR = 3_600 * NS_PER_S
 
 
 class MixedQuantities(LocalError):
@@ -58,7 +56,7 @@ class Quantity:
         return f"{type(self).__name__}({self.values.tolist()} {self.unit})"
 
     @property
-    def known(self) -> NDArray[np.bool_]:
+    def known(self) -> Flags:
         """Where there is a value."""
         return ~np.isnan(self.values)
 
@@ -193,7 +191,7 @@ class Power(Quantity):
         >>> Power([2.0, 4.0]).over([3_600_000_000_000, 900_000_000_000])
         Energy([2.0, 1.0] kW.h)
         """
-        return Energy(self.values * np.asarray(lengths_ns, np.float64) / _NS_PER_HOUR)
+        return Energy(self.values * np.asarray(lengths_ns, np.float64) / HOUR_NS)
 
 
 _EMISSION_OF: dict[type[Intensity], type[Emission]] = {

@@ -21,10 +21,11 @@ from taihu.carbon.cells import (
 from taihu.carbon.document import Cell, Document, Link, Phrase, Section, Table
 from taihu.carbon.factors import FactorKind
 from taihu.carbon.figures import SUMMED, Figures, Line, Restated, merge
-from taihu.carbon.inventory import HOUR_NS, Category, Inventory, Lacking, MainBalance
+from taihu.carbon.inventory import Category, Inventory, Lacking, MainBalance
 from taihu.carbon.rows import DIRECT, PARTS, Role
 from taihu.carbon.selection import COUNTED, SOURCES, Figure, Selection
 from taihu.carbon.words import METHOD, UNITS
+from taihu.kernel.clock import HOUR_NS
 
 _COLUMNS = {
     "import_kwh": "Drawn kWh",

@@ -12,8 +12,9 @@ import numpy as np
 from taihu.carbon.account import Hourly, Settled, Supply, electricity_rows, measured
 from taihu.carbon.direct import Emitter, direct_rows, used_of
 from taihu.carbon.factors import IS_PROPERTY, FactorKind, Factors
-from taihu.carbon.quantity import AverageIntensity, Energy, Numbers
+from taihu.carbon.quantity import AverageIntensity, Energy
 from taihu.carbon.rows import Role, Row, RowQuality
+from taihu.kernel.arrays import Numbers
 
 
 def restated(rows: Sequence[Row], supply: Supply | Emitter, factors: Factors) -> list[Row]:

@@ -10,12 +10,11 @@ from taihu.carbon.cells import UNKNOWN, Addresses, apart, csv_text, factor_value
 from taihu.carbon.document import Cell, Document, Link, Phrase, Section, Table
 from taihu.carbon.factors import Factor
 from taihu.carbon.figures import SUMMED
-from taihu.carbon.inventory import HOUR_NS
 from taihu.carbon.rows import Row
 from taihu.carbon.selection import COLUMNS, COUNTS, OF_HOURS, SHARES, Figure, Selection
 from taihu.carbon.site import APART
 from taihu.carbon.tracing import Traced
-from taihu.kernel.clock import to_datetime
+from taihu.kernel.clock import HOUR_NS, to_datetime
 
 PAGE_ROWS = 500
 _SHOWN = {

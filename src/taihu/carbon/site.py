@@ -9,18 +9,17 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.carbon.balance import Balance, balance
 from taihu.carbon.figures import MeterHours
 from taihu.carbon.matching import cfe_score, match
-from taihu.carbon.quantity import Energy, Numbers
+from taihu.carbon.quantity import Energy
 from taihu.carbon.rows import Role
-from taihu.kernel.clock import to_datetime
+from taihu.kernel.arrays import Flags, Ints, Numbers
+from taihu.kernel.clock import HOUR_NS, to_datetime
 
 APART = "-"  # behind no meter of the project: made elsewhere, for it
 _METER_ERROR = 0.01
-_HOUR_NS = 3_600_000_000_000
 
 
 class SiteHours(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,8 +38,8 @@ class SiteHours(msgspec.Struct, frozen=True, kw_only=True):
     stored: Numbers
     certified: Numbers
     carbon_free: Numbers
-    sure: NDArray[np.bool_]
-    impossible: NDArray[np.bool_]
+    sure: Flags
+    impossible: Flags
 
     @property
     def contracted(self) -> Numbers:
@@ -53,11 +52,11 @@ class SiteHours(msgspec.Struct, frozen=True, kw_only=True):
         return np.minimum(self.load, self.contracted)
 
     @property
-    def known(self) -> NDArray[np.bool_]:
+    def known(self) -> Flags:
         """Which hours take part: those in which no meter is missing."""
         return ~np.isnan(self.load + self.made)
 
-    def part(self, places: slice | NDArray[np.bool_]) -> "SiteHours":
+    def part(self, places: slice | Flags) -> "SiteHours":
         """Some of the hours."""
         return SiteHours(**{name: getattr(self, name)[places] for name in SiteHours.__struct_fields__})
 
@@ -148,9 +147,9 @@ def _names(meters: Sequence[MeterHours]) -> list[str]:
     return list(dict.fromkeys(meter.meter for meter in meters))
 
 
-def local_hours(start: int, count: int, zone: ZoneInfo) -> NDArray[np.int64]:
+def local_hours(start: int, count: int, zone: ZoneInfo) -> Ints:
     """The hour of the local day at which each of `count` hours begins, from `start` (UTC ns) on."""
-    return np.array([to_datetime(start + place * _HOUR_NS).astimezone(zone).hour for place in range(count)], np.int64)
+    return np.array([to_datetime(start + place * HOUR_NS).astimezone(zone).hour for place in range(count)], np.int64)
 
 
 def seen(places: Sequence[MeterHours]) -> Energy:

@@ -10,16 +10,15 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.carbon.balance import together
 from taihu.carbon.figures import ENERGY, SUMMED, SUMS, UNSURE, Figures, MeterHours, hours
-from taihu.carbon.inventory import HOUR_NS
 from taihu.carbon.ledger import CURRENT, NOW, Ledger
-from taihu.carbon.quantity import Numbers
 from taihu.carbon.rows import PARTS, Row
 from taihu.carbon.selection import CHANGES, OF_BALANCE, OF_HOURS, Figure, Selection
 from taihu.carbon.site import SiteHours, local_hours, score, seen, site_hours
+from taihu.kernel.arrays import Flags, Ints, Numbers
+from taihu.kernel.clock import HOUR_NS
 
 _NET = "iif(rows.role = 'generation', -rows.generation_kwh, rows.import_kwh - rows.export_kwh)"
 _VALUES: dict[Figure, str] = {
@@ -176,12 +175,12 @@ def _by_the_hour(ledger: Ledger, project: str, wanted: Selection, zone: ZoneInfo
 class _Worked(msgspec.Struct, frozen=True):
     """A figure by the hour: the hours that it is made of, by place, what they are worked out of, and the figure."""
 
-    places: NDArray[np.int64]
+    places: Ints
     parts: dict[str, Numbers]
     value: float | None
 
 
-def _matched(meters: Sequence[MeterHours], wanted: Selection, window: NDArray[np.bool_]) -> _Worked:
+def _matched(meters: Sequence[MeterHours], wanted: Selection, window: Flags) -> _Worked:
     found = site_hours(meters, len(window))
     chosen = _chosen(found, wanted.figure) & window
     names = ("drawn", "certified", "given", "inside", "made", "load", "contracted", "matched", "carbon_free")
@@ -189,7 +188,7 @@ def _matched(meters: Sequence[MeterHours], wanted: Selection, window: NDArray[np
     return _Worked(np.flatnonzero(chosen), parts, _score(found.part(window), wanted.figure))
 
 
-def _chosen(found: SiteHours, figure: Figure | None) -> NDArray[np.bool_]:
+def _chosen(found: SiteHours, figure: Figure | None) -> Flags:
     """The hours that a figure is made of."""
     match figure:
         case Figure.CFE:
@@ -220,7 +219,7 @@ def _score(found: SiteHours, figure: Figure | None) -> float | None:
     return None if figure is None else _known(values[figure])
 
 
-def _balanced(meters: Sequence[MeterHours], wanted: Selection, window: NDArray[np.bool_]) -> _Worked:
+def _balanced(meters: Sequence[MeterHours], wanted: Selection, window: Flags) -> _Worked:
     main = [one for one in meters if one.meter == wanted.balance]
     behind = [one for one in meters if one.behind == wanted.balance]
     if not main:
@@ -237,7 +236,7 @@ def _balanced(meters: Sequence[MeterHours], wanted: Selection, window: NDArray[n
     return _Worked(np.flatnonzero(known), shown, value)
 
 
-def _listed(places: NDArray[np.int64]) -> str:
+def _listed(places: Ints) -> str:
     return msgspec.json.encode(places.tolist()).decode()
 
 

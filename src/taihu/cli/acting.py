@@ -4,9 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from taihu.cli.client import NodeClient
-from taihu.kernel.clock import NS_PER_S
-
-_DAY_NS = 86_400 * NS_PER_S
+from taihu.kernel.clock import DAY_NS
 
 
 @contextmanager
@@ -16,7 +14,7 @@ def operator(node: NodeClient, project: str, label: str) -> Iterator[NodeClient]
         yield node
         return
     now = node.get("node")["now"]
-    wanted = {"project": project, "kind": "operator", "label": label, "expires_at": now + _DAY_NS}
+    wanted = {"project": project, "kind": "operator", "label": label, "expires_at": now + DAY_NS}
     issued = node.post("admin", "token-issue", body=wanted)
     try:
         yield NodeClient(node.url, issued["token"])

@@ -10,7 +10,7 @@ import click
 from taihu.cli.admin import Administration, administration_options, json_option
 from taihu.cli.output import MISSING, printable, show, show_json, time_text
 from taihu.cli.passphrase import read_passphrase
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import DAY_NS, NS_PER_S
 from taihu.kernel.errors import RefusedError
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -156,7 +156,7 @@ def ca_renew(
     from taihu.kernel.clock import SystemClock
 
     ends = expires_at(certificate)
-    if days_left is not None and ends - SystemClock().now_ns() > days_left * 86_400 * NS_PER_S:
+    if days_left is not None and ends - SystemClock().now_ns() > days_left * DAY_NS:
         if as_json:
             show_json({"renewed": False, "expires_at": ends})
         else:

@@ -27,12 +27,11 @@ from taihu.cli.transfer.manifest import (
 )
 from taihu.cli.transfer.moments import moment_ns
 from taihu.cli.transfer.slices import rows_of_slice, slices
-from taihu.kernel.clock import NS_PER_S, to_datetime
+from taihu.kernel.clock import HOUR_NS, to_datetime
 from taihu.kernel.errors import RefusedError
 from taihu.things.deletion import TIME_MIN
 from taihu.things.property import Property
 
-_HOUR_NS = 3_600 * NS_PER_S
 _READ_BYTES = 1 << 20
 _CALCULATED = "calculated"
 _FIXED = {"readings", _CALCULATED, "rollups", "things", "properties", "deletions"}
@@ -132,12 +131,12 @@ class _Plan:
             if all(not one.property for one in columns):
                 return None
         sql = (
-            f"SELECT epoch_ns(observed_at) // {_HOUR_NS} AS h, count(*) FROM {_name(view['name'])} "  # noqa: S608 (quoted)
+            f"SELECT epoch_ns(observed_at) // {HOUR_NS} AS h, count(*) FROM {_name(view['name'])} "  # noqa: S608 (quoted)
             f"WHERE {condition(columns, _wanted(view['name'], self._things, self._properties))} GROUP BY h ORDER BY h"
         )
         counts = self._counts(sql, first, last)
         files = []
-        for start, end, rows in slices(counts, _HOUR_NS, rows_of_slice(len(columns))):
+        for start, end, rows in slices(counts, HOUR_NS, rows_of_slice(len(columns))):
             start, end = max(start, first), min(end, last)
             files.append(Slice(_file(view["name"], start, end, files_as), start, end, rows))
         return ViewFiles(view["name"], columns, tuple(files), calculated) if files else None
@@ -145,9 +144,9 @@ class _Plan:
     def _counts(self, sql: str, start: int, end: int) -> list[tuple[int, int]]:
         """When each hour with a row begins, and its rows; asked in halves where they are too many for one answer."""
         try:
-            return [(hour * _HOUR_NS, count) for hour, count in self._ask(sql, start=start, end=end)]
+            return [(hour * HOUR_NS, count) for hour, count in self._ask(sql, start=start, end=end)]
         except NodeRefused as error:
-            middle = (start + end) // 2 // _HOUR_NS * _HOUR_NS
+            middle = (start + end) // 2 // HOUR_NS * HOUR_NS
             if error.problem != "limit" or not start < middle < end:
                 raise
             return [*self._counts(sql, start, middle), *self._counts(sql, middle, end)]

@@ -10,7 +10,8 @@ import click
 from taihu.cli.output import MISSING, share_text, show, show_json
 
 if TYPE_CHECKING:
-    from taihu.sim.citylearn import Buildings, Numbers
+    from taihu.kernel.arrays import Numbers
+    from taihu.sim.citylearn import Buildings
 
 _MARKS = ("reflex", "oracle", "foresight")  # what they know is made up, or is to come
 _PARTS = ("score", "price", "emission", "grid", "ramping", "load_factor")

@@ -15,7 +15,7 @@ from taihu.console.numbers import span
 from taihu.console.signing import check_proof, guarded, told, typed
 from taihu.console.texts import LANGUAGES, Language, text
 from taihu.identity.cookie import COOKIE, csrf_token
-from taihu.kernel.clock import NS_PER_S, Clock, format_iso
+from taihu.kernel.clock import DAY_NS, NS_PER_S, Clock, format_iso
 
 _SCOPES = ("read", "write", "ingest", "command", "admin")
 _DAYS = ("7", "30", "90", "365")
@@ -67,7 +67,7 @@ class AccountPage:
                 await self._accounts.drop_token(secret, typed(given, "id"))
             case "token":
                 days = typed(given, "days")
-                ends = self._clock.now_ns() + int(days) * 86_400 * NS_PER_S if days in _DAYS else None
+                ends = self._clock.now_ns() + int(days) * DAY_NS if days in _DAYS else None
                 scopes = [scope for scope in given.getlist("scope") if scope in _SCOPES]
                 label = typed(given, "label")[:100]
                 return await self._accounts.make_token(secret, label=label, scopes=scopes, expires_at=ends)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from taihu.console.answers import Newest, NodeStatus, Project, Thing, in_unit
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import HOUR_NS
 
 STATES = ("online", "late", "silent", "never")
 DISTRICT = "district"
@@ -13,7 +13,7 @@ GRID, METER, PV, BATTERY = "grid", "meter", "pv", "battery"
 HOUSE_THINGS = (METER, PV, BATTERY)
 POWER_UNIT, ENERGY_UNIT, INTENSITY_UNIT = "kW", "kW.h", "kg/(kW.h)"
 _EVEN_KW = 0.005
-_SAME_CLOCK_NS = 3_600 * NS_PER_S
+_SAME_CLOCK_NS = HOUR_NS
 
 
 class View(msgspec.Struct, frozen=True):

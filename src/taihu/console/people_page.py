@@ -16,7 +16,7 @@ from taihu.console.people_sections import Place, grants, members, node_people, s
 from taihu.console.signing import check_proof, guarded, told, typed
 from taihu.console.texts import LANGUAGES, Language, text
 from taihu.identity.cookie import COOKIE, csrf_token
-from taihu.kernel.clock import NS_PER_S, Clock
+from taihu.kernel.clock import DAY_NS, Clock
 
 _DAYS = ("7", "30", "90", "365")
 _ROLES = ("viewer", "operator", "owner")
@@ -124,7 +124,7 @@ class PeoplePage:
         return "", ""
 
     def _ends(self, days: str) -> int | None:
-        return self._clock.now_ns() + int(days) * 86_400 * NS_PER_S if days in _DAYS else None
+        return self._clock.now_ns() + int(days) * DAY_NS if days in _DAYS else None
 
     async def _page(
         self,

@@ -3,11 +3,11 @@
 A sensor that is frozen says the same for ever; one with a loose contact leaps to and fro.
 """
 
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import HOUR_NS, NS_PER_S
 
 _GAP_NS = 900 * NS_PER_S  # over which nobody knows what flowed
 _FADES_NS = 14_400 * NS_PER_S  # what flowed slowly may be what the store loses, or its sensor does not see
-_AGAIN_NS = 3_600 * NS_PER_S
+_AGAIN_NS = HOUR_NS
 
 
 class Moves:
@@ -47,7 +47,7 @@ class Moves:
             if level != self._level or now - self._stuck_at > _AGAIN_NS:
                 self._begin(level)
         else:
-            self._moved = self._moved * max(0.0, 1 - gap / _FADES_NS) + mean * gap / (3_600 * NS_PER_S)
+            self._moved = self._moved * max(0.0, 1 - gap / _FADES_NS) + mean * gap / HOUR_NS
             by = level - self._level
             if by:
                 if min(abs(by), abs(by - self._moved)) > self._leap:

@@ -2,9 +2,7 @@
 
 from collections import deque
 
-from taihu.kernel.clock import NS_PER_S
-
-MINUTE_NS = 60 * NS_PER_S
+from taihu.kernel.clock import MINUTE_NS
 
 Key = tuple[str, str, str]  # project, thing, and the name of what was commanded or of a standing permit
 

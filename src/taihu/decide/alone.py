@@ -13,9 +13,10 @@ import numpy as np
 
 from taihu.decide.charge import charge, most_kw, stay, wanted
 from taihu.decide.loads import in_part, profile_of, skip_cost, starts_of, steps_max, window
-from taihu.decide.problem import Asset, Heat, Job, Load, Numbers, Problem, Vehicle, series
+from taihu.decide.problem import Asset, Heat, Job, Load, Problem, Vehicle, series
 from taihu.decide.room import Room
 from taihu.decide.stores import heat_steps
+from taihu.kernel.arrays import Numbers
 
 _POWERS = 4  # from the least to the most
 _LEVELS = 33  # of heat, in its band

@@ -6,9 +6,9 @@ power; above 80 % of charge the power that it takes or gives falls in a line; ea
 
 import msgspec
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Numbers = NDArray[np.float64]
+from taihu.kernel.arrays import Numbers
 
 _SHARES = np.array([0.0, 0.3, 0.7, 0.8, 1.0])
 _ROUND_TRIP = np.array([0.83, 0.83, 0.9, 0.9, 0.85])

@@ -6,11 +6,9 @@ means so far stand for them.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.decide.expected import Prices
-
-Numbers = NDArray[np.float64]
+from taihu.kernel.arrays import Numbers
 
 BLOCK_HOURS = 730  # over which a load factor is taken
 _OWN_WEIGHT = 1.3  # as errors are cut at zero; tuned on phase 1

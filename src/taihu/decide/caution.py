@@ -12,12 +12,10 @@ from collections import deque
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.decide.bill import BLOCK_HOURS
 from taihu.decide.policy import Hour
-
-Numbers = NDArray[np.float64]
+from taihu.kernel.arrays import Numbers
 
 _BLIND_HOURS = 24  # whose errors are not of a forecast: it has not seen each hour of the day
 _WATCHED_HOURS = 48

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from taihu.decide.problem import Job, Numbers, Problem, Vehicle
+from taihu.decide.problem import Job, Problem, Vehicle
 from taihu.decide.room import Room
+from taihu.kernel.arrays import Numbers
 
 Flexible = Vehicle | Job
 

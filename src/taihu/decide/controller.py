@@ -14,11 +14,11 @@ import numpy as np
 
 from taihu.decide.dynamic import Path, plan_battery
 from taihu.decide.guard import DAYS, Verdict, verdict
-from taihu.decide.problem import Battery, Meter, Numbers, Objective, Problem
+from taihu.decide.problem import Battery, Meter, Objective, Problem
 from taihu.insight.day import HORIZON, HouseForecast, Outlook, SignalForecast
-from taihu.kernel.clock import to_datetime
+from taihu.kernel.arrays import Numbers
+from taihu.kernel.clock import HOUR_NS, to_datetime
 
-HOUR_NS = 3_600_000_000_000
 _QUANTILE = (
     1.6  # of the mean absolute error: where the 10 and 90 % quantiles are, for a normal law as for a Laplace one
 )

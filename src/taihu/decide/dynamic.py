@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 
 from taihu.decide.judge import stored_kw
-from taihu.decide.problem import Battery, Numbers, Problem, series
+from taihu.decide.problem import Battery, Problem, series
 from taihu.decide.stores import end_price, taper_lines
+from taihu.kernel.arrays import Numbers
 
 _LEVELS = 129
 _POWERS = 513  # to each side, among which the power that moves so much is found

@@ -16,9 +16,8 @@ unknowns as hours (Woodbury).
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-Numbers = NDArray[np.float64]
+from taihu.kernel.arrays import Numbers
 
 _LOGISTIC_MAE = 2 * np.log(2)  # mean absolute error of a logistic law of scale 1
 _SPREAD_MIN_KWH = 0.03

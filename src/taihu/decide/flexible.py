@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from taihu.decide.problem import Asset, Battery, Heat, Job, Load, Numbers, Solar, Vehicle
+from taihu.decide.problem import Asset, Battery, Heat, Job, Load, Solar, Vehicle
 from taihu.decide.stores import heat_steps
+from taihu.kernel.arrays import Flags, Ints, Numbers
 from taihu.kernel.clock import from_datetime, to_datetime
 from taihu.kernel.flexible import (
     AssetConfig,
@@ -37,7 +37,7 @@ class Grid(msgspec.Struct, frozen=True):
     zone: ZoneInfo
 
     @property
-    def edges(self) -> NDArray[np.int64]:
+    def edges(self) -> Ints:
         """Beginning of each step, and the end of the last."""
         first = (self.now // STEP_NS + 1) * STEP_NS
         return np.concatenate([[self.now], first + STEP_NS * np.arange(STEPS, dtype=np.int64)])
@@ -140,7 +140,7 @@ def after(config: AssetConfig, asset: Asset | None, state: State, power: Numbers
     return state
 
 
-def _ran(config: LoadConfig, state: State, grid: Grid, hours: Numbers, on: NDArray[np.bool_]) -> State:
+def _ran(config: LoadConfig, state: State, grid: Grid, hours: Numbers, on: Flags) -> State:
     steps, last = round(float(hours[on].sum()) / STEP_H), int((hours > 0).sum()) - 1
     left = (state.left or steps_of(config)) - steps
     if left <= 0:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from taihu.decide.problem import Asset, Meter, Multiples, Numbers, Problem
+from taihu.decide.problem import Asset, Meter, Multiples, Problem
 from taihu.decide.sheet import Index, Sheet
+from taihu.kernel.arrays import Flags, Numbers
 
 Powers = dict[str, Numbers]
 
@@ -49,7 +49,7 @@ class Frame:
         self.contents: dict[str, list[tuple[Index, float]]] = {}  # of batteries
         self.parts: dict[str, list[tuple[Index, Index, float | Numbers]]] = {}  # steps, columns, their share
         self.elsewhere: dict[str, tuple[Index, Index]] = {}  # steps and columns of what runs at other places
-        self.switches: list[tuple[Index, Callable[[Powers], NDArray[np.bool_]]]] = []
+        self.switches: list[tuple[Index, Callable[[Powers], Flags]]] = []
         steps = problem.steps
         mean = float(np.mean([np.abs(price).mean() for price in self.prices.values()])) or problem.dearest
         self._ties = _TIE * mean * self.scale * problem.step_h * (1 + np.arange(steps) / steps)
@@ -94,7 +94,7 @@ class Frame:
             self.sheet.put(rows, columns, sign)
         self.balances[meter.name] = rows
 
-    def hold(self, columns: Index, runs: Callable[[Powers], NDArray[np.bool_]]) -> None:
+    def hold(self, columns: Index, runs: Callable[[Powers], Flags]) -> None:
         """These whole numbers are 1 where powers say so."""
         self.switches.append((columns, runs))
 

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 
 from taihu.decide.frame import UNIT
-from taihu.decide.sheet import Numbers, Program
+from taihu.decide.sheet import Program
+from taihu.kernel.arrays import Numbers
 
 GAP = 1e-3  # of the objective without breaches: how near to the best an answer with whole numbers has to be
 GAP_MIN = GAP * UNIT  # or of the dearest kWh, where the objective is next to nothing

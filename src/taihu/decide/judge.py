@@ -6,8 +6,9 @@ import msgspec
 import numpy as np
 
 from taihu.decide.loads import may_skip, profile_of
-from taihu.decide.problem import Asset, Battery, Heat, Job, Kind, Load, Meter, Numbers, Problem, Solar, Vehicle, series
+from taihu.decide.problem import Asset, Battery, Heat, Job, Kind, Load, Meter, Problem, Solar, Vehicle, series
 from taihu.decide.stores import end_price, heat_steps, taper_lines
+from taihu.kernel.arrays import Numbers
 
 _SLACK_KW = 1e-3
 _SLACK_KWH = 1e-3

@@ -7,9 +7,10 @@ in every such program, a battery may take and give in one hour, which burns ener
 import msgspec
 import numpy as np
 
-from taihu.decide.expected import Expected, Numbers, Prices
+from taihu.decide.expected import Expected, Prices
 from taihu.decide.highs import Outcome, Solver
 from taihu.decide.sheet import Sheet
+from taihu.kernel.arrays import Numbers
 
 _SECONDS = 10.0
 _NO_END = np.inf

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from taihu.decide.frame import Frame
-from taihu.decide.problem import Job, Load, Numbers, Problem, Solar
+from taihu.decide.problem import Job, Load, Problem, Solar
 from taihu.decide.sheet import CONTINUOUS, INTEGER, Index
 from taihu.decide.stores import power_columns
+from taihu.kernel.arrays import Numbers
 
 _SAME_KW = 1e-6
 _SWITCH = 0.05  # of the mean kWh of a step: what a start costs, so that what runs goes on running

@@ -7,9 +7,10 @@ import numpy as np
 from taihu.decide.frame import NOTHING_EXACT, Exact, Frame, Powers
 from taihu.decide.judge import charges_too_fast, store_content
 from taihu.decide.loads import write_job, write_load, write_solar
-from taihu.decide.problem import Battery, Heat, Job, Load, Meter, Numbers, Problem, Solar, Vehicle, series
+from taihu.decide.problem import Battery, Heat, Job, Load, Meter, Problem, Solar, Vehicle, series
 from taihu.decide.sheet import INTEGER, SEMICONTINUOUS, Index, Program, Sheet
 from taihu.decide.stores import write_battery, write_heat, write_taper, write_vehicle
+from taihu.kernel.arrays import Numbers
 
 _BOTH_KW = 1e-6
 _NOTHING_KW = 1e-6

@@ -4,7 +4,6 @@ from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.decide.battery import Battery, efficiency
 from taihu.decide.bill import RunningBill
@@ -12,9 +11,8 @@ from taihu.decide.caution import Caution
 from taihu.decide.expected import Expected, ExpectedCostPlan, Prices
 from taihu.decide.policy import Hour
 from taihu.insight.day import HORIZON, HouseForecast, SignalForecast
+from taihu.kernel.arrays import Numbers
 from taihu.kernel.errors import RefusedError
-
-Numbers = NDArray[np.float64]
 
 _RAMP_SPREAD = 0.7  # errors of neighbouring hours go together, so a change is known better than a level
 _INVERSE_ROUNDS = 6

@@ -16,8 +16,9 @@ from taihu.decide.form import check, check_futures
 from taihu.decide.frame import Powers
 from taihu.decide.judge import Breach, Judged, as_stores_can, judge
 from taihu.decide.model import Model
-from taihu.decide.problem import Job, Numbers, Problem, Vehicle
+from taihu.decide.problem import Job, Problem, Vehicle
 from taihu.decide.rule import by_rule
+from taihu.kernel.arrays import Numbers
 from taihu.kernel.clock import Clock, SystemClock
 
 _SOLVER_SHARE = 0.9  # of the time; the rest is for what is done without it

@@ -8,11 +8,9 @@ from typing import Protocol
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.decide.battery import Battery
-
-Numbers = NDArray[np.float64]
+from taihu.kernel.arrays import Numbers
 
 
 class Hour(msgspec.Struct, frozen=True):

@@ -11,11 +11,11 @@ from enum import StrEnum
 
 import msgspec
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from taihu.kernel.arrays import Numbers
 from taihu.kernel.errors import RefusedError
 
-Numbers = NDArray[np.float64]
 Taper = tuple[tuple[float, float], ...]  # (state of charge, share of the power), falling and concave
 
 INF = float("inf")

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from taihu.decide.problem import Numbers, Problem, series
+from taihu.decide.problem import Problem, series
+from taihu.kernel.arrays import Numbers
 
 
 class Room:

@@ -9,9 +9,10 @@ import numpy as np
 from taihu.decide.charge import charge, slack, stay
 from taihu.decide.frame import Powers
 from taihu.decide.loads import may_skip, profile_of, window
-from taihu.decide.problem import INF, Battery, Heat, Job, Load, Numbers, Problem, Solar, Vehicle, series
+from taihu.decide.problem import INF, Battery, Heat, Job, Load, Problem, Solar, Vehicle, series
 from taihu.decide.room import Room
 from taihu.decide.stores import heat_steps, taper_lines
+from taihu.kernel.arrays import Numbers
 
 _HEAT_SHARE = 0.25  # of the band, above its lower end
 

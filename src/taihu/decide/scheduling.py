@@ -8,13 +8,13 @@ from collections.abc import Mapping
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.decide.flexible import Grid, Sight, State, sight
 from taihu.decide.judge import Judged, judge
 from taihu.decide.planner import Plan, Planner, quantile_scenarios
-from taihu.decide.problem import INF, Asset, Battery, Group, Load, Meter, Numbers, Objective, Problem, Solar
+from taihu.decide.problem import INF, Asset, Battery, Group, Load, Meter, Objective, Problem, Solar
 from taihu.decide.rule import by_rule
+from taihu.kernel.arrays import Ints, Numbers
 from taihu.kernel.flexible import SchedulerConfig, SolarConfig
 
 _NEAR_KW = 0.02
@@ -40,7 +40,7 @@ class Scheduled(msgspec.Struct, frozen=True, kw_only=True):
     problem: Problem
     without: Judged
     sights: Mapping[str, Sight]
-    edges: NDArray[np.int64]
+    edges: Ints
     spread_kw: Numbers  # between the 10 and the 90 % quantile of what nobody can move
     notes: tuple[str, ...]
 

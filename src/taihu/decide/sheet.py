@@ -4,7 +4,8 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Numbers = NDArray[np.float64]
+from taihu.kernel.arrays import Numbers
+
 Index = NDArray[np.int32]
 
 CONTINUOUS, INTEGER, SEMICONTINUOUS = 0, 1, 2

@@ -5,8 +5,9 @@ from itertools import pairwise
 import numpy as np
 
 from taihu.decide.frame import Frame
-from taihu.decide.problem import Battery, Heat, Numbers, Taper, Vehicle, series
+from taihu.decide.problem import Battery, Heat, Taper, Vehicle, series
 from taihu.decide.sheet import CONTINUOUS, INTEGER, SEMICONTINUOUS, Index
+from taihu.kernel.arrays import Numbers
 
 _NOTHING_KW = 1e-6
 _END_SHARE = 0.6  # of the mean price: what a kWh left at a plan's end is worth where nobody says

@@ -9,16 +9,15 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from taihu.decide.problem import Numbers, ProblemRefused
-from taihu.kernel.clock import to_datetime
+from taihu.decide.problem import ProblemRefused
+from taihu.kernel.arrays import Ints, Numbers
+from taihu.kernel.clock import DAY_NS, to_datetime
 
-_DAY_NS = 86_400 * 1_000_000_000
 _BEYOND = 1e4  # times the usual price: what none is
 _MOST = 1e9  # of any currency
 
-Starts = NDArray[np.int64]  # UTC nanoseconds
+Starts = Ints  # UTC nanoseconds
 
 
 class Band(msgspec.Struct, frozen=True):
@@ -100,7 +99,7 @@ def fill(
     holes = np.flatnonzero(~np.isfinite(prices))
     for days in range(1, 8):
         left = holes[~np.isfinite(filled[holes])]
-        filled[left] = by_time(published or {}, holds_ns, np.asarray(starts)[left] - days * _DAY_NS)
+        filled[left] = by_time(published or {}, holds_ns, np.asarray(starts)[left] - days * DAY_NS)
     left = holes[~np.isfinite(filled[holes])]
     if before := len(holes) - len(left):
         notes.append(f"{before} prices are missing: those of the days before stand for them")

@@ -5,9 +5,9 @@ from itertools import pairwise
 import msgspec
 
 from taihu.decide.flexible import STEP_NS
+from taihu.kernel.clock import HOUR_NS
 from taihu.kernel.flexible import SchedulerConfig
 
-HOUR_NS = 4 * STEP_NS
 HOURS_MIN = 20.0  # of a day, settled, for it to count
 
 Both = tuple[float, float]  # of the twin left alone, and of the planned one

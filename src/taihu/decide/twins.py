@@ -17,11 +17,12 @@ import numpy as np
 
 from taihu.decide.flexible import STEP_NS, Grid, Sight, State, after, steps_of
 from taihu.decide.planner import Planner
-from taihu.decide.problem import Numbers, Solar
+from taihu.decide.problem import Solar
 from taihu.decide.rule import by_rule
 from taihu.decide.scheduling import Expected, Scheduled, at_rest, problem_of, schedule, sights_of
-from taihu.decide.twindays import HOUR_NS, Day, Follow, Peaks, Slot
-from taihu.kernel.clock import from_datetime, to_datetime
+from taihu.decide.twindays import Day, Follow, Peaks, Slot
+from taihu.kernel.arrays import Numbers
+from taihu.kernel.clock import DAY_NS, HOUR_NS, from_datetime, to_datetime
 from taihu.kernel.flexible import (
     AssetConfig,
     BatteryConfig,
@@ -290,6 +291,6 @@ def _held(config: AssetConfig, state: State) -> float:
             return -(state.level or 0.0)
         case LoadConfig():
             steps = steps_of(config)
-            run = state.done // (24 * HOUR_NS) * steps + (steps - state.left if state.left else 0)
+            run = state.done // DAY_NS * steps + (steps - state.left if state.left else 0)
             return config.power_kw * run / 4
     return 0.0

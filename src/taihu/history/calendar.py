@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 from numpy.typing import NDArray
 
-from taihu.kernel.clock import NS_PER_S, from_datetime, to_datetime
+from taihu.kernel.clock import DAY_NS, NS_PER_S, from_datetime, to_datetime
 from taihu.kernel.errors import LimitError, RefusedError
 from taihu.kernel.limits import DEFAULT
 
@@ -69,7 +69,6 @@ STEP_S = {
     Step.YEAR: 365 * 86_400,
 }
 CLOCK_STEP_MAX_S = 3_600
-_DAY_NS = 86_400 * NS_PER_S
 _TIME_NS_MAX = 9_000_000_000_000_000_000  # year 2255; leaves two years of int64 for the windows at both ends
 
 
@@ -148,7 +147,7 @@ def _stretches(start_ns: int, end_ns: int, tz: ZoneInfo) -> Iterator[tuple[int, 
     """(begin, end, offset from UTC), all ns, of each stretch in which the offset does not change."""
     begin, offset, seen = start_ns, _offset_ns(start_ns, tz), start_ns
     while seen < end_ns:
-        ahead = min(seen + _DAY_NS, end_ns)
+        ahead = min(seen + DAY_NS, end_ns)
         if _offset_ns(ahead, tz) != offset:
             change = _change(seen, ahead, tz)
             yield begin, change, offset

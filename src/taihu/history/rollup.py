@@ -15,11 +15,11 @@ import numpy as np
 
 from taihu.history.frame import Cells, Frame, Ints
 from taihu.history.windows import CounterWindows, GaugeWindows, IntervalWindows, Windows
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import DAY_NS, HOUR_NS, MINUTE_NS
 from taihu.things.property import Kind, Property, Swap
 
-STEPS_NS = {"1m": 60 * NS_PER_S, "1h": 3_600 * NS_PER_S, "1d": 86_400 * NS_PER_S}
-CHUNKS_NS = {"1m": 6 * 3_600 * NS_PER_S, "1h": 2 * 86_400 * NS_PER_S, "1d": 16 * 86_400 * NS_PER_S}
+STEPS_NS = {"1m": MINUTE_NS, "1h": HOUR_NS, "1d": DAY_NS}
+CHUNKS_NS = {"1m": 6 * HOUR_NS, "1h": 2 * DAY_NS, "1d": 16 * DAY_NS}
 READINGS_MAX = 500_000  # about what one step reads, while flushes wait
 READINGS_MIN = 20  # a window, on average, for a rollup to pay
 _TYPES: Mapping[Kind, type[Windows]] = {

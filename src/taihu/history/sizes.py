@@ -12,11 +12,9 @@ import msgspec
 
 from taihu.history.manifest import Change, Manifest
 from taihu.history.store import Store
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import DAY_NS, HOUR_NS
 
-_HOUR_NS = 3_600 * NS_PER_S
-_DAY_NS = 24 * _HOUR_NS
-_SAMPLES_NS = 7 * _DAY_NS
+_SAMPLES_NS = 7 * DAY_NS
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +47,7 @@ class Growth:
 
     def due(self, now_ns: int) -> bool:
         """Whether the sizes should be noted again; a clock that was set back begins anew."""
-        return not self._noted_at <= now_ns < self._noted_at + _HOUR_NS
+        return not self._noted_at <= now_ns < self._noted_at + HOUR_NS
 
     def noted(self, now_ns: int, sizes: Mapping[str, int]) -> tuple[tuple[int, str, int], ...]:
         """Note the sizes of all projects; returns what is to be stored of it."""
@@ -67,10 +65,10 @@ class Growth:
     def per_day(self, project: str, size: int, now_ns: int) -> float | None:
         """How many bytes a project grows in a day."""
         samples = self._samples.get(project)
-        if not samples or now_ns - samples[0][0] < _HOUR_NS:
+        if not samples or now_ns - samples[0][0] < HOUR_NS:
             return None
         at, before = samples[0]
-        return (size - before) * _DAY_NS / (now_ns - at)
+        return (size - before) * DAY_NS / (now_ns - at)
 
     def _add(self, at: int, project: str, size: int) -> None:
         samples = self._samples.setdefault(project, deque())

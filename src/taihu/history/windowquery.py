@@ -14,7 +14,7 @@ from taihu.history.scan import Scan, fetch_edge, fetch_rows, fetch_values, thing
 from taihu.history.store import Store
 from taihu.history.windowing import by_thing, context_ns, join, needs_prior, roll
 from taihu.history.windows import Windows, merge
-from taihu.kernel.clock import NS_PER_S, Clock
+from taihu.kernel.clock import MINUTE_NS, Clock
 from taihu.kernel.errors import LimitError
 from taihu.kernel.limits import Limits
 from taihu.kernel.retention import FOREVER, STEPS, Ages
@@ -25,7 +25,7 @@ Swaps = Callable[[str, str, str], Sequence[Swap]]
 _EVER_S = 1e9  # a max_age that no gap outlasts
 _LOOK = 8  # chunks whose readings say whether a rollup pays
 _SPARSE_CHUNKS = 32  # and how many more must have come before that is asked again
-_PRESS_NS = 60 * NS_PER_S  # how often it is looked whether readings soon expire that are not rolled up
+_PRESS_NS = MINUTE_NS  # how often it is looked whether readings soon expire that are not rolled up
 
 
 class _Group(msgspec.Struct):

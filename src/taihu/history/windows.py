@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import HOUR_NS, NS_PER_S
 from taihu.kernel.errors import LocalError
 from taihu.things.property import Kind
 
@@ -231,7 +231,7 @@ def energy_kwh(power: GaugeWindows) -> Floats:
 
     Uncovered time adds nothing and is not guessed: read the result beside its coverage.
     """
-    return _known(power.weighted / (3600 * NS_PER_S), power.covered)
+    return _known(power.weighted / HOUR_NS, power.covered)
 
 
 def touched(kind: Kind, edges: Ints, observed: Ints, reach_ns: int, following: Ints | None = None) -> Ints:

@@ -13,13 +13,12 @@ import msgspec
 from taihu.identity.memory import Memory
 from taihu.identity.principal import CredentialKind, Principal
 from taihu.identity.rows import among, select, value
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import MINUTE_NS
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.ids import NameRefused, check_name, token_hash
 from taihu.kernel.limits import Limits
 from taihu.things.property import Thing
 
-_MINUTE_NS = 60 * NS_PER_S
 _NAMES_MAX = 500  # in one SQL statement
 
 
@@ -151,7 +150,7 @@ class _Count:
                 f"This join token has made {self._made} things, as many as it may.",
                 "Issue another, or raise [limits] join_things_max.",
             )
-        while self._times and not 0 <= now_ns - self._times[0] < _MINUTE_NS:
+        while self._times and not 0 <= now_ns - self._times[0] < MINUTE_NS:
             self._times.popleft()
         if len(self._times) >= self._rate_max:
             raise JoinRefused(

@@ -12,12 +12,11 @@ from taihu.identity.codes import Code, Purpose
 from taihu.identity.principal import Change, CredentialKind, Event, Principal
 from taihu.identity.registry import Exists, Registry, check_room
 from taihu.identity.rows import update
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import MINUTE_NS
 from taihu.kernel.errors import LimitError, RefusedError
 from taihu.kernel.ids import check_name, token_hash
 from taihu.things.property import Thing
 
-_MINUTE_NS = 60 * NS_PER_S
 _HASH_BYTES = 32
 _WHO_MAX = 10_000
 _ALIKE = str.maketrans("OIL", "011")  # letters that no code has, and people read into it
@@ -152,7 +151,7 @@ class Provisioning(Registry):
         """At most so many attempts a minute: a code is not to be guessed."""
         with self._changing:
             attempts = self._memory.attempts.setdefault(who, deque())
-            while attempts and not 0 <= now - attempts[0] < _MINUTE_NS:
+            while attempts and not 0 <= now - attempts[0] < MINUTE_NS:
                 attempts.popleft()
             if len(attempts) >= self._memory.default_limits.claim_attempts_per_minute_max:
                 raise LimitError("Too many claims were tried.", "Try again in a minute.")

@@ -12,11 +12,11 @@ from taihu.identity.memory import Unknown
 from taihu.identity.person import Session
 from taihu.identity.principal import Change, CredentialKind, Event, Principal, Reach
 from taihu.identity.writer import Writer
-from taihu.kernel.clock import NS_PER_S, Clock
+from taihu.kernel.clock import MINUTE_NS, NS_PER_S, Clock
 from taihu.kernel.ids import new_token, token_hash
 from taihu.kernel.limits import Limits
 
-_TOUCH_NS = 60 * NS_PER_S
+_TOUCH_NS = MINUTE_NS
 _AGENT_LENGTH_MAX = 200
 _ADDRESS_LENGTH_MAX = 64
 

@@ -10,11 +10,9 @@ from collections import deque
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.insight.ridge import OnlineRidge
-
-Numbers = NDArray[np.float64]
+from taihu.kernel.arrays import Ints, Numbers
 
 HORIZON = 24
 _LOAD_RATE, _SOLAR_RATE, _ERROR_RATE = 0.1, 0.15, 0.045  # shares by which a new day moves what was learned
@@ -122,10 +120,10 @@ class _HourMeans:
         self._seen[hour] += 1
         self._mean[hour] += max(1 / self._seen[hour], self._rate) * (value - self._mean[hour])
 
-    def at(self, hours: int | NDArray[np.int64]) -> Numbers:
+    def at(self, hours: int | Ints) -> Numbers:
         return np.asarray(self._mean[hours])
 
-    def ahead(self, hours: NDArray[np.int64]) -> Numbers:
+    def ahead(self, hours: Ints) -> Numbers:
         """Means of the hours; those never seen get the mean of the others."""
         known = self._seen > 0
         return np.where(known[hours][:, None], self._mean[hours], self._mean[known].mean(axis=0))
@@ -140,7 +138,7 @@ class _Errors:
     def learn(self, hour: int, error: Numbers) -> None:
         self._mean[hour] += _ERROR_RATE * (np.abs(error) - self._mean[hour])
 
-    def at(self, hours: NDArray[np.int64]) -> Numbers:
+    def at(self, hours: Ints) -> Numbers:
         return np.asarray(self._mean[hours])
 
 

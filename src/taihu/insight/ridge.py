@@ -1,9 +1,8 @@
 """Linear regressions that learn as they go: recursive least squares with a ridge and slow forgetting."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Numbers = NDArray[np.float64]
+from taihu.kernel.arrays import Numbers
 
 
 class OnlineRidge:

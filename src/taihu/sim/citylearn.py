@@ -10,15 +10,13 @@ from collections.abc import Callable
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.decide.battery import Batteries, Battery
 from taihu.decide.bill import BLOCK_HOURS
 from taihu.decide.policy import Hour, Policy
+from taihu.kernel.arrays import Ints, Numbers
 from taihu.kernel.errors import RefusedError
 from taihu.sim.district import District
-
-Numbers = NDArray[np.float64]
 
 PHASES = {"phase_1": range(5), "phase_2": range(5, 10), "phase_3": range(10, 17)}
 WEIGHTS = {"phase_1": 0.2, "phase_2": 0.3, "phase_3": 0.5}
@@ -46,7 +44,7 @@ class Buildings(msgspec.Struct, frozen=True):
     solar_kwh: Numbers
     price: Numbers
     intensity: Numbers
-    hour: NDArray[np.int64]
+    hour: Ints
     published: dict[int, Numbers]
     battery: Battery = Battery()
     notes: tuple[str, ...] = ()

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from taihu.kernel.clock import NS_PER_S, Clock
+from taihu.kernel.clock import HOUR_NS, NS_PER_S, Clock
 from taihu.protocols.mqtt.client import Client, QueueFull
 from taihu.sim.device import Device
-from taihu.sim.district import HOUR_NS, START_NS, District, House, hour_of
+from taihu.sim.district import START_NS, District, House, hour_of
 from taihu.sim.live import LiveHouse
 
 log = logging.getLogger("taihu.sim")

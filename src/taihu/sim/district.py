@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from taihu.kernel.clock import NS_PER_S, parse_iso
+from taihu.kernel.arrays import Numbers
+from taihu.kernel.clock import HOUR_NS, parse_iso
 
 HOURS = 8_760
-HOUR_NS = 3_600 * NS_PER_S
 START_NS = parse_iso("2016-07-31T23:00:00-08:00")
 TIME_ZONE = "Etc/GMT+8"
 HOUSES = 17
@@ -23,7 +22,7 @@ BATTERY_KWH = 6.4
 BATTERY_KW = 5.0
 ONE_WAY_EFFICIENCY = 0.9**0.5
 
-Hours = NDArray[np.float64]
+Hours = Numbers
 
 
 class House:

@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.decide.battery import Battery
-from taihu.sim.citylearn import Buildings, DataRefused, Numbers
+from taihu.kernel.arrays import Ints, Numbers
+from taihu.sim.citylearn import Buildings, DataRefused
 
 _LAYOUT = "Give a folder in CityLearn's layout (docs/score.md)."
 _LOAD = ("equipment electric power", "non_shiftable_load")
@@ -156,7 +156,7 @@ class _Reader:
             raise DataRefused(f"{self._folder} has steps of {seconds} s.", "Sum them up to hours.")
         return entries
 
-    def _building(self, name: str, entry: Mapping[str, Any]) -> tuple[Numbers, Numbers, NDArray[np.int64], Battery]:
+    def _building(self, name: str, entry: Mapping[str, Any]) -> tuple[Numbers, Numbers, Ints, Battery]:
         """Load, PV, hours of the day and battery."""
         table = self._table(entry.get("energy_simulation"), f"{name}'s energy_simulation")
         load = self._whole(table.column(_LOAD), "of load", name)
@@ -172,7 +172,7 @@ class _Reader:
         load, solar = np.maximum(load, 0) + taken, np.maximum(solar, 0) + fed
         return load, solar, self._hours(table, len(load), name), self._battery(name, entry)
 
-    def _hours(self, table: _Table, count: int, name: str) -> NDArray[np.int64]:
+    def _hours(self, table: _Table, count: int, name: str) -> Ints:
         """The hour of the day of each row, 1 to 24."""
         found = table.find(_HOUR)
         found = None if found is None else self._played(found)

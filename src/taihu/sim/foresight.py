@@ -7,7 +7,6 @@ program may charge and discharge in one hour, which no battery can, and sees a d
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.decide.battery import FALL, FULL_POWER_TO, Battery, efficiency
 from taihu.decide.bill import BLOCK_HOURS
@@ -15,9 +14,8 @@ from taihu.decide.highs import Outcome, Solver
 from taihu.decide.plan import terminal_energy
 from taihu.decide.policy import Hour
 from taihu.decide.sheet import Index, Program, Sheet
+from taihu.kernel.arrays import Numbers
 from taihu.sim.citylearn import Buildings
-
-Numbers = NDArray[np.float64]
 
 _TAIL_HOURS = 24  # so that a month does not end empty
 _ROUNDS = 2

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from taihu.kernel.clock import NS_PER_S
-from taihu.sim.district import BATTERY_KW, BATTERY_KWH, HOUR_NS, HOURS, ONE_WAY_EFFICIENCY, START_NS, House, hour_of
+from taihu.kernel.arrays import Numbers
+from taihu.kernel.clock import HOUR_NS, NS_PER_S
+from taihu.sim.district import BATTERY_KW, BATTERY_KWH, HOURS, ONE_WAY_EFFICIENCY, START_NS, House, hour_of
 
 STEP_NS = 300 * NS_PER_S
 PER_HOUR = HOUR_NS // STEP_NS
@@ -45,7 +45,7 @@ class LiveHouse:
         self.state = state
         self.net_kw = self.battery_kw = self.solar_kw = 0.0
         self._hour = -1
-        self._net: NDArray[np.float64] = np.zeros(PER_HOUR)
+        self._net: Numbers = np.zeros(PER_HOUR)
 
     def advance(self, until: int) -> None:
         """Go on, step by step."""

@@ -10,14 +10,12 @@ grid: of several houses some are over and some under. The loop knows the steps t
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.control.reflex import setpoint
 from taihu.decide.battery import Batteries
 from taihu.decide.plan import Plan
+from taihu.kernel.arrays import Numbers
 from taihu.sim.citylearn import Buildings, hour_seen
-
-Numbers = NDArray[np.float64]
 
 STEPS = 12  # of an hour
 _SHARE = 0.5  # of what the plan was off, that the battery takes; chosen on phase 1

@@ -9,8 +9,8 @@ guard can judge at once, and its forecasts have something to learn from.
 import shutil
 from pathlib import Path
 
-from taihu.kernel.clock import format_iso
-from taihu.sim.district import BATTERY_KW, BATTERY_KWH, HOUR_NS, HOUSES, ONE_WAY_EFFICIENCY, START_NS, TIME_ZONE
+from taihu.kernel.clock import HOUR_NS, format_iso
+from taihu.sim.district import BATTERY_KW, BATTERY_KWH, HOUSES, ONE_WAY_EFFICIENCY, START_NS, TIME_ZONE
 
 DISTRICT = "district"
 _MODELS = Path(__file__).parent / "models"

@@ -4,13 +4,13 @@ from enum import StrEnum
 
 import msgspec
 
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import MINUTE_NS, NS_PER_S
 
 _LATE_PERIODS = 2.0
 _SILENT_PERIODS = 5.0
 _LEARN_WEIGHT = 0.2
 _LEARNT_S_MIN = 10.0  # two messages in a row say nothing of how often a thing means to report
-_SET_BACK_NS = 60 * NS_PER_S  # the clock was set back: what is heard from now on counts
+_SET_BACK_NS = MINUTE_NS  # the clock was set back: what is heard from now on counts
 
 
 class State(StrEnum):

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from taihu.insight.forecast.series import Numbers, Series
+from taihu.insight.forecast.series import Series
+from taihu.kernel.arrays import Numbers
 from taihu.kernel.clock import parse_iso
 
 START = parse_iso("2026-03-02T00:00:00Z")  # a Monday

@@ -12,10 +12,11 @@ from tests.insight.forecast.support import household, series
 from taihu.insight.forecast import backtest, boosted
 from taihu.insight.forecast.candidate import LEVELS, Asked, Candidate, same
 from taihu.insight.forecast.scale import scale_of
-from taihu.insight.forecast.series import Numbers, Regressor, Series
+from taihu.insight.forecast.series import Regressor, Series
 from taihu.insight.forecast.simple import SeasonalNaive
 from taihu.insight.forecast.table import Table
 from taihu.insight.forecast.trained import ForecastRefused, Trained, candidates, forecast, train
+from taihu.kernel.arrays import Numbers
 
 QUICK = candidates(quick=True)
 WITH_TREES = pytest.param(

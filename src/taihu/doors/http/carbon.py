@@ -20,11 +20,10 @@ from taihu.doors.http.requests import (
     readable_project,
     whole,
 )
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import DAY_NS
 from taihu.kernel.errors import TaihuError
 
-_DAY_NS = 86_400 * NS_PER_S
-_YEAR_NS = 365 * _DAY_NS
+_YEAR_NS = 365 * DAY_NS
 _PAGES_MAX = 1_000_000
 _SELECTING = ("behind", "quality", "restated", "reason", "having", "factor", "balance", "hour", "figure")
 _PROJECTS_MAX = 1_000
@@ -63,7 +62,7 @@ async def rows(request: Request) -> Response:
     selection |= {name: moment(request, name, 0) for name in ("since", "until", "as_of")}
     arguments = {
         "project": project,
-        "selection": selection | _range(request, _DAY_NS),
+        "selection": selection | _range(request, DAY_NS),
         "versions": query.get("versions") == "true",
         "page": whole(request, "page", 1, _PAGES_MAX),
         "format": form_of(request, _TRACED),

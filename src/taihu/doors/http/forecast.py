@@ -9,11 +9,11 @@ from taihu.doors.http import forecast_shapes as shapes
 from taihu.doors.http.answers import answer, bad_request, not_found
 from taihu.doors.http.endpoint import JSON, Endpoint, Operation, Parameter
 from taihu.doors.http.requests import moment, node_of, readable_project, readable_thing, required
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import DAY_NS
 from taihu.kernel.sections import seconds_of
 from taihu.things.property import Property
 
-_WEEK_NS = 7 * 86_400 * NS_PER_S
+_WEEK_NS = 7 * DAY_NS
 
 
 async def forecast(request: Request) -> Response:

@@ -12,12 +12,11 @@ from taihu.doors.http.negotiation import form_of
 from taihu.doors.http.paged import Question, Series, paged
 from taihu.doors.http.ports import Caller
 from taihu.doors.http.requests import moment, node_of, readable_project, readable_thing, required, whole
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import DAY_NS
 from taihu.kernel.errors import LimitError
 
 _LIMIT = 10_000
 _FORMS = {"json": JSON, "csv": "text/csv", "arrow": "application/vnd.apache.arrow.stream"}
-_DAY_NS = 86_400 * NS_PER_S
 
 
 async def history(request: Request) -> Response:
@@ -27,7 +26,7 @@ async def history(request: Request) -> Response:
     form = form_of(request, _FORMS)
     series = _series(request, caller, project)
     end = moment(request, "end", node.clock.now_ns())
-    start = moment(request, "start", end - _DAY_NS)
+    start = moment(request, "start", end - DAY_NS)
     if start >= end:
         raise bad_request("start is not before end.")
     every = request.query_params.get("every", "")

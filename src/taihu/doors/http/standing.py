@@ -13,7 +13,7 @@ from taihu.doors.http.answers import answer, bad_request, large_answer, not_foun
 from taihu.doors.http.commands import commands_everything, shaped
 from taihu.doors.http.endpoint import JSON, Endpoint, Operation
 from taihu.doors.http.requests import node_of, own_project
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import HOUR_NS
 from taihu.kernel.errors import TaihuError
 
 _HOURS_MAX = 24 * 366
@@ -90,7 +90,7 @@ def _standing(body: StandingBody, who: Who, now: int) -> Standing:
         raise bad_request("The corridor, the rate or the time is empty.", "low <= high, per_minute > 0, hours > 0.")
     return Standing(
         id=f"p-{secrets.token_hex(8)}", project=who.project, things=body.things, name=body.name, low=body.low,
-        high=body.high, per_minute=body.per_minute, expires_at=now + int(body.hours * 3_600 * NS_PER_S),
+        high=body.high, per_minute=body.per_minute, expires_at=now + int(body.hours * HOUR_NS),
         holder=body.holder or who.name, issued_by=who.name,
     )  # fmt: skip
 

@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 
 from taihu.insight.forecast.candidate import LEVELS, Asked
-from taihu.insight.forecast.series import Ints, Numbers
 from taihu.insight.forecast.table import Table
+from taihu.kernel.arrays import Ints, Numbers
 
 MIDDLE = LEVELS.index(0.5)
 _BUCKET_HOURS = (1, 2, 4, 8, 16, 24, 48, 96)  # leads up to these share their errors

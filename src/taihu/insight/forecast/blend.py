@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from taihu.insight.forecast.candidate import Asked, Candidate
-from taihu.insight.forecast.series import Numbers
 from taihu.insight.forecast.table import Table
+from taihu.kernel.arrays import Numbers
 
 
 class Blend:

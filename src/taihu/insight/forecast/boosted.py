@@ -10,8 +10,8 @@ from taihu.insight.forecast.candidate import LEVELS, Asked
 from taihu.insight.forecast.features import Features, features, training_origins
 from taihu.insight.forecast.forest import Forest, forest_of
 from taihu.insight.forecast.regression import Regression, regressed
-from taihu.insight.forecast.series import Ints, Numbers
 from taihu.insight.forecast.table import Table
+from taihu.kernel.arrays import Ints, Numbers
 
 _FITTED = (0.1, 0.5, 0.9)
 _ROWS_MAX = 24_000

@@ -4,8 +4,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from taihu.insight.forecast.series import Ints, Numbers
 from taihu.insight.forecast.table import Table
+from taihu.kernel.arrays import Ints, Numbers
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 

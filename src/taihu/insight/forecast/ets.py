@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from taihu.insight.forecast.candidate import Asked, same
-from taihu.insight.forecast.series import Ints, Numbers
 from taihu.insight.forecast.table import Table
+from taihu.kernel.arrays import Ints, Numbers
 
 _LEVEL, _TREND, _SEASON = (0.02, 0.1, 0.3, 0.6), (0.0, 0.02), (0.05, 0.15, 0.35)
 _DAMPING = 0.9

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from taihu.insight.forecast.candidate import Asked
-from taihu.insight.forecast.series import Ints, Numbers
 from taihu.insight.forecast.table import Table
+from taihu.kernel.arrays import Ints, Numbers
 
 _RATIO_MAX = 4.0  # spreads
 

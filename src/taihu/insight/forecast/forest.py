@@ -4,9 +4,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from taihu.insight.forecast.series import Numbers
+from taihu.kernel.arrays import Numbers
 
 
 class Forest(msgspec.Struct, frozen=True):
@@ -56,7 +55,7 @@ def forest_of(models: list[dict[str, Any]]) -> Forest:
         values[place, : len(ends)] = ends
     feature, threshold, left, right = table
 
-    def small(part: NDArray[np.float64]) -> bytes:
+    def small(part: Numbers) -> bytes:
         return part.astype(np.int16).tobytes()
 
     depth = max(max(_depth(structure) for structure in structures), 1)

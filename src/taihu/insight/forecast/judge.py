@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 
 from taihu.insight.forecast.backtest import MIDDLE
-from taihu.insight.forecast.series import Numbers
 from taihu.insight.forecast.trained import Forecast
+from taihu.kernel.arrays import Numbers
 from taihu.kernel.clock import NS_PER_S
 
 _LEAD_HOURS = (1, 3, 6, 12, 24, 48, 96, 168)

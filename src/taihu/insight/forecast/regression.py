@@ -6,8 +6,8 @@ import numpy as np
 
 from taihu.insight.forecast.candidate import Asked, same
 from taihu.insight.forecast.features import Features, features, training_origins
-from taihu.insight.forecast.series import Ints, Numbers
 from taihu.insight.forecast.table import Table
+from taihu.kernel.arrays import Ints, Numbers
 
 _RIDGE = 20.0  # rows that a weight of 0 counts as much as
 _ROWS_MAX = 200_000

@@ -3,7 +3,7 @@
 import msgspec
 import numpy as np
 
-from taihu.insight.forecast.series import Numbers
+from taihu.kernel.arrays import Numbers
 
 _ABSURD = 10.0  # spreads beyond the usual range
 _RESTS = 0.01  # share of values at the very least (or most) that makes it a bound

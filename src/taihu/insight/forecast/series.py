@@ -5,12 +5,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from taihu.kernel.arrays import Ints, Numbers
 from taihu.kernel.clock import NS_PER_S, to_datetime
-
-Numbers = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 DAY_S = 86_400
 _OFFSET_EVERY_S = 900  # no time zone changes its clock off the quarter of an hour

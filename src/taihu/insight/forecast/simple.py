@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from taihu.insight.forecast.candidate import Asked, same
-from taihu.insight.forecast.series import Numbers
 from taihu.insight.forecast.table import Table
+from taihu.kernel.arrays import Numbers
 
 _CARRIES = (0.0, 0.3, 0.5, 0.65, 0.8, 0.95)
 _FADES = (0.6, 0.8, 0.9, 0.96, 0.99)  # an hour

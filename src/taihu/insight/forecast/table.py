@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from taihu.insight.forecast.scale import Scale
-from taihu.insight.forecast.series import DAY_S, Ints, Numbers, Series, slots
+from taihu.insight.forecast.series import DAY_S, Series, slots
+from taihu.kernel.arrays import Ints, Numbers
 
 _DAY_RATE, _WEEK_RATE, _SCALE_RATE = 0.08, 0.15, 0.06  # shares by which a new value moves what was learned
 _SHRINK = 3.0  # weeks of an hour of the week that count as much as its hour of the day

@@ -15,9 +15,10 @@ from taihu.insight.forecast.candidate import Asked, Candidate
 from taihu.insight.forecast.ets import Smoothing
 from taihu.insight.forecast.regression import Regression
 from taihu.insight.forecast.scale import Scale, scale_of
-from taihu.insight.forecast.series import Numbers, Series
+from taihu.insight.forecast.series import Series
 from taihu.insight.forecast.simple import SeasonalNaive, WeekMean
 from taihu.insight.forecast.table import Table
+from taihu.kernel.arrays import Numbers
 from taihu.kernel.errors import RefusedError
 
 log = logging.getLogger("taihu.forecast")

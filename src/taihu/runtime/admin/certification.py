@@ -11,7 +11,7 @@ from taihu.identity.certificates import Ended, Sign, Signed
 from taihu.identity.directory import Directory
 from taihu.identity.presented import Presented, certificate_digest
 from taihu.identity.principal import Principal
-from taihu.kernel.clock import NS_PER_S, Clock
+from taihu.kernel.clock import HOUR_NS, Clock
 from taihu.kernel.errors import ConfigError
 from taihu.kernel.sections import Site
 from taihu.runtime.actions import Action, ActionRefused, own, own_node
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _DAYS_MAX = 3_650
 _SERVER_DAYS = 397
 _HOURS_MAX = 24 * 90
-_LIST_NS = 3600 * NS_PER_S
+_LIST_NS = HOUR_NS
 
 
 class Certification:
@@ -107,7 +107,7 @@ class Certification:
         project, thing = str(arguments["project"]), str(arguments["thing"])
         own(directory, principal, project)
         hours = _number(arguments, "hours", 24, _HOURS_MAX)
-        expires_at = self._clock.now_ns() + hours * 3600 * NS_PER_S
+        expires_at = self._clock.now_ns() + hours * HOUR_NS
         return {
             "token": directory.issue_enrolment(project, thing, expires_at, principal.who),
             "expires_at": expires_at,

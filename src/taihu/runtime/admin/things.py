@@ -10,7 +10,7 @@ import msgspec
 from taihu.identity.directory import Directory
 from taihu.identity.principal import Principal
 from taihu.identity.provisioning import Wanted
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import HOUR_NS
 from taihu.kernel.errors import LimitError, RefusedError
 from taihu.kernel.ids import check_name
 from taihu.runtime.actions import Action, ActionRefused, own
@@ -71,7 +71,7 @@ def provision(directory: Directory, principal: Principal, arguments: Mapping[str
         wanted = [_wanted(entry) for entry in entries]
     except ValueError:
         raise ActionRefused("A hash is not hexadecimal.", "Send the SHA-256 in hexadecimal.") from None
-    expires_at = directory.now_ns() + _hours(arguments) * 3600 * NS_PER_S
+    expires_at = directory.now_ns() + _hours(arguments) * HOUR_NS
     things, tokens = directory.provision(project, wanted, expires_at, principal.who)
     return {"things": things, "tokens": tokens, "expires_at": expires_at}
 

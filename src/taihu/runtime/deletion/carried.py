@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
+from taihu.kernel.clock import HOUR_NS
 from taihu.things.deletion import TIME_MAX, TIME_MIN, Deletion
 from taihu.things.mapping.errors import PayloadError
 from taihu.things.mapping.matcher import Match, Matcher
 from taihu.things.ports import Refusal, Row
-
-_HOUR_NS = 3_600 * 10**9
 
 
 class Carried:
@@ -29,7 +28,7 @@ class Carried:
             return True
         decoder = match.decoder(None)
         try:
-            rows, later = decoder(payload, 0), decoder(payload, _HOUR_NS)
+            rows, later = decoder(payload, 0), decoder(payload, HOUR_NS)
         except PayloadError:
             return True
         return any(self._is_of(row, other, match.thing) for row, other in zip(rows, later, strict=True))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from taihu.kernel.clock import NS_PER_S, from_datetime, to_datetime
+from taihu.kernel.clock import DAY_NS, from_datetime, to_datetime
 from taihu.kernel.errors import ConfigError
 from taihu.kernel.site_checks import listeners_of
 from taihu.runtime.admin.certification import believed, read_authorities
@@ -18,7 +18,7 @@ from taihu.runtime.run import listen_error
 from taihu.runtime.supervise import port_holder
 
 _SECRETS = ("admin.token", "console.token", "operator.token", "secrets.json", "metadata.db", "ca/ca.key")
-_SOON_NS = 30 * 86_400 * NS_PER_S
+_SOON_NS = 30 * DAY_NS
 
 
 def rights(case: Case) -> Iterator[Finding]:

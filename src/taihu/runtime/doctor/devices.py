@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import HOUR_NS, NS_PER_S
 from taihu.runtime.doctor.case import Case
 from taihu.runtime.doctor.finding import Finding, note, warning
 from taihu.things.batch import FLAG_STAMPED, Batch
 
 _AHEAD_NS = 5 * NS_PER_S
-_BEHIND_NS = 3_600 * NS_PER_S
+_BEHIND_NS = HOUR_NS
 _ROWS_MIN = 3
 _TOLD_MAX = 20
 _REFUSALS_MIN = 10

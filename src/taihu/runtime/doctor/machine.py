@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from zoneinfo import TZPATH, ZoneInfo
 
-from taihu.kernel.clock import NS_PER_S, from_datetime, parse_iso, to_datetime
+from taihu.kernel.clock import DAY_NS, from_datetime, parse_iso, to_datetime
 from taihu.runtime.doctor.case import Case, State
 from taihu.runtime.doctor.finding import Finding, error, note, warning
 from taihu.runtime.process import files_needed
@@ -25,7 +25,7 @@ _STEP_S_MAX = 1.0
 _UNSYNCED = 0x0040  # STA_UNSYNC, linux/timex.h
 _TIME_ERROR = 5
 _VOLATILE = {"tmpfs", "ramfs", "overlay"}
-_HALF_YEAR_NS = 182 * 86_400 * NS_PER_S
+_HALF_YEAR_NS = 182 * DAY_NS
 
 
 def disk(case: Case) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from taihu.identity.schema import MIGRATIONS
 from taihu.journal.damage import Damage
 from taihu.journal.format import NewerFormat, decode_records
 from taihu.journal.verify import DAMAGE_MAX, Verdict, verify
-from taihu.kernel.clock import NS_PER_S, format_iso
+from taihu.kernel.clock import MINUTE_NS, NS_PER_S, format_iso
 from taihu.kernel.errors import ConfigError, DamagedError
 from taihu.kernel.files import checksum
 from taihu.runtime.doctor.case import Case, State
@@ -28,7 +28,7 @@ from taihu.twin.twin import Twin
 _PUT_BACK = "Put a backup into a new folder, and run the node there: taihu restore BACKUPS FOLDER"
 _MAGIC = b"PAR1"
 _CHECKSUMS_SINCE = 3  # the version of the history's list
-_AHEAD_NS = 60 * NS_PER_S
+_AHEAD_NS = MINUTE_NS
 _ASIDE = (".damaged", ".record")
 _LOST = "What was in those bytes cannot be read; the rest is, and the node goes on after it."
 _RESTORE = (

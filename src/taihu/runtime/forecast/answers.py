@@ -11,7 +11,7 @@ from taihu.insight.forecast.candidate import LEVELS
 from taihu.insight.forecast.judge import judge
 from taihu.insight.forecast.store import Key
 from taihu.insight.forecast.trained import HORIZON_DAYS_MAX, Forecast, ForecastRefused, candidates, readers
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import DAY_NS, NS_PER_S
 from taihu.kernel.errors import LimitError, RefusedError
 from taihu.kernel.limits import Limits
 from taihu.runtime.forecast.kept import Kept
@@ -19,7 +19,6 @@ from taihu.runtime.forecast.service import ForecastDesk
 from taihu.runtime.forecast.steps import EVERY_S, last_end
 
 Body = Mapping[str, Any]
-_DAY_NS = 86_400 * NS_PER_S
 _ASKED_MAX = 64
 _ENDED_STEPS = 3  # that a regressor lacks before it is said
 _NOTHING = (np.nan,) * len(LEVELS)
@@ -125,7 +124,7 @@ class ForecastAnswers:
         wanted = self._wanted({**body, "horizon_s": None})
         key, step_ns = wanted.key, wanted.key.step_s * NS_PER_S
         now = last_end(body["now"], wanted.every)
-        start, end = now - _DAY_NS, now + min(_DAY_NS, wanted.horizon * step_ns)
+        start, end = now - DAY_NS, now + min(DAY_NS, wanted.horizon * step_ns)
         steps: dict[int, list[float]] = {}
         for one in self._desk.store.issued(key, start - wanted.horizon * step_ns, now + 1):
             for place, column in enumerate(one.quantiles.T.tolist()):
@@ -153,7 +152,7 @@ class ForecastAnswers:
         rows = []
         if issued:
             step_ns = key.step_s * NS_PER_S
-            start = issued[0].start_ns - _DAY_NS
+            start = issued[0].start_ns - DAY_NS
             end = max(one.start_ns + one.quantiles.shape[1] * step_ns for one in issued)
             values = self._desk.reading.steps(key, wanted.every, start, end)
             rows = [msgspec.to_builtins(one) for one in judge(issued, start, values)]

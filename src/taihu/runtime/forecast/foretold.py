@@ -4,9 +4,8 @@ from typing import Any, Protocol
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from taihu.decide.problem import Numbers
+from taihu.kernel.arrays import Ints, Numbers
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import TaihuError
 from taihu.kernel.units import UnitError, commensurable, converter
@@ -46,7 +45,7 @@ class Service(Protocol):
     async def forecast(self, project: str, thing: str, name: str) -> dict[str, Any]: ...
 
 
-async def foretold(api: Service, project: str, path: str, edges: NDArray[np.int64]) -> Foretold:
+async def foretold(api: Service, project: str, path: str, edges: Ints) -> Foretold:
     """What is foretold of a property for steps from edge to edge, the first of which is now."""
     *owner, thing, name = path.split("/")
     if owner not in ([], [project]):
@@ -69,7 +68,7 @@ async def foretold(api: Service, project: str, path: str, edges: NDArray[np.int6
     return _spread(answer, edges, step_ns, scale, f"{path} by {answer['model']}")
 
 
-def _spread(answer: Any, edges: NDArray[np.int64], step_ns: int, scale: float, how: str) -> Foretold:
+def _spread(answer: Any, edges: Ints, step_ns: int, scale: float, how: str) -> Foretold:
     """The steps of a forecast laid over those of a plan, each at its middle."""
     rows = {row["start"] // step_ns: row for row in answer["values"]}
     middles = (edges[:-1] + edges[1:]) // 2
@@ -94,6 +93,6 @@ def _kw_per(unit: str | None, hours: float) -> float | None:
     return None
 
 
-def _nobody(edges: NDArray[np.int64], how: str) -> Foretold:
+def _nobody(edges: Ints, how: str) -> Foretold:
     none = np.full(len(edges) - 1, np.nan)
     return Foretold(none, none, none, how)

@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.history.history import History
 from taihu.identity.directory import Directory
 from taihu.insight.forecast.series import Regressor, Series
 from taihu.insight.forecast.store import Key
 from taihu.insight.forecast.trained import HISTORY_DAYS
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.arrays import Ints, Numbers
+from taihu.kernel.clock import DAY_NS, HOUR_NS, NS_PER_S
 from taihu.kernel.limits import Limits
 from taihu.runtime.forecast.kept import Kept, Source
-from taihu.runtime.forecast.steps import Numbers, steps_of
+from taihu.runtime.forecast.steps import steps_of
 
-_HISTORY_NS = HISTORY_DAYS * 86_400 * NS_PER_S
-_AGAIN_NS = 6 * 3_600 * NS_PER_S  # readings may come so late and still count before the next training
+_HISTORY_NS = HISTORY_DAYS * DAY_NS
+_AGAIN_NS = 6 * HOUR_NS  # readings may come so late and still count before the next training
 
 
 class ForecastReading:
@@ -94,7 +94,7 @@ class ForecastReading:
     def _one(self, key: Key, start: int, zone: str, regressors: tuple[Regressor, ...]) -> Series:
         """The series from its first known step on."""
         _, values = self._read[key]
-        known: NDArray[np.int64] = np.flatnonzero(np.isfinite(values))
+        known: Ints = np.flatnonzero(np.isfinite(values))
         skipped = int(known[0]) if len(known) else len(values)
         cut = tuple(Regressor(one.values[skipped:], one.ahead) for one in regressors)
         return Series(start + skipped * key.step_s * NS_PER_S, key.step_s, values[skipped:], zone, cut)

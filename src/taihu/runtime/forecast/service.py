@@ -19,7 +19,7 @@ from taihu.insight.forecast.candidate import LEVELS
 from taihu.insight.forecast.series import Series
 from taihu.insight.forecast.store import ForecastStore, Key, summary_of
 from taihu.insight.forecast.trained import Forecast, Summary
-from taihu.kernel.clock import NS_PER_S, Clock
+from taihu.kernel.clock import DAY_NS, HOUR_NS, NS_PER_S, Clock
 from taihu.kernel.errors import TaihuError
 from taihu.kernel.sections import ForecastConfig, Site
 from taihu.runtime.forecast.kept import Kept, kept_of
@@ -38,10 +38,10 @@ _SETTLE_S = 30.0  # after the end of a step its readings are waited for ...
 _DELAY_S = 1.0  # ... and this long on the machine's clock, in which they are on their way
 _BATCH = 100
 _REFRESH_S = 300.0
-_TRAIN_EVERY_NS = 7 * 86_400 * NS_PER_S
+_TRAIN_EVERY_NS = 7 * DAY_NS
 _GROWN = 1.5  # times as many values known: what was learned of little is learned again
 _GROWN_UNTIL_DAYS = 60
-_RETRY_NS = 3_600 * NS_PER_S
+_RETRY_NS = HOUR_NS
 _PAUSE_NS = 2 * NS_PER_S  # before a series without a reading is looked at again; twice as long each time
 
 Settings = Mapping[str, Sequence[ForecastConfig]]

@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from taihu.history.calculated import LevelWindows
 from taihu.history.history import History
 from taihu.history.windows import CounterWindows, GaugeWindows, IntervalWindows, Windows
+from taihu.kernel.arrays import Flags, Numbers
 from taihu.kernel.clock import NS_PER_S
 from taihu.things.property import DataType, Kind, Property
-
-Numbers = NDArray[np.float64]
 
 EVERY_S = {"15m": 900, "1h": 3_600}
 _KNOWN_FROM = 0.5  # coverage below which a step is missing
@@ -62,7 +60,7 @@ def _values(windows: Windows) -> Numbers:
     return np.where(known, values, np.nan)
 
 
-def _counted_within(windows: CounterWindows) -> NDArray[np.bool_]:
+def _counted_within(windows: CounterWindows) -> Flags:
     """Whether the increase of each step is that of the step alone: what rose in a gap is where the gap ended."""
     full = np.equal(windows.covered, windows.elapsed)
     beside = np.pad(full, 1)

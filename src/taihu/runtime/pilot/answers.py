@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from taihu.kernel.clock import Clock
+from taihu.kernel.clock import HOUR_NS, Clock
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.kernel.sections import ControllerConfig, Site
 from taihu.runtime.paths import Paths
@@ -16,7 +16,6 @@ from taihu.things.deletion import Deletion
 
 _BRIEF = ("controller", "mode", "reason", "guard", "at", "binding", "why", "content_kwh", "notes")
 _STAGES_BRIEF = 1
-_HOUR_NS = 3_600_000_000_000
 _DAY_HOURS = 24
 
 
@@ -75,8 +74,8 @@ class PlanDesk:
 
         An hour that one of them says nothing of is left out.
         """
-        first = now // _HOUR_NS * _HOUR_NS
-        span = (first - _DAY_HOURS * _HOUR_NS, first + _DAY_HOURS * _HOUR_NS)
+        first = now // HOUR_NS * HOUR_NS
+        span = (first - _DAY_HOURS * HOUR_NS, first + _DAY_HOURS * HOUR_NS)
         hours: dict[int, list[Expected]] = {}
         for project in projects:
             for name in self._configs.get(project, {}):

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from taihu.decide.guard import DAYS
+from taihu.kernel.clock import DAY_NS
 from taihu.kernel.errors import TransientError
 from taihu.runtime.pilot import held
 
@@ -36,7 +37,7 @@ CREATE TABLE IF NOT EXISTS waiting (
   PRIMARY KEY (project, controller)) WITHOUT ROWID;
 """
 _VERSION = 1
-_OUTLOOK_NS = 31 * 86_400 * 1_000_000_000  # so long it is kept
+_OUTLOOK_NS = 31 * DAY_NS  # so long it is kept
 
 
 class DecisionsUnkept(TransientError):

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 
 from taihu.control.steady import SAME_KW
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import HOUR_NS, NS_PER_S
 from taihu.kernel.errors import RefusedError
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.held import Held, HeldPermits
 
 _PERMIT_HOURS = 24.0
-_EARLY_NS = 2 * 3_600 * NS_PER_S  # before its end a permit is asked for anew ...
-_LAST_NS = 3_600 * NS_PER_S  # ... and from then on it is not used
+_EARLY_NS = 2 * HOUR_NS  # before its end a permit is asked for anew ...
+_LAST_NS = HOUR_NS  # ... and from then on it is not used
 _PER_MINUTE = 120
 _DEADLINE_S = 900.0
 _DIGITS = 3

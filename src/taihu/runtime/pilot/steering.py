@@ -12,11 +12,11 @@ from taihu.control.obedience import Obedience
 from taihu.control.reflex import setpoint
 from taihu.control.residual import Residual, Trace
 from taihu.control.steady import SAME_KW
-from taihu.decide.controller import HOUR_NS, Controller, Decision, Foreseen, Seen, Setup, Stage
+from taihu.decide.controller import Controller, Decision, Foreseen, Seen, Setup, Stage
 from taihu.decide.guard import DAYS
 from taihu.decide.problem import Battery, Objective
 from taihu.insight.day import HORIZON
-from taihu.kernel.clock import NS_PER_S, Clock, format_iso
+from taihu.kernel.clock import DAY_NS, HOUR_NS, MINUTE_NS, NS_PER_S, Clock, format_iso
 from taihu.kernel.errors import TaihuError
 from taihu.kernel.sections import ControllerConfig
 from taihu.runtime.forecast.foretold import foretold
@@ -28,9 +28,9 @@ from taihu.runtime.pilot.meanwhile import meanwhile
 
 log = logging.getLogger("taihu.pilot")
 
-_SETTLE_NS = 60 * NS_PER_S
+_SETTLE_NS = MINUTE_NS
 _SHOWN_NS = 26 * HOUR_NS  # of which it is kept what was expected in the replay
-_HISTORY_NS = (DAYS + 2) * 24 * HOUR_NS
+_HISTORY_NS = (DAYS + 2) * DAY_NS
 _EVERY_NS = {"5m": 300, "10m": 600, "15m": 900, "30m": 1_800}
 _SETTLE_S = 10.0  # in which a battery comes to its setpoint ...
 _DELAY_S = 2.0  # ... of the machine's time: in which a command and a reading are on their way

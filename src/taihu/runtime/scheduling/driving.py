@@ -16,7 +16,7 @@ from taihu.control.taper import Taper
 from taihu.decide.flexible import STEP_NS, Grid, State, departure_of
 from taihu.decide.problem import Solar, Vehicle
 from taihu.decide.scheduling import Scheduled
-from taihu.kernel.clock import NS_PER_S, Clock, format_iso
+from taihu.kernel.clock import HOUR_NS, MINUTE_NS, NS_PER_S, Clock, format_iso
 from taihu.kernel.flexible import (
     AssetConfig,
     BatteryConfig,
@@ -38,10 +38,9 @@ _SETTLE_S = 10.0  # in which a device comes to its setpoint, or in `lag_s` if th
 _DELAY_S = 1.0  # ... of the machine's time: in which a command and a reading are on their way
 _LASTING_S = 10.0  # of the machine's time: for which a device is off before it is said not to obey
 _TOLERANCE = 0.1  # of its power: how far a device may be from what it is told
-_ALONE_NS = 3_600 * NS_PER_S
+_ALONE_NS = HOUR_NS
 _REFUSED_MAX = 3  # turns in a row that something is told in vain before it is said
-_MINUTE_NS = 60 * NS_PER_S
-_REFUSED_NS = 5 * _MINUTE_NS
+_REFUSED_NS = 5 * MINUTE_NS
 _SAME_KW = 0.05
 _BAND = 0.02  # of its power: so far a battery may be from its part of what all take
 _ZERO_KW = 0.05
@@ -147,7 +146,7 @@ class Driving:
             return []
         self._refused[name] = 0
         self._lost[name] = Lost(
-            now, _REFUSED_NS, f"is told in vain, {problem.rstrip('.')}: tried again in {_REFUSED_NS // _MINUTE_NS} min"
+            now, _REFUSED_NS, f"is told in vain, {problem.rstrip('.')}: tried again in {_REFUSED_NS // MINUTE_NS} min"
         )
         return [name]
 
@@ -333,7 +332,7 @@ class Driving:
         left = departure_of(config, self._states[config.name], self._grid) - now
         planned, least = unit.planned_kw, 0.0
         if need > 0 and left > 0:
-            wanted = max(config.minimum_kw, need / config.one_way / (left / (3_600 * NS_PER_S)))
+            wanted = max(config.minimum_kw, need / config.one_way / (left / HOUR_NS))
             if wanted > _URGENT * config.power_kw or left < STEP_NS:  # the plan sees whole quarters
                 planned = least = max(planned, min(wanted, config.power_kw))
         low = 0.0 if config.name in self.takers else -config.discharge_kw

@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from taihu.decide.flexible import Grid
-from taihu.decide.problem import Numbers
 from taihu.decide.scheduling import Expected
 from taihu.decide.tariff import mend
 from taihu.insight.day import HORIZON, HouseForecast, SignalForecast
-from taihu.kernel.clock import from_datetime, to_datetime
+from taihu.kernel.arrays import Numbers
+from taihu.kernel.clock import HOUR_NS, from_datetime, to_datetime
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.runtime.forecast.foretold import QUANTILE, foretold
 from taihu.runtime.scheduling.metering import most_of
@@ -24,7 +24,6 @@ from taihu.runtime.scheduling.reads import Reads
 from taihu.runtime.scheduling.stored import energy_of
 from taihu.runtime.scheduling.tariffs import prices_of
 
-HOUR_NS = 3_600_000_000_000
 _QUARTER_NS = HOUR_NS // 4
 _BEYOND = 3.0  # times the most that was measured: what a forecast may say
 _LEAST_KW = 1.0

@@ -13,8 +13,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from taihu.decide.flexible import Grid, State, sight
-from taihu.decide.problem import Numbers
 from taihu.decide.scheduling import Scheduled
+from taihu.kernel.arrays import Numbers
 from taihu.kernel.flexible import BatteryConfig, SchedulerConfig
 
 FEW = 20

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from taihu.decide.guard import DAYS, Verdict, verdict
-from taihu.kernel.clock import from_datetime, to_datetime
+from taihu.kernel.clock import DAY_NS, HOUR_NS, from_datetime, to_datetime
 from taihu.kernel.errors import TaihuError
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.kernel.limits import Limits
@@ -25,7 +25,7 @@ from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions, DecisionsUnkept
 from taihu.runtime.scheduling.fleet import Fleet
 from taihu.runtime.scheduling.replay import SETTLE_NS, Replay, stand_ins
-from taihu.runtime.scheduling.stored import DAY_NS, HOUR_NS, Stored, hourly, quarterly
+from taihu.runtime.scheduling.stored import Stored, hourly, quarterly
 
 log = logging.getLogger("taihu.pilot")
 

@@ -2,7 +2,7 @@
 
 from taihu.control.contactor import Contactor
 from taihu.control.reflex import Bounds, Group
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import MINUTE_NS
 from taihu.kernel.flexible import (
     AssetConfig,
     BatteryConfig,
@@ -20,7 +20,6 @@ from taihu.runtime.pilot.held import HeldPermits
 
 _LAG_REAL_S = 0.5  # of the machine's time: what the meter lags behind at least
 _STEP_KW = 0.1  # of what is no car, and has a least power
-_MINUTE_NS = 60 * NS_PER_S
 
 
 def bounds_of(config: SchedulerConfig, speed: float) -> Bounds:
@@ -37,19 +36,19 @@ def contactors_of(config: SchedulerConfig) -> dict[str, Contactor]:
     """Of what is switched: cars, and whatever has a least power."""
     found = {
         one.name: Contactor(
-            one.minimum_kw, one.step_kw, int(one.on_minutes_min * _MINUTE_NS), int(one.off_minutes_min * _MINUTE_NS)
+            one.minimum_kw, one.step_kw, int(one.on_minutes_min * MINUTE_NS), int(one.off_minutes_min * MINUTE_NS)
         )
         for one in config.vehicles
     }
     found |= {
         one.name: Contactor(
-            one.power_kw, _STEP_KW, one.on_minutes_min * _MINUTE_NS, max(one.off_minutes_min, 1) * _MINUTE_NS
+            one.power_kw, _STEP_KW, one.on_minutes_min * MINUTE_NS, max(one.off_minutes_min, 1) * MINUTE_NS
         )
         for one in config.loads
         if one.switch
     }
     others: tuple[Switched, ...] = (*config.heats, *config.jobs)
-    return found | {one.name: Contactor(one.minimum_kw, _STEP_KW, 0, _MINUTE_NS) for one in others if one.minimum_kw}
+    return found | {one.name: Contactor(one.minimum_kw, _STEP_KW, 0, MINUTE_NS) for one in others if one.minimum_kw}
 
 
 def hand_of(api: NodeApi, project: str, config: AssetConfig, permits: HeldPermits) -> Hand | None:

@@ -16,18 +16,19 @@ import numpy as np
 
 from taihu.decide.flexible import STEP_NS, Grid, State
 from taihu.decide.notes import likewise
-from taihu.decide.problem import Numbers, ProblemRefused
+from taihu.decide.problem import ProblemRefused
 from taihu.decide.tariff import Starts
 from taihu.decide.twindays import HOURS_MIN
 from taihu.decide.twins import Twins
-from taihu.kernel.clock import NS_PER_S, from_datetime, to_datetime
+from taihu.kernel.arrays import Numbers
+from taihu.kernel.clock import DAY_NS, HOUR_NS, MINUTE_NS, from_datetime, to_datetime
 from taihu.kernel.flexible import BatteryConfig, HeatConfig, LoadConfig, SchedulerConfig, TariffConfig
 from taihu.runtime.scheduling.expecting import Expecting
 from taihu.runtime.scheduling.seeing import Seeing, signs
-from taihu.runtime.scheduling.stored import DAY_NS, HOUR_NS, Stored, energy_of
+from taihu.runtime.scheduling.stored import Stored, energy_of
 from taihu.runtime.scheduling.tariffs import prices_of
 
-SETTLE_NS = 60 * NS_PER_S  # so long after its end an hour is known
+SETTLE_NS = MINUTE_NS  # so long after its end an hour is known
 _LEARN_HOURS = 48  # known before a day is replayed
 _LATE_NS = 3 * HOUR_NS  # after its end every day is over, whether its last hour is known or not
 _HEAT_SHARE = 0.25  # of its band, above the lower end, where nothing is stored

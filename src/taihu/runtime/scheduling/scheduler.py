@@ -21,9 +21,8 @@ from taihu.decide.notes import likewise
 from taihu.decide.planner import Planner
 from taihu.decide.problem import Asset, ProblemRefused
 from taihu.decide.scheduling import Expected, Scheduled, asset_reason, reason, schedule
-from taihu.decide.twindays import HOUR_NS
 from taihu.decide.twins import Twins
-from taihu.kernel.clock import NS_PER_S, Clock
+from taihu.kernel.clock import DAY_NS, HOUR_NS, NS_PER_S, Clock
 from taihu.kernel.errors import TaihuError
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.kernel.limits import DEFAULT, Limits
@@ -43,7 +42,7 @@ from taihu.runtime.scheduling.stored import energy_of
 
 log = logging.getLogger("taihu.pilot")
 
-_HISTORY_NS = 16 * 24 * HOUR_NS
+_HISTORY_NS = 16 * DAY_NS
 _EVERY_NS = {"5m": 300 * NS_PER_S, "10m": 600 * NS_PER_S, "15m": 900 * NS_PER_S, "30m": 1_800 * NS_PER_S}
 _AGAIN_NS = 300 * NS_PER_S  # after which an hour that is not known whole is asked for again
 _NEWS_NS = 30 * NS_PER_S  # no plan follows another sooner
@@ -276,7 +275,7 @@ class Scheduler:
             if ran.told and now - ran.told > _STARTS_NS:
                 self._notes[f"{name} was told to begin, and does not run"] = now
         self._before = states
-        self._notes = {note: at for note, at in self._notes.items() if now - at < 24 * HOUR_NS}
+        self._notes = {note: at for note, at in self._notes.items() if now - at < DAY_NS}
 
     def _judge(self, now: int) -> None:
         self._judged = True

@@ -9,7 +9,7 @@ import msgspec
 
 from taihu.control.moves import Moves
 from taihu.decide.flexible import STEP_NS, Grid, State, is_running, steps_of, window_of
-from taihu.kernel.clock import NS_PER_S
+from taihu.kernel.clock import DAY_NS, MINUTE_NS, NS_PER_S
 from taihu.kernel.flexible import (
     AssetConfig,
     BatteryConfig,
@@ -23,8 +23,8 @@ from taihu.runtime.scheduling.reads import Reads
 
 _NEARLY_NS = 300 * NS_PER_S  # a load that stops so much before its end has run
 _OFF_PERCENT = 5.0  # so far beyond full or empty a charge may be measured
-_AWAY_NS = 366 * 86_400 * NS_PER_S  # from now: when nothing leaves, and no work is due
-_LOOK_NS = 60 * NS_PER_S  # after which it is looked again whether what is stored moves
+_AWAY_NS = 366 * DAY_NS  # from now: when nothing leaves, and no work is due
+_LOOK_NS = MINUTE_NS  # after which it is looked again whether what is stored moves
 _STUCK = {BatteryConfig: 0.1, VehicleConfig: 0.25}  # of its capacity: what flows and any charge must show
 _STUCK_K = 5.0  # what any sensor of a temperature must show
 _LEAP_PERCENT, _LEAP_K = 20.0, 20.0  # what no charge and no temperature moves by in a moment

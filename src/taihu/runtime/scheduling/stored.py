@@ -9,12 +9,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from taihu.decide.flexible import STEP_NS
+from taihu.kernel.clock import DAY_NS, HOUR_NS
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.flexible import SchedulerConfig, SolarConfig
 from taihu.runtime.pilot.api import NodeApi, whole
 
-HOUR_NS = 4 * STEP_NS
-DAY_NS = 24 * HOUR_NS
 _EVERY_NS = {"15m": STEP_NS, "1h": HOUR_NS}
 _ASKED_NS = 7 * DAY_NS  # of a property in one question
 _HELD_NS = HOUR_NS  # so long a value holds at most, should no other come

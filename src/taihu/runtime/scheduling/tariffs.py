@@ -13,13 +13,12 @@ import numpy as np
 
 from taihu.decide.problem import ProblemRefused
 from taihu.decide.tariff import Band, Filled, Starts, by_bands, by_time, credible, fill
-from taihu.kernel.clock import format_iso, parse_iso
+from taihu.kernel.clock import DAY_NS, HOUR_NS, format_iso, parse_iso
 from taihu.kernel.flexible import TariffConfig
 from taihu.runtime.scheduling.reads import Reads
 
 _QUARTER_NS = 900 * 1_000_000_000
-_HOUR_NS = 4 * _QUARTER_NS
-_PAST_NS = 8 * 24 * _HOUR_NS
+_PAST_NS = 8 * DAY_NS
 _OLD_HOURS = 3
 _FILE_ROWS_MAX = 200_000
 _REMEDY = "Write start,price in the first line, then 2026-01-01T00:00:00+01:00,0.25 and so on."
@@ -53,9 +52,9 @@ async def prices_of(
 async def _of_property(name: str, starts: Starts, project: str, api: Reads, *, earned: bool) -> Filled:
     """Of readings that hold ahead of their time, what is published; else the price of the same time a day before."""
     path, _, ahead = name.partition("@")
-    shift = int(ahead.removesuffix("h") or 0) * _HOUR_NS
+    shift = int(ahead.removesuffix("h") or 0) * HOUR_NS
     now = int(starts[0])
-    begin = (now - shift - _PAST_NS) // _HOUR_NS * _HOUR_NS
+    begin = (now - shift - _PAST_NS) // HOUR_NS * HOUR_NS
     end = now // _QUARTER_NS * _QUARTER_NS
     found = await api.windows(project, path, begin, end, "15m")
     published = {start + shift: value for start, value in found.items()}
@@ -71,7 +70,7 @@ async def _of_property(name: str, starts: Starts, project: str, api: Reads, *, e
     filled = fill(by_time(can_be, _QUARTER_NS, starts), starts, can_be, _QUARTER_NS, earned=earned)
     if shift:
         return Filled(filled.prices, (*notes, *filled.notes))
-    behind = (now - max(can_be)) // _HOUR_NS  # what is to come is never published
+    behind = (now - max(can_be)) // HOUR_NS  # what is to come is never published
     late = (f"nothing was measured of {path} in the last {behind} hours",) if behind >= _OLD_HOURS else ()
     return Filled(filled.prices, (*notes, *late))
 
@@ -124,4 +123,4 @@ def _read(path: Path, changed_ns: int, size: int) -> tuple[dict[int, float], int
     except (OSError, csv.Error, ValueError, TypeError) as error:
         raise ProblemRefused(f"{path.name} is no file of prices: line {line}: {error}.", _REMEDY) from None
     gaps = [later - one for one, later in pairwise(sorted(found))]
-    return found, median_low(gaps or [_HOUR_NS])
+    return found, median_low(gaps or [HOUR_NS])

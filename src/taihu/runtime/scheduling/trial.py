@@ -7,12 +7,13 @@ from typing import Any
 import msgspec
 
 from taihu.decide.guard import Verdict, interval
+from taihu.kernel.clock import DAY_NS
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.units import check_units
 from taihu.runtime.scheduling.replay import Replay, local_days, stand_ins
-from taihu.runtime.scheduling.stored import DAY_NS, Stored
+from taihu.runtime.scheduling.stored import Stored
 
 _LEARN_DAYS = 7
 

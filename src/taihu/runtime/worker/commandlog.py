@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from taihu.control.command import Command, Step
-from taihu.kernel.clock import NS_PER_S, Clock
+from taihu.kernel.clock import DAY_NS, Clock
 from taihu.kernel.limits import Limits
 from taihu.things.deletion import Deletion
 
@@ -28,7 +28,6 @@ CREATE UNIQUE INDEX IF NOT EXISTS command_by_id ON command (id);
 _VERSION = 1
 _EXPIRE_S = 600.0
 _OPEN_MAX = 10_000  # of which the last step is looked up in memory
-_DAY_NS = 86_400 * NS_PER_S
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Command).decode
 
@@ -92,7 +91,7 @@ class CommandLog:
             return
         self._expire_at = now + _EXPIRE_S
         self.commit()
-        oldest = self._clock.now_ns() - int(self._limits.command_log_days_max * _DAY_NS)
+        oldest = self._clock.now_ns() - int(self._limits.command_log_days_max * DAY_NS)
         for (project,) in self._db.execute("SELECT DISTINCT project FROM command").fetchall():
             beyond = self._db.execute(
                 "SELECT at FROM command WHERE project = ? ORDER BY at DESC LIMIT 1 OFFSET ?",

@@ -10,13 +10,12 @@ import msgspec
 
 from taihu.history.history import History
 from taihu.journal.format import segment_firsts, segment_path
-from taihu.kernel.clock import NS_PER_S, Clock
+from taihu.kernel.clock import DAY_NS, Clock
 from taihu.kernel.files import Files
 from taihu.runtime.paths import Paths
 
 log = logging.getLogger("taihu.storage")
 
-_DAY_NS = 86_400 * NS_PER_S
 _THINGS_MAX = 1_000
 _TELL_S = 1.0
 
@@ -74,7 +73,7 @@ class Storage:
             "things": things,
             "disk": {"bytes": disk.f_blocks * disk.f_frsize, "free_bytes": free},
             "growth_bytes": per_day,
-            "full_at": now_ns + int(free / per_day * _DAY_NS) if per_day and per_day * 36_500 > free else None,
+            "full_at": now_ns + int(free / per_day * DAY_NS) if per_day and per_day * 36_500 > free else None,
         }
 
     def _journal_bytes(self) -> int:

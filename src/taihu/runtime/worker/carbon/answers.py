@@ -11,7 +11,7 @@ from taihu.carbon.factors import Factors
 from taihu.carbon.figures import hours, merge, sums
 from taihu.carbon.hourly import by_hour, hourly_report
 from taihu.carbon.hourly_document import hourly_csv, hourly_document
-from taihu.carbon.inventory import HOUR_NS, Lacking, inventory, main_balances, since_there
+from taihu.carbon.inventory import Lacking, inventory, main_balances, since_there
 from taihu.carbon.matching import Match, match
 from taihu.carbon.report import inventory_csv, inventory_document
 from taihu.carbon.rows import PARTS
@@ -20,7 +20,7 @@ from taihu.carbon.words import said_in
 from taihu.history.calendar import edges, parse_step, parse_zone
 from taihu.history.history import History
 from taihu.identity.directory import Directory
-from taihu.kernel.clock import Clock
+from taihu.kernel.clock import HOUR_NS, Clock
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.sections import Site
 from taihu.runtime.worker.carbon.forms import FORMS, Answer, Body, formed, json_answer, language_of

@@ -10,12 +10,12 @@ from taihu.carbon.accountant import Accountant
 from taihu.carbon.cells import Addresses
 from taihu.carbon.document import to_html
 from taihu.carbon.factors import Factor, Factors, load_factors
-from taihu.carbon.inventory import HOUR_NS
 from taihu.carbon.ledger import NOW
 from taihu.carbon.rows_document import PAGE_ROWS, Place, factors_document, rows_csv, rows_document
 from taihu.carbon.selection import Selection, read_selection
 from taihu.carbon.tracing import Traced, trace
 from taihu.carbon.words import said_in
+from taihu.kernel.clock import HOUR_NS
 from taihu.kernel.errors import RefusedError
 from taihu.runtime.worker.carbon.forms import Answer, Body, formed, json_answer, language_of
 
