@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from taihu.carbon.accountant import Accountant
+from taihu.carbon.driven import Driven
 from taihu.carbon.factors import load_factors
 from taihu.carbon.ledger import Ledger
 from taihu.carbon.meters import Account, Sources
@@ -24,6 +25,7 @@ PROPERTIES = {
     "energy": Property(name="energy", kind=Kind.INTERVAL, unit="kW.h", interval_s=3_600),
     "power": Property(name="power", unit="W", max_age_s=3_600),
     "intensity": Property(name="intensity", unit="g/(kW.h)", max_age_s=3_600),
+    "marginal": Property(name="marginal", unit="g/(kW.h)", max_age_s=3_600),
     "temperature": Property(name="temperature", unit="Cel"),
     "bare": Property(name="bare"),
     "gas_register": Property(name="gas_register", kind=Kind.COUNTER, unit="m3", max_age_s=7_200),
@@ -44,6 +46,7 @@ class Plant:
         self.factors = load_factors()
         self.parents: dict[str, str] = {}
         self.position = 0
+        self.drove: list[Driven] = []
         self.ledger = Ledger(folder / "carbon.sqlite")
         self.accountant = self.open()
 
@@ -53,10 +56,13 @@ class Plant:
     def parent(self, project: str, thing: str) -> str:
         return self.parents.get(thing, "")
 
+    def driven(self, project: str, controller: str, start: int, limit: int) -> list[Driven]:
+        return [one for one in self.drove if one.start >= start][:limit]
+
     def open(self) -> Accountant:
         self.ledger.close()
         self.ledger = Ledger(self.folder / "carbon.sqlite")
-        sources = Sources(self.definitions, lambda reader, project, thing: self.granted, self.parent)
+        sources = Sources(self.definitions, lambda reader, project, thing: self.granted, self.parent, self.driven)
         self.accountant = Accountant(
             self.accounts, self.ledger, self.factors, self.history, sources, self.clock, settle_s=600
         )

@@ -159,7 +159,7 @@ def test_files_that_are_no_ledger_or_newer(tmp_path: Path) -> None:
 
 
 def test_every_version_has_a_sample() -> None:
-    assert VERSION == 4
+    assert VERSION == 5
     assert (DATA / "carbon_v1" / "ledger.sql").is_file()
 
 

@@ -63,6 +63,7 @@ CARBON: dict[str, Any] = {
             "score": {"load_kwh": 48.0, "made_kwh": 30.0, "annual": 0.625, "hourly": 0.25, "coverage": 1.0},
             "balances": [{"meter": "meter", "residual_kwh": 0.0, "share": 0.0002, "coverage": 1.0}],
             "certificates": {"issued_wh": 5_000, "cancelled_wh": 1_500},
+            "avoided": {"total": {"avoided_kg": 4.75, "measured": 20, "estimated": 3, "missing": 1}},
             "accounts": [{"meter": "meter", "broken": ""}],
         },
         "house-02": {

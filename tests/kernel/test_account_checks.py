@@ -9,6 +9,21 @@ from taihu.kernel.errors import ConfigError
 
 HEAD = '[[project]]\nname = "home"\n[[project.account]]\nmeter = "boiler"\n'
 FUEL = HEAD + 'import = "gas"\nfuel = "natural-gas"\n'
+CONTROLLER = """
+[[project]]
+name = "home"
+[[project.controller]]
+battery = "battery"
+net = "meter/power"
+load = "meter/load"
+intensity = "grid/average"
+cost_weight = 0
+carbon_weight = 1
+capacity_kwh = 5
+power_kw = 2
+name = "b"
+"""
+AVOIDED = CONTROLLER + '[[project.account]]\navoided = "b"\n'
 TWICE = '[[project.account]]\nmeter = "boiler"\nimport = "gas"\n'
 
 
@@ -19,6 +34,8 @@ def test_good_ones_are_read(tmp_path: Path) -> None:
     assert len(parse_site(parts, tmp_path).projects[0].accounts) == 2
     (leak,) = parse_site(HEAD + 'import = "refilled"\nleak = "r-32"\n', tmp_path).projects[0].accounts
     assert (leak.emits, leak.draws) == ("r-32", False)
+    (avoided,) = parse_site(AVOIDED + 'marginal = "grid/margin"\n', tmp_path).projects[0].accounts
+    assert (avoided.key, avoided.draws, avoided.energy) == ("b-avoided", False, "")
 
 
 @pytest.mark.parametrize(
@@ -35,6 +52,13 @@ def test_good_ones_are_read(tmp_path: Path) -> None:
         (FUEL + TWICE, "boiler is accounted twice"),
         (FUEL + "until = 2022-05-02T00:00:00Z\n" + TWICE + "since = 2022-05-01T00:00:00Z\n", "accounted twice"),
         (FUEL + "since = 2022-05-02T00:00:00Z\nuntil = 2022-05-01T00:00:00Z\n", "ends before it begins"),
+        (FUEL.replace('meter = "boiler"\n', ""), "An account is of a meter"),
+        (HEAD + 'net = "energy"\nmarginal = "grid/margin"\n', "never stand for each other (§8)"),
+        (AVOIDED + 'intensity = "grid/average"\n', "never stand for each other (§8)"),
+        (AVOIDED + 'marginal = "margin"\n', "'margin' is no property"),
+        (AVOIDED, "No marginal intensity is named"),
+        (AVOIDED + 'region = "CN"\nnet = "energy"\n', "no meter of its own"),
+        (AVOIDED.replace('avoided = "b"', 'avoided = "c"') + 'region = "CN"\n', "no controller 'c'"),
     ],
 )  # fmt: skip
 def test_bad_ones_are_told(text: str, says: str, tmp_path: Path) -> None:

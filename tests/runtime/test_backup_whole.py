@@ -15,6 +15,7 @@ from tests.runtime.test_backup import ACCOUNT, BEGIN_MS, DAY, HOUR_MS, MODEL, re
 from tests.runtime.test_decisions import decision
 from tests.runtime.test_openapi_fuzz import DOCUMENT
 
+from taihu.carbon.driven import Driven
 from taihu.cli.enrolment import Key as DeviceKey
 from taihu.cli.main import run
 from taihu.insight.forecast.candidate import LEVELS
@@ -80,7 +81,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveNode]:
     paths = Paths(live.site.data)
     decisions = Decisions(paths.decisions)
     decisions.add("plant", "b", 5, decision(5))
-    decisions.account("plant", "b", 1, 1.0, 3.0, estimated=True)
+    decisions.account("plant", "b", Driven(1, 1.0, 3.0, True, ""), 1.0)
     decisions.close()
     forecasts = ForecastStore(paths.forecasts)
     steps = np.arange(len(LEVELS) * 24, dtype=float).reshape(len(LEVELS), 24)

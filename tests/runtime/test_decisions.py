@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from taihu.carbon.driven import Driven
 from taihu.kernel.clock import HOUR_NS, SimClock
 from taihu.kernel.config import parse_site
 from taihu.kernel.sections import Site
@@ -72,9 +73,12 @@ def test_only_the_newest_decisions_stay(tmp_path: Path) -> None:
 def test_savings_have_the_interval_of_the_stated_errors(tmp_path: Path) -> None:
     """§8, §10: meters err each on its own, the factor for both alike."""
     store = Decisions(tmp_path / "d.sqlite")
-    store.account("home", "b", 1, 3.0, 4.0, estimated=False)
-    store.account("home", "b", 2, 0.0, 0.0, estimated=False)
-    store.account("home", "b", 1, 3.0, 4.0, estimated=False)  # again: it counts once
+    store.account("home", "b", Driven(1, 6.0, 8.0, False, "meter/energy, shadow/energy"), 0.5)
+    store.account("home", "b", Driven(2, -1.0, -2.0, False, ""), 0.5)  # what is fed in emits nothing
+    store.account("home", "b", Driven(1, 6.0, 8.0, False, ""), 0.5)  # again: it counts once
+    store.account("home", "b", Driven(3, 6.0, 8.0, True, ""), None)  # without an intensity only its energies are kept
+    assert [one.start for one in store.driven("home", "b", 0, 9)] == [1, 2, 3]
+    assert store.driven("home", "b", 2, 1) == [Driven(2, -1.0, -2.0, False, "")]
     saved = store.saved("home", "b", Errors(0.02, 0.1))
     assert (saved.hours, saved.estimated) == (2, False)
     assert saved.kg == pytest.approx(1.0)
@@ -121,7 +125,7 @@ async def ask(desk: PlanDesk, **more: Any) -> Any:
 async def answers(site: Site) -> list[Any]:
     store = Decisions(Paths(site.data).decisions)
     store.add("home", "b", 5, decision(5))
-    store.account("home", "b", 1, 1.0, 3.0, estimated=True)
+    store.account("home", "b", Driven(1, 1.0, 3.0, True, ""), 1.0)
     hour = SimClock().now_ns() // HOUR_NS * HOUR_NS
     store.expect("home", "b", [Expected(hour, 2.0, 1.0, 4.0), Expected(hour - 30 * HOUR_NS, 1.0, 1.0, 1.0)])
     store.expect("home", "c", [Expected(hour, 1.0, 1.0, 1.0)])

@@ -161,7 +161,7 @@ def energy_rows(settled: Settled) -> list[Row]:
     return _rows(settled, settled.quality, [()] * len(settled.coverage), figures)
 
 
-class _Priced(msgspec.Struct, frozen=True):
+class Priced(msgspec.Struct, frozen=True):
     """Kg per kWh by interval, what says so, and whether that fits exactly."""
 
     values: Numbers
@@ -169,30 +169,30 @@ class _Priced(msgspec.Struct, frozen=True):
     sure: Sequence[bool]
 
 
-def _average(settled: Settled, supply: Supply, factors: Factors, hourly: Hourly | None) -> _Priced:
+def _average(settled: Settled, supply: Supply, factors: Factors, hourly: Hourly | None) -> Priced:
     """The grid's average: the hour's own where there is one, else the newest factor of the region."""
-    found = _by_factor(settled, FactorKind.AVERAGE, supply.region, factors)
+    found = by_factor(settled.starts, FactorKind.AVERAGE, supply.region, factors)
     if hourly is None:
         return found
     own = hourly.intensity.known
     values = np.where(own, hourly.intensity.values, found.values)
     names = [mine if has else other for has, mine, other in zip(own, hourly.names, found.names, strict=True)]
-    return _Priced(values, names, [bool(has) for has in own])
+    return Priced(values, names, [bool(has) for has in own])
 
 
-def _rest_of_market(settled: Settled, supply: Supply, factors: Factors, average: _Priced) -> _Priced:
+def _rest_of_market(settled: Settled, supply: Supply, factors: Factors, average: Priced) -> Priced:
     """What certificates leave: the supplier's factor, else the residual mix, else the grid's average."""
     if supply.supplier:
         row = factors.get(supply.supplier)
         count = len(settled.coverage)
         covers = [row.covers(start) for start in settled.starts]
-        return _Priced(np.full(count, row.in_unit(PER_KWH)), [(row.id,)] * count, covers)
-    found = _by_factor(settled, FactorKind.RESIDUAL, supply.region, factors)
+        return Priced(np.full(count, row.in_unit(PER_KWH)), [(row.id,)] * count, covers)
+    found = by_factor(settled.starts, FactorKind.RESIDUAL, supply.region, factors)
     lacks = np.isnan(found.values)
     names = [other if lack else name for lack, name, other in zip(lacks, found.names, average.names, strict=True)]
     # where no residual mix is published the grid's average is the standard's own next choice: no estimate by itself
     sure = [bool(known or lack) for known, lack in zip(found.sure, lacks, strict=True)]
-    return _Priced(np.where(lacks, average.values, found.values), names, sure)
+    return Priced(np.where(lacks, average.values, found.values), names, sure)
 
 
 def _upstream(settled: Settled, supply: Supply, factors: Factors) -> tuple[Numbers | None, list[bool]]:
@@ -203,11 +203,12 @@ def _upstream(settled: Settled, supply: Supply, factors: Factors) -> tuple[Numbe
     return settled.imported.values * row.in_unit(PER_KWH), [row.covers(start) for start in settled.starts]
 
 
-def _by_factor(settled: Settled, kind: FactorKind, region: str, factors: Factors) -> _Priced:
+def by_factor(starts: Sequence[int], kind: FactorKind, region: str, factors: Factors) -> Priced:
+    """What the newest factor of a kind for a region says of intervals that begin at `starts` (UTC ns)."""
     values: list[float] = []
     names: list[tuple[str, ...]] = []
     sure: list[bool] = []
-    for start in settled.starts:
+    for start in starts:
         try:
             found = factors.find(kind, region, start) if region else None
         except FactorMissing:
@@ -215,7 +216,7 @@ def _by_factor(settled: Settled, kind: FactorKind, region: str, factors: Factors
         values.append(np.nan if found is None else found.factor.in_unit(PER_KWH))
         names.append(() if found is None else (found.factor.id,))
         sure.append(found is not None and found.fit is Fit.EXACT)
-    return _Priced(np.array(values, np.float64), names, sure)
+    return Priced(np.array(values, np.float64), names, sure)
 
 
 def _rows(

@@ -222,6 +222,9 @@ class Accountant:
         start = self._done[key] or self._first(key)
         start = self._from(key, start) if start else NOW
         account = self._account_at(key, start)
+        if account and account.config.avoided:
+            start, until = self._meters.driven_span(account, start, until, _CHUNK)
+            account = self._account_at(key, start)
         if account is None or start >= until:
             return None, np.array([], np.int64)
         edges = self._edges(account, start, until)
@@ -299,6 +302,8 @@ class Accountant:
         return calendar_edges(start, near, step, zone)[: _CHUNK + 1]
 
     def _rows(self, account: Account, edges: Ints) -> list[Row]:
+        if account.config.avoided:
+            return self._meters.avoided(account, edges, self.factors)
         role, behind = self._place(account, int(edges[0]))
         if emitter := _emitter(account.config):
             return direct_rows(self._meters.used(account, edges, role), emitter, self.factors)
@@ -316,6 +321,8 @@ class Accountant:
     def _place(self, account: Account, at: int) -> tuple[Role, str]:
         """What a meter counts, and behind which other: as declared, else the nearest accounted meter above it."""
         config = account.config
+        if config.avoided:
+            return Role.AVOIDED, ""
         if config.emits:
             return Role.FUEL if config.fuel else Role.PROCESS if config.process else Role.LEAK, ""
         behind = config.behind.removeprefix(APART) or ("" if config.behind else self._above(account, at))
@@ -386,5 +393,6 @@ def _prices(factor: Factor, config: AccountConfig) -> bool:
         return factor.subject == config.fuel
     if factor.kind is FactorKind.LIFECYCLE:
         return bool(config.mix)
-    supplies = config.draws and factor.kind in _SUPPLY_KINDS and factor.subject == ELECTRICITY
+    kinds = (FactorKind.MARGINAL,) if config.avoided else _SUPPLY_KINDS if config.draws else ()
+    supplies = factor.kind in kinds and factor.subject == ELECTRICITY
     return supplies and bool(config.region) and factor.region in outward(config.region)

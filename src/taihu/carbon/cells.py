@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from taihu.carbon.avoided import Effect
 from taihu.carbon.document import Cell, Link, Section, Table
 from taihu.carbon.figures import Figures
 from taihu.carbon.inventory import Category, UsedFactor
@@ -55,11 +56,11 @@ class Trail(msgspec.Struct, frozen=True):
         """Where the rows of a figure are."""
         return self.addresses.of(self.selection.of(figure, **more))
 
-    def numbers(self, figures: Figures, names: Iterable[str], digits: int = 2) -> tuple[Cell, ...]:
+    def numbers(self, figures: Figures | Effect, names: Iterable[str], digits: int = 2) -> tuple[Cell, ...]:
         """Some of the figures of these rows."""
         return tuple(self.link(number(getattr(figures, name), digits), Figure(name)) for name in names)
 
-    def counts(self, figures: Figures | Category, **more: Any) -> tuple[Cell, ...]:
+    def counts(self, figures: Figures | Effect | Category, **more: Any) -> tuple[Cell, ...]:
         """How many of these rows are measured, estimated and missing."""
         return tuple(
             self.link(f"{getattr(figures, quality):,}", Figure.ROWS, quality=quality, **more) for quality in RowQuality
@@ -108,7 +109,7 @@ def csv_text(heads: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
     return out.getvalue()
 
 
-def factors_section(factors: Sequence[UsedFactor], trail: Trail) -> Section:
+def factors_section(factors: Sequence[UsedFactor], trail: Trail, heading: str = "Factors") -> Section:
     """What figures were computed with: each leads to the rows that it priced, its value to where it comes from."""
     known = trail.selection.as_of
     rows: list[tuple[Cell, ...]] = [
@@ -122,7 +123,7 @@ def factors_section(factors: Sequence[UsedFactor], trail: Trail) -> Section:
         for one in factors
     ]
     heads = ("Row", "Kind", "Value", "Region, year", "Source")
-    return Section(heading="Factors", table=Table(heads=heads, rows=rows, texts=(0, 1, 3, 4)))
+    return Section(heading=heading, table=Table(heads=heads, rows=rows, texts=(0, 1, 3, 4)))
 
 
 def factor_value(one: Any) -> str:

@@ -31,7 +31,8 @@ SUMMED = (
     "estimated_kwh",
 )
 _COUNTED = ("measured", "estimated", "missing", "restated")
-_PERIOD = "project = :project AND start >= :start AND start < :end"
+INVENTORY = f"rows.role != '{Role.AVOIDED}'"  # what avoided emissions are in no sum of (§8)
+PERIOD = "project = :project AND start >= :start AND start < :end"
 ENERGY = "iif(role = 'generation', generation_kwh, iif(role = 'fuel', fuel_kwh, import_kwh))"
 UNSURE = f"coverage < {FULL}"
 SUMS = ", ".join(
@@ -43,9 +44,10 @@ SUMS = ", ".join(
 _WEEK = (
     "SELECT start, role, behind, import_kwh, export_kwh, generation_kwh, certified_kwh, carbon_free,"  # noqa: S608
     f' iif({ENERGY} IS NULL, 0, "end" - start), {UNSURE}'
-    f" FROM rows WHERE {_PERIOD} AND meter = :meter AND role NOT IN {tuple(map(str, DIRECT))!r} AND {CURRENT}"
+    f" FROM rows WHERE {PERIOD} AND meter = :meter AND {CURRENT}"
+    f" AND {INVENTORY} AND role NOT IN {tuple(map(str, DIRECT))!r}"
 )
-_ADDED_UP = f"max(written_at), {SUMS} FROM rows WHERE {_PERIOD} AND meter = :meter AND {CURRENT}"
+_ADDED_UP = f"max(written_at), {SUMS} FROM rows WHERE {PERIOD} AND meter = :meter AND {INVENTORY} AND {CURRENT}"
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,9 +172,10 @@ def _by_place(ledger: Ledger, values: Mapping[str, Any]) -> Sequence[Sequence[An
     return ledger.ask(f"SELECT role, behind, {_ADDED_UP} GROUP BY 1, 2", values)
 
 
-def used(ledger: Ledger, project: str, start: int, end: int, as_of: int = NOW) -> list[str]:
-    """The factors and properties that rows of a period were computed with."""
-    query = f"SELECT DISTINCT factors FROM rows WHERE {_PERIOD} AND {CURRENT}"  # noqa: S608 - own names
+def used(ledger: Ledger, project: str, start: int, end: int, as_of: int = NOW, *, avoided: bool = False) -> list[str]:
+    """The factors and properties that rows of a period were computed with, of the inventory or of what was avoided."""
+    which = f"NOT {INVENTORY}" if avoided else INVENTORY
+    query = f"SELECT DISTINCT factors FROM rows WHERE {PERIOD} AND {which} AND {CURRENT}"  # noqa: S608 - own names
     found = ledger.ask(query, {"project": project, "start": start, "end": end, "as_of": as_of})
     return sorted({name for (text,) in found for name in msgspec.json.decode(text)})
 
@@ -187,7 +190,7 @@ def restatements(ledger: Ledger, project: str, start: int, end: int, as_of: int 
         f"SELECT rows.reason, count(*), min(rows.written_at), max(rows.written_at), {changes}"  # noqa: S608 - own names
         " FROM rows INDEXED BY restated JOIN rows AS old ON old.project = rows.project AND old.meter = rows.meter"
         " AND old.start = rows.start AND old.version = rows.version - 1"
-        " WHERE rows.version > 1 AND rows.project = :project"
+        f" WHERE rows.version > 1 AND rows.project = :project AND {INVENTORY}"
         " AND rows.start >= :start AND rows.start < :end AND rows.written_at <= :as_of GROUP BY rows.reason ORDER BY 3",
         {"project": project, "start": start, "end": end, "as_of": as_of},
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from taihu.carbon.avoided import Consequences, Effect, consequences
 from taihu.carbon.balance import Balance
 from taihu.carbon.factors import Factor
 from taihu.carbon.figures import Figures, Line, MeterHours, Restated, hours, merge, restatements, sums, used
@@ -76,6 +77,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     `as_of` is the moment (UTC ns) at which the ledger said so; 0 is now. All that was known is as of `known_at`, also
     when it is restated later. `meters` are those of the total, `inside` the
     submeters and storages whose energy is in another meter's line already, `lacking` those that nothing is known of.
+    `avoided` is no part of it: an account beside, by the marginal intensities in `avoided_by` (§8).
     """
 
     project: str
@@ -95,6 +97,8 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     balances: tuple[MainBalance, ...]
     iso_14064: tuple[Category, ...]
     lacking: tuple[Lacking, ...] = ()
+    avoided: Consequences | None = None
+    avoided_by: tuple[UsedFactor, ...] = ()
 
 
 def inventory(
@@ -109,6 +113,7 @@ def inventory(
         alike.setdefault((line.meter, line.role, line.behind), []).append(line)
     meters = [_whole(lines, start, end) for lines in alike.values()]
     counted = [line for line in meters if line.role not in PARTS]
+    avoided = consequences(ledger, project, edges, at)
     return Inventory(
         project=project,
         title=title,
@@ -117,7 +122,7 @@ def inventory(
         end=end,
         made_at=made_at,
         as_of=as_of,
-        known_at=known_at(parts, as_of, made_at),
+        known_at=known_at([*parts, *(avoided.parts if avoided else ())], as_of, made_at),
         total=merge([line.figures for line in counted]),
         meters=tuple(counted),
         inside=tuple(line for line in meters if line.role in PARTS),
@@ -126,10 +131,12 @@ def inventory(
         restated=tuple(restatements(ledger, project, start, end, at)),
         balances=main_balances(hours(ledger, project, first, count, at), first, count),
         iso_14064=categories(counted),
+        avoided=avoided,
+        avoided_by=used_factors(ledger, project, start, end, at, avoided=True) if avoided else (),
     )
 
 
-def known_at(lines: Sequence[Line], as_of: int, made_at: int) -> int:
+def known_at(lines: Sequence[Line | Effect], as_of: int, made_at: int) -> int:
     """The moment (UTC ns) as of which the rows of lines can be read again; a clock that was set back is no reason."""
     return as_of or max([made_at, *(line.written_at for line in lines)])
 
@@ -147,10 +154,13 @@ def since_there(ledger: Ledger, project: str, start: int, end: int) -> tuple[int
     return whole_hours(start, max(start + 1, min(end, done)))
 
 
-def used_factors(ledger: Ledger, project: str, start: int, end: int, as_of: int = NOW) -> tuple[UsedFactor, ...]:
-    """What a period was computed with, as it was known then."""
-    known = {factor.id: factor for factor in ledger.factors(as_of)}
-    return tuple(_used(name, known.get(name)) for name in used(ledger, project, start, end, as_of))
+def used_factors(
+    ledger: Ledger, project: str, start: int, end: int, as_of: int = NOW, *, avoided: bool = False
+) -> tuple[UsedFactor, ...]:
+    """What a period was computed with, as it was known then: its inventory, or what was `avoided`."""
+    known, kind = {factor.id: factor for factor in ledger.factors(as_of)}, "marginal" if avoided else "average"
+    names = used(ledger, project, start, end, as_of, avoided=avoided)
+    return tuple(_used(name, known.get(name), kind) for name in names)
 
 
 def whole_hours(start: int, end: int) -> tuple[int, int]:
@@ -206,9 +216,7 @@ def _category(category: str, name: str, lines: Sequence[Line]) -> Category:
     )
 
 
-def _used(name: str, row: Factor | None) -> UsedFactor:
+def _used(name: str, row: Factor | None, kind: str) -> UsedFactor:
     if row is None:
-        return UsedFactor(
-            id=name, value=None, unit="", region="", year=0, kind="average", source=_PROPERTY, published=""
-        )
+        return UsedFactor(id=name, value=None, unit="", region="", year=0, kind=kind, source=_PROPERTY, published="")
     return UsedFactor(**{field: getattr(row, field) for field in UsedFactor.__struct_fields__})

@@ -6,18 +6,31 @@ missing (§3), and so is more than the account's power gives; generation below z
 nothing was made.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
 import numpy as np
 
-from taihu.carbon.account import BELOW, BEYOND, ESTIMATE_FROM, FULL, Hourly, Metered, inputs_of, scale
+from taihu.carbon.account import (
+    BELOW,
+    BEYOND,
+    ESTIMATE_FROM,
+    FULL,
+    Hourly,
+    Metered,
+    Priced,
+    by_factor,
+    inputs_of,
+    scale,
+)
+from taihu.carbon.avoided import avoided_rows, merge_hours
 from taihu.carbon.direct import Amount, Used
+from taihu.carbon.driven import Driven
 from taihu.carbon.factors import CARBON_FREE, PER_KWH, FactorKind, FactorMissing, Factors, mix_intensity
 from taihu.carbon.ledger import NOW
 from taihu.carbon.quantity import AverageIntensity, Energy, Mass, Volume
-from taihu.carbon.rows import Role
+from taihu.carbon.rows import Role, Row
 from taihu.history.history import History
 from taihu.history.windows import CounterWindows, GaugeWindows, IntervalWindows, Windows
 from taihu.kernel.arrays import Flags, Ints, Numbers
@@ -69,6 +82,11 @@ class Account(msgspec.Struct, frozen=True):
         return self._whole(self.config.mix, 1)
 
     @property
+    def marginal(self) -> str:
+        """The property that gives the grid's marginal intensity, likewise."""
+        return self._whole(self.config.marginal, 2)
+
+    @property
     def carbon_free(self) -> str:
         """The property that gives the grid's carbon-free share, likewise."""
         return self._whole(self.config.carbon_free, 2)
@@ -80,16 +98,21 @@ class Account(msgspec.Struct, frozen=True):
     @property
     def watched(self) -> set[tuple[str, str]]:
         """The things whose late readings change the ledger."""
-        others = [name.split("/")[:2] for name in (self.intensity, self.mix, self.carbon_free) if name]
-        return {(self.project, self.config.meter), *((project, thing) for project, thing in others)}
+        others = [name.split("/")[:2] for name in (self.intensity, self.mix, self.carbon_free, self.marginal) if name]
+        own = [] if self.config.avoided else [(self.project, self.config.meter)]
+        return {*own, *((project, thing) for project, thing in others)}
 
 
 class Sources(msgspec.Struct, frozen=True):
-    """What the accountant asks: definitions and parents of things, and whether a project may read another's (§11)."""
+    """What the accountant asks: definitions and parents of things, and whether a project may read another's (§11).
+
+    `driven` says which hours a controller of a project drove from a moment (UTC ns) on: in order, at most so many.
+    """
 
     definitions: Callable[[str, str], Mapping[str, Property]]
     may_read: Callable[[str, str, str], bool]
     parent: Callable[[str, str], str]
+    driven: Callable[[str, str, int, int], Sequence[Driven]] = lambda project, controller, start, limit: ()
 
 
 class Meters:
@@ -107,6 +130,9 @@ class Meters:
     def first(self, account: Account) -> int:
         """The time of the account's first reading (UTC ns); 0 while there is none."""
         config = account.config
+        if config.avoided:
+            hours = self._sources.driven(account.project, config.avoided, 0, 1)
+            return hours[0].start if hours else 0
         found = self._history.read(account.project, config.meter, config.energy, limit=1)
         return found[0].observed_at if found else 0
 
@@ -183,6 +209,17 @@ class Meters:
             inputs=inputs_of((f"{meter}/{config.energy}",), quality, counted=counted),
         )
 
+    def avoided(self, account: Account, edges: Edges, factors: Factors) -> list[Row]:
+        """Rows of the hours between edges that the account's controller drove."""
+        found = self._sources.driven(account.project, account.config.avoided, int(edges[0]), len(edges))
+        hours = [one for one in found if one.start < edges[-1]]
+        return avoided_rows(*account.key, hours, self._marginal(account, hours, factors)) if hours else []
+
+    def driven_span(self, account: Account, start: int, until: int, most: int) -> tuple[int, int]:
+        """From the next hour that it drove, to the end of the last one that is known of it, `until` at the latest."""
+        hours = self._sources.driven(account.project, account.config.avoided, start, most)
+        return (hours[0].start, min(until, hours[-1].start + HOUR_NS)) if hours else (until, until)
+
     def hourly(self, account: Account, edges: Edges, factors: Factors) -> Hourly | None:
         """The grid's own intensity of each interval, where a property or its mix gives it."""
         found = None
@@ -197,6 +234,17 @@ class Meters:
             found = found or Hourly(AverageIntensity(none), [()] * len(none))
             found = msgspec.structs.replace(found, carbon_free=share)
         return found
+
+    def _marginal(self, account: Account, hours: Sequence[Driven], factors: Factors) -> Priced:
+        """The grid's marginal intensity of hours: as a property says, else a factor of the region."""
+        starts = [one.start for one in hours]
+        found = [by_factor(starts, FactorKind.MARGINAL, account.config.region, factors)]
+        if account.marginal:
+            edges = np.arange(starts[0], starts[-1] + 2 * HOUR_NS, HOUR_NS, dtype=np.int64)
+            said = self._gauge(account, account.marginal, PER_KWH, edges)[(np.array(starts) - starts[0]) // HOUR_NS]
+            found.insert(0, Priced(said, [(account.marginal,)] * len(starts), [True] * len(starts)))
+            found[1] = msgspec.structs.replace(found[1], sure=[False] * len(starts))  # the hour was to be known
+        return merge_hours(found)
 
     def _mix(self, account: Account, edges: Edges, factors: Factors) -> Hourly:
         """From generation by source: the grid thing's properties that are named as life-cycle factors are."""

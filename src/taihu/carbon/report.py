@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+from taihu.carbon.avoided_document import AVOIDED_COLUMNS, avoided_lines, avoided_sections
 from taihu.carbon.balance import CLOSED_SHARE
 from taihu.carbon.cells import (
     Addresses,
@@ -22,8 +23,8 @@ from taihu.carbon.document import Cell, Document, Link, Phrase, Section, Table
 from taihu.carbon.factors import FactorKind
 from taihu.carbon.figures import SUMMED, Figures, Line, Restated, merge
 from taihu.carbon.inventory import Category, Inventory, Lacking, MainBalance
-from taihu.carbon.rows import DIRECT, PARTS, Role
-from taihu.carbon.selection import COUNTED, SOURCES, Figure, Selection
+from taihu.carbon.rows import COUNTED, DIRECT, PARTS, Role
+from taihu.carbon.selection import SOURCES, Figure, Selection
 from taihu.carbon.words import METHOD, UNITS
 from taihu.kernel.clock import HOUR_NS
 
@@ -56,7 +57,7 @@ def inventory_csv(report: Inventory, addresses: Addresses) -> str:
 
     The column `rows` is the address of the rows that a line's figures are made of.
     """
-    names = (*SUMMED, "measured", "estimated", "missing", "restated")
+    names = (*SUMMED, "measured", "estimated", "missing", "restated", *AVOIDED_COLUMNS)
     absent: list[tuple[Any, ...]] = [
         (report.project, one.meter, "", "", iso(report.start), iso(report.end), *[""] * len(names), "")
         for one in report.lacking
@@ -64,11 +65,11 @@ def inventory_csv(report: Inventory, addresses: Addresses) -> str:
     whole = _trail(report, addresses)
     lines = (
         (report.project, line.meter, line.role, line.behind, iso(line.start), iso(line.end),
-         *(getattr(line.figures, name) for name in names), addresses.of(_of_line(whole, line).selection))
+         *(getattr(line.figures, name, "") for name in names), addresses.of(_of_line(whole, line).selection))
         for line in report.parts
     )  # fmt: skip
     heads = ("project", "meter", "role", "behind", "start", "end", *names, "rows")
-    return csv_text(heads, chain(lines, absent))
+    return csv_text(heads, chain(lines, avoided_lines(report, whole, names), absent))
 
 
 def inventory_document(report: Inventory, addresses: Addresses) -> Document:
@@ -95,6 +96,7 @@ def inventory_document(report: Inventory, addresses: Addresses) -> Document:
         table = _lines(report.parts, trail, zone=report.timezone)
         sections.append(Section(heading="By part of the period", table=table))
     sections += [factors_section(report.factors, trail), Section(heading="Method", note=METHOD)]
+    sections += avoided_sections(report, trail)
     known, counts = whole.link(share(total.coverage), Figure.KNOWN), whole.counts(total)
     restated = whole.link(f"{total.restated:,}", Figure.ROWS, restated=True)
     figures = (

@@ -22,7 +22,7 @@ def restated(rows: Sequence[Row], supply: Supply | Emitter, factors: Factors) ->
     first = rows[0]
     if isinstance(supply, Emitter):
         return [row for used in used_of(rows) for row in direct_rows(used, supply, factors)]
-    if first.role in (Role.GENERATION, Role.STORAGE):
+    if first.role in (Role.GENERATION, Role.STORAGE, Role.AVOIDED):
         return list(rows)
     own = [_of_the_grid(row, factors) for row in rows]
     hourly = Hourly(AverageIntensity(_intensities(rows, own)), own, _column(rows, "carbon_free"))

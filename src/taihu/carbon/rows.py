@@ -25,11 +25,13 @@ class Role(StrEnum):
     FUEL = "fuel"  # what is burnt on site: scope 1
     PROCESS = "process"  # material whose carbon is set free: scope 1
     LEAK = "leak"  # gas that escapes: scope 1
+    AVOIDED = "avoided"  # what a controller changed at its meter: in no inventory
 
 
 DIRECT = (Role.FUEL, Role.PROCESS, Role.LEAK)
 DRAWS = (Role.GRID, Role.SUBMETER)
 PARTS = (Role.SUBMETER, Role.STORAGE)  # what they count is in another meter's rows already
+COUNTED = tuple(role for role in Role if role not in (*PARTS, Role.AVOIDED))  # what is in a project's total
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +43,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     same electricity before this one.
     `certified_kwh` is how much of the import certificates cover, `carbon_free` the share of the rest that the grid says
     is carbon-free.
+    Of what a controller changed: what its meter drew less gave `with_kwh` and would have `without_kwh`, and what that
+    avoided at the marginal intensity; negative is caused.
 
     `factors` are the ids of factor rows, or the names of properties that gave an intensity; `inputs` say which
     readings the energies came from. `version` counts restatements of the same interval, `reason` says why.
@@ -75,13 +79,17 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ch4_kg: float | None = None
     n2o_kg: float | None = None
     gases_kg: float | None = None
+    with_kwh: float | None = None
+    without_kwh: float | None = None
+    avoided_kg: float | None = None
 
     @property
     def counted(self) -> float | None:
         """The one energy or amount that the row is of; None is missing."""
         if self.unit:
             return self.amount
-        return {Role.GENERATION: self.generation_kwh, Role.FUEL: self.fuel_kwh}.get(self.role, self.import_kwh)
+        own = {Role.GENERATION: self.generation_kwh, Role.FUEL: self.fuel_kwh, Role.AVOIDED: self.with_kwh}
+        return own.get(self.role, self.import_kwh)
 
     def same(self, other: "Row") -> bool:
         """Whether both say the same of the same interval, whenever and why they were written."""

@@ -33,6 +33,9 @@ _SHOWN = {
     "gases_kg": "Other gases kg CO2e",
     "upstream_kg": "Scope 3 kg",
     "carbon_free": "Grid carbon-free",
+    "without_kwh": "Without control kWh",
+    "with_kwh": "With control kWh",
+    "avoided_kg": "Avoided kg",
 }
 FIGURES = {name: words for name, words in _SHOWN.items() if name in COLUMNS} | {
     Figure.ESTIMATED: "Estimated kWh",

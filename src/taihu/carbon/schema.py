@@ -54,7 +54,13 @@ CREATE TABLE accounts (
     PRIMARY KEY (project, meter, seen_at)) WITHOUT ROWID;
 CREATE TRIGGER accounts_stay BEFORE UPDATE ON accounts BEGIN SELECT RAISE(ABORT, 'an account is never changed'); END;
 """
-MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+# What a controller changed at its meter, and what that avoided.
+_VERSION_5 = """
+ALTER TABLE rows ADD COLUMN with_kwh REAL;
+ALTER TABLE rows ADD COLUMN without_kwh REAL;
+ALTER TABLE rows ADD COLUMN avoided_kg REAL;
+"""
+MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 VERSION = len(MIGRATIONS)
 
 

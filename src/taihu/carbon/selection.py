@@ -11,10 +11,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from taihu.carbon.rows import DIRECT, PARTS, Role, RowQuality
+from taihu.carbon.rows import COUNTED, DIRECT, Role, RowQuality
 from taihu.kernel.errors import RefusedError
-
-COUNTED = tuple(role for role in Role if role not in PARTS)  # what is in a project's total
 
 
 class Figure(StrEnum):
@@ -34,6 +32,9 @@ class Figure(StrEnum):
     N2O = "n2o_kg"
     GASES = "gases_kg"
     ESTIMATED = "estimated_kwh"
+    WITH = "with_kwh"
+    WITHOUT = "without_kwh"
+    AVOIDED = "avoided_kg"
     ROWS = "rows"
     KNOWN = "known"  # the share of rows that are not missing
     NET = "net_kwh"
@@ -66,7 +67,9 @@ SOURCES: dict[Figure, dict[str, Any]] = {
     Figure.SCOPE1: {"role": DIRECT},
     Figure.UPSTREAM: {"role": COUNTED, "having": Figure.UPSTREAM},
     Figure.ESTIMATED: {"role": COUNTED},
+    **{one: {"role": (Role.AVOIDED,)} for one in (Figure.WITH, Figure.WITHOUT, Figure.AVOIDED)},
 }
+OF_AVOIDED = frozenset((Figure.WITH, Figure.WITHOUT, Figure.AVOIDED))
 CHANGES = frozenset((Figure.SCOPE1, Figure.LOCATION, Figure.MARKET, Figure.UPSTREAM))
 OF_BALANCE = frozenset((Figure.NET, Figure.PARTS, Figure.RESIDUAL, Figure.APART, Figure.BALANCED))
 OF_HOURS = frozenset(_PLACE[_PLACE.index(Figure.APART) :])
@@ -76,6 +79,7 @@ SHARES = frozenset(
         *(Figure.IN_SUM, Figure.BY_THE_HOUR, Figure.CONTRACTED, Figure.CFE),
     )
 )
+_OF_BOTH = (None, Figure.ROWS, Figure.KNOWN)
 COUNTS = frozenset((Figure.ROWS, Figure.HOURS_ESTIMATED, Figure.HOURS_IMPOSSIBLE))
 
 
@@ -128,6 +132,10 @@ def read_selection(asked: Mapping[str, Any]) -> Selection:
         raise RefusedError(f"These select no rows: {error}.", "See docs/http.md.") from None
     if found.reason is not None and found.figure not in (None, Figure.ROWS, *CHANGES):
         raise RefusedError(f"A restatement has no {found.figure}.", f"Ask for {', '.join(sorted(CHANGES))} or rows.")
+    avoided = found.figure in OF_AVOIDED
+    if (found.figure not in _OF_BOTH and (Role.AVOIDED in found.role) != avoided) or (avoided and len(found.role) > 1):
+        remedy = f"Ask for {', '.join(sorted(OF_AVOIDED))} with role={Role.AVOIDED} alone, for all else without it."
+        raise RefusedError("What was avoided and an inventory are different accounts, and never add (§8).", remedy)
     if found.having is not None and found.having not in COLUMNS - {Figure.ESTIMATED}:
         raise RefusedError(f"Rows have no {found.having}.", "Name one of their figures.")
     if bool(found.balance) != (found.figure in OF_BALANCE):

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from taihu.carbon.balance import together
-from taihu.carbon.figures import ENERGY, SUMMED, SUMS, UNSURE, Figures, MeterHours, hours
+from taihu.carbon.figures import ENERGY, INVENTORY, SUMMED, SUMS, UNSURE, Figures, MeterHours, hours
 from taihu.carbon.ledger import CURRENT, NOW, Ledger
 from taihu.carbon.rows import PARTS, Row
 from taihu.carbon.selection import CHANGES, OF_BALANCE, OF_HOURS, Figure, Selection
@@ -122,7 +122,7 @@ def _where(ledger: Ledger, project: str, wanted: Selection) -> tuple[str, dict[s
     if wanted.reason is None:
         words.append(CURRENT)
     else:
-        words.append("rows.version > 1 AND rows.reason = :reason AND rows.written_at <= :as_of")
+        words.append(f"rows.version > 1 AND rows.reason = :reason AND rows.written_at <= :as_of AND {INVENTORY}")
         values["reason"] = wanted.reason
     if wanted.role:
         words.append(f"rows.role IN ({', '.join(repr(str(role)) for role in wanted.role)})")

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from taihu.carbon.avoided_document import AVOIDED_METHOD
 from taihu.carbon.document import Cell, Document, Link, Phrase, Section, Table
 from taihu.carbon.words_of_rows import CHINESE
 
@@ -183,6 +184,19 @@ _CHINESE = CHINESE | {
     "accounts": "账户变更",
     "What was reported before stays in the ledger: taihu carbon report PROJECT --as-of MOMENT.":
         "以前报告的数字仍在账本中：taihu carbon report PROJECT --as-of MOMENT。",
+    # what controllers avoided
+    AVOIDED_METHOD:
+        "后果性核算，依据 GHG Protocol 项目核算：因控制器的动作，电网其他机组少排放（负值为多排放）的量。对其驱动的每个"
+        "小时：无控制时表计本应购入减外送的电量，减去实际值，乘以电网的边际强度。它与清单回答不同的问题，不是抵消，绝不与清"
+        "单相加减。没有边际强度的小时为缺失；基线未经实测，或强度不是当小时自身的，为估算。",
+    "Avoided emissions, by marginal intensity: not in the inventory": "避免的排放，按边际强度：不计入清单",
+    "Marginal intensities": "边际强度",
+    "Method of avoided emissions": "避免排放的方法",
+    "Controller": "控制器",
+    "Without control kWh": "无控制 kWh",
+    "With control kWh": "有控制 kWh",
+    "Avoided kg": "避免 kg",
+    "marginal": "边际",
     # hourly matching
     "Hourly matching: {}": "逐小时匹配：{}",
     "{} {} of the hours are known, {} of them estimated.{}": "{}已知小时占 {}，其中估算 {} 小时。{}",

@@ -30,6 +30,7 @@ CHINESE = {
     "submeter": "分表",
     "generation": "发电",
     "storage": "储能",
+    "avoided": "避免的排放",
     "{} of {}": "{}，{} 之下",
     "measured": "实测",
     "estimated": "估算",

@@ -35,6 +35,9 @@ _ROW_FIGURES = {  # shown where a row has one
     "gases_kg": "other gases kg CO2e",
     "upstream_kg": "scope 3 kg",
     "carbon_free": "grid carbon-free",
+    "without_kwh": "without control kWh",
+    "with_kwh": "with control kWh",
+    "avoided_kg": "avoided kg",
 }
 
 
@@ -84,9 +87,22 @@ def report(
         click.echo(f"{printable(one['meter'])}: {_balance_text(one)}")
     for one in body["lacking"]:
         click.echo(f"{printable(one['meter'])} is not accounted: {printable(one['why'])}")
+    for one in body["avoided"]["meters"] if body["avoided"] else ():
+        click.echo(printable(avoided_text(one)))
     for one in body["restated"]:
         change = f"location {one['location_kg']:+,.2f} kg, market {one['market_kg']:+,.2f} kg"
         click.echo(f"restated for {printable(one['reason'])}, {one['intervals']} intervals: {change}")
+
+
+def avoided_text(one: dict[str, Any]) -> str:
+    """What a controller avoided, in a line that says that it is no part of the inventory.
+
+    >>> counts = {"measured": 2, "estimated": 1, "missing": 0}
+    >>> avoided_text({"meter": "battery-avoided", "avoided_kg": 1.234, **counts})
+    'battery-avoided, in no inventory: 1.23 kg avoided by marginal intensity (2 h measured, 1 estimated, 0 missing)'
+    """
+    counts = f"{one['measured']} h measured, {one['estimated']} estimated, {one['missing']} missing"
+    return f"{one['meter']}, in no inventory: {_two(one['avoided_kg'])} kg avoided by marginal intensity ({counts})"
 
 
 @carbon.command()

@@ -158,6 +158,21 @@ class Account(msgspec.Struct, frozen=True):
     broken: str = ""
 
 
+class Changed(msgspec.Struct, frozen=True):
+    """What control avoided at the marginal intensity, and how many of its hours are how sure."""
+
+    avoided_kg: float | None = None
+    measured: int = 0
+    estimated: int = 0
+    missing: int = 0
+
+
+class Avoided(msgspec.Struct, frozen=True):
+    """The consequential account of a project: in no inventory (§8)."""
+
+    total: Changed = Changed()
+
+
 class ProjectCarbon(msgspec.Struct, frozen=True):
     """What the ledger says of a project."""
 
@@ -165,6 +180,7 @@ class ProjectCarbon(msgspec.Struct, frozen=True):
     score: Score = Score()
     balances: tuple[Balance, ...] = ()
     certificates: Certificates = Certificates()
+    avoided: Avoided | None = None
     accounts: tuple[Account, ...] = ()
 
 

@@ -5,7 +5,7 @@ from html import escape
 
 from nicegui import ui
 
-from taihu.console.answers import Balance, CarbonAnswer, HourOfDay, ProjectCarbon
+from taihu.console.answers import Balance, CarbonAnswer, Changed, HourOfDay, ProjectCarbon
 from taihu.console.house import title_of
 from taihu.console.numbers import number
 from taihu.console.poller import CARBON_DAYS, Snapshot
@@ -51,6 +51,11 @@ class CarbonBody:
                 self._table.props(f'tabindex=0 role=region aria-label="{named}"')  # it scrolls where it is narrow
                 Words(text(language, "carbon_note"), "figure-note", tag="p")
                 Words(text(language, "carbon_legend"), "figure-note", tag="p")
+            with box("hidden", tag="section") as self._beside:
+                with box("figure-label"):
+                    Words(text(language, "carbon_avoided"), "section-title", tag="h2")
+                self._avoided = Figure(text(language, "carbon_avoided_kg"), "kg")
+                Words(text(language, "carbon_avoided_note"), "figure-note", tag="p")
 
     def show(self, snapshot: Snapshot) -> None:
         """Put in what is known now."""
@@ -63,6 +68,7 @@ class CarbonBody:
         self._none.text = "" if projects else text(self._language, "carbon_none")
         self._all.classes(replace="carbon" if projects else "hidden")
         self._show_figures(found, list(projects.values()))
+        self._show_avoided([one.avoided.total for one in projects.values() if one.avoided])
         self._bars.content = _bars(found)
         self._table.content = _table(self._language, projects, titles)
 
@@ -101,6 +107,14 @@ class CarbonBody:
         balances = [one for project in projects for one in project.balances]
         closing = sum(_closes(one) for one in balances)
         self._closing.show(text(language, "balances_close", closing=closing, of=len(balances)))
+
+    def _show_avoided(self, found: list[Changed]) -> None:
+        """What control avoided, apart from the inventory; nothing where no marginal intensity is accounted."""
+        self._beside.classes(replace="card project" if found else "hidden")
+        names = ("measured", "estimated", "missing")
+        counts = {name: sum(getattr(one, name) for one in found) for name in names}
+        kg = number(_sum([one.avoided_kg for one in found]), 1)
+        self._avoided.show(kg, text(self._language, "carbon_avoided_hours", **counts))
 
 
 def _bars(found: CarbonAnswer) -> str:

@@ -56,6 +56,16 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Estimated: not metered in full. Certificates: used / issued. Balance: the main meter against all behind it.",
         "估算：未完整计量的电量。绿证：已用 / 已签发。电量平衡逐小时比较总表与其后的全部分表、发电与储能。",
     ),
+    "carbon_avoided": ("Avoided by control, consequential", "控制避免的排放（后果性）"),
+    "carbon_avoided_kg": ("Avoided, by marginal intensity", "避免，按边际强度"),
+    "carbon_avoided_hours": (
+        "{measured} h measured, {estimated} estimated, {missing} missing",
+        "实测 {measured} 小时，估算 {estimated} 小时，缺失 {missing} 小时",
+    ),
+    "carbon_avoided_note": (
+        "What the grid's other plants emitted less because of control: in no inventory, and never added to one.",
+        "因控制而使电网其他机组少排放的量：不计入清单，也绝不与之相加。",
+    ),
     "project": ("Project", "项目"),
     "load": ("Load", "用电"),
     "made": ("Made carbon-free", "零碳发电"),

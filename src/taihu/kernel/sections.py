@@ -195,9 +195,12 @@ class ThingConfig(Section, frozen=True, kw_only=True):
 
 
 class AccountConfig(Section, frozen=True, kw_only=True):
-    """`[[project.account]]`: a meter whose every interval is in the carbon ledger (docs/carbon.md)."""
+    """`[[project.account]]`: a meter whose every interval is in the carbon ledger, or what a controller avoided there.
 
-    meter: str
+    See docs/carbon.md.
+    """
+
+    meter: str = ""
     name: str = ""
     every: Literal["5m", "15m", "30m", "1h"] = "1h"
     net: str = ""
@@ -214,6 +217,8 @@ class AccountConfig(Section, frozen=True, kw_only=True):
     intensity: str = ""
     mix: str = ""
     carbon_free: str = ""
+    avoided: str = ""
+    marginal: str = ""
     supplier: str = ""
     upstream: str = ""
     certificates: bool = False
@@ -224,7 +229,7 @@ class AccountConfig(Section, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         """What the ledger calls it."""
-        return self.name or self.meter
+        return self.name or (f"{self.avoided}-avoided" if self.avoided else self.meter)
 
     @property
     def energy(self) -> str:

@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 
 from msgspec import structs
 
+from taihu.kernel.account_checks import account_faults
 from taihu.kernel.addresses import is_loopback
 from taihu.kernel.ids import NameRefused, check_name, check_project
 from taihu.kernel.limits import Limits
 from taihu.kernel.retention import Retention, RetentionRefused, parse_age
 from taihu.kernel.scheduler_checks import controllers_write, scheduler_faults
 from taihu.kernel.sections import (
-    AccountConfig,
     ControllerConfig,
     ForecastConfig,
     GrantConfig,
@@ -212,9 +212,7 @@ def _check_project(path: str, project: ProjectConfig, site: Site) -> Iterator[Fa
             yield from _check_file(f"{place}.model", thing.model, site)
         if thing.parent:
             yield from _check_known(f"{place}.parent", thing.parent, [name for name in names if name != thing.name])
-    for index, account in enumerate(project.accounts):
-        before = [one.key for one in project.accounts[:index]]
-        yield from _check_account(f"{path}.account[{index}]", account, list(project.accounts), before)
+    yield from account_faults(path, project)
     for index, forecast in enumerate(project.forecasts):
         yield from _check_forecast(f"{path}.forecast[{index}]", forecast)
     for index, controller in enumerate(project.controllers):
@@ -246,73 +244,6 @@ def _check_retention(path: str, rule: Retention) -> Iterator[Fault]:
                 parse_age(age)
         except RetentionRefused as error:
             yield Fault(f"{path}.{field.encode_name}", error.message, error.remedy)
-
-
-def _check_account(
-    path: str, account: AccountConfig, others: list[AccountConfig], before: list[str]
-) -> Iterator[Fault]:
-    if any(_overlap(account, others[place]) for place, key in enumerate(before) if key == account.key):
-        remedy = "Give each account of a meter its own name, or end one where the next begins: until and since."
-        yield Fault(f"{path}.meter", f"{account.key} is accounted twice.", remedy)
-    if account.since and account.until and account.since >= account.until:
-        yield Fault(f"{path}.until", f"{account.key} ends before it begins.", "Write a later moment.")
-    chosen = [account.net, account.imported, account.generation, account.storage]
-    if sum(map(bool, chosen)) != 1:
-        remedy = "Name one property as net, import, generation or storage."
-        yield Fault(f"{path}.meter", f"The account of {account.key} names no energy, or several.", remedy)
-    if account.exported and not account.imported:
-        yield Fault(f"{path}.export", "An export goes with an import.", "Name the import too, or use net.")
-    yield from _check_direct(path, account)
-    if account.certificates and not account.generation:
-        yield Fault(f"{path}.certificates", "Certificates are of generation.", "Leave it out.")
-    if account.intensity and account.mix:
-        yield Fault(f"{path}.mix", "The grid's intensity is named twice.", "Name intensity or mix.")
-    for name, what, form in (
-        ("intensity", "property", "thing/property"),
-        ("mix", "thing", "thing"),
-        ("carbon_free", "property", "thing/property"),
-    ):
-        value = getattr(account, name)
-        if value and value.count("/") not in (form.count("/"), form.count("/") + 1):
-            remedy = f'Write "{form}", or "project/{form}" for another project\'s.'
-            yield Fault(f"{path}.{name}", f"{value!r} is no {what}.", remedy)
-    yield from _check_behind(path, account, {one.key: one for one in others})
-
-
-def _overlap(one: AccountConfig, other: AccountConfig) -> bool:
-    """Whether two accounts hold at the same time."""
-    first = not one.until or not other.since or one.until > other.since
-    return first and (not other.until or not one.since or other.until > one.since)
-
-
-def _check_direct(path: str, account: AccountConfig) -> Iterator[Fault]:
-    """What is burnt, processed or leaks is of scope 1, and nothing else."""
-    named = [name for name in ("fuel", "process", "leak") if getattr(account, name)]
-    if account.heating and not account.fuel:
-        yield Fault(f"{path}.heating", "A heating value is of a fuel.", "Name the fuel, or leave it out.")
-    if not named:
-        return
-    if len(named) > 1:
-        yield Fault(f"{path}.{named[1]}", f"It is a {' and a '.join(named)}.", "Give each an account of its own.")
-    others = (account.exported, account.behind, account.intensity, account.mix, account.carbon_free, account.supplier)
-    if not account.imported or any(others):
-        yield Fault(f"{path}.{named[0]}", f"A {named[0]} has an import alone.", "Leave the rest out.")
-    if account.upstream and not account.fuel:
-        yield Fault(f"{path}.upstream", f"Upstream factors are of energy, not of a {named[0]}.", "Leave it out.")
-
-
-def _check_behind(path: str, account: AccountConfig, accounts: dict[str, AccountConfig]) -> Iterator[Fault]:
-    if account.behind in ("", "-"):
-        return
-    seen, at = [account.key], account.behind
-    while at in accounts and at not in seen:
-        if not accounts[at].draws:
-            break
-        seen.append(at)
-        at = accounts[at].behind
-    if at not in ("", "-"):
-        remedy = "Name an account of the project that draws electricity, without a circle."
-        yield Fault(f"{path}.behind", f"{account.key} cannot be behind {account.behind}.", remedy)
 
 
 def _check_controller(path: str, config: ControllerConfig, before: list[str]) -> Iterator[Fault]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from taihu.carbon.driven import Driven
 from taihu.decide.guard import DAYS
 from taihu.kernel.clock import DAY_NS
 from taihu.kernel.errors import TransientError
@@ -20,6 +21,10 @@ CREATE TABLE IF NOT EXISTS decision (
 CREATE TABLE IF NOT EXISTS hour (
   project TEXT NOT NULL, controller TEXT NOT NULL, start INTEGER NOT NULL, real_kg REAL NOT NULL,
   without_kg REAL NOT NULL, estimated INTEGER NOT NULL, PRIMARY KEY (project, controller, start)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS driven (
+  project TEXT NOT NULL, controller TEXT NOT NULL, start INTEGER NOT NULL, with_kwh REAL NOT NULL,
+  without_kwh REAL NOT NULL, estimated INTEGER NOT NULL, source TEXT NOT NULL,
+  PRIMARY KEY (project, controller, start)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS day (
   project TEXT NOT NULL, controller TEXT NOT NULL, date TEXT NOT NULL, saving REAL NOT NULL,
   PRIMARY KEY (project, controller, date)) WITHOUT ROWID;
@@ -128,12 +133,26 @@ class Decisions:
             (project, controller, project, controller, self._keep - 1),
         )
 
-    def account(
-        self, project: str, controller: str, start: int, real_kg: float, without_kg: float, *, estimated: bool
-    ) -> None:
-        """Keep what an hour emitted with control and would have without; again for the same hour replaces it."""
-        row = (project, controller, start, real_kg, without_kg, estimated)
-        self._db.execute("INSERT OR REPLACE INTO hour VALUES (?, ?, ?, ?, ?, ?)", row)
+    def account(self, project: str, controller: str, hour: Driven, intensity: float | None) -> None:
+        """Keep an hour that was driven, and what it emitted by the average intensity with control and without.
+
+        Feeding in emits nothing. Again for the same hour replaces it.
+        """
+        key = (project, controller, hour.start)
+        driven = (*key, hour.with_kwh, hour.without_kwh, hour.estimated, hour.source)
+        self._db.execute("INSERT OR REPLACE INTO driven VALUES (?, ?, ?, ?, ?, ?, ?)", driven)
+        if intensity is not None:
+            kg = (intensity * max(0.0, kwh) for kwh in (hour.with_kwh, hour.without_kwh))
+            self._db.execute("INSERT OR REPLACE INTO hour VALUES (?, ?, ?, ?, ?, ?)", (*key, *kg, hour.estimated))
+
+    def driven(self, project: str, controller: str, start: int, limit: int) -> list[Driven]:
+        """The hours that were driven from `start` (UTC ns) on, at most so many."""
+        found = self._db.execute(
+            "SELECT start, with_kwh, without_kwh, estimated, source FROM driven WHERE project = ? AND controller = ? "
+            "AND start >= ? ORDER BY start LIMIT ?",
+            (project, controller, start, limit),
+        )
+        return [Driven(at, real, without, bool(estimated), source) for at, real, without, estimated, source in found]
 
     def add_day(self, project: str, controller: str, date: str, saving: float) -> None:
         """Keep what a local day would have saved, as the guard's twins came to."""
@@ -250,7 +269,7 @@ class Decisions:
 
     def forget(self, project: str) -> None:
         """What is known of a project goes with it."""
-        for table in ("decision", "hour", "day", "outlook", "guard", "memory", "waiting", "held"):
+        for table in ("decision", "hour", "driven", "day", "outlook", "guard", "memory", "waiting", "held"):
             self._db.execute(f"DELETE FROM {table} WHERE project = ?", (project,))  # noqa: S608 - our own names
 
     def close(self) -> None:

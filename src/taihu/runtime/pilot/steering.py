@@ -8,6 +8,7 @@ import logging
 import msgspec
 import numpy as np
 
+from taihu.carbon.driven import Driven
 from taihu.control.obedience import Obedience
 from taihu.control.reflex import setpoint
 from taihu.control.residual import Residual, Trace
@@ -158,10 +159,10 @@ class Loop:
         """What an hour that it drove came to, against the shadow, or else against load less generation."""
         if not self._drove_since or hour < self._drove_since or energy is None:
             return
-        without = net if shadow is None else shadow
-        real_kg, without_kg = intensity * max(0.0, energy), intensity * max(0.0, without)
-        name = self.config.name
-        self._store.account(self.project, name, hour, real_kg, without_kg, estimated=shadow is None)
+        config = self.config
+        other = config.shadow if shadow is not None else " less ".join(filter(None, (config.load, config.generation)))
+        driven = Driven(hour, energy, net if shadow is None else shadow, shadow is None, f"{config.energy}, {other}")
+        self._store.account(self.project, config.name, driven, intensity)
 
     async def _plan(self, now: int) -> None:
         charge = await self._value(self.config.battery, self.config.charge)

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from taihu.carbon.driven import Driven
 from taihu.decide.flexible import Grid, State
 from taihu.decide.notes import likewise
 from taihu.decide.planner import Planner
@@ -230,9 +231,9 @@ class Scheduler:
             self._store.came(self.project, config.name, hour, load - sum(made.values()))
             net = hours["net"].get(hour)
             drove = self._drove_since and hour >= self._drove_since
-            if drove and net is not None and carbon is not None and without is not None:
-                real_kg, without_kg = carbon * max(0.0, net), carbon * max(0.0, without)
-                self._store.account(self.project, config.name, hour, real_kg, without_kg, estimated=True)
+            if drove and net is not None and without is not None:
+                driven = Driven(hour, net, without, True, f"{config.net}, its twin that is left alone")
+                self._store.account(self.project, config.name, driven, carbon)
             await self._api.breathe()
         if self._settled_until < end:  # the last hour may still come
             self._learn_at = now + _AGAIN_NS

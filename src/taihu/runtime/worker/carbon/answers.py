@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from taihu.carbon.accountant import Accountant
+from taihu.carbon.avoided import consequences
 from taihu.carbon.document import Document, to_html, to_pdf
 from taihu.carbon.factors import Factors
 from taihu.carbon.figures import hours, merge, sums
@@ -138,6 +139,7 @@ class CarbonAnswers:
                 "figures": merge([line.figures for line in lines if line.role not in PARTS]),
                 "score": score(found),
                 "balances": main_balances(meters, first, count),
+                "avoided": consequences(accountant.ledger, name, (body["start"], body["end"])),
                 "certificates": {"issued_wh": registry.issued_wh, "cancelled_wh": registry.cancelled_wh},
                 "accounts": accountant.states(name),
             }

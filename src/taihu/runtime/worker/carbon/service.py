@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from taihu.carbon.accountant import Accountant
+from taihu.carbon.driven import Driven
 from taihu.carbon.factors import load_factors
 from taihu.carbon.ledger import Ledger
 from taihu.carbon.meters import Account, Sources
@@ -16,6 +17,7 @@ from taihu.kernel.clock import Clock
 from taihu.kernel.errors import TaihuError
 from taihu.kernel.sections import AccountConfig, Site
 from taihu.runtime.paths import Paths
+from taihu.runtime.pilot.decisions import Decisions
 from taihu.runtime.questions import Definitions
 from taihu.runtime.worker.carbon.answers import CarbonAnswers
 from taihu.runtime.worker.carbon.forms import Answer, Body
@@ -40,6 +42,7 @@ class CarbonDesk:
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, "carbon")
         self._accountant: Accountant | None = None
+        self._decisions: Decisions | None = None
         self._answers = CarbonAnswers(site, history, directory, clock)
         self._use({project.name: project.accounts for project in site.projects})
 
@@ -84,6 +87,8 @@ class CarbonDesk:
 
     def close(self) -> None:
         """Close the ledger; the history takes no more batches by then."""
+        if self._decisions is not None:
+            self._decisions.close()
         if self._accountant is not None:
             self._accountant.ledger.close()
 
@@ -101,7 +106,7 @@ class CarbonDesk:
         factors = load_factors(site.path(site.carbon.factors) if site.carbon.factors else None, site.carbon.gwp)
         zones = {project.name: site.timezone_of(project) for project in site.projects}
         accounts = [
-            Account(project, zones.get(project, site.site.timezone), config)
+            Account(project, "UTC" if config.avoided else zones.get(project, site.site.timezone), config)
             for project, found in configs.items()
             for config in found
         ]
@@ -110,10 +115,16 @@ class CarbonDesk:
             self._accountant.use(accounts, factors)
         elif accounts:
             ledger = Ledger(Paths(site.data).carbon)
-            sources = Sources(self._definitions.of, self._may_read, self._parent)
+            sources = Sources(self._definitions.of, self._may_read, self._parent, self._driven)
             self._accountant = Accountant(
                 accounts, ledger, factors, self._history, sources, self._clock, site.carbon.settle_s
             )
+
+    def _driven(self, project: str, controller: str, start: int, limit: int) -> list[Driven]:
+        """What the pilot keeps; nothing until it is there."""
+        if self._decisions is None and (path := Paths(self._site.data).decisions).exists():
+            self._decisions = Decisions(path, self._site.limits.decisions_per_controller_max)
+        return self._decisions.driven(project, controller, start, limit) if self._decisions else []
 
     def _may_read(self, reader: str, project: str, thing: str) -> bool:
         return self._directory.may_read(Principal(reader, CredentialKind.VIEWER), project, thing)
