@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from bench.harness import Options, Report, Row
+from taihu.decide.controller import Controller, Seen, Setup
 from taihu.decide.highs import Solver
 from taihu.decide.judge import judge
 from taihu.decide.model import Model
@@ -14,6 +15,7 @@ from taihu.decide.planner import Method, Planner
 from taihu.decide.problem import Asset, Battery, Heat, Job, Load, Meter, Objective, Problem, Solar, Vehicle
 from taihu.decide.rule import by_rule
 from taihu.kernel.arrays import Numbers
+from taihu.kernel.clock import HOUR_NS, NS_PER_S
 
 NAME = "plan"
 TAPER = ((0.8, 1.0), (1.0, 0.2))
@@ -34,6 +36,7 @@ def run(options: Options) -> Report:
     }
     for name, (make, times) in questions.items():
         report.rows.append(_timed(name, make, 2 if options.smoke else times))
+    report.rows += _controlled(2 if options.smoke else 16)
     for count in (8,) if options.smoke else (20, 40, 100):
         report.rows.append(_park(count, 1.0 if options.smoke else 8.0))
     report.note(
@@ -63,6 +66,39 @@ def _timed(name: str, make: Callable[[int], Problem], times: int) -> Row:
         "question": name, "cold ms": round(1e3 * cold, 1), "p50 ms": round(1e3 * float(np.median(wall)), 1),
         "max ms": round(1e3 * max(wall), 1), "CPU p50 ms": round(1e3 * float(np.median(cpu)), 1),
     }  # fmt: skip
+
+
+def _controlled(days: int) -> list[Row]:
+    """A controller of one battery: its replay of stored days, a day at a time, and then a plan every five minutes."""
+    flat = Battery(name="b", capacity_kwh=6.4, content_kwh=0, charge_kw=5, discharge_kw=5, curve=((0, 0.92), (1, 0.92)))
+    controller = Controller(Setup(battery=flat, objective=Objective(cost=1.0, carbon=0.1), export_price=0.05))
+    clock = np.arange(24 * days) % 24
+    load, price = 0.4 + 0.6 * np.exp(-(((clock - 19) / 3) ** 2)), np.where((clock >= 16) & (clock < 21), 0.54, 0.22)
+    solar = 4 * np.random.default_rng(1).uniform(0.5, 1, len(clock)) * _sun(clock.astype(np.float64))
+    columns = zip(load.tolist(), solar.tolist(), price.tolist(), strict=True)
+    seen = [Seen((400_000 + hour) * HOUR_NS, *one, 0.2) for hour, one in enumerate(columns)]
+    began, used = time.perf_counter(), time.process_time()
+    for day in range(days):
+        controller.learn(seen[24 * day : 24 * day + 24])
+    replayed: Row = {
+        "question": f"a controller's replay of {days} days, 24 h each hour",
+        "cold ms": round(1e3 * (time.perf_counter() - began), 1),
+        "CPU p50 ms": round(1e3 * (time.process_time() - used), 1),
+    }
+    wall, cpu = [], []
+    for turn in range(20):
+        began, used = time.perf_counter(), time.process_time()
+        controller.decide(controller.learned_until + turn * 300 * NS_PER_S, 3.0)
+        wall.append(1e3 * (time.perf_counter() - began))
+        cpu.append(1e3 * (time.process_time() - used))
+    return [
+        replayed,
+        {
+            "question": "a controller's plan, 24 h", "cold ms": round(wall[0], 1),
+            "p50 ms": round(float(np.median(wall[1:])), 1), "max ms": round(max(wall[1:]), 1),
+            "CPU p50 ms": round(float(np.median(cpu[1:])), 1),
+        },
+    ]  # fmt: skip
 
 
 def _park(count: int, seconds: float) -> Row:

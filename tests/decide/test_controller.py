@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -31,8 +32,9 @@ def hours(count: int, seed: int = 1) -> list[Seen]:
 
 def taught(count: int) -> Controller:
     controller = Controller(SETUP)
-    for seen in hours(count):
-        controller.learn(seen)
+    seen = hours(count)
+    for first in range(0, count, 24):
+        controller.learn(seen[first : first + 24])
     return controller
 
 
@@ -48,8 +50,8 @@ def test_it_advises_until_fourteen_days_are_replayed_and_then_drives() -> None:
 def test_it_does_not_drive_where_there_is_nothing_to_win() -> None:
     """No surplus and one intensity all day: moving energy only loses some."""
     controller = Controller(SETUP)
-    for index in range(24 * 15):
-        controller.learn(Seen(BEGIN + index * HOUR_NS, 1.0, 0.0, 0.3, 0.2))
+    for day in range(15):
+        controller.learn([Seen(BEGIN + (24 * day + hour) * HOUR_NS, 1.0, 0.0, 0.3, 0.2) for hour in range(24)])
     assert not controller.verdict.drives
     assert controller.verdict.lower == pytest.approx(0.0, abs=0.05)
 
@@ -107,5 +109,18 @@ def test_what_is_decided_before_an_hour_knows_nothing_of_it() -> None:
     one, other = taught(24 * 6), taught(24 * 6)
     ahead = hours(24 * 6 + 1)[-1]
     before = one.decide(ahead.start, 2.0)
-    other.learn(Seen(ahead.start, 9.0, 0.0, 0.9, 0.9))
+    other.learn([Seen(ahead.start, 9.0, 0.0, 0.9, 0.9)])
     assert before == one.decide(ahead.start, 2.0)
+
+
+def test_hours_that_are_learned_together_come_to_what_they_come_to_one_by_one() -> None:
+    """A gap among them, and some of them twice: the same stages, the same savings."""
+    days = hours(24 * 4 + 5)
+    del days[60]
+    alone, together = Controller(SETUP), Controller(SETUP)
+    one_by_one = [stage for seen in days for stage in alone.learn([seen])]
+    at_once = together.learn(days[:30]) + together.learn(days[10:])
+    for one, other in zip(one_by_one, at_once, strict=True):
+        assert msgspec.structs.astuple(one) == pytest.approx(msgspec.structs.astuple(other), abs=1e-9)
+    assert msgspec.structs.astuple(alone.verdict) == pytest.approx(msgspec.structs.astuple(together.verdict), abs=1e-9)
+    assert together.learn(days) == []

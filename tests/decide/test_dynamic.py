@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.decide.cases import CURVE
 
-from taihu.decide.dynamic import plan_battery
+from taihu.decide.dynamic import Courses, plan_battery
 from taihu.decide.planner import Method, Planner
 from taihu.decide.problem import Battery, Meter, Problem
 
@@ -71,3 +71,29 @@ def test_a_limit_is_kept_to_the_watt() -> None:
     plan = PLANNER.plan(question([0.2] * 4, load=3.33, limits={"import_max_kw": 2.0}, content_kwh=8.0, end_price=3.0))
     assert plan.breaches == ()
     assert plan.powers["b"] == pytest.approx(-1.33)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10_000), st.booleans(), st.booleans())
+def test_questions_answered_together_have_the_answers_of_each_alone(seed: int, limited: bool, inward: bool) -> None:
+    """Several futures of each, a first step that has begun, limits, a band, and no battery that feeds in."""
+    rng = np.random.default_rng(seed)
+    limits = {"import_max_kw": 2.0, "export_max_kw": np.array([1.0, np.inf] * 6)} if limited else {}
+
+    def future() -> Problem:
+        asked = question(
+            rng.uniform(0.1, 0.5, 12), load=rng.uniform(-3, 4, 12), limits=limits, low_kwh=0.7,
+            taper=((0.8, 1.0), (1.0, 0.2)),
+        )  # fmt: skip
+        hours = np.append(0.3, asked.step_h[1:])
+        return msgspec.structs.replace(asked, step_h=hours, battery_to_vehicle=not inward)
+
+    questions, weights = [[future() for _ in range(3)] for _ in range(4)], (0.4, 0.3, 0.3)
+    together = Courses(questions, weights, 17)
+    for place, futures in enumerate(questions):
+        alone = plan_battery(futures, weights, 17)
+        path = together.path(place, 2.0)
+        assert path.power_kw == pytest.approx(alone.power_kw, abs=1e-9)
+        assert path.content_kwh == pytest.approx(alone.content_kwh, abs=1e-9)
+        assert path.worth == pytest.approx(alone.worth, abs=1e-9)
+        assert together.path(place, 2.0, 1).power_kw == pytest.approx(path.power_kw[:1], abs=1e-9)

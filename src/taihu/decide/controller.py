@@ -6,17 +6,18 @@ would have come to, walk-forward, with the load and generation that came. The gu
 """
 
 from collections import deque
+from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
 
-from taihu.decide.dynamic import Path, plan_battery
+from taihu.decide.dynamic import Courses, Path
 from taihu.decide.guard import DAYS, Verdict, verdict
 from taihu.decide.problem import Battery, Meter, Objective, Problem
 from taihu.insight.day import HORIZON, HouseForecast, Outlook, SignalForecast
-from taihu.kernel.arrays import Numbers
+from taihu.kernel.arrays import Ints, Numbers
 from taihu.kernel.clock import HOUR_NS, to_datetime
 
 _QUANTILE = (
@@ -99,6 +100,19 @@ class Foreseen(msgspec.Struct, frozen=True):
     how: str
 
 
+class _Question(msgspec.Struct, frozen=True):
+    """What a plan is asked: when its steps are, what is expected of them, and the futures that stand for it.
+
+    `expected` is as a stage has it, from `net_kw` on.
+    """
+
+    edges: Ints
+    expected: tuple[Numbers, ...]
+    futures: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    forecast: str
+
+
 class Controller:
     """Give it each hour once, in order, and ask it whenever a plan is wanted."""
 
@@ -114,7 +128,8 @@ class Controller:
         self._last = 0
         self._held = setup.battery.capacity_kwh / 2  # of the battery that is replayed
         self._held_before = self._held
-        self._stage: Stage | None = None
+        self._stage: Stage | None = None  # of the replay: the next hour, and what a kWh was worth when it was planned
+        self._worth = 0.0
         self._savings: deque[float] = deque(maxlen=DAYS)
         self._day: list[float] = []
 
@@ -124,28 +139,31 @@ class Controller:
         return self._last + HOUR_NS if self._last else 0
 
     @property
-    def next_stage(self) -> Stage | None:
-        """The hour after the last one learned, as it is expected and would be driven in the replay."""
-        return self._stage
-
-    @property
     def verdict(self) -> Verdict:
         """What the guard says."""
         return verdict(tuple(self._savings))
 
-    def learn(self, seen: Seen) -> None:
-        """Take over an hour: replay it, learn from it, and plan the next one for the replay."""
-        if seen.start <= self._last:
-            return
-        if self._stage is not None and self._stage.start == seen.start:
-            self._replay(seen, self._stage)
-        self._last = seen.start
-        self._most_kwh = max(self._most_kwh, seen.load_kwh, seen.generation_kwh)
-        hour = self._local(seen.start).hour
-        self._outlook = self._forecast.update(hour, np.array([seen.load_kwh]), np.array([seen.generation_kwh]))
-        self._prices = self._price.update(hour, seen.price)
-        self._intensities = self._intensity.update(hour, seen.intensity)
-        self._stage = self._plan(seen.start + HOUR_NS, self._held)[0][0]
+    def learn(self, hours: Sequence[Seen]) -> list[Stage]:
+        """Take over hours: replay each, learn from it, and plan the next one for the replay, which is the answer.
+
+        Many cost less together than one by one, and come to the same. What was learned before is left out.
+        """
+        new, questions, worths = [], [], []
+        for seen in hours:
+            if seen.start > self._last:
+                self._see(seen)
+                new.append(seen)
+                questions.append(self._question(seen.start + HOUR_NS))
+                worths.append(self._mean_price())
+        if not new:
+            return []
+        courses, stages = Courses([one.futures for one in questions], _WEIGHTS, _LEVELS), []
+        for index, (seen, question) in enumerate(zip(new, questions, strict=True)):
+            if self._stage is not None and self._stage.start == seen.start:
+                self._replay(seen, self._stage)
+            stages += self._stages(question, courses.path(index, self._held, 1))
+            self._stage, self._worth = stages[-1], worths[index]
+        return stages
 
     def foresee(self, foreseen: Foreseen | None) -> None:
         """From now on these hours are expected as others foretell them, all others as the controller itself does."""
@@ -156,50 +174,60 @@ class Controller:
         if self._outlook is None:
             return None
         battery = self._setup.battery
-        stages, path, notes, how = self._plan(now, min(max(0.0, content_kwh), battery.capacity_kwh))
+        question = self._question(now)
+        path = Courses([question.futures], _WEIGHTS, _LEVELS).path(0, min(max(0.0, content_kwh), battery.capacity_kwh))
+        stages = self._stages(question, path)
         hours = np.array([(one.end - one.start) / HOUR_NS for one in stages])
         net = np.array([one.net_kw for one in stages])
         both = [self._bill(stages, hours, net + power) for power in (path.power_kw, np.zeros(len(net)))]
         binding, why = explain(stages[0], content_kwh, float(path.worth[0]), self._setup)
         return Decision(
             at=now, content_kwh=content_kwh, stages=tuple(stages), binding=binding, why=why, with_money=both[0][0],
-            without_money=both[1][0], with_kg=both[0][1], without_kg=both[1][1], notes=notes, forecast=how,
+            without_money=both[1][0], with_kg=both[0][1], without_kg=both[1][1], notes=question.notes,
+            forecast=question.forecast,
         )  # fmt: skip
 
-    def _plan(self, now: int, held: float) -> tuple[list[Stage], Path, tuple[str, ...], str]:
+    def _see(self, seen: Seen) -> None:
+        self._last = seen.start
+        self._most_kwh = max(self._most_kwh, seen.load_kwh, seen.generation_kwh)
+        hour = self._local(seen.start).hour
+        self._outlook = self._forecast.update(hour, np.array([seen.load_kwh]), np.array([seen.generation_kwh]))
+        self._prices = self._price.update(hour, seen.price)
+        self._intensities = self._intensity.update(hour, seen.intensity)
+
+    def _question(self, now: int) -> _Question:
+        """What is known of the day from now on."""
         assert self._outlook is not None
         behind = (now - self.learned_until) // HOUR_NS
         ahead = (max(0, behind) + np.arange(HORIZON)) % HORIZON
         first = now // HOUR_NS * HOUR_NS
         edges = np.concatenate([[now], first + HOUR_NS * np.arange(1, HORIZON + 1)])
-        step_h = np.diff(edges) / HOUR_NS
         net, spread, how = self._expect(first, self._outlook.net_kwh[0][ahead], self._outlook.spread_kwh[0][ahead])
         spread = _QUANTILE * spread
         price, intensity = self._prices[ahead], self._intensities[ahead]
-        battery = msgspec.structs.replace(self._setup.battery, content_kwh=held)
-        problems = [
+        futures = tuple(
             Problem(
-                step_h=step_h,
+                step_h=np.diff(edges) / HOUR_NS,
                 meters=(
                     Meter(
                         load_kw=net + shift * spread, import_price=price, carbon=intensity,
                         export_price=np.full(HORIZON, self._setup.export_price),
                     ),
                 ),
-                assets=(battery,),
+                assets=(self._setup.battery,),
                 objective=self._setup.objective,
             )
             for shift in (0.0, -1.0, 1.0)
-        ]  # fmt: skip
-        path = plan_battery(problems, _WEIGHTS, _LEVELS)
-        low, high = corridor(problems[0], path, self._setup)
-        expected = (net, price, intensity, net - spread, net + spread)
-        columns = (edges[:-1], edges[1:], low, high, path.power_kw, path.content_kwh, *expected)
-        stages = [
-            Stage(int(one[0]), int(one[1]), *(float(value) for value in one[2:])) for one in zip(*columns, strict=True)
-        ]
+        )  # fmt: skip
         notes = (f"nothing was measured in the last {behind} hours",) if behind >= _OLD_HOURS else ()
-        return stages, path, notes, how
+        return _Question(edges, (net, price, intensity, net - spread, net + spread), futures, notes, how)
+
+    def _stages(self, question: _Question, path: Path) -> list[Stage]:
+        """The stages of a path, as far as it goes."""
+        low, high = corridor(question.futures[0], path, self._setup)
+        edges, count = question.edges.tolist(), len(path.power_kw)
+        rows = zip(low, high, path.power_kw, path.content_kwh, *(one[:count] for one in question.expected), strict=True)
+        return [Stage(edges[at], edges[at + 1], *map(float, row)) for at, row in enumerate(rows)]
 
     def _expect(self, first: int, net: Numbers, spread: Numbers) -> tuple[Numbers, Numbers, str]:
         """The hours from `first` on: as foretold where that is known and not absurd, else as it expects them itself."""
@@ -230,7 +258,7 @@ class Controller:
         cost = [unit * max(one, 0.0) - paid * max(-one, 0.0) for one in (net, net + power)]
         self._day.append(cost[0] - cost[1] - battery.wear_price * abs(power))
         if len(self._day) == 24:
-            worth = self._mean_price() * battery.one_way * (self._held - self._held_before)
+            worth = self._worth * battery.one_way * (self._held - self._held_before)
             self._savings.append(sum(self._day) + min(worth, 0.0))  # what is left over is no saving yet
             self._day, self._held_before = [], self._held
 
@@ -255,8 +283,9 @@ def corridor(problem: Problem, path: Path, setup: Setup) -> tuple[Numbers, Numbe
     """
     battery = setup.battery
     stored, given = path.worth * battery.one_way, path.worth / battery.one_way
-    buys = problem.price(problem.meters[0])
-    sells = problem.objective.cost * problem.meters[0].export_price
+    steps = slice(len(path.worth))
+    buys = problem.price(problem.meters[0])[steps]
+    sells = (problem.objective.cost * problem.meters[0].export_price)[steps]
     high = np.where(stored > sells, battery.charge_kw, 0.0)
     low = np.where(given < buys, -battery.discharge_kw, 0.0)
     from_grid = (stored > buys) & (path.power_kw > _NEAR_KW)

@@ -32,6 +32,7 @@ log = logging.getLogger("taihu.pilot")
 _SETTLE_NS = MINUTE_NS
 _SHOWN_NS = 26 * HOUR_NS  # of which it is kept what was expected in the replay
 _HISTORY_NS = (DAYS + 2) * DAY_NS
+_TOGETHER = 24  # hours of stored days that are replayed at once
 _EVERY_NS = {"5m": 300, "10m": 600, "15m": 900, "30m": 1_800}
 _SETTLE_S = 10.0  # in which a battery comes to its setpoint ...
 _DELAY_S = 2.0  # ... of the machine's time: in which a command and a reading are on their way
@@ -142,17 +143,21 @@ class Loop:
         for name in ("load", "generation", "price", "intensity", "energy", "shadow"):
             path = getattr(config, name)
             columns[name] = await self._api.hours(self.project, path, start, end) if path else {}
+        known = []
         for hour in range(start, end, HOUR_NS):
             load, intensity = columns["load"].get(hour), columns["intensity"].get(hour)
             made = columns["generation"].get(hour) if config.generation else 0.0
             price = columns["price"].get(hour) if config.price else 0.0
-            if load is None or intensity is None or made is None or price is None:
-                continue
-            self._controller.learn(Seen(hour, load, made, price, intensity))
-            self._store.came(self.project, config.name, hour, load - made)
-            if hour >= end - _SHOWN_NS and (stage := self._controller.next_stage) is not None:
-                self._store.expect(self.project, config.name, [_expected(stage)])
-            self._account(hour, load - made, intensity, columns["energy"].get(hour), columns["shadow"].get(hour))
+            if not (load is None or intensity is None or made is None or price is None):
+                known.append(Seen(hour, load, made, price, intensity))
+        for first in range(0, len(known), _TOGETHER):
+            hours = known[first : first + _TOGETHER]
+            for seen, stage in zip(hours, self._controller.learn(hours), strict=True):
+                hour, net = seen.start, seen.load_kwh - seen.generation_kwh
+                self._store.came(self.project, config.name, hour, net)
+                if hour >= end - _SHOWN_NS:
+                    self._store.expect(self.project, config.name, [_expected(stage)])
+                self._account(hour, net, seen.intensity, columns["energy"].get(hour), columns["shadow"].get(hour))
             await self._api.breathe()
 
     def _account(self, hour: int, net: float, intensity: float, energy: float | None, shadow: float | None) -> None:
