@@ -36,7 +36,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/taihu demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python tests/twice.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

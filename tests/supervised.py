@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import WAIT_S
+
 from taihu.cli.client import NodeClient, connect
 
 CONTEXT = ["https://www.w3.org/2022/wot/td/v1.1", {"taihu": "urn:taihu:ns#"}]
@@ -33,7 +35,7 @@ class SupervisedNode:
         ready = threading.Event()
         self._reader = threading.Thread(target=self._read, args=(ready,), daemon=True)
         self._reader.start()
-        assert ready.wait(60) and self.process.poll() is None, f"the node did not start: {''.join(self.errors)}"
+        assert ready.wait(WAIT_S) and self.process.poll() is None, f"the node did not start: {''.join(self.errors)}"
 
     @property
     def owner(self) -> NodeClient:
@@ -57,8 +59,8 @@ class SupervisedNode:
     def stop(self) -> str:
         """An orderly stop; what the node wrote to stderr in its life, without a traceback."""
         self.process.terminate()
-        code = self.process.wait(30)
-        self._reader.join(5)
+        code = self.process.wait(WAIT_S)
+        self._reader.join(WAIT_S)
         said = "".join(self.errors)
         assert code == 0, said
         assert "Traceback" not in said, said
@@ -74,7 +76,7 @@ class SupervisedNode:
         ready.set()
 
 
-def until(ask: Callable[[], Any], ready: Callable[[Any], bool] = bool, seconds: float = 60.0) -> Any:
+def until(ask: Callable[[], Any], ready: Callable[[Any], bool] = bool, seconds: float = WAIT_S) -> Any:
     """The first answer that is ready."""
     found = None
     for _ in range(int(seconds / 0.05)):

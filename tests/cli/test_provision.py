@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.faults.support import LiveNode, wait_until
+from tests.waiting import WAIT_S
 
 from taihu.cli.main import EXIT_REFUSED, EXIT_USAGE, run
 from taihu.cli.provision import read_table
@@ -157,7 +158,7 @@ def test_devices_arrive_and_are_claimed(tmp_path: Path, capsys: pytest.CaptureFi
 
         def publish(thing: str, topic: str, message: str) -> int:
             command = ["mosquitto_pub", "-p", str(node.mqtt_port), "-u", found[thing]["token"], "-q", "1", "-V", "5"]
-            return subprocess.run([*command, "-t", topic, "-m", message], check=False, timeout=30).returncode
+            return subprocess.run([*command, "-t", topic, "-m", message], check=False, timeout=WAIT_S).returncode
 
         assert publish("pump", "v1/devices/me/telemetry", '{"power": 1}') == 0
         assert run(["claim", "home", found["pump"]["claim_code"].lower(), *there]) == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import WAIT_S
 
 from taihu.cli.client import NodeClient, connect
 from taihu.cli.main import EXIT_REFUSED, EXIT_TRY_AGAIN, run
@@ -55,7 +56,7 @@ def node(folder: Path, device_token: str) -> Iterator[subprocess.Popen[str]]:
         raise AssertionError("".join(log))
     yield process
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=WAIT_S)
     assert process.returncode == 0
 
 
@@ -91,7 +92,7 @@ def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def send(folder: Path, token: str, body: bytes) -> int:
     """One message by ThingsBoard's HTTP device API; back when it is durable (§4)."""
     host, port = json.loads((folder / "data" / "node.json").read_text())["http"]
-    connection = http.client.HTTPConnection(host, port, timeout=20)
+    connection = http.client.HTTPConnection(host, port, timeout=WAIT_S)
     connection.request("POST", f"/api/v1/{token}/telemetry", body, {"Content-Type": "application/json"})
     status = connection.getresponse().status
     connection.close()

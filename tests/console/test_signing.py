@@ -17,6 +17,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 from tests.faults.support import CLOCK, LiveNode
 from tests.ports import free_port
+from tests.waiting import WAIT_S
 
 pytest.importorskip("authlib", reason="authlib is not installed: pip install 'taihu[oidc]'")
 
@@ -53,7 +54,7 @@ class Visitor:
         self.headers: dict[str, str] = {}
 
     def ask(self, method: str, path: str, form: dict[str, Any] | None = None, **headers: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_S)
         given = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
         if form is not None:
             given |= {"Content-Type": "application/x-www-form-urlencoded", "Origin": f"http://127.0.0.1:{self.port}"}
@@ -96,7 +97,7 @@ def console(node: LiveNode, port: int) -> Iterator[None]:
     ]
     with (node.folder / "console.log").open("ab") as log:
         process = subprocess.Popen(arguments, env=ours, stdout=log, stderr=log)
-    until = CLOCK.monotonic() + 60
+    until = CLOCK.monotonic() + WAIT_S
     while True:
         try:
             Visitor(port).ask("GET", "/welcome")
@@ -107,7 +108,7 @@ def console(node: LiveNode, port: int) -> Iterator[None]:
         yield
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(WAIT_S)
 
 
 @pytest.fixture(scope="module")
@@ -273,17 +274,17 @@ def test_one_sees_one_s_projects_until_the_session_ends(live: tuple[LiveNode, in
         page.fill("[name=name]", "vera")
         page.fill("[name=password]", PASSWORD)
         page.click("button[type=submit]")
-        expect(page.locator(".person")).to_have_text(TITLE, timeout=20_000)
+        expect(page.locator(".person")).to_have_text(TITLE)
         page.goto(f"http://127.0.0.1:{port}/en/things")
-        expect(page.locator("section.project")).to_have_count(1, timeout=20_000)
+        expect(page.locator("section.project")).to_have_count(1)
         expect(page.locator("section.project")).to_contain_text("plant")
         assert "secret-lab" not in page.content()
         page.click(".person")
         expect(page.locator("h1")).to_have_text(TITLE)
         page.goto(f"http://127.0.0.1:{port}/en/things")
-        expect(page.locator("section.project")).to_have_count(1, timeout=20_000)
+        expect(page.locator("section.project")).to_have_count(1)
         assert node.ask("POST", "/api/v1/admin/session-end", b'{"user": "vera"}', owner).status == 200
-        page.wait_for_url("**/en/sign-in?next=*", timeout=20_000)
+        page.wait_for_url("**/en/sign-in?next=*")
         chromium.close()
 
 
@@ -309,7 +310,7 @@ def test_it_is_open_until_there_are_people_and_to_this_machine_alone(tmp_path_fa
             assert "Nobody can sign in here yet" in visitor.ask("GET", "/en/sign-in")[1]
             owner = (node.site.data / "admin.token").read_text()
             assert node.ask("POST", "/api/v1/users", b'{"name": "vera", "link": true}', owner).status == 200
-            until = CLOCK.monotonic() + 20
+            until = CLOCK.monotonic() + WAIT_S
             while visitor.ask("GET", "/en")[0] == 200:
                 assert CLOCK.monotonic() < until
             assert visitor.ask("GET", "/en")[0] == 303

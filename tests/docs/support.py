@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 from tests.ports import free_port
+from tests.waiting import WAIT_S
 
 DOCS = Path(__file__).parents[2] / "docs"
 TOOLS = Path(sys.executable).parent
-START_S = 30.0
 RUN = "taihu run mysite"
 TAIL = "taihu tail --site mysite home"
 HISTORY = "taihu history --site mysite home/meter/power_kw"
@@ -52,7 +52,7 @@ class Reader:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=4 * WAIT_S,  # of all its commands
             check=False,
         )
         assert done.returncode == 0, (script, done.stdout, done.stderr)
@@ -79,7 +79,7 @@ class Reader:
     def run(self, site: str) -> None:
         """Start the node of a site and return when it serves."""
         self.node = subprocess.Popen(["taihu", "run", site], cwd=self.folder, env=self.environment)
-        until = time.monotonic() + START_S
+        until = time.monotonic() + WAIT_S
         ready = self.folder / site / "data" / "node.json"
         while not (ready.exists() and msgspec.json.decode(ready.read_bytes())["worker"]):
             assert self.node.poll() is None and time.monotonic() < until
@@ -89,7 +89,7 @@ class Reader:
         """As Ctrl-C does."""
         if self.node is not None:
             self.node.terminate()
-            assert self.node.wait(30) == 0
+            assert self.node.wait(WAIT_S) == 0
 
     def here(self, text: str) -> str:
         """What a page says, with the ports of this reader."""

@@ -7,7 +7,8 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from tests.docs.support import START_S, Reader
+from tests.docs.support import Reader
+from tests.waiting import WAIT_S
 
 from taihu.cli.main import EXIT_INTERRUPTED, EXIT_REFUSED
 
@@ -22,11 +23,11 @@ def console(reader: Reader) -> subprocess.Popen[str]:
 
 
 def test_a_site_has_pages(reader: Reader, console: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + START_S
+    until = time.monotonic() + WAIT_S
     try:
         while True:
             try:
-                with urlopen(f"http://127.0.0.1:{reader.ports['8090']}/en/things", timeout=30) as answer:
+                with urlopen(f"http://127.0.0.1:{reader.ports['8090']}/en/things", timeout=WAIT_S) as answer:
                     assert answer.status == 200
                     break
             except URLError:
@@ -36,5 +37,5 @@ def test_a_site_has_pages(reader: Reader, console: subprocess.Popen[str]) -> Non
         assert again.returncode == EXIT_REFUSED and "(console.port) is taken by" in again.stderr
     finally:
         console.send_signal(signal.SIGINT)
-        shown, _ = console.communicate(timeout=30)
+        shown, _ = console.communicate(timeout=WAIT_S)
     assert console.returncode in (0, EXIT_INTERRUPTED) and shown.startswith("The pages: http://127.0.0.1:")

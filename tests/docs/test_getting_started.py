@@ -4,6 +4,7 @@ import re
 from urllib.request import urlopen
 
 from tests.docs.support import DOCS, PUBLISHER, Reader
+from tests.waiting import WAIT_S
 
 
 def test_the_page_can_be_followed(first_steps: str) -> None:
@@ -18,7 +19,7 @@ def test_the_page_can_be_followed(first_steps: str) -> None:
 
 
 def test_every_metric_is_listed(reader: Reader) -> None:
-    with urlopen(f"http://127.0.0.1:{reader.ports['8080']}/metrics", timeout=30) as answer:
+    with urlopen(f"http://127.0.0.1:{reader.ports['8080']}/metrics", timeout=WAIT_S) as answer:
         served = re.findall(r"^(taihu_\w+) ", answer.read().decode(), re.MULTILINE)
     listed = re.findall(r"^\| `(taihu_\w+)` \|", (DOCS / "metrics.md").read_text("utf-8"), re.MULTILINE)
     assert listed == served

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.drivers.conformance import free_port
+from tests.waiting import WAIT_S
 
 
 class Broker:
@@ -36,9 +37,9 @@ class Broker:
 
     def start(self) -> None:
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(200):
+        for _ in range(3_000):
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                socket.create_connection(("127.0.0.1", self.port), WAIT_S).close()
                 return
             except OSError:
                 time.sleep(0.02)

@@ -17,12 +17,11 @@ import pytest
 import uvloop
 from tests import ports
 from tests.link import DatagramLink, Link
+from tests.waiting import WAIT_S
 
 from taihu.drivers.port import Act, Connection, DeviceLost, DeviceRefused, Driver, Plan, Point, Reading, Result
 from taihu.kernel.clock import SystemClock
 from taihu.kernel.limits import DEFAULT
-
-WAIT_S = 10.0
 
 
 class Collected:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.faults.support import CLOCK, PROJECT, LiveNode, wait_until
 from tests.link import Link
+from tests.waiting import WAIT_S
 
 from taihu.cli.main import EXIT_REFUSED, run
 from taihu.drivers.files import FOLDER, write_keyring
@@ -95,13 +96,12 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     edge = one.edge.processes.get("edge")
     if edge is not None:
         edge.terminate()
-        assert edge.wait(20) == 0
+        assert edge.wait(WAIT_S) == 0
     one.link.close()
     one.edge.stop()
     one.centre.stop()
 
 
-@pytest.mark.timeout(180)
 def test_a_day_without_the_link_leaves_no_gap(
     pair: Pair, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +144,6 @@ def test_a_day_without_the_link_leaves_no_gap(
             assert there == here
 
 
-@pytest.mark.timeout(90)
 def test_what_the_journal_no_longer_holds_is_told_and_the_rest_is_sent(pair: Pair) -> None:
     """A node that has been without a centre does not keep its journal for one."""
     for begin in range(0, MINUTES, 120):

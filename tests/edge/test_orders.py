@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.faults.support import PROJECT, LiveNode, wait_until
 from tests.link import Link
+from tests.waiting import WAIT_S
 
 from taihu.drivers.files import FOLDER, write_keyring
 from taihu.runtime.edge.state import KEYS
@@ -33,7 +34,7 @@ class Boiler:
         self._client.connect("127.0.0.1", node.mqtt_port)
         self._client.subscribe(f"taihu/{PROJECT}/boiler/$command", 1)
         self._client.loop_start()
-        assert self._listening.wait(20)
+        assert self._listening.wait(WAIT_S)
 
     def _take(self, client: Any, _: Any, message: Any) -> None:
         command = json.loads(message.payload)
@@ -42,7 +43,7 @@ class Boiler:
 
     def _answer(self, command: dict[str, Any]) -> None:
         self._say({"id": command["id"], "state": "acknowledged"})
-        self.may_answer.wait(60)
+        self.may_answer.wait(WAIT_S)
         self._say({"id": command["id"], "state": "done", "result": command["input"]})
 
     def _say(self, answer: dict[str, Any]) -> None:
@@ -91,7 +92,7 @@ class Both:
         self.boiler.close()
         edge = self.edge.processes["edge"]
         edge.terminate()
-        assert edge.wait(20) == 0
+        assert edge.wait(WAIT_S) == 0
         self.link.close()
         self.edge.stop()
         self.centre.stop()
@@ -107,7 +108,6 @@ def both(tmp_path: Path) -> Iterator[Both]:
 WHOLE = ["queued", "permitted", "sent", "acknowledged", "done"]
 
 
-@pytest.mark.timeout(300)
 def test_a_command_goes_down_and_its_life_comes_back(both: Both) -> None:
     boiler = both.boiler
     done = both.until(both.give(action="blink", input={"times": 2}), "done")
@@ -128,7 +128,6 @@ def test_a_command_goes_down_and_its_life_comes_back(both: Both) -> None:
     assert "late" not in [name for name, _ in boiler.got]
 
 
-@pytest.mark.timeout(300)
 def test_restarts_on_both_sides_and_a_cut_in_the_middle_do_it_once(both: Both) -> None:
     boiler = both.boiler
     boiler.may_answer.clear()

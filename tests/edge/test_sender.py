@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.waiting import WAIT_S
 
 from taihu.drivers.address import Endpoint
 from taihu.drivers.line import Line
@@ -120,7 +121,7 @@ async def at_work(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while not condition():
             await asyncio.sleep(0.01)
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from tests.faults.support import CLOCK, LiveNode
+from tests.waiting import WAIT_S
 
 from taihu.kernel.errors import TaihuError
 from taihu.protocols.mqtt.client import Client, State
@@ -64,7 +65,7 @@ class Peer:
         self.flush()
         return number
 
-    async def wait_for(self, kind: type[Any], count: int = 1, timeout_s: float = 20.0) -> Any:
+    async def wait_for(self, kind: type[Any], count: int = 1, timeout_s: float = WAIT_S) -> Any:
         """The first event of a kind not given before, once there are `count`."""
         async with asyncio.timeout(timeout_s):
             while sum(isinstance(event, kind) for event in self.events) < count:
@@ -73,7 +74,7 @@ class Peer:
         self.events.remove(found)
         return found
 
-    async def messages(self, count: int, timeout_s: float = 20.0) -> list[Publish]:
+    async def messages(self, count: int, timeout_s: float = WAIT_S) -> list[Publish]:
         """The next `count` messages."""
         await self.wait_for_messages(count, timeout_s)
         found = [event for event in self.events if isinstance(event, Publish)][:count]
@@ -95,7 +96,7 @@ class Peer:
         self.events += self.client.receive(data, CLOCK.monotonic())
         self.flush()
 
-    async def ended(self, timeout_s: float = 30.0) -> None:
+    async def ended(self, timeout_s: float = WAIT_S) -> None:
         """Read until the node closes."""
         with suppress(ConnectionError, TaihuError):
             async with asyncio.timeout(timeout_s):

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.ports import free_port
+from tests.waiting import WAIT_S
 
 from taihu.identity.principal import CredentialKind
 from taihu.kernel.clock import NS_PER_S, SystemClock, to_datetime
@@ -36,7 +37,6 @@ from taihu.runtime.run import Supervisor
 CLOCK = SystemClock()
 LONG = bool(os.environ.get("TAIHU_LONG_FAULTS"))
 PROJECT = "plant"
-_START_S = 30.0
 _READ_BYTES = 262_144
 _PAGE = 300_000
 
@@ -103,7 +103,7 @@ class LiveNode:
                 self.processes[name] = subprocess.Popen(
                     [sys.executable, "-m", "taihu.runtime", name, str(self.folder)], stdout=log, stderr=log
                 )
-        until = CLOCK.monotonic() + _START_S
+        until = CLOCK.monotonic() + WAIT_S
         while not ready.exists():
             if self.processes["ingest"].poll() is not None or CLOCK.monotonic() > until:
                 raise AssertionError(f"ingest did not start:\n{self.log('ingest')[-4000:]}")
@@ -119,7 +119,7 @@ class LiveNode:
         for name in names:
             self.processes[name].kill()
         for name in names:
-            self.processes[name].wait(20)
+            self.processes[name].wait(WAIT_S)
         if "ingest" in names:
             with suppress(subprocess.TimeoutExpired):
                 self.processes["worker"].wait(5)
@@ -139,10 +139,10 @@ class LiveNode:
                 process.send_signal(signal.SIGCONT)
                 process.terminate()
             try:
-                process.wait(20)
+                process.wait(WAIT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(20)
+                process.wait(WAIT_S)
                 hung.append(name)
         assert not hung, f"{hung} did not stop:\n{self.log(hung[0])[-4000:]}"
 
@@ -164,7 +164,7 @@ class LiveNode:
         self, method: str, path: str, body: bytes | None = None, token: str | None = None, **headers: str
     ) -> Answer:
         """One HTTP request, as the project's operator unless a token is given."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=WAIT_S)
         given = {"Authorization": f"Bearer {self.operator if token is None else token}"}
         given |= {name.replace("_", "-"): value for name, value in headers.items()}
         try:
@@ -187,12 +187,12 @@ class LiveNode:
         assert answer.status == 200, answer
         return dict(answer.body)
 
-    def settle(self, timeout_s: float = 60.0) -> None:
-        """Return when the history has taken over everything that the journal has."""
-        until = CLOCK.monotonic() + timeout_s
+    def settle(self, timeout_s: float = WAIT_S) -> None:
+        """Return when the history has taken over everything that the journal has now, whatever comes meanwhile."""
+        until, now = CLOCK.monotonic() + timeout_s, self.status()["journal_position"]
         while True:
             status = self.status()
-            if status["worker"] == "running" and status["history_position"] >= status["journal_position"]:
+            if status["worker"] == "running" and status["history_position"] >= now:
                 return
             if CLOCK.monotonic() > until:
                 raise AssertionError(f"the history does not catch up: {status}\n{self.log('worker')[-4000:]}")
@@ -268,7 +268,7 @@ class Sender:
         client.connect(CLOCK.monotonic())
         writer.write(client.take_output())
         while True:
-            data = await asyncio.wait_for(reader.read(_READ_BYTES), 30)
+            data = await asyncio.wait_for(reader.read(_READ_BYTES), WAIT_S)
             if not data:
                 raise ConnectionResetError
             for packet in client.receive(data, CLOCK.monotonic()):
@@ -301,7 +301,7 @@ async def flooded(sender: Sender, rounds: Iterable[Callable[[], None]]) -> None:
             await asyncio.to_thread(each)
     finally:
         stop.set()
-    await asyncio.wait_for(task, 60)
+    await asyncio.wait_for(task, WAIT_S)
 
 
 def strike(node: LiveNode, random: Random) -> tuple[str, ...]:
@@ -365,7 +365,7 @@ def write_certificate(folder: Path) -> None:
     )
 
 
-def wait_until(condition: Any, what: str, timeout_s: float = 30.0) -> None:
+def wait_until(condition: Any, what: str, timeout_s: float = WAIT_S) -> None:
     """Return when `condition()` holds; fails after `timeout_s`."""
     until = CLOCK.monotonic() + timeout_s
     while not condition():

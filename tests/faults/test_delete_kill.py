@@ -22,7 +22,7 @@ LIMITS = {
 }
 
 
-@pytest.mark.timeout(3_600 if LONG else 180)
+@pytest.mark.timeout(3_600 if LONG else 300)
 def test_what_was_deleted_never_comes_back(tmp_path: Path) -> None:
     """§4, §10: in a flood of another thing, which loses nothing."""
     node = LiveNode(tmp_path / "site", ["room", "pump"], LIMITS)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.faults.support import LiveNode, Sender, check_exactly_once
+from tests.waiting import WAIT_S
 
 from taihu.history.manifest import Manifest
 from taihu.kernel.errors import TransientError
@@ -109,7 +110,7 @@ async def flood_over_a_full_disk(node: LiveNode, senders: list[Sender], filler: 
             await asyncio.sleep(0.02)
     finally:
         stop.set()
-    await asyncio.wait_for(asyncio.gather(*tasks), 60)
+    await asyncio.wait_for(asyncio.gather(*tasks), WAIT_S)
 
 
 def fill(path: Path) -> None:

@@ -17,7 +17,7 @@ COUNT = 300
 PAUSE = threading.Event()
 
 
-@pytest.mark.timeout(3_600 if LONG else 180)
+@pytest.mark.timeout(3_600 if LONG else 300)
 def test_what_expired_never_comes_back(tmp_path: Path) -> None:
     """§4, §10: while it expires, in a flood of another thing, which loses nothing."""
     node = LiveNode(tmp_path / "site", ["room", "pump"], LIMITS)

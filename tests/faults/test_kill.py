@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 from tests.faults.support import LONG, LiveNode, Sender, bring_back, check_exactly_once, wait_until
+from tests.waiting import WAIT_S
 
 LIMITS = {
     "journal_segment_bytes": 1_000_000,
@@ -19,7 +20,7 @@ THINGS = {"pump": 1, "fan": 1, "oven": 2}  # and its QoS
 VICTIMS = (("ingest",), ("worker",), ("ingest", "worker"), ())  # none: an orderly stop
 
 
-@pytest.mark.timeout(3_600 if LONG else 120)
+@pytest.mark.timeout(3_600 if LONG else 300)
 def test_every_acked_reading_survives_kills_exactly_once(tmp_path: Path) -> None:
     """§4."""
     node = LiveNode(tmp_path / "site", list(THINGS), LIMITS)
@@ -52,7 +53,7 @@ async def _flood_and_kill(node: LiveNode, senders: list[Sender], random: Random,
         await asyncio.sleep(1)
     finally:
         stop.set()
-    await asyncio.wait_for(asyncio.gather(*tasks), 60)
+    await asyncio.wait_for(asyncio.gather(*tasks), WAIT_S)
 
 
 def test_while_the_worker_is_away_the_rest_serves(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.faults.support import LiveNode, Sender, check_exactly_once
+from tests.waiting import WAIT_S
 
 LAG_BYTES = 1_000_000
 LIMITS = {"worker_lag_bytes_max": LAG_BYTES, "journal_segment_bytes": 250_000, "commit_pending_bytes_max": 1_000_000}
@@ -34,7 +35,7 @@ async def flood(node: LiveNode, senders: list[Sender], away: str) -> None:
     stop = asyncio.Event()
     tasks = [asyncio.create_task(sender.run(stop)) for sender in senders]
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(WAIT_S):
             while acked() < 2_000:
                 await asyncio.sleep(0.01)
             if away == "stopped":
@@ -57,4 +58,4 @@ async def flood(node: LiveNode, senders: list[Sender], away: str) -> None:
                 await asyncio.sleep(0.02)
     finally:
         stop.set()
-    await asyncio.wait_for(asyncio.gather(*tasks), 60)
+    await asyncio.wait_for(asyncio.gather(*tasks), WAIT_S)

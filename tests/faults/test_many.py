@@ -11,6 +11,7 @@ import pytest
 from tests.faults.peers import Peer, run
 from tests.faults.support import CLOCK, LONG, LiveNode, write_certificate
 from tests.ports import free_port
+from tests.waiting import WAIT_S
 
 from taihu.protocols.mqtt.codec import encode
 from taihu.protocols.mqtt.packets import Connack, Connect, Puback
@@ -18,7 +19,6 @@ from taihu.protocols.mqtt.packets import Connack, Connect, Puback
 IDLE = 10_000 if LONG else 2_000
 IDLE_TLS = 2_000 if LONG else 300
 DEVICES = 5_000 if LONG else 1_000
-BACK_S = 30.0
 BYTES_PLAIN_MAX = 4_096
 BYTES_TLS_MAX = 40_960
 
@@ -43,7 +43,7 @@ def idle(node: LiveNode, count: int, name: str, tls: bool = False) -> Iterator[l
     with ExitStack() as stack:
         clients = []
         for number in range(count):
-            client = create_connection(("127.0.0.1", port), timeout=20)
+            client = create_connection(("127.0.0.1", port), timeout=WAIT_S)
             if context:
                 client = context.wrap_socket(client, server_hostname="127.0.0.1")
             stack.enter_context(client)
@@ -57,7 +57,6 @@ def idle(node: LiveNode, count: int, name: str, tls: bool = False) -> Iterator[l
 @pytest.mark.parametrize(
     ("tls", "count", "bytes_max"), [(False, IDLE, BYTES_PLAIN_MAX), (True, IDLE_TLS, BYTES_TLS_MAX)]
 )
-@pytest.mark.timeout(300)
 def test_an_idle_connection_costs_little(node: LiveNode, tls: bool, count: int, bytes_max: int) -> None:
     with idle(node, 50, "warm", tls):
         before = node.rss_bytes()
@@ -69,7 +68,6 @@ def test_an_idle_connection_costs_little(node: LiveNode, tls: bool, count: int, 
     assert each <= bytes_max
 
 
-@pytest.mark.timeout(300)
 def test_all_devices_are_served_when_they_come_back_at_once(tmp_path: Path) -> None:
     """After a crash every device reconnects, sends and is acknowledged within 30 s."""
     node = LiveNode(tmp_path / "site", ["pump"])
@@ -99,7 +97,7 @@ async def come_back(node: LiveNode) -> None:
             except OSError:
                 await asyncio.sleep(0.1)
         peer.publish("v1/devices/me/telemetry", b'{"back": 1}', qos=1)
-        assert (await peer.wait_for(Puback, timeout_s=BACK_S)).reason == 0
+        assert (await peer.wait_for(Puback)).reason == 0
 
     await asyncio.gather(*map(connect, peers))
     await asyncio.to_thread(node.kill, "ingest", "worker")
@@ -107,7 +105,7 @@ async def come_back(node: LiveNode) -> None:
         peer.drop()
     await asyncio.to_thread(node.start)
     began = CLOCK.monotonic()
-    async with asyncio.timeout(BACK_S):
+    async with asyncio.timeout(WAIT_S):
         await asyncio.gather(*map(serve, peers))
     print(f"{DEVICES} devices served within {CLOCK.monotonic() - began:.1f} s")
     for peer in peers:

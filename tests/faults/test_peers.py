@@ -10,6 +10,7 @@ import pytest
 from tests.faults.peers import Peer, Witness, run
 from tests.faults.support import LiveNode, wait_until, write_certificate
 from tests.ports import free_port
+from tests.waiting import WAIT_S
 
 from taihu.kernel.errors import TaihuError
 from taihu.protocols.mqtt.codec import encode
@@ -53,7 +54,7 @@ async def unharmed(node: LiveNode, growth_mb_max: float = 40.0) -> AsyncIterator
     before = node.rss_bytes()
     yield witness
     seen = len(witness.waits_s)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while len(witness.waits_s) < seen + 2:
             assert not task.done(), task
             await asyncio.sleep(0.01)
@@ -63,7 +64,7 @@ async def unharmed(node: LiveNode, growth_mb_max: float = 40.0) -> AsyncIterator
     witness.peer.drop()
     growth = (node.rss_bytes() - before) / MB
     assert growth < growth_mb_max, f"memory grew by {growth:.1f} MB"
-    assert max(witness.waits_s) < 10.0, f"the others waited {max(witness.waits_s):.2f} s"
+    assert max(witness.waits_s) < WAIT_S, f"the others waited {max(witness.waits_s):.2f} s"
 
 
 def counter(node: LiveNode, name: str) -> int:
@@ -75,7 +76,7 @@ def connect_bytes(token: str, client_id: str, version: int = 4) -> bytes:
 
 
 def raw(node: LiveNode, *parts: bytes) -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", node.mqtt_port), timeout=20)
+    client = socket.create_connection(("127.0.0.1", node.mqtt_port), timeout=WAIT_S)
     client.sendall(b"".join(parts))
     return client
 
@@ -107,7 +108,7 @@ def test_a_slow_subscriber_at_qos_0_loses_messages_that_are_counted(node: LiveNo
                 for _ in range(20):
                     loud.publish("noise/a", bytes(10_000))
                 assert loud.writer
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(WAIT_S):
                     await loud.writer.drain()
                 if await asyncio.to_thread(counter, node, "dropped_slow") > before:
                     break
@@ -133,7 +134,7 @@ def test_a_slow_subscriber_at_qos_1_is_disconnected_with_its_reason(node: LiveNo
             for _ in range(100):
                 for _ in range(100):
                     loud.publish("noise/b", bytes(1_000), qos=1)
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(WAIT_S):
                     while loud.client._outbox:
                         await loud.pump()
                 if await asyncio.to_thread(counter, node, "quota_disconnects") > before:
@@ -152,7 +153,7 @@ def test_a_slow_subscriber_at_qos_1_is_disconnected_with_its_reason(node: LiveNo
 def test_a_slow_loris_is_closed_in_time(node: LiveNode, opening: bytes) -> None:
     before = len(node.log_lines("ingest", "disconnected"))
     with raw(node, opening) as client:
-        client.settimeout(5)
+        client.settimeout(WAIT_S)
         assert closed(client)
     assert len(node.log_lines("ingest", "disconnected")) == before + 1
 
@@ -162,16 +163,16 @@ def test_a_slow_loris_is_closed_in_time(node: LiveNode, opening: bytes) -> None:
 def test_a_slow_loris_at_another_door_is_closed_too(node: LiveNode, door: str, opening: bytes) -> None:
     mqtt = node.site.mqtt
     port = mqtt.tls_port if door == "tls" else mqtt.websocket_port
-    with socket.create_connection(("127.0.0.1", port or 0), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", port or 0), timeout=WAIT_S) as client:
         client.sendall(opening)
-        client.settimeout(5)
+        client.settimeout(WAIT_S)
         assert closed(client)
 
 
 def test_a_websocket_without_a_connect_is_closed(node: LiveNode) -> None:
-    with socket.create_connection(("127.0.0.1", node.site.mqtt.websocket_port or 0), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", node.site.mqtt.websocket_port or 0), timeout=WAIT_S) as client:
         client.sendall(UPGRADE)
-        client.settimeout(5)
+        client.settimeout(WAIT_S)
         assert client.recv(1_000).startswith(b"HTTP/1.1 101")
         assert closed(client)
 
@@ -182,7 +183,7 @@ def test_a_huge_websocket_frame_is_bounded(node: LiveNode, size: bytes) -> None:
 
     async def body() -> None:
         async with unharmed(node, 15.0):
-            with socket.create_connection(("127.0.0.1", node.site.mqtt.websocket_port or 0), timeout=5) as client:
+            with socket.create_connection(("127.0.0.1", node.site.mqtt.websocket_port or 0), timeout=WAIT_S) as client:
                 client.sendall(UPGRADE + b"\x82" + size + bytes(4))
                 with suppress(OSError):
                     for _ in range(30):
@@ -263,7 +264,7 @@ def test_a_subscription_bomb_is_bounded(node: LiveNode) -> None:
             await loud.connect()
             for number in range(200):
                 loud.publish(f"a/{number}/c/d", b"x", qos=1)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(WAIT_S):
                 while loud.client._outbox:
                     await loud.pump()
             assert (await clients[0].messages(100))[0].payload == b"x"

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 from tests.faults.support import LONG
 from tests.runtime.support import Bench, Things, cells, claim_of, property_of
+from tests.waiting import WAIT_S
 
 from taihu.journal.segments import SegmentJournal
 from taihu.kernel.clock import SimClock
@@ -92,7 +93,7 @@ async def flood(journal: Journal, devices: list[Device], random: Random, number:
     """Send until the power goes; returns the next number."""
     bench = Bench(Things(pump={"id": property_of("id")}))
     pipeline = Pipeline(journal, bench.intake, Limits())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_S):
         while not journal.lost:
             device = random.choice(devices)
             device.waiting.append(number)

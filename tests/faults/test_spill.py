@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.faults.peers import Peer, run
 from tests.faults.support import LONG, LiveNode
+from tests.waiting import WAIT_S
 
 from taihu.protocols.mqtt.codec import encode
 from taihu.protocols.mqtt.packets import Connack, Connect, Publish
@@ -36,7 +37,7 @@ def node(tmp_path: Path) -> Any:
 
 def flood(node: LiveNode, first: int, count: int) -> None:
     """Publish so many numbered messages, each acknowledged."""
-    with create_connection(("127.0.0.1", node.mqtt_port), timeout=60) as speaker:
+    with create_connection(("127.0.0.1", node.mqtt_port), timeout=WAIT_S) as speaker:
         speaker.sendall(encode(Connect(4, "speaker", True, 0, node.operator), 4))
         assert speaker.recv(4) == encode(Connack(False, 0), 4)
         for start in range(first, first + count, AT_ONCE):
@@ -50,7 +51,6 @@ def flood(node: LiveNode, first: int, count: int) -> None:
                 left -= len(speaker.recv(left))
 
 
-@pytest.mark.timeout(300)
 def test_a_long_queue_outlives_the_process_and_stays_out_of_memory(node: LiveNode) -> None:
     async def scene() -> None:
         listener = Peer(node, "listener", **AWAY)

@@ -4,6 +4,7 @@ import threading
 from typing import Any
 
 import pytest
+from tests.waiting import WAIT_S
 
 from taihu.kernel.errors import LimitError
 
@@ -45,6 +46,6 @@ def test_who_watches_goes_when_nothing_is_asked(open_history: Any, make_batch: A
         history.read("p", "a", "power")
         watching = [one for one in threading.enumerate() if one.name == "deadline" and one not in others]
     assert len(watching) == 1
-    watching[0].join(60)
+    watching[0].join(WAIT_S)
     assert not watching[0].is_alive()
     history.close()

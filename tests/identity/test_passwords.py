@@ -5,6 +5,7 @@ import threading
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.waiting import WAIT_S
 
 from taihu.identity.attempts import Attempts, address_key
 from taihu.identity.passwords import PasswordRefused, Passwords
@@ -60,7 +61,7 @@ def test_so_many_are_worked_on_at_once() -> None:
     thread.start()
     assert not done.wait(0.2)
     passwords._slots.release()
-    thread.join(30)
+    thread.join(WAIT_S)
     assert done.is_set()
 
 

@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from tests.interop.support import WAIT_S
+from tests.waiting import WAIT_S
 
 from taihu.protocols.mqtt.codec import Decoder, encode
 from taihu.protocols.mqtt.packets import (

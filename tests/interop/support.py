@@ -14,13 +14,11 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
+from tests.waiting import WAIT_S
 
 from taihu.identity.principal import CredentialKind
 from taihu.kernel.config import load_site
 from taihu.runtime.run import Supervisor
-
-WAIT_S = 10.0
-START_S = 30.0
 
 SITE = """
 [mqtt]
@@ -134,19 +132,19 @@ class Site:
                 command = [sys.executable, "-m", "taihu.runtime", name, str(self.folder)]
                 self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log)
         ingest = self.processes["ingest"]
-        wait_for(lambda: ready.exists() or ingest.poll() is not None, "the node listens", START_S)
+        wait_for(lambda: ready.exists() or ingest.poll() is not None, "the node listens")
         assert ingest.poll() is None, self.log()[-4000:]
         addresses = msgspec.json.decode(ready.read_bytes())
         self.mqtt_port: int = addresses["mqtt"][1]
         self.http_port: int = addresses["http"][1]
-        wait_for(lambda: self.get("/node", "plant").body["worker"] == "running", "the worker runs", START_S)
+        wait_for(lambda: self.get("/node", "plant").body["worker"] == "running", "the worker runs")
 
     def stop(self) -> None:
         """Stop the worker, then ingest."""
         for name in ("worker", "ingest"):
             if process := self.processes.pop(name, None):
                 process.terminate()
-                process.wait(20)
+                process.wait(WAIT_S)
 
     def log(self, name: str = "ingest") -> str:
         """What a process said."""
@@ -154,7 +152,7 @@ class Site:
 
     def ask(self, method: str, path: str, token: str, body: bytes | None = None, **headers: str) -> Answer:
         """One HTTP request; `token` is one, or the name of one."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=WAIT_S)
         given = {"Authorization": f"Bearer {self.tokens.get(token, token)}"}
         try:
             names = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -217,7 +215,7 @@ class Site:
     def tail(self, project: str) -> Iterator["queue.Queue[dict[str, Any]]"]:
         """The events of a project's live tail."""
         events: queue.Queue[dict[str, Any]] = queue.Queue()
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=WAIT_S)
         path = f"/api/v1/projects/{quote(project)}/tail"
         connection.request("GET", path, headers={"Authorization": f"Bearer {self.tokens[project]}"})
         answer = connection.getresponse()

@@ -1,13 +1,13 @@
 """§11: a thing has its own topics, a project its own space; no trick of topics or sessions crosses either border."""
 
-import time
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
 import pytest
 from tests.interop.peer import Peer, payloads
-from tests.interop.support import WAIT_S, Site, wait_for
+from tests.interop.support import Site, wait_for
+from tests.waiting import WAIT_S
 
 from taihu.protocols.mqtt.packets import Will
 
@@ -241,7 +241,6 @@ def test_a_revoked_token_ends_its_connections(site: Site) -> None:
         assert site.send("POST", "/admin/token-revoke", "other", revoke | {"project": "other"}).status >= 400
         assert site.send("POST", "/admin/token-revoke", "plant", revoke).status == 200
         assert peer.gone() == 0x98
-    began = time.monotonic()
     with Peer(site.mqtt_port, "revoked", username=issued["token"]) as peer:
-        assert peer.connack.reason == 0x86 and time.monotonic() - began < 5
+        assert peer.connack.reason == 0x86
     wait_for(lambda: site.get("/node", "plant").status == 200, "others are served")

@@ -11,7 +11,8 @@ import aiomqtt
 import gmqtt
 import paho.mqtt.client as paho
 import pytest
-from tests.interop.support import WAIT_S, Site, wait_for
+from tests.interop.support import Site, wait_for
+from tests.waiting import WAIT_S
 
 TELEMETRY = "v1/devices/me/telemetry"
 VERSIONS = pytest.mark.parametrize("version", ["mqttv311", "mqttv5"])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.interop.peer import Gone, Peer, payloads
 from tests.interop.support import Site
+from tests.waiting import WAIT_S
 
 from taihu.protocols.mqtt.packets import Connect, Disconnect, Puback, Publish, Pubrec, Will
 
@@ -51,7 +52,7 @@ def test_basic(port: int, version: int) -> None:
 
 @BOTH
 def test_other_protocol_names_are_refused(port: int, version: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
+    with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as peer:
         body = b"\x00\x02hj" + bytes([version, 2, 0, 0]) + (b"\x00" if version == 5 else b"") + b"\x00\x03one"
         peer.sendall(bytes([0x10, len(body)]) + body)
         answer = peer.recv(100)

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.interop.support import Site
+from tests.waiting import WAIT_S
 
 from taihu.kernel.limits import Limits
 
@@ -31,7 +32,7 @@ def test_examples_run(site: Site, name: str, language: str, code: str) -> None:
         pytest.skip(f"{tool} is not installed")
     tokens = {"TOKEN": site.tokens["plant/press"], "OPERATOR": site.tokens["plant"], "JOIN": site.join_token}
     command = ["sh", "-c", code] if language == "sh" else [sys.executable, "-c", code]
-    done = subprocess.run(command, env=os.environ | tokens, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, env=os.environ | tokens, capture_output=True, text=True, timeout=WAIT_S, check=False)
     ended_by_its_time = "-W 1" in code and done.returncode == 27
     assert done.returncode == 0 or ended_by_its_time, done
     if "credentials/request" in code:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.interop.support import Site, wait_for
+from tests.waiting import WAIT_S
 
 PROGRAM = "from thingsboard_gateway.tb_gateway import main; main()"
 
@@ -92,7 +93,7 @@ def test_the_gateway_program_delivers(site: Site, tmp_path: Path) -> None:
         return True
 
     try:
-        wait_for(listening, "the gateway's socket connector listens", 30)
+        wait_for(listening, "the gateway's socket connector listens")
         devices[0].sendall(b"21.548.1")
         site.wait_value("plant/Line 3", "temp", "21.5")
         site.wait_value("plant/Line 3", "name", "21")
@@ -105,4 +106,4 @@ def test_the_gateway_program_delivers(site: Site, tmp_path: Path) -> None:
             program.wait(3)
         except subprocess.TimeoutExpired:
             program.kill()
-            program.wait(10)
+            program.wait(WAIT_S)

@@ -7,7 +7,8 @@ import cbor2
 import msgspec
 import pytest
 from tests.interop.peer import Peer
-from tests.interop.support import WAIT_S, Site
+from tests.interop.support import Site
+from tests.waiting import WAIT_S
 
 TELEMETRY = "v1/devices/me/telemetry"
 SENML_JSON, SENML_CBOR = "application/senml+json", "application/senml+cbor"

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 from tests.interop.peer import Peer
-from tests.interop.support import WAIT_S, Site, wait_for
+from tests.interop.support import Site, wait_for
+from tests.waiting import WAIT_S
 
 from taihu.protocols.mqtt.packets import Publish
 

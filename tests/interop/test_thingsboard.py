@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from tests.interop.peer import Peer
-from tests.interop.support import WAIT_S, Site, wait_for
+from tests.interop.support import Site, wait_for
+from tests.waiting import WAIT_S
 
 device_module = pytest.importorskip("tb_device_mqtt", reason="tb-mqtt-client is not installed")
 gateway_module = pytest.importorskip("tb_gateway_mqtt", reason="tb-mqtt-client is not installed")
@@ -31,6 +32,8 @@ def device(site: Site) -> Iterator[Any]:
     """The thing plant/meter."""
     client = device_module.TBDeviceMqttClient("127.0.0.1", site.mqtt_port, site.tokens["plant/meter"])
     with connected(client):
+        # It says that it is connected before it subscribes; it asks for its limits after, and is answered there.
+        wait_for(lambda: client.rate_limits_received, "the device is subscribed")
         yield client
 
 

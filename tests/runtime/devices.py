@@ -10,6 +10,7 @@ from typing import Any
 from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
+from tests.waiting import WAIT_S
 
 from taihu.cli.client import NodeClient
 from taihu.kernel.clock import Clock
@@ -69,7 +70,7 @@ class Devices:
     def stop(self) -> None:
         """Disconnect all."""
         self._stop.set()
-        self._thread.join(10)
+        self._thread.join(WAIT_S)
 
     async def _run(self) -> None:
         tasks = [
@@ -118,13 +119,13 @@ class ModbusBattery:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._serve(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._serve(), self._loop).result(WAIT_S)
 
     def stop(self) -> None:
         """Serve no more."""
-        asyncio.run_coroutine_threadsafe(self._server.shutdown(), self._loop).result(10)  # type: ignore[no-untyped-call]
+        asyncio.run_coroutine_threadsafe(self._server.shutdown(), self._loop).result(WAIT_S)  # type: ignore[no-untyped-call]
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(WAIT_S)
         self._loop.close()
 
     async def _serve(self) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from tests.faults.support import Answer, LiveNode
+from tests.waiting import WAIT_S
 
 PASSWORDS = {name: f"{name} rides a grey donkey home" for name in ("ada", "olga", "omar", "vera", "gus")}
 ROLES = {
@@ -29,7 +30,7 @@ class Browser:
 
     def ask(self, method: str, path: str, body: Any = None, *, csrf: bool = True, **headers: str) -> Answer:
         """One request, as a page of this address sends it."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.node.http_port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.node.http_port, timeout=WAIT_S)
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.cookie and "Cookie" not in given:
             given["Cookie"] = f"taihu_session={self.cookie}"

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import msgspec
+from tests.waiting import WAIT_S
 
 
 class Event(NamedTuple):
@@ -20,7 +21,7 @@ class Stream:
     """One open stream."""
 
     def __init__(self, port: int, path: str, token: str = "", **headers: str) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         given |= {"Accept": "text/event-stream"} | ({"Authorization": f"Bearer {token}"} if token else {})
         self.connection.request("GET", path, headers=given)

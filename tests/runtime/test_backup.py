@@ -106,7 +106,6 @@ def check(node: LiveNode, sender: Sender, acked: frozenset[int]) -> None:
     assert counts.keys() <= set(range(sender.sent))
 
 
-@pytest.mark.timeout(120)
 def test_a_flood_goes_on_while_backups_are_made_and_each_is_whole(
     node: LiveNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -174,7 +174,6 @@ PATHS = sorted(
 )
 
 
-@pytest.mark.timeout(180)
 def test_every_address_answers_what_it_answered(node: LiveNode, tmp_path: Path) -> None:
     """§4, and nothing under `data` is left behind."""
     owner = (node.site.data / "admin.token").read_text()

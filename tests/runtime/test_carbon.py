@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 from tests.carbon.walk import Page, check_figures
 from tests.supervised import SupervisedNode, until
+from tests.waiting import WAIT_S
 
 from taihu.carbon.factors import Factor
 from taihu.cli.client import NodeClient, NodeRefused
@@ -207,7 +208,6 @@ def period(hours: int, start: int = START) -> dict[str, str]:
     return {"start": format_iso(start), "end": format_iso(start + hours * HOUR_NS)}
 
 
-@pytest.mark.timeout(90)
 def test_hours_reports_certificates_and_the_border(node: SupervisedNode, tmp_path: Path, capsys: Any) -> None:
     plant = node.operator("plant")
     send(plant, "plant", main={"energy": [2.0, 1.0, None, -1.0]}, pv={"energy": [1.5, 0.5, None, 2.0]})
@@ -290,7 +290,6 @@ def test_hours_reports_certificates_and_the_border(node: SupervisedNode, tmp_pat
     assert (whose["cn-2022-average"], whose["local-2022"]) == (False, True)
 
 
-@pytest.mark.timeout(90)
 def test_a_site_of_many_meters_balances_or_says_by_how_much_not_9(node: SupervisedNode, capsys: Any) -> None:
     hall, grid = node.operator("hall"), node.operator("grid")
     send(grid, "grid", mix={"coal": [1.0, 3.0, None, 1.0, 1.0], "wind": [1.0, 1.0, 1.0, 1.0, 1.0]})
@@ -357,7 +356,6 @@ def test_a_site_of_many_meters_balances_or_says_by_how_much_not_9(node: Supervis
     assert "does not close: 14.286%" in capsys.readouterr().out
 
 
-@pytest.mark.timeout(90)
 def test_every_figure_of_a_report_leads_to_its_rows_through_the_door(node: SupervisedNode) -> None:
     """After what the tests above have sent, restated, certified and granted."""
     owner, token = node.owner, node.token("hall", "viewer")
@@ -386,14 +384,13 @@ def fetch(client: NodeClient, address: str) -> Any:
 def read(address: str, authorization: str, accept: str = "*/*") -> tuple[int, Any, str]:
     headers = {"Accept": accept} | ({"Authorization": authorization} if authorization else {})
     try:
-        with urlopen(Request(address, headers=headers), timeout=20) as answer:
+        with urlopen(Request(address, headers=headers), timeout=WAIT_S) as answer:
             return answer.status, answer.headers, answer.read().decode()
     except HTTPError as error:
         with error:
             return error.code, error.headers, error.read().decode()
 
 
-@pytest.mark.timeout(90)
 def test_days_of_23_and_25_hours_have_every_hour_once(node: SupervisedNode) -> None:
     berlin, sydney = node.operator("berlin"), node.operator("sydney")
     autumn, spring = parse_iso("2022-10-29T22:00:00Z"), parse_iso("2022-10-01T14:00:00Z")
@@ -413,7 +410,6 @@ def test_days_of_23_and_25_hours_have_every_hour_once(node: SupervisedNode) -> N
         assert sum(hour["load_kwh"] for hour in hourly["by_hour"]) == sum(lengths)
 
 
-@pytest.mark.timeout(90)
 def test_what_is_not_known_is_marked_and_takes_no_part_3(node: SupervisedNode) -> None:
     """A meter that is silent, a load below zero, an hour that nobody can explain."""
     plant = node.operator("plant")
@@ -429,7 +425,6 @@ def test_what_is_not_known_is_marked_and_takes_no_part_3(node: SupervisedNode) -
     assert (score["load_kwh"], score["coverage"], score["impossible"]) == (2.0, 0.25, 1)
 
 
-@pytest.mark.timeout(90)
 def test_a_corrected_factor_restates_and_what_was_said_stays_10(node: SupervisedNode, capsys: Any) -> None:
     berlin = node.operator("berlin")
     start = parse_iso("2022-10-29T22:00:00Z")

@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.faults.support import CLOCK, PROJECT, LiveNode, wait_until
 from tests.ports import free_port
+from tests.waiting import WAIT_S
 
 from taihu.cli.main import EXIT_REFUSED, EXIT_TRY_AGAIN, run
 from taihu.identity.certificates import Ended
@@ -78,13 +79,13 @@ class Works:
         command = [str(PUBLISHER), "-h", "localhost", "-p", str(self.mqtts), "--cafile", str(self.own), "-q", "1"]
         shown = ["--cert", str(files[0]), "--key", str(files[1])] if files else []
         command += [*shown, "-V", "5", "-t", TOPIC, "-m", message, *words]
-        return subprocess.run(command, capture_output=True, check=False, timeout=30).returncode
+        return subprocess.run(command, capture_output=True, check=False, timeout=WAIT_S).returncode
 
     def curl(self, *words: str, files: tuple[Path, Path] | None = None) -> tuple[int, bytes]:
         """The status and body of a request over TLS."""
         shown = ["--cert", str(files[0]), "--key", str(files[1])] if files else []
         command = ["curl", "-s", "--cacert", str(self.own), *shown, "-w", "\n%{http_code}", *words]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=30)
+        done = subprocess.run(command, capture_output=True, check=False, timeout=WAIT_S)
         body, _, status = done.stdout.rpartition(b"\n")
         return int(status), body
 
@@ -170,7 +171,7 @@ def test_a_revoked_certificate_ends_at_once(works: Works, capsys: pytest.Capture
         idle.sendall(b"GET /api/v1/projects HTTP/1.1\r\nHost: a\r\n\r\n")
         assert b"200 OK" in idle.recv(10_000)
         assert works.act("ca", "revoke", PROJECT, serial.upper(), "--reason", "keyCompromise") == 0
-        idle.settimeout(10)
+        idle.settimeout(WAIT_S)
         with pytest.raises((ConnectionError, ssl.SSLError)):
             while idle.recv(10_000):
                 pass

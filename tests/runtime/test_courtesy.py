@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.faults.support import CLOCK, PROJECT, LiveNode
 from tests.runtime.test_http import BASE, READINGS, post
+from tests.waiting import WAIT_S
 
 from taihu.doors.http.conditions import matches, tag_of
 from taihu.doors.http.encoding import chosen_encoding
@@ -36,7 +37,7 @@ class Told:
 
 
 def ask(node: LiveNode, method: str, path: str, body: bytes | None = None, **headers: str) -> Told:
-    connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=WAIT_S)
     given = {"Authorization": f"Bearer {node.operator}"}
     given |= {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request(method, path, body, given)
@@ -48,7 +49,7 @@ def ask(node: LiveNode, method: str, path: str, body: bytes | None = None, **hea
 
 def raw(node: LiveNode, data: bytes) -> bytes:
     """All that comes back for some bytes."""
-    with socket.create_connection(("127.0.0.1", node.http_port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", node.http_port), timeout=WAIT_S) as client:
         client.sendall(data)
         if not data.endswith(LAST):
             client.shutdown(socket.SHUT_WR)
@@ -141,7 +142,7 @@ def test_an_answer_is_encoded_as_the_client_likes(node: LiveNode, many: str, acc
 
 def test_small_answers_and_event_streams_are_not_encoded(node: LiveNode) -> None:
     assert "content-encoding" not in ask(node, "GET", "/healthz", Accept_Encoding="gzip").headers
-    connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=WAIT_S)
     headers = {"Authorization": f"Bearer {node.operator}", "Accept-Encoding": "gzip"}
     connection.request("GET", f"/api/v1{BASE}/tail", headers=headers)
     answer = connection.getresponse()

@@ -13,6 +13,7 @@ import pytest
 from tests.faults.support import CLOCK, Answer, LiveNode, wait_until
 from tests.runtime.streams import Stream, stream
 from tests.runtime.test_wot import SCHEMA
+from tests.waiting import WAIT_S
 
 from taihu.kernel.clock import NS_PER_S, format_iso, parse_iso
 
@@ -182,7 +183,7 @@ def ask(
 
 
 def headers_of(live: LiveNode, method: str, path: str, token: str | None = None) -> http.client.HTTPMessage:
-    connection = http.client.HTTPConnection("127.0.0.1", live.http_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", live.http_port, timeout=WAIT_S)
     token = live.strangers[PROJECT] if token is None else token
     connection.request(method, path, headers={"Authorization": f"Bearer {token}"})
     answer = connection.getresponse()
@@ -309,7 +310,7 @@ def test_a_known_description_is_put_and_retrieved(live: LiveNode, kind: str) -> 
     "tdd-things-create-known-vs-anonymous",
 )  # fmt: skip
 def test_an_anonymous_description_is_posted_and_gets_an_identifier(live: LiveNode) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", live.http_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", live.http_port, timeout=WAIT_S)
     headers = {"Authorization": f"Bearer {live.strangers[PROJECT]}", "Content-Type": "application/td+json"}
     connection.request("POST", THINGS, json.dumps(description()), headers)
     answer = connection.getresponse()

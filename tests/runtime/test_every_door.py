@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 import pytest
 from tests.faults.support import LiveNode
+from tests.waiting import WAIT_S
 
 from taihu.doors.http.endpoint import Operation
 from taihu.doors.http.server import ROUTES, SOCKETS
@@ -58,7 +59,7 @@ def ask(node: LiveNode, method: str, path: str, operation: Operation, token: str
     body, headers = None, {"Authorization": f"Bearer {token}"} if token else {}
     if operation.body or method in ("POST", "PUT", "PATCH"):
         body, headers["Content-Type"] = msgspec.json.encode(MENDED), next(iter(operation.body), "application/json")
-    connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=WAIT_S)
     try:
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
@@ -123,7 +124,7 @@ def test_a_revoked_token_opens_no_door_any_more(told: LiveNode) -> None:
     body = msgspec.json.encode({"project": "plant", "kind": "operator"})
     issued = told.ask("POST", "/api/v1/admin/token-issue", body, owner).body
     token, number = issued["token"], issued["id"]
-    with closing(http.client.HTTPConnection("127.0.0.1", told.http_port, timeout=20)) as held:
+    with closing(http.client.HTTPConnection("127.0.0.1", told.http_port, timeout=WAIT_S)) as held:
 
         def again() -> int:
             held.request("GET", "/api/v1/projects/plant/values", headers={"Authorization": f"Bearer {token}"})
@@ -145,7 +146,7 @@ def test_a_revoked_token_opens_no_door_any_more(told: LiveNode) -> None:
 def test_no_socket_is_opened_for_a_stranger(told: LiveNode, route: Any) -> None:
     path = re.sub(r"{([^}]+)}", lambda match: KNOWN.get(match[1], "plant"), route.path)
     for token in (told.strangers["other"], ""):
-        connection = http.client.HTTPConnection("127.0.0.1", told.http_port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", told.http_port, timeout=WAIT_S)
         headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
                    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Authorization": f"Bearer {token}"}  # fmt: skip
         connection.request("GET", path, headers=headers)

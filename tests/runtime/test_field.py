@@ -10,6 +10,7 @@ import pytest
 from tests.drivers.conformance import Peer
 from tests.runtime.test_node_wot import MODULES, Consumer
 from tests.supervised import SupervisedNode
+from tests.waiting import WAIT_S
 
 from taihu.cli.client import NodeClient, NodeRefused, connect
 from taihu.cli.main import EXIT_REFUSED, EXIT_TRY_AGAIN, run
@@ -30,7 +31,7 @@ def newest(roof: NodeClient, name: str) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-def until(ready: Any, seconds: float = 20.0) -> Any:
+def until(ready: Any, seconds: float = WAIT_S) -> Any:
     for _ in range(int(seconds / 0.05)):
         try:
             if found := ready():
@@ -41,7 +42,6 @@ def until(ready: Any, seconds: float = 20.0) -> Any:
     raise AssertionError(locals().get("last"))
 
 
-@pytest.mark.timeout(120)
 def test_a_device_is_added_by_its_address_read_and_commanded(node: tuple[Path, NodeClient], capsys: Any) -> None:
     site, roof = node
     peer = Peer(PEER, "1")
@@ -108,7 +108,6 @@ def test_secrets_are_in_the_keyring_alone(tmp_path: Path) -> None:
     assert read_keyring(tmp_path) == {"plc": {"password": "hunter2"}}
 
 
-@pytest.mark.timeout(180)
 def test_methods_of_a_device_are_actions_that_a_stranger_invokes(node: tuple[Path, NodeClient]) -> None:
     """§7: node-wot finds a method in the Thing Description, and calls it with what its inputs are called."""
     pytest.importorskip("asyncua", reason="the extra opcua is not installed")

@@ -55,7 +55,6 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, NodeC
     node.stop()
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", CASES)
 def test_a_device_is_found_read_kept_and_commanded(name: str, node: tuple[Path, NodeClient]) -> None:
     case = CASES[name]

@@ -9,6 +9,7 @@ import aiomqtt
 import msgspec
 import pytest
 from tests.faults.support import CLOCK, PROJECT, Answer, LiveNode, wait_until
+from tests.waiting import WAIT_S
 
 OTHERS = "".join(f'[[project]]\nname = "{name}"\n' for name in ("district", "part", "nobody"))
 GRANTS = """
@@ -62,7 +63,7 @@ class Listener:
         return int(code.value)
 
     async def next(self) -> tuple[str, Any]:
-        return await asyncio.wait_for(self.heard.get(), 20)
+        return await asyncio.wait_for(self.heard.get(), WAIT_S)
 
     async def silent(self, node: LiveNode) -> bool:
         """Whether nothing waits after a message of one's own has made its way there and back."""

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.faults.support import CLOCK, PROJECT, LiveNode
+from tests.waiting import WAIT_S
 
 from taihu.doors.http.ports import Caller
 from taihu.identity.principal import CredentialKind
@@ -209,7 +210,7 @@ def test_a_token_that_expires_ends_its_connection(live: LiveNode) -> None:
     soon = CLOCK.now_ns() + NS_PER_S
     wanted = {"project": PROJECT, "thing": "fan", "expires_at": soon}
     token = live.ask("POST", "/api/v1/admin/token-issue", msgspec.json.encode(wanted)).body["token"]
-    with socket.create_connection(("127.0.0.1", live.mqtt_port), timeout=30) as device:
+    with socket.create_connection(("127.0.0.1", live.mqtt_port), timeout=WAIT_S) as device:
         device.sendall(encode(Connect(4, "brief", True, 0, username=token), 4))
         assert device.recv(4) == b"\x20\x02\x00\x00"
         assert device.recv(1) == b""

@@ -11,6 +11,7 @@ import pytest
 from tests.faults.support import CLOCK, LiveNode, wait_until
 from tests.runtime.test_courtesy import ask
 from tests.runtime.test_http import BASE, post
+from tests.waiting import WAIT_S
 
 PATH = f"/api/v1{BASE}/history"
 ARROW = "application/vnd.apache.arrow.stream"
@@ -101,7 +102,7 @@ def test_a_long_answer_holds_little_memory_and_ends_with_its_reader(node: LiveNo
     before = {name: node.rss_bytes(name) for name in ("ingest", "worker")}
     path = f"{PATH}?format=csv&thing=pump&{wanted(start)}"
     for _ in range(3):
-        connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=WAIT_S)
         connection.request("GET", path, headers={"Authorization": f"Bearer {node.operator}"})
         assert connection.getresponse().read(100).startswith(b"thing,property,unit,")
         connection.close()

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.faults.support import CLOCK, PROJECT, LiveNode, wait_until
+from tests.waiting import WAIT_S
 
 from taihu.kernel.clock import NS_PER_S
 
@@ -217,7 +218,7 @@ def test_administration_is_for_who_may(node: LiveNode, action: str, body: bytes)
 
 def test_the_tail_shows_what_is_accepted_and_what_is_refused(node: LiveNode) -> None:
     events: list[dict[str, Any]] = []
-    connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=WAIT_S)
     connection.request("GET", f"/api/v1{BASE}/tail", headers={"Authorization": f"Bearer {node.operator}"})
     answer = connection.getresponse()
     assert answer.readline() == b": tail\n"
@@ -232,7 +233,7 @@ def test_the_tail_shows_what_is_accepted_and_what_is_refused(node: LiveNode) -> 
     reader.start()
     post(node, {"power_kw": 3}, "meter")
     post(node, {"power_kw": "high"}, "meter")
-    reader.join(20)
+    reader.join(WAIT_S)
     connection.close()
     assert [event["event"] for event in events] == ["accepted", "refused"]
     assert events[0]["last"] == [{"power_kw": 3.0}]
@@ -259,7 +260,7 @@ def test_a_request_that_never_ends_is_closed(node: LiveNode, opening: bytes) -> 
     before = len(node.log_lines("ingest", "no whole request came"))
     if b"%s" in opening:
         opening %= (READINGS.encode(), node.operator.encode())
-    with socket.create_connection(("127.0.0.1", node.http_port), timeout=20) as slow:
+    with socket.create_connection(("127.0.0.1", node.http_port), timeout=WAIT_S) as slow:
         slow.sendall(opening)
         told = slow.recv(4_096)
         assert told.startswith(b"HTTP/1.1 408 ") if opening else not told
@@ -270,7 +271,7 @@ def test_a_request_that_never_ends_is_closed(node: LiveNode, opening: bytes) -> 
 
 def test_an_endless_head_is_cut(node: LiveNode) -> None:
     """§6"""
-    with socket.create_connection(("127.0.0.1", node.http_port), timeout=20) as client, pytest.raises(OSError):
+    with socket.create_connection(("127.0.0.1", node.http_port), timeout=WAIT_S) as client, pytest.raises(OSError):
         client.sendall(b"GET / HTTP/1.1\r\n")
         for number in range(100_000):
             client.sendall(b"X-%d: %s\r\n" % (number, b"x" * 1_000))
@@ -281,7 +282,7 @@ def test_random_bytes_are_answered_or_closed(node: LiveNode) -> None:
     """§13"""
     random = Random(5)
     for _ in range(50):
-        with socket.create_connection(("127.0.0.1", node.http_port), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", node.http_port), timeout=WAIT_S) as client:
             client.sendall(random.randbytes(random.randint(1, 2_000)))
             client.shutdown(socket.SHUT_WR)
     assert node.status()["worker"] == "running"
@@ -310,7 +311,7 @@ def test_what_is_wanted_of_a_thing_is_bounded_and_survives(node: LiveNode) -> No
 def test_a_revoked_token_follows_nothing_any_more(node: LiveNode) -> None:
     """§11"""
     issued = node.ask("POST", "/api/v1/admin/token-issue", b'{"project": "plant", "kind": "viewer"}').body
-    connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=WAIT_S)
     connection.request("GET", f"/api/v1{BASE}/tail", headers={"Authorization": f"Bearer {issued['token']}"})
     answer = connection.getresponse()
     assert answer.readline() == b": tail\n"

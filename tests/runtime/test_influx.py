@@ -15,6 +15,7 @@ from influxdb_client.client.exceptions import InfluxDBError
 from influxdb_client.client.write_api import SYNCHRONOUS
 from tests.faults.support import CLOCK, PROJECT, LiveNode
 from tests.runtime.test_http import newest
+from tests.waiting import WAIT_S
 
 from taihu.kernel.clock import NS_PER_S
 
@@ -29,7 +30,7 @@ V1, V2 = f"/write?db={PROJECT}", f"/api/v2/write?bucket={PROJECT}&org=any"
 def post(
     node: LiveNode, path: str, body: bytes, authorization: str | None = None, **headers: str
 ) -> tuple[int, Any, dict[str, str]]:
-    connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=WAIT_S)
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     given["Authorization"] = f"Token {node.operator}" if authorization is None else authorization
     connection.request("POST", path, body, given)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import WAIT_S
 
 from taihu.kernel.errors import LimitError, LocalError, RefusedError, TaihuError
 from taihu.runtime.link import Link, LinkLost, RemoteFault, remove_socket, socket_path
@@ -38,7 +39,7 @@ async def pair(folder: Path, **handlers: Callable[[Any], Awaitable[Any]]) -> Asy
 
 def run(folder: Path, body: Callable[[Link, Link], Awaitable[None]], **handlers: Any) -> None:
     async def whole() -> None:
-        async with asyncio.timeout(20), pair(folder, **handlers) as (here, there):
+        async with asyncio.timeout(WAIT_S), pair(folder, **handlers) as (here, there):
             await body(here, there)
 
     asyncio.run(whole())

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.faults.support import PROJECT, LiveNode
+from tests.waiting import WAIT_S
 
 PEER = Path(__file__).parents[1] / "peers" / "node-wot" / "consume.js"
 paho = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
@@ -60,7 +61,7 @@ class Consumer:
 
     def close(self) -> None:
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(WAIT_S)
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             pipe.close()
@@ -129,7 +130,7 @@ def test_it_acts_on_a_device(node: LiveNode, consumer: Consumer) -> None:
     device.subscribe(f"taihu/{PROJECT}/boiler/$command", 1)
     device.loop_start()
     try:
-        assert listening.wait(10)
+        assert listening.wait(WAIT_S)
         consumer.ask("consume")
         assert consumer.ask("invoke", ["blink", 3]) == 6
         assert consumer.ask("write", ["setpoint", 24]) == "written"

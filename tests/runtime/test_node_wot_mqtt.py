@@ -12,6 +12,7 @@ import pytest
 from tests.faults.support import PROJECT, LiveNode, wait_until
 from tests.runtime.conftest import MODEL
 from tests.runtime.test_node_wot import Consumer
+from tests.waiting import WAIT_S
 
 paho = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
 
@@ -40,7 +41,6 @@ def public(tmp_path: Path) -> Iterator[LiveNode]:
     live.stop()
 
 
-@pytest.mark.timeout(90)
 def test_it_writes_invokes_and_subscribes_by_mqtt(public: LiveNode) -> None:
     body = json.dumps({"project": PROJECT, "thing": "boiler"}).encode()
     token = public.ask("POST", "/api/v1/admin/token-issue", body, public.operator).body["token"]
@@ -61,7 +61,7 @@ def test_it_writes_invokes_and_subscribes_by_mqtt(public: LiveNode) -> None:
     address = f"http://127.0.0.1:{public.http_port}/api/v1/projects/{PROJECT}/things/boiler"
     consumer = Consumer(address, f"urn:taihu:{PROJECT}:boiler", public.operator, PEER, MODULES)
     try:
-        assert listening.wait(10)
+        assert listening.wait(WAIT_S)
         assert consumer.ask("consume") == ["blink"]
         assert consumer.ask("write", ["setpoint", 24]) == "written"
         wait_until(lambda: len(got) == 1, "the write")

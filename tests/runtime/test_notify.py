@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.ports import free_port
+from tests.waiting import WAIT_S
 
 from taihu.kernel.errors import RefusedError
 from taihu.runtime.notify import Notifier, keep_alive, serves
@@ -20,7 +21,7 @@ SITE = "[mqtt]\nport = 0\n[http]\nport = 0\n"
 def listen(address: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listener.bind(address)
-    listener.settimeout(30)
+    listener.settimeout(WAIT_S)
     return listener
 
 
@@ -33,7 +34,7 @@ def test_a_node_says_when_it_is_ready_that_it_lives_and_when_it_stops(tmp_path: 
         node.send_signal(signal.SIGTERM)
         while heard[-1] != "STOPPING=1":
             heard.append(listener.recv(4096).decode())
-        assert node.wait(30) == 0
+        assert node.wait(WAIT_S) == 0
     ready, status = heard[0].splitlines()
     assert ready == "READY=1" and status.startswith("STATUS=MQTT on 127.0.0.1:")
     assert set(heard[1:-1]) == {"WATCHDOG=1"}

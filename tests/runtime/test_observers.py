@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Message
+from tests.waiting import WAIT_S
 
 from taihu.doors.http.streams import EventStream, unnamed
 from taihu.doors.http.wot_ports import Notice
@@ -70,7 +71,7 @@ class Site:
 
 def run(body: Coroutine[Any, Any, None]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             await body
 
     asyncio.run(bounded())

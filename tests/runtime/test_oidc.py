@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.waiting import WAIT_S
 
 pytest.importorskip("authlib", reason="authlib is not installed: pip install 'taihu[oidc]'")
 
@@ -389,7 +390,7 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveNode, s
     more = SITE.format(issuer=issuer).replace("https://console.example", "http://127.0.0.1:1").replace("house", "plant")
     node = LiveNode(folder, ["fan"], more=more)
     node.start()
-    for _ in range(300):
+    for _ in range(600):
         try:
             _get(issuer + "/.well-known/openid-configuration")
             break
@@ -399,12 +400,12 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveNode, s
     yield node, issuer
     node.stop()
     process.terminate()
-    process.wait(20)
+    process.wait(WAIT_S)
 
 
 def _get(url: str, body: str | None = None) -> tuple[int, str, str]:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=WAIT_S)
     headers = {"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {}
     connection.request("GET" if body is None else "POST", f"{parts.path}?{parts.query}", body, headers)
     answer = connection.getresponse()

@@ -20,6 +20,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 import pytest
+from tests.waiting import WAIT_S
 
 pytest.importorskip("asyncua", reason="asyncua is not installed: pip install 'taihu[opcua]'")
 
@@ -114,8 +115,8 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     roof = NodeClient(owner.url, operator)
     yield Plant(site, roof, owner, state["port"], operator, viewer, device.port, (shown.getvalue(), told.getvalue()))
     process.terminate()
-    assert process.wait(30) == 0
-    reader.join(5)
+    assert process.wait(WAIT_S) == 0
+    reader.join(WAIT_S)
     process.stderr.close()
     device.stop()
     assert not [line for line in rest if "Traceback" in line], "".join(rest)
@@ -136,7 +137,7 @@ class Visit:
     """A client of the node's server, as somebody."""
 
     def __init__(self, plant: Plant, password: str = "", user: str = "program") -> None:
-        self.client = Client(f"opc.tcp://127.0.0.1:{plant.port}", timeout=10)
+        self.client = Client(f"opc.tcp://127.0.0.1:{plant.port}", timeout=WAIT_S)
         if password:
             self.client.set_user(user)
             self.client.set_password(password)
@@ -258,7 +259,7 @@ def test_a_session_touches_no_other_sessions_subscriptions(plant: Plant) -> None
             with pytest.raises(ua.UaStatusCodeError, match="BadServiceUnsupported"):
                 await session.transfer_subscriptions(transfer)
             before = len(heard.values)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WAIT_S):
                 while len(heard.values) < before + 3:
                     await asyncio.sleep(0.05)
 
@@ -272,7 +273,7 @@ def test_a_revoked_token_ends_its_session(plant: Plant) -> None:
         async with Visit(plant, issued["token"]) as visit:
             assert await visit.node("roof/Boiler/Temperature").read_value() == 61.5
             plant.owner.post("admin", "token-revoke", body={"project": "roof", "id": issued["id"]})
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(WAIT_S):
                 with pytest.raises((ua.UaError, ConnectionError)):
                     while True:
                         await visit.node("roof/Boiler/Temperature").read_value()
@@ -289,14 +290,14 @@ def test_things_come_and_go_while_it_runs(plant: Plant) -> None:
                 await lamp.read_value()
             level = {"level": {"name": "level", "unit": "%"}}
             plant.owner.post("admin", "thing-create", body={"project": "roof", "name": "lamp", "properties": level})
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(WAIT_S):
                 while True:
                     found = await lamp.read_data_value(raise_on_bad_status=False)
                     if found.StatusCode.name == "BadWaitingForInitialData":
                         break
                     await asyncio.sleep(0.2)
             plant.owner.delete("projects", "roof", "things", "lamp")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(WAIT_S):
                 while (await lamp.read_data_value(raise_on_bad_status=False)).StatusCode.name != "BadNodeIdUnknown":
                     await asyncio.sleep(0.2)
 
@@ -338,7 +339,7 @@ def test_any_bytes_end_only_their_own_connection_13(plant: Plant) -> None:
                 with suppress(ConnectionError):
                     writer.write(starts[number % len(starts)] + random.randbytes(random.randrange(400)))
                     writer.write_eof()
-                    async with asyncio.timeout(10):
+                    async with asyncio.timeout(WAIT_S):
                         await reader.read(65_536)
                 writer.close()
             assert await visit.node("roof/Boiler/Temperature").read_value() == 61.5
@@ -354,7 +355,7 @@ def test_node_opcuas_client_browses_reads_subscribes_writes_and_calls(plant: Pla
     until(lambda: value(plant, "Temperature"))
     done = subprocess.run(
         ["node", str(CLIENT), f"opc.tcp://127.0.0.1:{plant.port}", str(tmp_path), "program", plant.operator],
-        capture_output=True, text=True, timeout=90, check=False,
+        capture_output=True, text=True, timeout=3 * WAIT_S, check=False,
         env=os.environ | {"NODE_PATH": str(Path(NODE_OPCUA) / "node_modules")},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from tests.faults.support import LiveNode
 from tests.runtime.test_courtesy import ask
+from tests.waiting import WAIT_S
 
 from taihu.doors.http.openapi import describe
 from taihu.doors.http.server import ROUTES
@@ -62,7 +63,7 @@ def test_no_answer_is_a_defect_or_undescribed(node: LiveNode, name: str) -> None
     def fuzz(case: Any) -> None:
         if "project" in (case.path_parameters or {}):
             case.path_parameters["project"] = "plant"
-        answer = case.call(base_url=base, headers=headers, timeout=20)
+        answer = case.call(base_url=base, headers=headers, timeout=WAIT_S)
         assert answer.status_code < 500 or answer.status_code == 503, answer.text
         case.validate_response(answer, checks=wanted)
 

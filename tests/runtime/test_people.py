@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from tests.faults.support import CLOCK, PROJECT, LiveNode, wait_until
 from tests.runtime.people import PASSWORDS, Browser, add_people
+from tests.waiting import WAIT_S
 
 from taihu.identity.directory import Directory
 from taihu.identity.principal import CredentialKind, Project
@@ -172,7 +173,7 @@ def test_another_site_s_page_signs_nobody_in(live: LiveNode) -> None:
 
 def test_another_site_s_page_opens_no_socket(live: LiveNode, browsers: dict[str, Browser]) -> None:
     def status(origin: str) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", live.http_port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", live.http_port, timeout=WAIT_S)
         headers = {
             "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
             "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==", "Cookie": f"taihu_session={browsers['omar'].cookie}",
@@ -338,7 +339,7 @@ def test_streams_end_when_the_role_does(live: LiveNode) -> None:
     assert browser.sign_in("olga").status == 200
     streams = []
     for path in ("tail", "things/fan/observe"):
-        connection = http.client.HTTPConnection("127.0.0.1", live.http_port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", live.http_port, timeout=WAIT_S)
         connection.request("GET", f"/api/v1{BASE}/{path}", headers={"Cookie": f"taihu_session={browser.cookie}"})
         answer = connection.getresponse()
         assert answer.status == 200 and answer.readline().startswith(b":")

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from tests.ports import free_port
 from tests.runtime.devices import Devices, model, things
+from tests.waiting import WAIT_S
 
 from taihu.cli.client import NodeClient, connect
 from taihu.kernel.clock import HOUR_NS, NS_PER_S, format_iso, parse_iso, to_datetime
@@ -124,8 +125,8 @@ class Live:
     def end(self) -> None:
         self.devices.stop()
         self.process.terminate()
-        self.process.wait(20)
-        self.log.join(5)
+        self.process.wait(WAIT_S)
+        self.log.join(WAIT_S)
         assert self.process.stderr is not None
         self.process.stderr.close()
 
@@ -153,7 +154,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     found.end()
 
 
-def until(look: Callable[[], Any], seconds: float = 60.0) -> Any:
+def until(look: Callable[[], Any], seconds: float = WAIT_S) -> Any:
     """What is looked for, once it is there."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

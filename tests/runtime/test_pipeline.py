@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.runtime.support import Bench, Things, cells, claim_of, property_of
+from tests.waiting import WAIT_S
 
 from taihu.journal.segments import SegmentJournal
 from taihu.kernel.clock import SimClock
@@ -78,7 +79,7 @@ class Line:
 
 def run(body: Coroutine[Any, Any, None]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             await body
 
     asyncio.run(bounded())

@@ -17,6 +17,7 @@ from prometheus_api_client import PrometheusConnect
 from tests.faults.support import CLOCK, PROJECT, LiveNode
 from tests.runtime.test_courtesy import ask
 from tests.runtime.test_http import post
+from tests.waiting import WAIT_S
 
 ROOT = f"/prometheus/{PROJECT}"
 STEP_S = 10
@@ -179,9 +180,9 @@ def theirs(start: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
              f"--web.listen-address={address}", "--query.lookback-delta=15m"], stdout=log, stderr=log,
         )  # fmt: skip
     try:
-        for _ in range(200):
+        for _ in range(600):
             try:
-                with urlopen(f"http://{address}/-/ready", timeout=5) as answer:
+                with urlopen(f"http://{address}/-/ready", timeout=WAIT_S) as answer:
                     if answer.status == 200:
                         break
             except OSError:
@@ -189,7 +190,7 @@ def theirs(start: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
         yield address
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(WAIT_S)
 
 
 def _write(path: Path, start: int) -> None:
@@ -219,7 +220,7 @@ QUERIES = [
 def test_prometheus_itself_gives_the_same(node: LiveNode, start: int, theirs: str, query: str) -> None:
     """Over the gap and the resets, at times that are no reading's own: there the two differ by their edges' rule."""
     span = {"query": query, "start": start + 33, "end": start + COUNT * STEP_S + 1_000, "step": 30}
-    with urlopen(f"http://{theirs}/api/v1/query_range?{urlencode(span, quote_via=quote)}", timeout=20) as answer:
+    with urlopen(f"http://{theirs}/api/v1/query_range?{urlencode(span, quote_via=quote)}", timeout=WAIT_S) as answer:
         wanted = msgspec.json.decode(answer.read())["data"]["result"]
     status, body = get(node, "query_range", **span)
     assert status == 200, body

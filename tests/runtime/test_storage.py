@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from tests.faults.support import CLOCK, Answer, LiveNode, wait_until
 from tests.runtime.test_deletions import admin
+from tests.waiting import WAIT_S
 
 from taihu.cli.main import run
 from taihu.protocols.mqtt.client import Client
@@ -49,7 +50,7 @@ async def _publish(node: LiveNode) -> int:
     try:
         while True:
             writer.write(client.take_output())
-            for packet in client.receive(await asyncio.wait_for(reader.read(65_536), 20), CLOCK.monotonic()):
+            for packet in client.receive(await asyncio.wait_for(reader.read(65_536), WAIT_S), CLOCK.monotonic()):
                 if isinstance(packet, Connack):
                     client.publish("v1/devices/me/telemetry", b'{"level": 1.5}', qos=1)
                 elif isinstance(packet, Puback):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.faults.support import LiveNode, wait_until
+from tests.waiting import WAIT_S
 
 from taihu.kernel.clock import SystemClock
 from taihu.kernel.config import parse_site
@@ -45,7 +46,7 @@ def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
         )
         child = Child("test", [sys.executable, "-c", script], SystemClock())
         await child.start()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             while not (mark.exists() and mark.read_text() == "xxx"):
                 await asyncio.sleep(0.02)
         assert child.restarts == 2
@@ -73,7 +74,7 @@ def test_the_supervisor_brings_back_what_was_killed(tmp_path: Path) -> None:
                 pid = supervisor.children[index].pid
                 assert pid is not None
                 os.kill(pid, 9)
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(WAIT_S):
                     while supervisor.children[index].pid in (pid, None):
                         await asyncio.sleep(0.01)
                     while not await asyncio.to_thread(_serves, node):
@@ -115,7 +116,7 @@ def test_no_child_outlives_a_supervisor_that_was_killed() -> None:
         child = int(supervisor.stdout.readline())
         os.kill(child, 0)
         supervisor.kill()
-        supervisor.wait(20)
+        supervisor.wait(WAIT_S)
         wait_until(lambda: not _lives(child), "the child ends")
 
 
@@ -135,7 +136,7 @@ def test_a_process_that_cannot_be_started_is_tried_again(monkeypatch: pytest.Mon
         monkeypatch.setattr(asyncio, "create_subprocess_exec", short)
         assert child.pid is not None
         os.kill(child.pid, 9)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             while refusals or child.pid is None:
                 await asyncio.sleep(0.02)
         await child.stop()
@@ -185,7 +186,7 @@ def test_a_second_start_on_one_folder_is_one_clear_line(tmp_path: Path) -> None:
         found = subprocess.run(
             [sys.executable, "-m", "taihu.runtime", "ingest", str(node.folder)],
             capture_output=True,
-            timeout=30,
+            timeout=WAIT_S,
             text=True,
         )
         assert found.returncode == 1

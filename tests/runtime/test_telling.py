@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.supervised import SupervisedNode
+from tests.waiting import WAIT_S
 
 from taihu.cli.client import NodeClient
 from taihu.cli.main import run
@@ -25,7 +26,7 @@ def node(tmp_path: Path) -> Iterator[tuple[Path, NodeClient, NodeClient, str]]:
     node.stop()
 
 
-def until(ready: Any, seconds: float = 30.0) -> Any:
+def until(ready: Any, seconds: float = WAIT_S) -> Any:
     for _ in range(int(seconds / 0.1)):
         if found := ready():
             return found
@@ -38,7 +39,6 @@ def newest(client: NodeClient, project: str, thing: str) -> dict[str, Any] | Non
     return next((one for one in found if one["thing"] == thing), None)
 
 
-@pytest.mark.timeout(120)
 def test_what_one_project_tells_another_hears_with_unit_and_time(node: Any, capsys: Any, monkeypatch: Any) -> None:
     site, roof, copy, token = node
     monkeypatch.setattr("click.prompt", lambda *_, **__: token)

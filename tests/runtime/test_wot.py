@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from tests.faults.support import CLOCK, PROJECT, Answer, LiveNode, wait_until
 from tests.runtime.streams import Stream, stream
+from tests.waiting import WAIT_S
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.connection import Connection
@@ -228,7 +229,7 @@ def test_a_stream_ends_with_its_token(node: LiveNode, how: str) -> None:
             one.next()
         with pytest.raises(ConnectionClosed) as closed:
             while True:
-                other.recv(timeout=20)
+                other.recv(timeout=WAIT_S)
         assert closed.value.rcvd is not None
         assert (closed.value.rcvd.code, "token" in closed.value.rcvd.reason) == (1008, True)
 
@@ -255,7 +256,7 @@ def socket(node: LiveNode, token: str | None = None, query: str = "") -> ClientC
 def ask(one: Connection, operation: str, **members: Any) -> dict[str, Any]:
     """Send a request and return its response; notices that come before it are passed over."""
     one.send(json.dumps({"messageType": "request", "operation": operation, "correlationID": operation} | members))
-    while (message := json.loads(one.recv(timeout=20)))["messageType"] != "response":
+    while (message := json.loads(one.recv(timeout=WAIT_S)))["messageType"] != "response":
         pass
     assert message["correlationID"] == operation
     return dict(message)
@@ -275,13 +276,13 @@ def test_one_socket_reads_writes_and_observes(node: LiveNode) -> None:
         ask(one, "observeproperty", name="power_kw")
         ask(one, "subscribeevent", name="trip")
         send(node, {"power_kw": 8, "mode": "off", "trip": 2})
-        heard = [json.loads(one.recv(timeout=20)) for _ in range(2)]
+        heard = [json.loads(one.recv(timeout=WAIT_S)) for _ in range(2)]
         told = {(each["operation"], each["name"]): each.get("value", each.get("data")) for each in heard}
         assert told == {("observeproperty", "power_kw"): 8, ("subscribeevent", "trip"): 2}
         assert {each["correlationID"] for each in heard} == {"observeproperty", "subscribeevent"}
         ask(one, "unobserveproperty", name="power_kw")
         send(node, {"power_kw": 9, "trip": 3})
-        assert json.loads(one.recv(timeout=20))["data"] == 3
+        assert json.loads(one.recv(timeout=WAIT_S))["data"] == 3
 
 
 def test_a_ticket_opens_a_socket(node: LiveNode) -> None:
@@ -307,7 +308,7 @@ def test_any_message_gets_an_answer_or_an_error(node: LiveNode, message: Any) ->
     """§13: and the connection lives on."""
     with socket(node) as one:
         one.send(message)
-        answer = json.loads(one.recv(timeout=20))
+        answer = json.loads(one.recv(timeout=WAIT_S))
         assert answer["error"]["type"].startswith("urn:taihu:problem:"), answer
         assert "values" in ask(one, "readallproperties")
 
@@ -317,7 +318,7 @@ def test_a_message_beyond_the_limit_ends_the_connection(node: LiveNode) -> None:
     with socket(node) as one:
         one.send("x" * 70_000)
         with pytest.raises(ConnectionClosed) as closed:
-            one.recv(timeout=20)
+            one.recv(timeout=WAIT_S)
         assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009
     with pytest.raises(InvalidStatus) as denied:
         connect(
@@ -346,7 +347,7 @@ def test_many_observe_at_once_and_others_are_served(node: LiveNode) -> None:
             reader.start()
         send(node, {"power_kw": 55})
         for reader in readers:
-            reader.join(20)
+            reader.join(WAIT_S)
         assert len(heard) == len(open_now)
         assert observers(node) >= 150
     finally:

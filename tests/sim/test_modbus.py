@@ -8,6 +8,7 @@ import pytest
 from pymodbus.client import AsyncModbusTcpClient
 from tests.drivers.conformance import Collected
 from tests.sim.test_live import BEGIN, house
+from tests.waiting import WAIT_S
 
 from taihu.drivers.files import FOLDER, read_connection
 from taihu.drivers.modbus.driver import ModbusDriver
@@ -68,6 +69,6 @@ def test_it_is_a_sunspec_device_that_obeys_what_is_written(tmp_path: Path) -> No
 
 
 async def heard(out: Collected, name: str, value: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while not any(row.values.get(name) == value for row in out.rows):
             await asyncio.sleep(0.01)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.drivers.conformance import Collected
+from tests.waiting import WAIT_S
 
 pytest.importorskip("asyncua", reason="the extra opcua is not installed")
 
@@ -29,7 +30,7 @@ def test_hours_that_are_alike_are_each_told_and_before_that_mqtt_stands_in(tmp_p
     async def body() -> None:
         send([row(0)])
         assert meanwhile == [row(0)]
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(WAIT_S):
             while not path.exists():
                 await asyncio.sleep(0.05)
             file = read_connection(path)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 import uvicorn
+from tests.waiting import WAIT_S
 from uvicorn.server import ServerState
 
 from taihu.doors.http.connection import bounded
@@ -39,7 +40,7 @@ def serve(client: Client, timeout_s: float = 5.0, app: Any = echo) -> Any:
         config.timeout_keep_alive = KEEP_ALIVE_S  # type: ignore[assignment]
         made, state = bounded(limits, lambda: 0), ServerState()
         server = await asyncio.get_running_loop().create_server(lambda: made(config, state, {}), "127.0.0.1", 0)
-        async with server, asyncio.timeout(20):
+        async with server, asyncio.timeout(WAIT_S):
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
             try:
                 return await client(reader, writer)

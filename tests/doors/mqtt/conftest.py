@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import uvloop
 from cryptography import x509
+from tests.waiting import WAIT_S
 
 from taihu.doors.mqtt import MqttDoor, Sleeper, Source
 from taihu.doors.mqtt.sockets import Sockets
@@ -118,7 +119,7 @@ class Running:
 
         self._thread = threading.Thread(target=run)
         self._thread.start()
-        assert ready.wait(10)
+        assert ready.wait(WAIT_S)
 
     async def _run(self, ready: threading.Event) -> None:
         self.loop = asyncio.get_running_loop()
@@ -138,13 +139,13 @@ class Running:
         async def run() -> Any:
             return function()
 
-        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(60)
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(WAIT_S)
 
     def stop(self) -> None:
         if not self._thread.is_alive():
             return
         self.loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(WAIT_S)
         assert not self._thread.is_alive()
 
 

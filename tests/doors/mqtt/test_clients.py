@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
+from tests.waiting import WAIT_S
 
-WAIT_S = 10
 BOTH = pytest.mark.parametrize("version", [paho.MQTTv311, paho.MQTTv5])
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.waiting import WAIT_S
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect as websocket_connect
 from websockets.typing import Subprotocol
@@ -28,7 +29,6 @@ from taihu.protocols.mqtt.packets import (
 )
 from taihu.protocols.mqtt.reasons import Reason
 
-WAIT_S = 10
 pytestmark = pytest.mark.parametrize("start", ["asyncio", "uvloop", "transports"], indirect=True)
 
 

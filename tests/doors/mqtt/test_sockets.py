@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.waiting import WAIT_S
 
 from taihu.protocols.mqtt.codec import Decoder, encode
 from taihu.protocols.mqtt.packets import Connack, Connect, Packet, Pingreq, Pingresp, Puback, Publish
 
-WAIT_S = 10
 pytestmark = pytest.mark.parametrize("start", ["asyncio", "uvloop"], indirect=True)
 
 

@@ -5,13 +5,17 @@ import subprocess
 from typing import Any
 
 import pytest
+from tests.waiting import WAIT_S
 
 needs_mosquitto = pytest.mark.skipif(shutil.which("mosquitto_pub") is None, reason="mosquitto-clients is not installed")
 
 
 def publish(port: int, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), *arguments], capture_output=True, text=True, timeout=20
+        ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
     )
 
 
@@ -25,7 +29,7 @@ def test_publish_and_subscribe_at_each_qos(running: Any, version: str, qos: str)
     got = subprocess.run(
         ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(running.port), "-V", version, "-q", qos, "-t", "a/#",
          "-C", "1", "-F", "%t %p %q %r", "-W", "10"],
-        capture_output=True, text=True, timeout=20,
+        capture_output=True, text=True, timeout=WAIT_S,
     )  # fmt: skip
     assert got.stdout == f"a/b hello {qos} 1\n", got.stderr
 

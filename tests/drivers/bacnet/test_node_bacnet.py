@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.drivers.conformance import Collected, free_port
+from tests.waiting import WAIT_S
 
 pytest.importorskip("bacpypes3", reason="bacpypes3 is not installed (the extra bacnet)")
 
@@ -44,7 +45,7 @@ def test_it_is_found_subscribed_to_and_commanded() -> None:
         assert (setpoint.definition.unit, setpoint.definition.writable) == ("Cel", True)
         out = Collected()
         task = asyncio.create_task(driver.run(plan, out))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while out.newest().get("node") != {"setpoint": 20.0}:
                 await asyncio.sleep(0.01)
             assert (await driver.write("node", setpoint, 23.5)).result is Result.DONE

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.drivers.conformance import Collected, Conformance, Peer, free_port
+from tests.waiting import WAIT_S
 
 pytest.importorskip("aiocoap", reason="aiocoap is not installed (the extra coap)")
 
@@ -58,7 +59,7 @@ async def following(driver: CoapDriver, plan: Plan, ready: Any, doing: Any = Non
     out = Collected()
     task = asyncio.create_task(driver.run(plan, out))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while not ready(out):
                 if task.done():
                     await task

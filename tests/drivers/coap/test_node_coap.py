@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.drivers.broker import Speaker
 from tests.drivers.conformance import Collected, free_port
+from tests.waiting import WAIT_S
 
 pytest.importorskip("aiocoap", reason="aiocoap is not installed (the extra coap)")
 
@@ -54,7 +55,7 @@ def test_it_is_found_read_block_by_block_observed_and_written(port: int) -> None
         level = Point(definition=level.definition, where=level.where | {"write": {"href": "/level"}})
         out = Collected()
         task = asyncio.create_task(driver.run(plan, out))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while out.newest().get("node", {}).get("level") != 1.5 or "document.words.31" not in out.newest()["node"]:
                 await asyncio.sleep(0.01)
             assert await driver.write("node", level, 2.5) == (Result.DONE, None)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 from tests.drivers.conformance import Collected, Conformance, Peer
+from tests.waiting import WAIT_S
 
 from taihu.drivers.http.driver import HttpDriver
 from taihu.drivers.port import Connection, DeviceLost, DeviceRefused, Driver, Plan, Point, Result, ThingPlan
@@ -35,6 +36,7 @@ def driver_at(port: int, path: str = "/", secrets: dict[str, str] | None = None,
 
 class TestHttp(Conformance):
     driver = HttpDriver
+    late_s = 2.5  # later than timeout_s, though head and body come together
     ignores_strangers = True
     bad_urls: ClassVar = ("http://", "http://host:99999/", "http://user:pass@host/", "https://:80/")
     garbage: ClassVar = (*Conformance.garbage, b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort")
@@ -86,7 +88,7 @@ async def following(driver: Driver, plan: Plan, ready: Any) -> Collected:
     out = Collected()
     task = asyncio.create_task(driver.run(plan, out))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while not ready(out):
                 if task.done():
                     await task

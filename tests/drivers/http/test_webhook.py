@@ -10,6 +10,7 @@ import httpx
 import pytest
 from tests.drivers.conformance import Collected, free_port
 from tests.drivers.http.test_driver import point
+from tests.waiting import WAIT_S
 
 from taihu.drivers.http.driver import HttpDriver
 from taihu.drivers.http.webhook import TOLERANCE_S, Signatures
@@ -86,7 +87,7 @@ def test_a_push_is_answered_when_it_is_durable_4() -> None:
             headers = sign(number, now, content) | {name.replace("_", "-"): value for name, value in change.items()}
             async with httpx.AsyncClient(trust_env=False) as client:
                 answer = await client.request(
-                    method, f"http://127.0.0.1:{port}{path}", content=content, headers=headers, timeout=10
+                    method, f"http://127.0.0.1:{port}{path}", content=content, headers=headers, timeout=WAIT_S
                 )
                 return answer.status_code
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.drivers.conformance import Collected, Conformance, Peer
+from tests.waiting import WAIT_S
 
 from taihu.drivers.modbus.driver import ModbusDriver
 from taihu.drivers.port import Connection, Found, Plan, Point, ThingPlan
@@ -144,7 +145,7 @@ def test_a_driver_that_is_cancelled_ends() -> None:
             task = asyncio.create_task(driver.run(plan, Collected()))
             await asyncio.sleep(0.02 + turn / 10_000)
             task.cancel()
-            ended, _ = await asyncio.wait([task], timeout=5)
+            ended, _ = await asyncio.wait([task], timeout=WAIT_S)
             assert ended
             await driver.close()
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from tests.drivers.broker import Broker, Speaker, Together, stray_grants
 from tests.drivers.conformance import Collected, Conformance
+from tests.waiting import WAIT_S
 
 from taihu.drivers.mqtt.driver import MqttDriver
 from taihu.drivers.port import ActionPlan, Connection, DeviceRefused, Plan, Point, Result, ThingPlan
@@ -96,7 +97,7 @@ def with_devices(body: Callable[[MqttDriver, Together], Awaitable[None]]) -> Non
 
 
 async def until(task: asyncio.Task[None], ready: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while not ready():
             if task.done():
                 await task

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
 import pytest
+from tests.waiting import WAIT_S
 
 pytest.importorskip("asyncua", reason="asyncua is not installed: pip install 'taihu[opcua]'")
 
@@ -131,7 +132,7 @@ class TestOpcua(Conformance):
 
     def test_alarms_are_events(self, kept: Peer) -> None:
         async def body(driver: OpcuaDriver, out: Collected) -> None:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(WAIT_S):
                 while "events" not in out.newest()["Boiler"]:
                     await asyncio.sleep(0.01)
             event = out.newest()["Boiler"]["events"]
@@ -162,7 +163,7 @@ class TestOpcua(Conformance):
     def test_a_write_is_what_the_server_says_of_it(self, kept: Peer) -> None:
         async def body(driver: OpcuaDriver, out: Collected) -> None:
             assert (await driver.write("Boiler", self.point("Boiler", "Mode"), "fault")).result is Result.DONE
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(WAIT_S):
                 while out.newest()["Boiler"]["Mode"] != "fault":
                     await asyncio.sleep(0.01)
             for name, value, why in (
@@ -181,7 +182,7 @@ class TestOpcua(Conformance):
     def test_what_is_quiet_is_read_again(self, kept: Peer) -> None:
         async def body(driver: OpcuaDriver, out: Collected) -> None:
             out.rows.clear()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(WAIT_S):
                 while out.newest().get("Press1") is None:
                     await asyncio.sleep(0.01)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.waiting import WAIT_S
 
 pytest.importorskip("asyncua", reason="asyncua is not installed: pip install 'taihu[opcua]'")
 
@@ -88,7 +89,7 @@ def test_it_is_found_read_written_and_called(port: int, tmp_path: Path) -> None:
         task = asyncio.create_task(driver.run(plan, out))
 
         async def until(name: str, value: object) -> None:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WAIT_S):
                 while out.newest().get("Press", {}).get(name) != value:
                     assert not task.done()
                     await asyncio.sleep(0.01)
@@ -104,7 +105,7 @@ def test_it_is_found_read_written_and_called(port: int, tmp_path: Path) -> None:
         press = plan.thing("Press")
         assert press is not None
         assert await driver.invoke("Press", press.actions[0], {"number": 9}) == Act(Result.DONE, 4.5)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while "events" not in out.newest()["Press"]:
                 await asyncio.sleep(0.01)
         assert out.newest()["Press"]["events"]["severity"] == 300
@@ -127,7 +128,7 @@ def test_a_line_that_is_cut_hides_no_gap(port: int, tmp_path: Path) -> None:
         for _ in range(3):
             task = asyncio.create_task(driver.run(plan, out))
             before = len(ticks())
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(WAIT_S):
                 while len(ticks()) < before + 4:
                     assert not task.done(), task.result()
                     await asyncio.sleep(0.01)
@@ -159,7 +160,7 @@ def test_a_server_that_is_late_or_garbled_is_lost_and_found_again(port: int, tmp
         for fault in ("late", "garbled", "none"):
             out = Collected()
             task = asyncio.create_task(driver.run(plan, out))
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(WAIT_S):
                 while out.newest().get("Press", {}).get("Pressure") != 210.5:
                     if task.done():
                         await task
@@ -169,7 +170,7 @@ def test_a_server_that_is_late_or_garbled_is_lost_and_found_again(port: int, tmp
                 break
             link.delay_s, link.change = (3.0, same) if fault == "late" else (0.0, garbled)
             with pytest.raises(DeviceLost):
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(WAIT_S):
                     await task
             link.delay_s, link.change = 0.0, same
             link.drop()

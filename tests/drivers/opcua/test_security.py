@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import WAIT_S
 
 pytest.importorskip("asyncua", reason="asyncua is not installed: pip install 'taihu[opcua]'")
 
@@ -62,7 +63,7 @@ def test_values_come_and_go_under_every_policy(peer: Peer, tmp_path: Path, polic
     async def body() -> None:
         one, out = driver(peer, tmp_path, PASSWORD, security=policy, mode=mode, trusted=trusted, **USER), Collected()
         task = asyncio.create_task(one.run(plan, out))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while "Temperature" not in out.newest().get("Boiler", {}):
                 await asyncio.sleep(0.01)
         assert (await one.write("Boiler", setpoint, 61.0)).result is Result.DONE

@@ -19,15 +19,17 @@ const metrics = () => [
 ]
 const client = require("sparkplug-client").newClient({
   serverUrl: `tcp://127.0.0.1:${port}`, username: "", password: "", groupId: "plant", edgeNode: "line",
-  clientId: "edge-" + port, version: "spBv1.0", keepalive: 2 })
+  clientId: "edge-" + port, version: "spBv1.0", keepalive: 60 })
 const birth = () => {
   client.publishNodeBirth({ timestamp: now(), metrics: [
     { name: "Node Control/Rebirth", type: "Boolean", value: false, timestamp: now() },
     { name: "load", type: "Float", value: 0.25, timestamp: now() }] })
   client.publishDeviceBirth("pump", { timestamp: now(), metrics: metrics() })
-  console.log("ready")
 }
-client.on("birth", birth)
+client.on("birth", () => {
+  birth()
+  setTimeout(() => console.log("ready"), 50) // they have left: nobody who comes later hears this birth and another
+})
 client.on("ncmd", payload => { if (payload.metrics[0].name === "Node Control/Rebirth") birth() })
 client.on("dcmd", (device, payload) => {
   for (const metric of payload.metrics) {

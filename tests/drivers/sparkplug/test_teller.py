@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.drivers.broker import Broker, Speaker
 from tests.drivers.conformance import free_port
+from tests.waiting import WAIT_S
 
 from taihu.drivers.port import Connection, DeviceLost, DeviceRefused, Plan, ThingPlan
 from taihu.drivers.sparkplug.driver import SparkplugDriver
@@ -84,7 +85,7 @@ class Hearer:
         self.speaker = Speaker([PYTHON, str(HEARER), str(port)]).ready()
 
     async def next(self, kind: str) -> dict[str, Any]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while True:
                 found: dict[str, Any] = json.loads(await asyncio.to_thread(self.speaker.line))
                 if found["kind"] == kind:
@@ -151,7 +152,7 @@ def test_what_nobody_could_hear_is_told_as_history_after_a_loss() -> None:
             assert node.kept["bd_seq"] == 1 and node.kept["told_until"] > 0
             broker.stop()
             with pytest.raises(DeviceLost):
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(WAIT_S):
                     await task
         hearer.speaker.stop()
         broker.start()
@@ -183,7 +184,7 @@ def test_it_waits_for_its_primary_host_and_walks_from_server_to_server() -> None
                 hearer.speaker.tell("state false 499")  # old news
                 hearer.speaker.tell("state false 500")
                 with pytest.raises(DeviceLost, match="primary host"):
-                    async with asyncio.timeout(10):
+                    async with asyncio.timeout(WAIT_S):
                         await task
                 await hearer.next("NDEATH")
             elsewhere.speaker.tell("state true 9")
@@ -227,7 +228,7 @@ def test_both_roles_connect_with_a_clean_session_and_go_by_a_death(version: int)
         recorder = Recorder(version)
         server = await asyncio.start_server(recorder.serve, "127.0.0.1", recorder.port)
         task = asyncio.ensure_future(start(recorder.port))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while len(recorder.of(Publish)) < wanted:
                 await asyncio.sleep(0.01)
             task.cancel()

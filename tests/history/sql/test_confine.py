@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 import msgspec
 import pytest
+from tests.waiting import WAIT_S
 
 from taihu.history.sql import confine
 
@@ -40,7 +41,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         [sys.executable, HERE / "confined.py", inside.parent, inside, outside],
         capture_output=True,
         env={"TAIHU_SECRET_OF_PARENT": "x"},
-        timeout=60,
+        timeout=WAIT_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from tests.history.conftest import batch
 from tests.history.sql.support import CLOCK, Asked, known, pool
+from tests.waiting import WAIT_S
 
 from taihu.history.history import History
 from taihu.history.sql.check import SqlForbidden, SqlRefused
@@ -81,7 +82,7 @@ def test_an_order_is_kept_in_every_format(asked: Asked) -> None:
     sql = 'SELECT observed_at, power AS "a ""b", power AS "a ""b" FROM meter WHERE power > 1 ORDER BY power DESC'
     rows = asked.rows(sql)
     assert [row[1] for row in rows] == sorted((row[1] for row in rows), reverse=True) and len(rows) == 15
-    until = CLOCK.monotonic() + 60
+    until = CLOCK.monotonic() + WAIT_S
     text = asked.pool.ask("p", sql, "csv", Bounds(), until).data.decode()
     assert text.startswith('observed_at,"a ""b","a ""b_2"\n2023-11-14T22:13:39,4.75,4.75\n')
     found = asked.pool.ask("p", sql, "parquet", Bounds(), until)
@@ -184,7 +185,7 @@ def test_a_killed_process_is_a_lost_question_and_no_more(asked: Asked) -> None:
     while not (running := children() - template):
         time.sleep(0.01)
     os.kill(running.pop(), signal.SIGKILL)
-    asking.join(30)
+    asking.join(WAIT_S)
     assert "status -9" in str(result[0])
     os.kill(template.pop(), signal.SIGKILL)
     assert asked.rows("SELECT 2") == [[2]]
@@ -211,5 +212,5 @@ def test_several_at_once(asked: Asked) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(WAIT_S)
     assert sorted(found) == [[[n, 40]] for n in range(6)]

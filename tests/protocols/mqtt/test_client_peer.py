@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.ports import free_port
+from tests.waiting import WAIT_S
 
 from taihu.protocols.mqtt.client import Client, State
 from taihu.protocols.mqtt.packets import (
@@ -26,7 +27,6 @@ from taihu.protocols.mqtt.packets import (
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed (Debian package mosquitto)")
-ANSWER_TIMEOUT_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ class Shell:
     def __init__(self, client: Client, port: int) -> None:
         self.client = client
         self.seen: list[Packet] = []
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_TIMEOUT_S)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=WAIT_S)
         client.connect(now=0.0)
         connack = self.wait(Connack)
         assert isinstance(connack, Connack)

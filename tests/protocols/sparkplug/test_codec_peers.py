@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, given, settings
 from tests.protocols.sparkplug.payloads import PAYLOADS
+from tests.waiting import WAIT_S
 
 from taihu.protocols.sparkplug.decode import decode
 from taihu.protocols.sparkplug.encode import encode
@@ -47,7 +48,7 @@ def test_what_google_reads_and_writes_again_is_the_same() -> None:
 
     collect()
     sent = "\n".join(encode(payload).hex() for payload in payloads) + "\n"
-    run = subprocess.run([PYTHON, "-c", _GOOGLE], input=sent, capture_output=True, text=True, timeout=60)
+    run = subprocess.run([PYTHON, "-c", _GOOGLE], input=sent, capture_output=True, text=True, timeout=WAIT_S)
     assert run.returncode == 0, run.stderr
     answers = run.stdout.split("\n")[:-1]
     assert [decode(bytes.fromhex(answer)) for answer in answers] == payloads
@@ -73,7 +74,7 @@ def test_what_tahu_reads_and_writes_again_is_the_same() -> None:
     payload = Payload(1_700_000_000_000, _METRICS, 7)
     environment = os.environ | {"NODE_PATH": f"{MODULES}/node_modules"}
     run = subprocess.run([NODE, "-e", _TAHU], input=encode(payload).hex() + "\n", capture_output=True, text=True,
-                         env=environment, timeout=60)  # fmt: skip
+                         env=environment, timeout=WAIT_S)  # fmt: skip
     assert run.returncode == 0, run.stderr
     again, shown = json.loads(run.stdout)
     assert [metric["name"] for metric in json.loads(shown)] == [metric.name for metric in _METRICS]
