@@ -26,6 +26,7 @@ from taihu.console.said import said
         "battery is left out: it says a charge of 90 % after another a moment ago",
         "battery is told in vain, setpoint: -5.0 is below the minimum -2: tried again in 5 min",
         "is told in vain, setpoint: -5.0 is below the minimum -2",
+        "battery has no permit, somebody withdrew it: another is asked for in 5 min",
         "car does not give back: it is only charged until it leaves",
         "car leaves 1.77e+12 s after 1970, which cannot be: the next 07:00 stands for it",
         "car is left out: charger says 'Available', which does not say whether it is plugged",

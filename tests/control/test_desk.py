@@ -291,10 +291,10 @@ def test_a_loop_acts_inside_its_corridor_until_it_is_ended() -> None:
     assert world.state(world.desk.submit(blink, loop, world.now)) is not State.REFUSED
     nothing = msgspec.structs.replace(acting, input=None)
     assert "outside the corridor" in world.why(world.desk.submit(nothing, loop, world.now))
-    assert not world.desk.withdraw("other", "s")
+    assert not world.desk.withdraw("other", "s", "ann", world.now)
     world.commit()
     world.crash()
-    assert world.desk.withdraw("plant", "s")
+    assert world.desk.withdraw("plant", "s", "ann", world.now)
     world.commit()
     world.crash()
     assert "no standing permit" in world.why(world.desk.submit(acting, loop, world.now + 120 * NS_PER_S))

@@ -431,7 +431,7 @@ def test_a_loop_acts_under_a_standing_permit(node: Node) -> None:
     ann, pump, heater = node.client("ann"), Thing(node, "pump"), Thing(node, "heater")
     try:
         pump.say(flow=1.0)
-        body = {"things": "heat*", "name": "power", "low": 0, "high": 5, "per_minute": 10, "hours": 1}
+        body = {"things": "heat*", "name": "power", "low": 0, "high": 5, "per_minute": 10, "hours": 1, "rest": 0.5}
         standing = ann.post("projects", "plant", "standing", body=body)
         given = give(ann, "heater", property="power", input=4.5, standing=standing["id"], wait_s=5)
         assert given["state"] == "done"
@@ -439,12 +439,27 @@ def test_a_loop_acts_under_a_standing_permit(node: Node) -> None:
         assert "corridor" in outside["steps"][-1]["detail"]
         together(node, ann, standing["id"])
         permits_together(node, ann, body)
-        ann.delete("projects", "plant", "standing", standing["id"])
+        assert standing["rest"] == 0.5
+        with pytest.raises(NodeRefused, match="outside the corridor"):
+            ann.post("projects", "plant", "standing", body=body | {"rest": 6})
+        ann.delete("projects", "plant", "standing", standing["id"])  # by its holder, who has told what he will
+        assert not [one for one in ann.get("projects", "plant", "commands")["commands"] if one.get("last")]
+        lets_go(node, ann, body | {"holder": standing["holder"]})
         ended = give(ann, "heater", property="power", input=4.5, standing=standing["id"])
         assert "no standing permit" in ended["steps"][-1]["detail"]
     finally:
         pump.close()
         heater.close()
+
+
+def lets_go(node: Node, ann: NodeClient, permit: dict[str, Any]) -> None:
+    """Another withdraws a permit: what it drove is told its `rest`, in his name, and does it."""
+    number = ann.post("projects", "plant", "standing", body=permit)["id"]
+    assert give(ann, "heater", property="power", input=4.5, standing=number, wait_s=5)["state"] == "done"
+    node.client("bo").delete("projects", "plant", "standing", number)
+    (said,) = [one for one in ann.get("projects", "plant", "commands")["commands"] if one.get("last")]
+    assert (said["input"], said["standing"], said["who"] != permit["holder"]) == (0.5, number, True)
+    assert until(ann, said["id"], "done")["why"] == f"the standing permit {number} was withdrawn"
 
 
 def permits_together(node: Node, ann: NodeClient, permit: dict[str, Any]) -> None:

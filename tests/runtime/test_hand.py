@@ -14,7 +14,7 @@ from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import RefusedError, TransientError
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions
-from taihu.runtime.pilot.hand import Hand, give, leave, renew
+from taihu.runtime.pilot.hand import Hand, give, leave, renew, withdrawn
 
 HOUR_NS = 3_600 * NS_PER_S
 NO = {"problem": {"title": "No.", "status": 403}}
@@ -39,6 +39,8 @@ class Desk:
         if self.away:
             return httpx.Response(503)
         self.requests.append(request.url.path.split("/projects/home/")[1])
+        if request.url.path.endswith("/standing"):
+            return httpx.Response(200, json={"standing": [{"id": one} for one in self.permits]})
         body = msgspec.json.decode(request.content)
         if request.url.path.endswith("/standing/batch"):
             outcomes = [self._permit(one["things"]) for one in body.get("standing", [])]
@@ -161,6 +163,29 @@ def test_a_permit_of_the_time_before_a_restart_serves_until_it_is_gone(tmp_path:
 
     play(tmp_path, desk, again, 1)
     assert list(desk.permits.values()) == ["a"]
+
+
+def test_who_has_no_permit_any_more_holds_none_and_leaves_nothing(tmp_path: Path) -> None:
+    """§7: one that somebody withdrew is not given back, and what was issued since the node was asked is there."""
+    desk = Desk()
+
+    async def work(api: NodeApi, hands: list[Hand]) -> None:
+        assert await withdrawn(api, "home", hands) == [] and desk.requests == []
+        for hand in hands:
+            await hand.write(desk.now, 1.0, "why")
+            assert await withdrawn(api, "home", hands) == []
+        assert desk.requests.count("standing") == 1
+        del desk.permits[hands[1].standing]
+        api._permits["home"].until = 0.0
+        assert await withdrawn(api, "home", hands) == [hands[1]]
+        assert [hand.holds for hand in hands] == [True, False, True]
+        del desk.permits[hands[2].standing]
+        api._permits["home"].until = 0.0
+        await leave(api, "home", desk.now, hands, "over")
+        assert await withdrawn(api, "home", hands) == []
+
+    play(tmp_path, desk, work)
+    assert [one[:2] for one in desk.told] == [("a", 1.0), ("b", 1.0), ("c", 1.0), ("a", 0.0)]
 
 
 def test_leaving_gives_back_the_permits_of_those_who_rest(tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ def play(
             await loop.turn(node.clock.now_ns())
             waits.append(loop.waits)
             api._values.clear()  # time of the node goes on, that of the machine hardly does
+            api._permits.clear()
             node.step(300)
             nets.append(node.yard.power("meter"))
         await loop.close()
@@ -378,18 +379,18 @@ def test_a_car_that_never_gives_is_charged_and_the_next_is_asked_again(tmp_path:
 
 
 def test_what_the_node_refuses_of_one_keeps_no_other_from_its_plan(tmp_path: Path) -> None:
-    """A model says less than the settings, a permit is withdrawn: it is said, planned around, and tried again."""
+    """A model says less than the settings, a rule says no: it is said, planned around, and tried again."""
     node = YardNode(EVENING)
     node.yard.base_kw = 2.0
 
     def refuse(node: YardNode, hour: float) -> None:
         model = {"problem": {"title": "setpoint: -2.0 is below the minimum -1."}}
-        permit = {"id": "c", "state": "refused", "detail": "there is no standing permit 'p-2'"}
-        node.refuses = {"battery": model, "server": permit} if hour < 0.7 else {}
+        rule = {"id": "c", "state": "refused", "detail": "between 20:00 and 21:00 is quiet"}
+        node.refuses = {"battery": model, "server": rule} if hour < 0.7 else {}
 
     job = msgspec.structs.replace(JOB, ready_by="21:30")
     played = play(tmp_path, with_(batteries=(BATTERY,), heats=(TANK,), jobs=(job,)), 1.1, node, at=refuse)
-    assert "batch is told in vain, there is no standing permit 'p-2': tried again in 5 min" in played.notes
+    assert "batch is told in vain, between 20:00 and 21:00 is quiet: tried again in 5 min" in played.notes
     said = "battery is told in vain, setpoint: -2.0 is below the minimum -1: tried again in 5 min"
     assert said in played.notes and said not in played.last["notes"]
     assert any(
@@ -397,6 +398,30 @@ def test_what_the_node_refuses_of_one_keeps_no_other_from_its_plan(tmp_path: Pat
     )
     assert set(played.waits) == {""}
     assert played.told("heatpump") and abs(played.nets[-1]) < 0.05
+
+
+def test_who_has_no_permit_any_more_is_told_nothing_for_a_while_and_then_asks_for_another(tmp_path: Path) -> None:
+    """§7: somebody withdraws the battery's: it is said, planned around, and after five minutes driven again."""
+    node = YardNode(EVENING)
+    node.yard.base_kw = 2.0
+    told_until = 0
+
+    def withdraw(node: YardNode, hour: float) -> None:
+        nonlocal told_until
+        if abs(hour - 0.5) < 0.01:
+            (number,) = (f"p-{one}" for one, wish in enumerate(node.permits, 1) if wish["things"] == "battery")
+            node.withdrawn.append(number)
+            node.yard.tell("battery", 0.0)  # as the node does
+            told_until = len(node.commands)
+
+    played = play(tmp_path, with_(batteries=(BATTERY,), heats=(TANK,), reflex_s=30), 1.1, node, at=withdraw)
+    assert [one["rest"] for one in node.permits if one["things"] == "battery"] == [0.0, 0.0]
+    said = "battery has no permit, somebody withdrew it: another is asked for in 5 min"
+    assert said in played.notes and said not in played.last["notes"]
+    assert any(one["assets"][0]["why"] == "has no permit, somebody withdrew it" for one in played.bodies)
+    after = [one for one in node.commands[told_until:] if one["thing"] == "battery"]
+    assert after[0]["at"] - EVENING >= 35 * 60 * NS_PER_S and after[0]["standing"] == f"p-{len(node.permits)}"
+    assert set(played.waits) == {""} and abs(played.nets[-1]) < 0.05
 
 
 def test_what_a_car_says_and_cannot_be_is_said_and_planned_without(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A controller's loop against a node in memory: it learns, plans, drives under a permit, and knows when not to."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -9,7 +10,7 @@ import httpx
 import msgspec
 import numpy as np
 import pytest
-from tests.runtime.yard import permits
+from tests.runtime.yard import held, permits
 
 from taihu.kernel.clock import HOUR_NS, NS_PER_S, SimClock
 from taihu.kernel.errors import RefusedError, TransientError
@@ -85,6 +86,8 @@ class House:
             return httpx.Response(200, json={"models": self.models})
         if path.endswith("/forecast"):
             return httpx.Response(200, json=self.forecast(query["property"]))
+        if path.endswith("/standing"):
+            return httpx.Response(200, json=held(self.permits, self.withdrawn))
         body = msgspec.json.decode(request.content)
         if path.endswith("/standing/batch"):
             return httpx.Response(200, json={"outcomes": permits(body, self.permits, self.withdrawn, self.clock)})
@@ -104,18 +107,28 @@ CONFIG = ControllerConfig(
 
 
 def play(
-    house: House, folder: Path, seconds: int, config: ControllerConfig = CONFIG, step: int = 60, *, leave: bool = False
+    house: House,
+    folder: Path,
+    seconds: int,
+    config: ControllerConfig = CONFIG,
+    step: int = 60,
+    *,
+    leave: bool = False,
+    at: Callable[[int], None] | None = None,
 ) -> Decisions:
-    """So many seconds of the loop; returns its store."""
+    """So many seconds of the loop; returns its store. `at(second)` happens after each turn."""
 
     async def run() -> Decisions:
         store = Decisions(folder / "decisions.sqlite")
         api = NodeApi("http://node", {"home": "token"}, httpx.MockTransport(house.handle))
         loop = Loop("home", "UTC", config, api, store, house.clock)
-        for _ in range(seconds // step):
+        for turn in range(seconds // step):
             await loop.turn(house.clock.now_ns())
             house.clock.advance(step)
             api._values.clear()  # time of the node goes on, that of the machine hardly does
+            api._permits.clear()
+            if at is not None:
+                at(turn * step)
         await loop.close(leave=leave)
         await api.close()
         return store
@@ -165,6 +178,25 @@ def test_who_leaves_lets_the_battery_rest_and_gives_the_permit_back(tmp_path: Pa
     house = House(15)
     play(house, tmp_path, 300, leave=leave).close()
     assert (house.commands[-1]["input"] == 0.0, house.withdrawn) == (leave, ["p-1"] if leave else [])
+
+
+def test_a_withdrawn_permit_is_said_and_asked_for_again_after_five_minutes(tmp_path: Path) -> None:
+    """§7: until then nothing is told, and the last word was the node's."""
+    house, told = House(15), []
+
+    def withdraw(second: int) -> None:
+        told.append(len(house.commands))
+        if second == 120:
+            house.withdrawn.append("p-1")
+            house.power = 0.0
+
+    store = play(house, tmp_path, 900, at=withdraw)
+    assert house.permits[0]["rest"] == 0.0
+    assert told[2] == told[7] < told[9] and house.commands[-1]["standing"] == "p-2"
+    modes = [(one["mode"], one["reason"]) for one in store.last("home", "b", 9)]
+    assert [mode for mode, _ in modes] == ["drives", "advises", "drives"]
+    assert "somebody withdrew the standing permit of battery; another is asked for at " in modes[1][1]
+    store.close()
 
 
 @pytest.mark.parametrize(("days", "mode"), [(5, "auto"), (15, "advise")])

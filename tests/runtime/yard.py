@@ -23,6 +23,11 @@ def permits(
     return [{"id": f"p-{one}", "expires_at": clock.now_ns() + 24 * HOUR_NS} for one in range(first, len(given) + 1)]
 
 
+def held(given: list[dict[str, Any]], ended: list[str]) -> dict[str, Any]:
+    """What a node answers that is asked for its standing permits."""
+    return {"standing": [{"id": f"p-{one}"} for one in range(1, len(given) + 1) if f"p-{one}" not in ended]}
+
+
 class YardNode:
     """Answers as the node's API does, about the things of a yard."""
 
@@ -66,6 +71,8 @@ class YardNode:
             return httpx.Response(200, json={"models": self.models})
         if path.endswith("/forecast"):
             return httpx.Response(200, json=self.forecast)
+        if path.endswith("/standing"):
+            return httpx.Response(200, json=held(self.permits, self.withdrawn))
         body = msgspec.json.decode(request.content)
         if path.endswith("/standing/batch"):
             return httpx.Response(200, json={"outcomes": permits(body, self.permits, self.withdrawn, self.clock)})

@@ -165,18 +165,27 @@ def permit() -> None:
 @click.option("--per-minute", type=click.IntRange(1), default=60, show_default=True, help="So many commands at most.")
 @click.option("--hours", type=float, default=24.0, show_default=True, help="Until it expires.")
 @click.option("--holder", default="", help="Who may use it.  [default: who issues it]")
+@click.option("--rest", type=float, help="What is told at its end, but where its holder gives it back.")
 @_json
 @node_options
 def issue(
-    node: NodeClient, address: str, low: float, high: float, per_minute: int, hours: float, holder: str, as_json: bool
+    node: NodeClient,
+    address: str,
+    low: float,
+    high: float,
+    per_minute: int,
+    hours: float,
+    holder: str,
+    rest: float | None,
+    as_json: bool,
 ) -> None:
     """Issue a standing permit for project/things/property ADDRESS, where things may be a pattern."""
-    project, _, rest = address.partition("/")
-    things, _, name = rest.partition("/")
+    project, _, path = address.partition("/")
+    things, _, name = path.partition("/")
     if not name:
         raise RefusedError(f"{address} names no property:", "write project/things/property.")
     body = {"things": things, "name": name, "low": low, "high": high, "per_minute": per_minute, "hours": hours}
-    given = node.post("projects", project, "standing", body=body | {"holder": holder})
+    given = node.post("projects", project, "standing", body=body | {"holder": holder, "rest": rest})
     if as_json:
         show_json(given)
     else:
@@ -198,13 +207,14 @@ def permits(node: NodeClient, project: str, as_json: bool) -> None:
             one["id"],
             printable(f"{one['things']}/{one['name']}"),
             f"{one['low']:g} to {one['high']:g}",
+            "" if one["rest"] is None else f"{one['rest']:g}",
             str(one["per_minute"]),
             time_text(one["expires_at"]),
             printable(one["holder"]),
         )
         for one in body["standing"]
     ]
-    show(("id", "for", "corridor", "a minute", "until", "holder"), rows, ("a minute",))
+    show(("id", "for", "corridor", "at its end", "a minute", "until", "holder"), rows, ("at its end", "a minute"))
 
 
 @permit.command()
@@ -213,7 +223,7 @@ def permits(node: NodeClient, project: str, as_json: bool) -> None:
 @_json
 @node_options
 def withdraw(node: NodeClient, project: str, number: str, as_json: bool) -> None:
-    """End a standing permit at once."""
+    """End a standing permit at once: what it drove is told what the permit says for its end."""
     node.delete("projects", project, "standing", number)
     if as_json:
         show_json({"withdrawn": number})

@@ -85,6 +85,10 @@ _SENTENCES: dict[str, str] = {
     r"(\S+) is left out: it says (\S+) °C after another a moment ago": "{0} 未参与：所报温度跳动，现为 {1} °C",
     r"(\S+) is told in vain, (.+): tried again in (\d+) min": "{0} 的指令被拒绝（{1}）：{2} 分钟后再试",
     r"is told in vain, (.+)": "指令被拒绝（{0}）",
+    r"(\S+) has no permit, somebody withdrew it: another is asked for in (\d+) min": (
+        "{0} 的许可已被收回：{1} 分钟后重新申请"
+    ),
+    r"has no permit, somebody withdrew it": "许可已被收回",
     r"(\S+) does not give back: it is only charged until it leaves": "{0} 不回馈：离开前只充电",
     r"(\S+) is left out: it says (\S+) °C all the time, (\S+) K should have come or gone": (
         "{0} 未参与：所报温度一直为 {1} °C，而应已变化 {2} K"

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from taihu.control.command import Command, State, Step
+from taihu.control.driven import Driven
 from taihu.control.permit import Standing
 from taihu.kernel.limits import Limits
 
@@ -18,6 +19,7 @@ class Book:
 
     def __init__(self, limits: Limits) -> None:
         self.standings: dict[str, Standing] = {}
+        self.driven = Driven()
         self._standing_counts: Counter[str] = Counter()  # by project
         self._limits = limits
         self._commands: dict[str, Command] = {}
@@ -36,6 +38,8 @@ class Book:
         self._unanswered += (command.state in _UNANSWERED) - (known is not None and known.state in _UNANSWERED)
         if command.key:
             self._keys[command.project, command.key] = command.id
+        if command.when(State.PERMITTED) is not None and (known is None or known.state is State.QUEUED):
+            self.driven.see(command, self.standings.get(command.standing))
         was_open = known is not None and not known.ended
         if not command.ended and not was_open:
             self._open.setdefault(command.project, {}).setdefault(command.thing, {})[command.id] = None
@@ -120,6 +124,7 @@ class Book:
         """Drop what is known of a thing, or of a whole project, that was deleted."""
         for command in self.of_project(project, thing):
             self._drop(command)
+        self.driven.forget(project, thing)
         for standing in self.standing_of(project):
             if not thing:
                 self.end(standing.id)
@@ -144,6 +149,8 @@ class Book:
                 self.hold(msgspec.convert(fields, Standing))
             case ("withdrawn", number):
                 self.end(number)
+            case ("driven", state):
+                self.driven.restore(state)
 
     def _end(self, command: Command, *, was_open: bool) -> None:
         if was_open:

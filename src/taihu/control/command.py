@@ -70,7 +70,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What somebody wants done to one thing. Times are UTC ns.
 
     `key` makes it idempotent: the same key again is the same command. `standing` names the standing permit it is given
-    under. A higher `priority` (0 to 9) goes first.
+    under, and `last` is given by the end of that permit. A higher `priority` (0 to 9) goes first.
     """
 
     id: str
@@ -86,6 +86,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     key: str = ""
     priority: int = 5
     standing: str = ""
+    last: bool = False
     steps: tuple[Step, ...] = ()
     approved_by: tuple[str, ...] = ()
 

@@ -24,6 +24,8 @@ from taihu.kernel.limits import Limits
 _KEY_MAX = 200
 _TEXT_MAX = 1_000
 _DEADLINES_MIN = 1_000
+_LAST_DEADLINES = 15  # of a command's usual time: for which a thing that is away is waited for, to be let go
+_PRIORITY_MAX = 9
 
 
 class Desk:
@@ -74,13 +76,7 @@ class Desk:
             input=wanted.input, who=who.name, why=wanted.why, at=now, deadline=deadline, key=wanted.key,
             priority=wanted.priority, standing=wanted.standing, steps=(Step(State.QUEUED, now),),
         )  # fmt: skip
-        command = self._begun(command, who.role, now)
-        self.book.put(command)
-        self._records.append(("command", command))
-        self._await(command)
-        self.changed(command, len(command.steps))
-        self._send_next(command.project, command.thing, now)
-        return self.book.get(command.id) or command
+        return self._take(self._begun(command, who.role, now), now)
 
     def approve(self, number: str, who: Who, now: int) -> Command:
         """A second person agrees to a command that waits for one.
@@ -124,19 +120,24 @@ class Desk:
         if self.book.standing_count(standing.project) >= most:
             for old in self.book.standing_of(standing.project):  # what has ended makes room
                 if old.expires_at <= now:
-                    self.withdraw(old.project, old.id)
+                    self._end(old)
         if self.book.standing_count(standing.project) >= most:
             raise LimitError("The project has as many standing permits as it may.", "Withdraw some.")
         self.book.hold(standing)
         self._records.append(("standing", standing))
+        self._await(standing.expires_at, standing.id)
 
-    def withdraw(self, project: str, number: str) -> bool:
-        """End a standing permit at once; False when there is none."""
+    def withdraw(self, project: str, number: str, by: str, now: int) -> bool:
+        """End a standing permit at once; False when there is none.
+
+        What it drove is told the permit's `rest`, unless its holder gives it back: he has told what he will.
+        """
         standing = self.book.standings.get(number)
         if standing is None or standing.project != project:
             return False
-        self.book.end(number)
-        self._records.append(("withdrawn", number))
+        self._end(standing)
+        if by != standing.holder:
+            self._let_go(standing, by, f"the standing permit {number} was withdrawn", now)
         return True
 
     # What carriers and the clock tell
@@ -182,6 +183,8 @@ class Desk:
         """End what has reached its deadline."""
         while self._deadlines and self._deadlines[0][0] <= now:
             _, number = heappop(self._deadlines)
+            if (standing := self.book.standings.get(number)) is not None:
+                self._let_go(standing, standing.issued_by, f"the standing permit {number} has expired", now)
             command = self.book.get(number)
             if command is None or command.ended:
                 continue
@@ -229,8 +232,10 @@ class Desk:
 
     def resume(self, now: int) -> None:
         """After replay: what was on its way when the node stopped is sent again only if that does no harm."""
+        for standing in self.book.standings.values():
+            self._await(standing.expires_at, standing.id)
         for command in list(self.book.open()):
-            self._await(command)
+            self._await(command.deadline, command.id)
             if command.state is State.SENT:
                 self._in_flight[command.project, command.thing] = command.id
                 self._lost(command, now, "the node stopped before the device answered")
@@ -238,18 +243,19 @@ class Desk:
 
     # What happens inside
 
-    def _await(self, command: Command) -> None:
-        """Note a deadline; those of commands that have ended are forgotten before they are many."""
-        heappush(self._deadlines, (command.deadline, command.id))
-        if len(self._deadlines) > _DEADLINES_MIN + 2 * self.book.open_total:
+    def _await(self, at: int, number: str) -> None:
+        """Note when a command or permit ends; those of what has ended before are forgotten before they are many."""
+        heappush(self._deadlines, (at, number))
+        if len(self._deadlines) > _DEADLINES_MIN + 2 * (self.book.open_total + len(self.book.standings)):
             self._deadlines = [(one.deadline, one.id) for one in self.book.open()]
+            self._deadlines += [(one.expires_at, one.id) for one in self.book.standings.values()]
             heapify(self._deadlines)
 
     def _check(self, wanted: Wanted, who: Who) -> None:
         if fault := self._facts.fault(who.project, wanted):
             known = f"See: taihu things {who.project}, and what one has: taihu read {who.project}/THING"
             raise CommandRefused(fault, known)
-        if (wanted.deadline_s is not None and not wanted.deadline_s > 0) or not 0 <= wanted.priority <= 9:
+        if (wanted.deadline_s is not None and not wanted.deadline_s > 0) or not 0 <= wanted.priority <= _PRIORITY_MAX:
             raise CommandRefused("The deadline or the priority is no number it can be.", "Priorities are 0 to 9.")
         if len(wanted.key) > _KEY_MAX or len(wanted.why) > _TEXT_MAX:
             raise CommandRefused(
@@ -263,6 +269,34 @@ class Desk:
             raise LimitError(f"{len(of_thing)} commands wait for {wanted.thing}.", "Wait, or take some back.")
         if of_project >= self._limits.commands_open_per_project_max:
             raise LimitError(f"{of_project} commands of the project are open.", "Wait, or take some back.")
+
+    def _take(self, command: Command, now: int) -> Command:
+        """Keep a new command as far as it has come."""
+        self.book.put(command)
+        self._records.append(("command", command))
+        self._await(command.deadline, command.id)
+        self.changed(command, len(command.steps))
+        self._send_next(command.project, command.thing, now)
+        return self.book.get(command.id) or command
+
+    def _end(self, standing: Standing) -> None:
+        self.book.end(standing.id)
+        self._records.append(("withdrawn", standing.id))
+
+    def _let_go(self, standing: Standing, who: str, why: str, now: int) -> None:
+        """The last command under a permit that has ended, to each thing that it drove: limits and interlocks hold."""
+        deadline = now + int(_LAST_DEADLINES * self._deadline_s * NS_PER_S)
+        for thing in self.book.driven.things(standing, self.book.standings):
+            command = Command(
+                id=self._make_id(), project=standing.project, thing=thing, affordance=Affordance.PROPERTY,
+                name=standing.name, input=standing.rest, who=who, why=why, at=now, deadline=deadline,
+                priority=_PRIORITY_MAX, standing=standing.id, last=True, steps=(Step(State.QUEUED, now),),
+            )  # fmt: skip
+            wanted = Wanted(thing=thing, affordance=command.affordance, name=command.name, input=command.input)
+            if fault := self._facts.fault(standing.project, wanted):
+                self._take(command.step(State.REFUSED, now, fault[:_TEXT_MAX]), now)
+            else:
+                self._take(self._begun(command, Role.OPERATOR, now), now)
 
     def _begun(self, command: Command, role: Role, now: int) -> Command:
         """A new command as far as it comes at once: refused, waiting for a second person, permitted, or sent."""
@@ -348,6 +382,7 @@ def records_of(desk: Desk) -> Iterator[bytes]:
         yield _encode(("standing", standing))
     for command in desk.book.everything():
         yield _encode(("command", command))
+    yield _encode(("driven", desk.book.driven.state()))
 
 
 def _agree(value: Any, wanted: Any, tolerance: float) -> bool:

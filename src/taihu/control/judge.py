@@ -33,7 +33,8 @@ class Judge:
                 return fault
         if role < Role.OPERATOR:
             return "this token may not give commands"
-        return self._rate_fault(command, command.name, _rates(rules), now) or self._interlock_fault(command, rules)
+        rate_fault = "" if command.last else self._rate_fault(command, command.name, _rates(rules), now)
+        return rate_fault or self._interlock_fault(command, rules)
 
     def waits(self, command: Command) -> bool:
         """Whether it waits for a second person."""
@@ -50,12 +51,12 @@ class Judge:
 
     def leaving_fault(self, command: Command) -> str:
         """Why what was permitted may not leave now; empty when it may."""
-        if command.standing and command.standing not in self._book.standings:
+        if command.standing and not command.last and command.standing not in self._book.standings:
             return "its standing permit was withdrawn"
         return self._interlock_fault(command, self.rules(command))
 
     def _standing_fault(self, command: Command, now: int) -> str:
-        if not command.standing:
+        if not command.standing or command.last:  # the end of a permit is an authority of its own, whatever its rate
             return ""
         standing = self._book.standings.get(command.standing)
         if standing is None:

@@ -27,7 +27,8 @@ class Permit(msgspec.Struct, frozen=True):
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """A permit for a loop that acts often: inside a corridor, at a rate, until it expires (UTC ns).
 
-    `holder` is who may use it, `things` a pattern; `low` and `high` bound the value.
+    `holder` is who may use it, `things` a pattern; `low` and `high` bound the value. `rest` is what a thing that was
+    driven under it is told when somebody else withdraws it, and when it expires; None: it is left as it is.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
     holder: str
     issued_by: str = ""
+    rest: float | None = None
 
     def fault(self, command: Command, now: int) -> str:
         """Why it does not cover a command; empty when it does."""

@@ -83,9 +83,12 @@ class Commands(Protocol):
         ...
 
     async def permit(
-        self, project: str, issued: Sequence[Standing], ended: Sequence[str] = ()
+        self, project: str, issued: Sequence[Standing], ended: Sequence[str], by: str
     ) -> tuple[list[TaihuError | None], int]:
-        """Issue and end standing permits at once: why not, for each that is not issued; and how many have ended."""
+        """Issue and end standing permits at once: why not, for each that is not issued; and how many have ended.
+
+        `by` is who ends them: what they drove is let go, unless he is their holder.
+        """
         ...
 
     def follow(self, project: str) -> AsyncGenerator[Command]:

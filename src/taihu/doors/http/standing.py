@@ -29,6 +29,7 @@ class StandingBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tru
     per_minute: int
     hours: float
     holder: str = ""
+    rest: float | None = None
 
 
 class StandingsBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -46,7 +47,7 @@ async def standings(request: Request) -> Response:
         return answer({"standing": list(node.commands.book.standing_of(project))})
     who = commands_everything(request, caller)
     standing = _standing(await shaped(request, StandingBody), who, node.clock.now_ns())
-    (refused,), _ = await node.commands.permit(project, [standing])
+    (refused,), _ = await node.commands.permit(project, [standing], (), who.name)
     if refused is not None:
         raise refused
     return answer(standing, 201)
@@ -68,17 +69,17 @@ async def standing_batch(request: Request) -> Response:
         except TaihuError as error:
             wanted.append(error)
     given = [one for one in wanted if isinstance(one, Standing)]
-    refused, _ = await node.commands.permit(project, given, body.withdraw)
+    refused, _ = await node.commands.permit(project, given, body.withdraw, who.name)
     faults = iter(refused)
     found = [(next(faults) or one) if isinstance(one, Standing) else one for one in wanted]
     return large_answer(request, {"outcomes": [_outcome(one) for one in found]})
 
 
 async def standing(request: Request) -> Response:
-    """End a standing permit at once."""
+    """End a standing permit at once; what it drove is told its `rest`."""
     caller, project = own_project(request)
-    commands_everything(request, caller)
-    _, ended = await node_of(request).commands.permit(project, (), [request.path_params["id"]])
+    who = commands_everything(request, caller)
+    _, ended = await node_of(request).commands.permit(project, (), [request.path_params["id"]], who.name)
     if not ended:
         raise not_found("standing permit")
     return Response(status_code=204)
@@ -88,10 +89,12 @@ def _standing(body: StandingBody, who: Who, now: int) -> Standing:
     """What a body asks for; raises a Problem for a corridor, a rate or a time that is none."""
     if not (body.low <= body.high and body.per_minute > 0 and 0 < body.hours <= _HOURS_MAX):
         raise bad_request("The corridor, the rate or the time is empty.", "low <= high, per_minute > 0, hours > 0.")
+    if body.rest is not None and not body.low <= body.rest <= body.high:
+        raise bad_request("What is told at the end is outside the corridor.", "low <= rest <= high.")
     return Standing(
         id=f"p-{secrets.token_hex(8)}", project=who.project, things=body.things, name=body.name, low=body.low,
         high=body.high, per_minute=body.per_minute, expires_at=now + int(body.hours * HOUR_NS),
-        holder=body.holder or who.name, issued_by=who.name,
+        holder=body.holder or who.name, issued_by=who.name, rest=body.rest,
     )  # fmt: skip
 
 

@@ -152,11 +152,11 @@ class Commands:
         return command
 
     async def permit(
-        self, project: str, issued: Sequence[Standing], ended: Sequence[str] = ()
+        self, project: str, issued: Sequence[Standing], ended: Sequence[str], by: str
     ) -> tuple[list[TaihuError | None], int]:
         """Issue and end standing permits in one commit: why not, for each that is not issued; and how many have ended.
 
-        Those are issued first, so that who has another given for one always holds one.
+        `by` is who ends them. Those are issued first, so that who has another given for one always holds one.
         """
         refused: list[TaihuError | None] = []
         for standing in issued:
@@ -165,7 +165,7 @@ class Commands:
                 refused.append(None)
             except TaihuError as error:
                 refused.append(error)
-        count = sum([self.desk.withdraw(project, number) for number in ended])
+        count = sum([self.desk.withdraw(project, number, by, self._clock.now_ns()) for number in ended])
         await self._commit()
         return refused, count
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from taihu.control.steady import SAME_KW
-from taihu.kernel.clock import HOUR_NS, NS_PER_S
+from taihu.kernel.clock import HOUR_NS, MINUTE_NS, NS_PER_S
 from taihu.kernel.errors import RefusedError
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.held import Held, HeldPermits
@@ -20,6 +20,8 @@ _LAST_NS = HOUR_NS  # ... and from then on it is not used
 _PER_MINUTE = 120
 _DEADLINE_S = 900.0
 _DIGITS = 3
+WITHDRAWN_NS = 5 * MINUTE_NS
+"""After which a loop asks anew for a permit that somebody withdrew."""
 _AGAIN_NS = 600 * NS_PER_S  # a setpoint that is so old is sent again
 
 
@@ -104,10 +106,11 @@ class Hand:
 
     def wish(self) -> dict[str, Any]:
         """The permit that it needs."""
-        return {
+        body = {
             "things": self._thing, "name": self._name, "low": self._low, "high": self._high,
             "per_minute": _PER_MINUTE, "hours": _PERMIT_HOURS,
         }  # fmt: skip
+        return body if self.rest is None else body | {"rest": round(self.rest, _DIGITS)}
 
     def take(self, standing: str, expires_at: int) -> str:
         """It has a permit from now on; returns the one that it had, which is to be given back."""
@@ -167,6 +170,16 @@ async def renew(api: NodeApi, project: str, now: int, hands: Sequence[Hand]) -> 
     await permit(api, project, [one for one in hands if one.holds and one.lacks(now, _EARLY_NS)])
 
 
+async def withdrawn(api: NodeApi, project: str, hands: Sequence[Hand]) -> list[Hand]:
+    """Those whose permit somebody withdrew, and with it the node let go of what they drove: they hold none any more."""
+    held = [(one, one.standing) for one in hands if one.holds]
+    there = await api.permits(project) if held else ()
+    gone = [one for one, standing in held if standing not in there]
+    for one in gone:
+        one.drop()
+    return gone
+
+
 async def leave(
     api: NodeApi, project: str, now: int, hands: Sequence[Hand], why: str, *, whatever: bool = False
 ) -> None:
@@ -176,6 +189,7 @@ async def leave(
         RefusedError: some are not told; they keep their permits, unless all are to go `whatever` the node says.
         TransientError: it does not answer now, and all is as it was.
     """
+    await withdrawn(api, project, hands)
     orders = [one.order(now, one.rest, why) for one in hands if one.rest is not None and one.drove]
     problems = await give(api, project, now, [one for one in orders if one is not None])
     leaving = [one for one in hands if whatever or not problems.get(one)]

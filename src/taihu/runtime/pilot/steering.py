@@ -23,7 +23,7 @@ from taihu.kernel.sections import ControllerConfig
 from taihu.runtime.forecast.foretold import foretold
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions, Expected
-from taihu.runtime.pilot.hand import Hand, renew
+from taihu.runtime.pilot.hand import WITHDRAWN_NS, Hand, renew, withdrawn
 from taihu.runtime.pilot.held import Written
 from taihu.runtime.pilot.meanwhile import meanwhile
 
@@ -66,7 +66,7 @@ class Loop:
         self._residual = Residual()
         self._metered, self._load_kw = 0, 0.0
         self._decision: Decision | None = None
-        self._planned_at = self._disobeyed_at = 0
+        self._planned_at = self._disobeyed_at = self._withdrawn_until = 0
         corridor = (-config.power_kw, config.power_kw)
         self._hand = Hand(api, project, config.battery, config.setpoint, *corridor, 0.0, store.permits)
         self._driving = self._replayed = False
@@ -207,7 +207,8 @@ class Loop:
         """Whether it drives from now on; a change is logged once."""
         if not self._obedience.obeys and now - self._disobeyed_at > _FORGIVE_NS:
             self._obedience.forgive()
-        drives = self.config.mode == "auto" and self._controller.verdict.drives and self._obedience.obeys
+        may = self._obedience.obeys and not self._withdrawn_until
+        drives = self.config.mode == "auto" and self._controller.verdict.drives and may
         if drives != self._driving:
             log.info("%s/%s %s", self.project, self.config.name, self._reason())
             self._drove_since = -(-now // HOUR_NS) * HOUR_NS if drives else 0
@@ -216,6 +217,9 @@ class Loop:
     def _reason(self) -> str:
         if self.config.mode == "advise":
             return "advises, as it is configured"
+        if self._withdrawn_until:
+            again = f"another is asked for at {format_iso(self._withdrawn_until)}"
+            return f"advises: somebody withdrew the standing permit of {self.config.battery}; {again}"
         if not self._obedience.obeys:
             return f"advises: {self.config.battery} does not do what it is told; it is tried again after an hour"
         return self._controller.verdict.text
@@ -225,6 +229,7 @@ class Loop:
         if self._decision is None:
             return
         now = self._clock.now_ns()
+        await self._look_at_permit(now)
         stage = self._stage(now)
         meter, _, name = self.config.net.rpartition("/")
         net = await self._api.reading(self.project, meter, name)
@@ -258,6 +263,16 @@ class Loop:
         if await self._hand.write(now, wanted, f"{self.config.name}: {why}"):
             self._note(now, wanted)
         await renew(self._api, self.project, now, [self._hand])
+
+    async def _look_at_permit(self, now: int) -> None:
+        """A permit that somebody withdrew is asked for anew after a while; until then it advises, as plans say."""
+        if await withdrawn(self._api, self.project, [self._hand]):
+            self._withdrawn_until = now + WITHDRAWN_NS
+            self._note(now, 0.0)
+            self._judge(now)
+            self._planned_at = 0
+        elif self._withdrawn_until and not 0 < self._withdrawn_until - now <= WITHDRAWN_NS:
+            self._withdrawn_until = self._planned_at = 0
 
     async def _leave(self, now: int) -> None:
         """A battery that was driven rests when it is no longer."""

@@ -28,7 +28,7 @@ from taihu.kernel.flexible import (
     VehicleConfig,
 )
 from taihu.runtime.pilot.api import NodeApi, Said
-from taihu.runtime.pilot.hand import Hand, Order, give, leave, renew
+from taihu.runtime.pilot.hand import WITHDRAWN_NS, Hand, Order, give, leave, renew, withdrawn
 from taihu.runtime.pilot.held import HeldPermits, Written
 from taihu.runtime.scheduling.hands import bounds_of, contactors_of, hand_of, holding_kw
 from taihu.runtime.scheduling.metering import Metering
@@ -123,6 +123,7 @@ class Driving:
             await self.leave(now)
             return []
         self._said = {one.name: said[one.thing] for one in self._config.assets}
+        gone = await self._let_go(now)
         fresh = [config.name for config in self._config.assets if self._look(config, now)]
         wanted = self._wanted(now, step, await self.metering.look(now))
         for config in self._config.assets:
@@ -137,7 +138,20 @@ class Driving:
         for name, order in named.items():
             fresh += self._heard(now, name, problems[order.hand])
         await renew(self._api, self._project, now, list(self._hands.values()))
-        return [f"{name} {self._lost[name].why if name in self._lost else 'does not give back'}" for name in fresh]
+        return [
+            f"{name} {self._lost[name].why if name in self._lost else 'does not give back'}" for name in gone + fresh
+        ]
+
+    async def _let_go(self, now: int) -> list[str]:
+        """What somebody withdrew the permit of: the node has told it to rest, and it is told nothing for a while."""
+        gone = await withdrawn(self._api, self._project, list(self._hands.values()))
+        names = [name for name, hand in self._hands.items() if hand in gone]
+        for name in names:
+            if (rest := self._hands[name].rest) is not None:
+                self._reflex.tell(now, name, rest)
+            why = f"has no permit, somebody withdrew it: another is asked for in {WITHDRAWN_NS // MINUTE_NS} min"
+            self._lost[name] = Lost(now, WITHDRAWN_NS, why)
+        return names
 
     def _heard(self, now: int, name: str, problem: str) -> list[str]:
         """What came of telling an asset something; its name when that has been in vain for a few turns."""
