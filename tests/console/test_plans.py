@@ -25,6 +25,10 @@ def test_the_meter_is_drawn_without_and_with_the_plan(language: Language) -> Non
 def test_a_plan_that_knows_no_intensity_shows_the_price() -> None:
     option = plan_option("en", [Stage(0.0, 0.0, 0.0, price=0.3), Stage(0.0, 0.0, 0.0, price=0.1)], "UTC")
     assert option["series"][-1]["data"] == [0.3, 0.1] and option["title"][-1]["text"] == "Tariff"
+    assert "Tariff 0.300 /kWh" in option["series"][0]["data"][0]["tip"]
+    named = plan_option("en", [Stage(0.0, 0.0, 0.0, price=0.3)], "UTC", "EUR")
+    assert named["title"][-1]["text"] == "Tariff EUR/kWh"
+    assert "Tariff 0.300 EUR/kWh" in named["series"][0]["data"][0]["tip"]
 
 
 def test_a_plan_that_knows_no_band_has_none() -> None:

@@ -34,6 +34,10 @@ low_c = 45
 high_c = 60
 """
 GROUP = '[[project.scheduler.group]]\nname = "g"\nmembers = ["battery"]\nimport_max_kw = 5\n'
+EURO = 'price = 0.3\ncurrency = "EUR"\n'
+EUROS = GOOD.replace("price = 0.3", EURO)
+SELLS = '[project.scheduler.sells]\nprice = 0.1\ncurrency = "EUR"\n'
+ADVISE = SECOND.replace('"flexible"', '"other"\nmode = "advise"')
 LOAD = '[[project.scheduler.load]]\nname = "washer"\nthing = "w"\npower_kw = 2\nminutes = 60\n'
 
 
@@ -43,8 +47,13 @@ def test_a_good_one_is_read(tmp_path: Path) -> None:
 
 
 def test_who_only_advises_may_be_asked_of_what_another_drives(tmp_path: Path) -> None:
-    other = SECOND.replace('"flexible"', '"other"\nmode = "advise"')
-    assert len(parse_site(GOOD + other, tmp_path).projects[0].schedulers) == 2
+    assert len(parse_site(GOOD + ADVISE, tmp_path).projects[0].schedulers) == 2
+
+
+def test_prices_of_one_project_are_in_one_currency_and_projects_may_differ(tmp_path: Path) -> None:
+    euros, yuan = GOOD.replace("price = 0.3", EURO + SELLS), GOOD.replace("price = 0.3", EURO.replace("EUR", "CNY"))
+    site = parse_site(euros + ADVISE + yuan.replace('"home"', '"office"'), tmp_path)
+    assert [one.buys.currency for project in site.projects for one in project.schedulers] == ["EUR", "", "CNY"]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +88,10 @@ def test_who_only_advises_may_be_asked_of_what_another_drives(tmp_path: Path) ->
         (GOOD + GROUP.replace('"g"', '"battery"'), 15, "two of 'battery'"),
         (GOOD + GROUP.replace('["battery"]', '["battery", "battery"]'), 16, "a member twice"),
         (GOOD + GROUP.replace('"battery"', '"g"'), 16, "no asset 'g'"),
+        (GOOD.replace("price = 0.3", 'price = 0.3\ncurrency = "RMB"'), 9, "There is no currency 'RMB'"),
+        (GOOD.replace("price = 0.3", 'price = 0.3\ncurrency = "yuan"'), 9, "currency does not fit"),
+        (GOOD.replace("price = 0.3", EURO + SELLS.replace("EUR", "CNY")), 12, "in EUR and in CNY, which do not add"),
+        (EUROS + ADVISE.replace("price = 0.3", EURO.replace("EUR", "CNY")), 23, "do not add"),
         (GOOD.replace("price = 0.3", "[[project.scheduler.buys.band]]\nstart = 8"), 9, "start is a whole number"),
     ],
 )  # fmt: skip

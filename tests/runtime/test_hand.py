@@ -176,11 +176,11 @@ def test_who_has_no_permit_any_more_holds_none_and_leaves_nothing(tmp_path: Path
             assert await withdrawn(api, "home", hands) == []
         assert desk.requests.count("standing") == 1
         del desk.permits[hands[1].standing]
-        api._permits["home"].until = 0.0
+        api._permitted["home"].until = 0.0
         assert await withdrawn(api, "home", hands) == [hands[1]]
         assert [hand.holds for hand in hands] == [True, False, True]
         del desk.permits[hands[2].standing]
-        api._permits["home"].until = 0.0
+        api._permitted["home"].until = 0.0
         await leave(api, "home", desk.now, hands, "over")
         assert await withdrawn(api, "home", hands) == []
 

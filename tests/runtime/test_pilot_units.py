@@ -11,11 +11,11 @@ import pytest
 from tests.runtime.test_steering import CONFIG, House, play
 
 from taihu.kernel.clock import HOUR_NS
-from taihu.kernel.flexible import HeatConfig, SchedulerConfig, SolarConfig
+from taihu.kernel.flexible import HeatConfig, SchedulerConfig, SolarConfig, TariffConfig
 from taihu.runtime.forecast.foretold import Service, foretold
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Errors
-from taihu.runtime.pilot.units import UnitMismatch, check_units
+from taihu.runtime.pilot.units import UnitMismatch, check_units, currency_of
 
 DECLARED = {"net": "W", "power": "W", "setpoint": "W", "load": "MJ", "made": "W.h", "energy": "J", "shadow": "kJ",
             "kg": "g{CO2}/(kW.h)"}  # fmt: skip
@@ -88,6 +88,36 @@ def test_a_controller_of_wrong_units_waits_and_says_which(units: dict[str, str],
     """A counter is no power, and what is undeclared is not guessed."""
     with pytest.raises(UnitMismatch, match=says):
         asyncio.run(check_units(Told(**units), "home", CONFIG))
+
+
+@pytest.mark.parametrize(
+    ("buys", "sells", "unit", "found"),
+    [
+        ("", "", None, ""),
+        ("", "", "1/(kW.h)", ""),
+        ("EUR", "", "1/(kW.h)", "EUR"),
+        ("", "EUR", None, "EUR"),
+        ("", "", "{EUR}/(MW.h)", "EUR"),
+        ("EUR", "EUR", "{EUR}/(kW.h)", "EUR"),
+        ("EUR", "", "{USD}/(kW.h)", "flexible counts in EUR, and grid/price in USD, which do not add"),
+        ("EUR", "CNY", None, "flexible counts in EUR, and flexible in CNY"),
+    ],
+)
+def test_a_currency_is_said_by_settings_or_units_and_is_one(
+    buys: str, sells: str, unit: str | None, found: str
+) -> None:
+    config = SchedulerConfig(
+        name="flexible", net="m/net", base="m/base", buys=TariffConfig(property="grid/price@24h", currency=buys),
+        sells=TariffConfig(price=0.1, currency=sells),
+    )  # fmt: skip
+    controller = msgspec.structs.replace(CONFIG, name="flexible", price="grid/price", currency=buys)
+    told = Told(price=unit)
+    if len(found) > 3:
+        with pytest.raises(UnitMismatch, match=found):
+            asyncio.run(check_units(told, "home", config))
+        return
+    assert asyncio.run(currency_of(told, "home", config)) == found
+    assert sells or asyncio.run(currency_of(told, "home", controller)) == found
 
 
 def test_right_units_and_what_was_not_said_yet_pass() -> None:

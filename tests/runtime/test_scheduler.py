@@ -104,7 +104,7 @@ def play(
             await loop.turn(node.clock.now_ns())
             waits.append(loop.waits)
             api._values.clear()  # time of the node goes on, that of the machine hardly does
-            api._permits.clear()
+            api._permitted.clear()
             node.step(300)
             nets.append(node.yard.power("meter"))
         await loop.close()

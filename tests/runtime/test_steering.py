@@ -126,7 +126,7 @@ def play(
             await loop.turn(house.clock.now_ns())
             house.clock.advance(step)
             api._values.clear()  # time of the node goes on, that of the machine hardly does
-            api._permits.clear()
+            api._permitted.clear()
             if at is not None:
                 at(turn * step)
         await loop.close(leave=leave)
@@ -145,7 +145,7 @@ def test_it_drives_when_the_replayed_days_say_that_it_wins(tmp_path: Path) -> No
     assert house.commands[0]["input"] == pytest.approx(1.5)
     assert len(house.commands) <= 3  # it has not moved, so it is not sent again before ten minutes
     (last,) = store.last("home", "b")
-    assert (last["mode"], last["guard"]["days"]) == ("drives", 14)
+    assert (last["mode"], last["guard"]["days"], last["currency"]) == ("drives", 14, "")
     assert last["with_kg"] <= last["without_kg"]
     assert last["stages"][0]["low_kw"] <= 1.5 <= last["stages"][0]["high_kw"]
     store.close()

@@ -10,7 +10,7 @@ from taihu.cli.client import NodeClient, node_options
 from taihu.cli.output import number_text, printable, progress, show, show_json, time_text
 from taihu.kernel.clock import NS_PER_S
 
-_HEADS = ("from", "corridor kW", "plan kW", "holds kWh", "net kW", "price", "kg/kWh")
+_HEADS = ("from", "corridor kW", "plan kW", "holds kWh", "net kW")
 
 _ASSET_HEADS = ("asset", "kind", "thing", "plan kW", "now kW", "kWh or °C", "why")
 
@@ -80,7 +80,7 @@ def try_(node: NodeClient, project: str, file: Path, days: int, as_json: bool) -
             printable(one["scheduler"]),
             str(len(one["days"])),
             f"{min(one['days'])} to {max(one['days'])}",
-            f"{one['mean']:.3g}",
+            f"{one['mean']:.3g}{_money(one)}",
             f"{one['lower']:.3g} to {one['upper']:.3g}",
         )
         for one in trials
@@ -117,7 +117,7 @@ def tried(node: NodeClient, project: str, file: Path, days: int) -> list[dict[st
                 trials.append(
                     {
                         "scheduler": config.name, "mean": said.mean, "lower": said.lower, "upper": said.upper,
-                        "days": one.days, "stand_ins": one.stand_ins,
+                        "days": one.days, "stand_ins": one.stand_ins, "currency": one.currency,
                     }
                 )  # fmt: skip
         finally:
@@ -150,9 +150,8 @@ def guard_lines(guard: dict[str, Any]) -> list[str]:
     span = f" ({guard['first']} to {guard['last']})" if guard["days"] else ""
     text = f"The guard: {guard['days']} of {guard['needs']} days{span} are known"
     if guard["days"]:
-        text += (
-            f": {guard['mean']:.3g} a day saved by its objective, {guard['lower']:.3g} to {guard['upper']:.3g} (90 %)"
-        )
+        saved = f"{guard['mean']:.3g}{_money(guard)} a day saved by its objective"
+        text += f": {saved}, {guard['lower']:.3g} to {guard['upper']:.3g} (90 %)"
     if guard["days"] < guard["needs"]:
         text += f". It advises until there are {guard['needs']}."
     else:
@@ -172,13 +171,19 @@ def ahead_text(decision: dict[str, Any]) -> str:
     >>> ahead_text({"with_kg": 5.0, "without_kg": 6.0, "content_kwh": 4.0, "stages": [{"content_kwh": 0.0}]})
     'The day ahead: 5.00 kg with this plan, 6.00 kg without control; batteries begin with 4.0 kWh and end with 0.0 kWh.'
     """
-    what, unit = ("kg", " kg") if decision["with_kg"] is not None else ("money", " to pay")
+    money = f"{_money(decision)} to pay"
+    what, unit = ("kg", " kg") if decision["with_kg"] is not None else ("money", money)
     with_, without = decision[f"with_{what}"], decision[f"without_{what}"]
     said = f"The day ahead: {with_:.2f}{unit} with this plan, {without:.2f}{unit} without control"
     begin, end = decision["content_kwh"], abs(decision["stages"][-1]["content_kwh"])
     if not begin and not end:
         return f"{said}."
     return f"{said}; batteries begin with {begin:.1f} kWh and end with {end:.1f} kWh."
+
+
+def _money(said: dict[str, Any]) -> str:
+    """The currency of a figure, where one is known: none in decisions of before, and where no tariff names one."""
+    return f" {said['currency']}" if said.get("currency") else ""
 
 
 def _explain(name: str, decision: dict[str, Any]) -> None:
@@ -198,7 +203,9 @@ def _explain(name: str, decision: dict[str, Any]) -> None:
         (time_text(_whole_second(one["start"])), _corridor(one), *(number_text(round(one[key], 3)) for key in names))
         for one in decision["stages"]
     ]
-    heads = _HEADS[: 2 + len(names)]
+    heads = (*_HEADS, f"{decision['currency']}/kWh" if decision.get("currency") else "price", "kg/kWh")[
+        : 2 + len(names)
+    ]
     show(heads, rows, heads[2:])
 
 

@@ -21,21 +21,24 @@ _LINE: Option = {"type": "line", "showSymbol": False, "emphasis": {"disabled": T
 _STEP: Option = _LINE | {"step": "start"}
 
 
-def plan_option(language: Language, stages: Sequence[Stage], timezone: str) -> Option:
-    """The option for these steps."""
+def plan_option(language: Language, stages: Sequence[Stage], timezone: str, currency: str = "") -> Option:
+    """The option for these steps, with prices in a currency that may not be known."""
     known = any(stage.intensity is not None for stage in stages)
     rows = ROWS if known else (*ROWS[:-1], Row("price", ROWS[-1].top, ROWS[-1].height))
     last = [stage.intensity if known else stage.price for stage in stages]
     labels = [f"{local(stage.start, timezone):%H:%M}" for stage in stages]
-    tips = [_tip(language, stage, timezone) for stage in stages]
+    tips = [_tip(language, stage, timezone, currency) for stage in stages]
     net = [{"value": stage.net_kw, "tip": tip} for stage, tip in zip(stages, tips, strict=True)]
     title = {"color": "var(--ink-soft)", "fontSize": 12, "fontWeight": "normal"}
+    names = [text(language, row.key) for row in rows]
+    if currency and not known:
+        names[-1] += f" {currency}/kWh"
     return {
         "animation": False,
         "textStyle": {"fontFamily": "inherit"},
         "title": [
-            {"text": text(language, row.key), "left": 0, "top": row.top - 24, "padding": 0, "textStyle": title}
-            for row in rows
+            {"text": name, "left": 0, "top": row.top - 24, "padding": 0, "textStyle": title}
+            for name, row in zip(names, rows, strict=True)
         ],
         "grid": [{"left": 40, "right": 10, "top": row.top, "height": row.height} for row in ROWS],
         "xAxis": [_time_axis(index, labels) for index in range(len(ROWS))],
@@ -116,7 +119,7 @@ def _value_axis(index: int) -> Option:
     }
 
 
-def _tip(language: Language, stage: Stage, timezone: str) -> str:
+def _tip(language: Language, stage: Stage, timezone: str, currency: str) -> str:
     """The words for a step; numbers and own words only, so nothing needs escaping."""
     word = "charging" if stage.power_kw > 0 else "discharging"
     rows: list[Any] = [
@@ -129,5 +132,5 @@ def _tip(language: Language, stage: Stage, timezone: str) -> str:
     if stage.intensity is not None:
         rows.append(f"{text(language, 'intensity')} {number(stage.intensity, 3)} kg/kWh")
     if stage.price:
-        rows.append(f"{text(language, 'price')} {number(stage.price, 3)} /kWh")
+        rows.append(f"{text(language, 'price')} {number(stage.price, 3)} {currency}/kWh")
     return "<br>".join(rows)

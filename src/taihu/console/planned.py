@@ -60,6 +60,7 @@ class Decision(msgspec.Struct, frozen=True):
     content_kwh: float = 0.0
     with_kg: float | None = None
     without_kg: float | None = None
+    currency: str = ""
     forecast: str = ""
     notes: tuple[str, ...] = ()
     assets: tuple[Asset, ...] = ()

@@ -110,7 +110,7 @@ class PlanCard:
         if last.stages == self._stages:
             return
         self._stages = last.stages
-        self._canvas.draw(plan_option(language, last.stages, timezone))
+        self._canvas.draw(plan_option(language, last.stages, timezone, last.currency))
 
 
 def without_plan(language: Language, plan: Plan | None) -> str:

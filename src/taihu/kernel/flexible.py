@@ -9,6 +9,7 @@ Way = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Size = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+Currency = Annotated[str, msgspec.Meta(pattern=r"^([A-Z]{3})?$")]
 Day = Annotated[int, msgspec.Meta(ge=1, le=7)]
 
 
@@ -26,8 +27,12 @@ class BandConfig(Table, frozen=True, kw_only=True):
 
 
 class TariffConfig(Table, frozen=True, kw_only=True):
-    """What a kWh costs or earns: one price, bands by local time, a property, or a file; the first that is given."""
+    """What a kWh costs or earns: one price, bands by local time, a property, or a file; the first that is given.
 
+    `currency` is that of the scheduler's other prices, too.
+    """
+
+    currency: Currency = ""
     price: float | None = None
     bands: tuple[BandConfig, ...] = msgspec.field(default=(), name="band")
     property: str = ""

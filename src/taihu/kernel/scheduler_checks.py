@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from taihu.kernel.currencies import CURRENCIES
 from taihu.kernel.flexible import (
     AssetConfig,
     HeatConfig,
@@ -19,6 +20,7 @@ from taihu.kernel.ids import NameRefused, check_name
 from taihu.kernel.sections import ControllerConfig
 from taihu.kernel.toml import Fault, numbers
 
+_SIDES = ("buys", "sells")
 _MOST = 1e9  # what is above is a wrong unit
 _PROPERTY = 'Write "thing/property".'
 
@@ -28,6 +30,21 @@ Written = dict[tuple[str, str], str]  # the thing, and what is written of it; by
 def controllers_write(controllers: tuple[ControllerConfig, ...]) -> Written:
     """What the controllers of a project write, those that may."""
     return {(one.battery, one.setpoint): one.name for one in controllers if one.mode == "auto"}
+
+
+def currency_faults(
+    path: str, controllers: tuple[ControllerConfig, ...], schedulers: tuple[SchedulerConfig, ...]
+) -> Iterator[Fault]:
+    """Prices of a project are in one currency, and that is one."""
+    said = [(f"{path}.controller[{index}].currency", one.currency) for index, one in enumerate(controllers)]
+    for index, one in enumerate(schedulers):
+        said += [(f"{path}.scheduler[{index}].{side}.currency", getattr(one, side).currency) for side in _SIDES]
+    first = next((code for _, code in said if code), "")
+    for where, code in said:
+        if code and code not in CURRENCIES:
+            yield Fault(where, f"There is no currency {code!r}.", "Write its ISO 4217 code, such as CNY or EUR.")
+        elif code and code != first:
+            yield Fault(where, f"Prices are in {first} and in {code}, which do not add.", "Give all in one currency.")
 
 
 def scheduler_faults(
@@ -52,7 +69,7 @@ def scheduler_faults(
     if config.carbon_weight and not config.intensity:
         remedy = "Name intensity, or carbon_weight = 0."
         yield Fault(f"{path}.carbon_weight", "CO2 has a weight, and there is no intensity.", remedy)
-    for side in ("buys", "sells"):
+    for side in _SIDES:
         yield from _tariff(f"{path}.{side}", getattr(config, side), folder)
     for where, number in numbers(path, msgspec.to_builtins(config)):
         if abs(number) > _MOST:

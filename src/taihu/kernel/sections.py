@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from taihu.kernel.clock import from_datetime
-from taihu.kernel.flexible import SchedulerConfig
+from taihu.kernel.flexible import Currency, SchedulerConfig
 from taihu.kernel.limits import Limits
 from taihu.kernel.retention import Retention
 
@@ -302,6 +302,7 @@ class ControllerConfig(Section, frozen=True, kw_only=True):
     cost_weight: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     carbon_weight: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     export_price: float = 0.0
+    currency: Currency = ""
     every: Literal["5m", "10m", "15m", "30m"] = "15m"
     reflex_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 1.0
     mode: Literal["auto", "advise"] = "auto"

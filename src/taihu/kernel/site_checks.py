@@ -13,7 +13,7 @@ from taihu.kernel.addresses import is_loopback
 from taihu.kernel.ids import NameRefused, check_name, check_project
 from taihu.kernel.limits import Limits
 from taihu.kernel.retention import Retention, RetentionRefused, parse_age
-from taihu.kernel.scheduler_checks import controllers_write, scheduler_faults
+from taihu.kernel.scheduler_checks import controllers_write, currency_faults, scheduler_faults
 from taihu.kernel.sections import (
     ControllerConfig,
     ForecastConfig,
@@ -223,6 +223,7 @@ def _check_project(path: str, project: ProjectConfig, site: Site) -> Iterator[Fa
         before = [one.name for one in project.controllers]
         before += [one.name for one in project.schedulers[:index]]
         yield from scheduler_faults(f"{path}.scheduler[{index}]", scheduler, before, written, site.folder)
+    yield from currency_faults(path, project.controllers, project.schedulers)
 
 
 def _check_forecast(path: str, forecast: ForecastConfig) -> Iterator[Fault]:

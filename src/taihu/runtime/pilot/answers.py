@@ -14,7 +14,7 @@ from taihu.runtime.paths import Paths
 from taihu.runtime.pilot.decisions import Decisions, Errors, Expected, Saved
 from taihu.things.deletion import Deletion
 
-_BRIEF = ("controller", "mode", "reason", "guard", "at", "binding", "why", "content_kwh", "notes")
+_BRIEF = ("controller", "mode", "reason", "guard", "at", "binding", "why", "content_kwh", "currency", "notes")
 _STAGES_BRIEF = 1
 _DAY_HOURS = 24
 
@@ -94,12 +94,14 @@ class PlanDesk:
             plans = self._store.last(project, name, limit)
             if brief:
                 plans = [
-                    {key: plan[key] for key in _BRIEF} | {"stages": plan["stages"][:_STAGES_BRIEF]}
+                    {key: plan[key] for key in _BRIEF if key in plan} | {"stages": plan["stages"][:_STAGES_BRIEF]}
                     for plan in plans[:1]
                 ]
             else:
                 plans = [plan | {"battery": _battery(config), "inputs": _inputs(config)} for plan in plans]
             guard, waits = self._store.reported(project, name), self._store.waits(project, name)
+            if guard:
+                guard["currency"] = plans[0].get("currency", "") if plans and config.cost_weight == 1 else ""
             found.append(
                 {"project": project, "controller": name, "decisions": plans, "saved": _shown(saved), "guard": guard}
                 | {"waits": waits}

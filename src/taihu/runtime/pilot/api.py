@@ -4,6 +4,7 @@ Numbers are in the pilot's units, kW and kWh above all, whatever the properties 
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Container, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -12,6 +13,7 @@ import httpx
 import msgspec
 
 from taihu.kernel.errors import RefusedError, TransientError
+from taihu.runtime.pilot.permitted import Permitted
 from taihu.runtime.pilot.units import ours, theirs, window_of
 
 _TIMEOUT_S = 10.0
@@ -23,7 +25,6 @@ _LOOKED_S = 1.0  # for which what was looked at together holds for others too
 _LOOK_MAX = 200  # things in one request
 _ADDRESSES_MAX = 1_000
 _BATCH_MAX = 500  # commands, or permits, in one request
-_PERMITS_FRESH_S = 5.0
 _MODELS_FRESH_S = 60.0
 _UNITS_PACE_S = 0.05  # no two things are asked again for the units they have sooner
 _UNKNOWN_FRESH_S = 1.0  # a property may come with the next reading, a unit be declared
@@ -53,7 +54,7 @@ class NodeApi:
         self.replaying = asyncio.Lock()
         """Whoever replays stored days holds it."""
         self._tokens = tokens
-        self._permits: dict[str, _Permits] = {}
+        self._permitted: defaultdict[str, Permitted] = defaultdict(Permitted)
         self._values: dict[tuple[str, str, str], tuple[float, Said]] = {}
         self._units: dict[tuple[str, str, str], tuple[float, dict[str, str]]] = {}
         self._units_at = 0.0
@@ -215,7 +216,7 @@ class NodeApi:
                 one["problem"]["title"] if "problem" in one else (one["id"], one["expires_at"])
                 for one in body["outcomes"]
             ]
-        self._permits_of(project).issued.update(one[0] for one in found if not isinstance(one, str))
+        self._permitted[project].issued.update(one[0] for one in found if not isinstance(one, str))
         return found
 
     async def withdraw(self, project: str, standing: Sequence[str]) -> None:
@@ -225,21 +226,9 @@ class NodeApi:
             await self._send("POST", project, _standing(project), {}, msgspec.json.encode(body))
 
     async def permits(self, project: str) -> Container[str]:
-        """The ids of a project's standing permits: those that the node had some seconds ago, and those issued since."""
-        known, now = self._permits_of(project), asyncio.get_running_loop().time()
-        async with known.asking:
-            if now >= known.until:
-                known.issued.clear()
-                answer = await self._answer(
-                    "GET", project, f"/api/v1/projects/{project}/standing", None, None, known.tag
-                )
-                known.until, known.tag = now + _PERMITS_FRESH_S, answer.headers.get("etag", "")
-                if answer.status_code != httpx.codes.NOT_MODIFIED:
-                    known.ids = frozenset(one.id for one in _standings(answer.content).standing)
-        return known.ids | known.issued
-
-    def _permits_of(self, project: str) -> "_Permits":
-        return self._permits.setdefault(project, _Permits())
+        """The ids of a project's standing permits; see `Permitted`."""
+        path = f"/api/v1/projects/{project}/standing"
+        return await self._permitted[project].ids(lambda tag: self._answer("GET", project, path, None, None, tag))
 
     async def _ask(self, project: str, owner: str, things: Sequence[str], fresh_s: float) -> None:
         body = await self._raw("GET", project, self._values_of(owner, tuple(things)), None, None)
@@ -335,27 +324,8 @@ class _Answer(msgspec.Struct):
     values: list[Newest]
 
 
-class _Standing(msgspec.Struct):
-    id: str
-
-
-class _Standings(msgspec.Struct):
-    standing: list[_Standing]
-
-
-class _Permits:
-    """A project's standing permits: as the node had them, with the tag of that answer, and those issued since."""
-
-    def __init__(self) -> None:
-        self.until, self.tag = 0.0, ""
-        self.ids: frozenset[str] = frozenset()
-        self.issued: set[str] = set()
-        self.asking = asyncio.Lock()
-
-
 _NEVER = 0.0, Said()
 _values = msgspec.json.Decoder(_Answer).decode
-_standings = msgspec.json.Decoder(_Standings).decode
 
 
 def _standing(project: str) -> str:

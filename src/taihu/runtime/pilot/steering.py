@@ -26,6 +26,7 @@ from taihu.runtime.pilot.decisions import Decisions, Expected
 from taihu.runtime.pilot.hand import WITHDRAWN_NS, Hand, renew, withdrawn
 from taihu.runtime.pilot.held import Written
 from taihu.runtime.pilot.meanwhile import meanwhile
+from taihu.runtime.pilot.units import currency_of
 
 log = logging.getLogger("taihu.pilot")
 
@@ -187,6 +188,7 @@ class Loop:
             "mode": "drives" if self._driving else "advises",
             "reason": self._reason(),
             "guard": msgspec.to_builtins(verdict) | {"text": verdict.text},
+            "currency": await currency_of(self._api, self.project, self.config),
             **msgspec.to_builtins(decision),
         }
         self._store.add(self.project, self.config.name, now, body)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
+from taihu.kernel.currencies import currency_in
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.flexible import HeatConfig, JobConfig, LoadConfig, SchedulerConfig, SolarConfig
 from taihu.kernel.sections import ControllerConfig
@@ -87,6 +88,28 @@ async def check_units(api: Units, project: str, config: ControllerConfig | Sched
         if said is not None and not any(said and commensurable(said, one) for one in wanted):
             how = f"is in {said}" if said else "has no declared unit"
             raise UnitMismatch(f"{path} {how}, and {config.name} needs {' or '.join(wanted)}.", "Declare its unit.")
+    await currency_of(api, project, config)
+
+
+async def currency_of(api: Units, project: str, config: ControllerConfig | SchedulerConfig) -> str:
+    """The currency that its settings, or the units of its price properties, name; empty where none does.
+
+    Raises:
+        UnitMismatch: they name two.
+    """
+    if isinstance(config, ControllerConfig):
+        said, paths = [(config.currency, config.name)], [config.price]
+    else:
+        said = [(one.currency, config.name) for one in (config.buys, config.sells)]
+        paths = [one.property.partition("@")[0] for one in (config.buys, config.sells)]
+    said += [(currency_in(await api.unit(project, path)), path) for path in paths if path]
+    first, by = next((one for one in said if one[0]), ("", ""))
+    for code, where in said:
+        if code and code != first:
+            raise UnitMismatch(
+                f"{by} counts in {first}, and {where} in {code}, which do not add.", "Give all prices in one currency."
+            )
+    return first
 
 
 def _named(config: ControllerConfig | SchedulerConfig) -> Iterator[tuple[str, tuple[str, ...]]]:

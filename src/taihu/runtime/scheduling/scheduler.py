@@ -33,6 +33,7 @@ from taihu.runtime.pilot.decisions import Decisions, DecisionsUnkept
 from taihu.runtime.pilot.decisions import Expected as Hour
 from taihu.runtime.pilot.held import Written
 from taihu.runtime.pilot.meanwhile import meanwhile
+from taihu.runtime.pilot.units import currency_of
 from taihu.runtime.scheduling.driving import Driving
 from taihu.runtime.scheduling.expecting import Expecting
 from taihu.runtime.scheduling.fleet import Fleet
@@ -259,7 +260,8 @@ class Scheduler:
         planned = self._fleet.split(found, site, states, grid)
         self._driving.take(planned, grid, states)
         self._store.expect(self.project, config.name, _hours(grid, expected))
-        self._store.add(self.project, config.name, now, self._body(now, planned, states, lost))
+        currency = {"currency": await currency_of(self._api, self.project, config)}
+        self._store.add(self.project, config.name, now, self._body(now, planned, states, lost) | currency)
         self._remember()
 
     def _compare(self, states: dict[str, State], now: int) -> None:

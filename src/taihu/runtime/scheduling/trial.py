@@ -11,7 +11,7 @@ from taihu.kernel.clock import DAY_NS
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.runtime.pilot.api import NodeApi
-from taihu.runtime.pilot.units import check_units
+from taihu.runtime.pilot.units import check_units, currency_of
 from taihu.runtime.scheduling.replay import Replay, local_days, stand_ins
 from taihu.runtime.scheduling.stored import Stored
 
@@ -25,11 +25,15 @@ class NothingStored(RefusedError):
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """The days with what each would have saved, their mean with its 90 % interval, and what was taken for the rest."""
+    """The days with what each would have saved, their mean with its 90 % interval, and what was taken for the rest.
+
+    `currency` is that of what was saved, where it is known to be money.
+    """
 
     days: dict[str, float]
     verdict: Verdict
     stand_ins: list[str]
+    currency: str = ""
 
 
 class _There:
@@ -78,4 +82,5 @@ async def trial(
     async for day, saving in walk.run(start, end, frozenset(found)):
         days[day] = saving
         bar.advance()
-    return Trial(days, interval(list(days.values())), stand_ins(config, stored))
+    currency = await currency_of(_There(api), project, config) if config.cost_weight == 1 else ""
+    return Trial(days, interval(list(days.values())), stand_ins(config, stored), currency)
