@@ -1,5 +1,6 @@
 """The plan of least expected cost: feasible, and no other plan is cheaper."""
 
+import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,3 +89,20 @@ def test_prices_of_nothing_leave_a_plan() -> None:
         content, capacity, expected, Prices(nothing, nothing, nothing, 0.0, 1.0, 0.0)
     )
     assert np.isfinite(plan).all() and (plan >= 0).all() and (plan <= capacity[:, None]).all()
+
+
+def test_a_plan_does_not_depend_on_the_size_of_what_is_planned() -> None:
+    content, capacity, expected, prices = case(9, 3)
+    plan = ExpectedCostPlan(3, HOURS, WAY).solve(content, capacity, expected, prices)
+    for size in (1e-4, 100.0):
+        larger = Expected(
+            size * expected.net_kwh,
+            size * expected.spread_kwh,
+            size * expected.total_spread_kwh,
+            size * expected.ramp_spread_kwh,
+            size * expected.total_before_kwh,
+            np.full(3, size),
+        )
+        level = msgspec.structs.replace(prices, peak_level_kwh=size * prices.peak_level_kwh)
+        found = ExpectedCostPlan(3, HOURS, WAY).solve(size * content, size * capacity, larger, level)
+        assert np.allclose(found, size * plan, rtol=1e-4, atol=1e-4 * size)

@@ -22,6 +22,21 @@ def test_the_first_hour_gives_an_outlook() -> None:
     assert np.isfinite(outlook.net_kwh).all() and (outlook.total_spread_kwh > 0).all()
 
 
+def test_houses_of_any_size_are_forecast_alike() -> None:
+    load, solar = days(4)
+    one, other = HouseForecast(2), HouseForecast(2)
+    size = np.array([100.0, 1e-3])
+    for at in range(90):
+        found, larger = (
+            one.update(at % 24, load[at], solar[at]),
+            other.update(at % 24, size * load[at], size * solar[at]),
+        )
+    assert np.array_equal(larger.unit_kwh, size * found.unit_kwh)
+    assert np.allclose(larger.spread_kwh, size[:, None] * found.spread_kwh)
+    alone = HouseForecast(2).update(0, np.array([0.0, 1.0]), np.zeros(2))
+    assert alone.unit_kwh.tolist() == [1.0, 1.0]  # of nothing nothing is known
+
+
 def test_a_daily_shape_is_learned_with_its_errors() -> None:
     load, solar = days(40)
     forecast = HouseForecast(2)

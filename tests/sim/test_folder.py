@@ -102,7 +102,9 @@ def test_sizes_and_hours_are_the_schemas(folder: Path) -> None:
     assert np.array_equal(found.battery.capacity_kwh, [6.4, 13.5])
     assert np.array_equal(found.battery.power_kw, [5.0, 3.0])
     assert not found.solar_kwh[1].any()
-    assert found.notes == ("Building_1: the battery is played with the challenge's own efficiency",)
+    assert found.notes == (
+        "Building_1: an efficiency without its curve: the challenge's own curve is played, as CityLearn does",
+    )
 
 
 def test_who_is_not_included_or_has_no_battery(folder: Path) -> None:
@@ -124,7 +126,7 @@ def test_who_is_not_included_or_has_no_battery(folder: Path) -> None:
         ("Building_0.csv", 30, "7,5,inf,0,0", "Building_0: 1 hours of load are missing"),
         ("Building_0.csv", 30, "7,5,-2.5,0,0", "load is below zero in 1 hours: that is taken as generation"),
         ("Building_0.csv", 30, "7,99,1,0,0", "no hours of the day from 1 to 24"),
-        ("Building_0.csv", 30, "7,5,1,3,0", "Building_0: heating, cooling and hot water are heat"),
+        ("Building_0.csv", 30, "7,5,1,3,0", "Building_0: heat or cold without a device"),
         ("pricing.csv", 30, ",0.2", "1 hours of pricing.csv are missing"),
         ("pricing.csv", 30, "0.2,1e9", "1 published prices are over"),
         ("carbon_intensity.csv", 30, "nan", "1 hours of carbon_intensity.csv are missing"),
@@ -143,6 +145,23 @@ def test_a_hole_takes_the_day_before_and_what_is_below_zero_is_generation(folder
     found = read_folder(folder)
     assert found.load_kwh[0, 29] == pytest.approx(whole.load_kwh[0, 5] + 0.4)
     assert found.solar_kwh[0, 29] == 0.0
+
+
+def test_heat_and_cold_are_in_the_load_as_their_devices_take_them(folder: Path) -> None:
+    whole = read_folder(folder)
+    rows = (folder / "Building_1.csv").read_text().replace(",0,", ",3,").replace("DHW Heating", "Cooling Load")
+    (folder / "Building_1.csv").write_text(rows)
+    temperatures = np.linspace(5.0, 40.0, HOURS)
+    (folder / "weather.csv").write_text("\n".join(["Outdoor Drybulb Temperature [C]", *map(str, temperatures), ""]))
+    pump = {"type": "citylearn.energy_model.HeatPump", "attributes": {"efficiency": 0.25}}
+    schema(folder, {}, {"cooling_device": pump, "weather": "weather.csv", "cooling_storage": {"attributes": {}}})
+    found = read_folder(folder)
+    assert found.notes == ("Building_1: stores of heat and cold are not driven",)
+    taken = found.load_kwh[1] - whole.load_kwh[1]
+    assert taken[0] == pytest.approx(3 / 20)
+    assert taken[-1] == pytest.approx(3 * (40 - 8) / (0.25 * (8 + 273.15)))
+    (folder / "weather.csv").unlink()
+    assert np.array_equal(read_folder(folder).load_kwh, whole.load_kwh)
 
 
 @pytest.mark.parametrize(("file", "left"), [("pricing.csv", "price"), ("carbon_intensity.csv", "emission")])
@@ -187,6 +206,16 @@ def test_more_that_cannot_be_used(folder: Path) -> None:
         read_folder(folder)
     schema(folder, {"seconds_per_time_step": 900})
     with pytest.raises(DataRefused, match="steps of 900 s"):
+        read_folder(folder)
+    heater = {"type": "ElectricHeater", "attributes": {"efficiency": 0}}
+    schema(folder, {}, {"dhw_device": heater})
+    (folder / "Building_1.csv").write_text(f"{HEAD}\n" + "7,1,1,1,0\n" * HOURS)
+    (folder / "Building_0.csv").write_text(table(0))
+    with pytest.raises(DataRefused, match="Building_1's dhw_device: efficiency is no number above zero"):
+        read_folder(folder)
+    storage = {"attributes": {"capacity": 6.4, "nominal_power": 5.0, "depth_of_discharge": 7}}
+    schema(folder, {}, {"electrical_storage": storage})
+    with pytest.raises(DataRefused, match="Building_1's battery: depth_of_discharge is no number"):
         read_folder(folder)
     schema(folder, {}, {"pv": {"attributes": {"nominal_power": None}}})
     (folder / "Building_0.csv").write_text(table(0))

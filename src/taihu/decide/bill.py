@@ -8,6 +8,7 @@ means so far stand for them.
 import numpy as np
 
 from taihu.decide.expected import Prices
+from taihu.insight.day import decade
 from taihu.kernel.arrays import Numbers
 
 BLOCK_HOURS = 730  # over which a load factor is taken
@@ -16,7 +17,7 @@ _LATER = 0.9  # of it counts after the next hour: until then there will be bette
 _PEAK_WEIGHT = 0.5  # as what is done against a peak is mostly not for the highest; tuned on phase 1
 _END_SHARE = 0.6  # of the mean price: what is left at a plan's end is worth
 _FIRST_PEAK = 1.3  # the first block's peak is taken to rise by so much
-_PEAK_MIN_KWH = 0.5
+_PEAK_MIN = 0.1  # units of all houses
 _NOTHING = 1e-9
 
 
@@ -35,6 +36,7 @@ class RunningBill:
         self._peak = self._last_peak = 0.0
         self._block_sum, self._block_peak = 0.0, 0.0
         self._factors: list[float] = []
+        self._size: Numbers | float = 0.0
 
     def update(self, net_kwh: Numbers, total_kwh: float, price: float, intensity: float) -> None:
         """Take over an hour: each house's load less PV, and what all meters saw together."""
@@ -55,6 +57,7 @@ class RunningBill:
         self._block_peak = max(self._block_peak, without)
         self._peak = max(self._peak, total_kwh)
         self._hours += 1
+        self._size += (np.abs(net_kwh) - self._size) / self._hours
         self._mean += max(1 / self._hours, 1 / BLOCK_HOURS) * (total_kwh - self._mean)
 
     def prices(self, price: Numbers, intensity: Numbers) -> Prices:
@@ -72,7 +75,9 @@ class RunningBill:
         """The peak that the block is expected to end with: less of the last one's, the less of the block is left."""
         left = 1 - (self._hours - 1) % BLOCK_HOURS / BLOCK_HOURS
         last = self._last_peak or _FIRST_PEAK * self._peak
-        return max(_PEAK_MIN_KWH, self._peak + left * max(0.0, last - self._peak))
+        return max(
+            _PEAK_MIN * float(decade(np.asarray(self._size)).sum()), self._peak + left * max(0.0, last - self._peak)
+        )
 
     def _block_factor(self, hours: int) -> float:
         return 1 - self._block_sum / hours / max(self._block_peak, 1e-9)

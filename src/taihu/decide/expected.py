@@ -20,13 +20,13 @@ import numpy as np
 from taihu.kernel.arrays import Numbers
 
 _LOGISTIC_MAE = 2 * np.log(2)  # mean absolute error of a logistic law of scale 1
-_SPREAD_MIN_KWH = 0.03
-_TOTAL_SPREAD_MIN_KWH = 0.05
-_KNEE_KWH = 0.15  # between charging and discharging, where the price of a kWh jumps by what is lost
-_BARRIER = 1e-3  # of the mean price of a kWh
+_SPREAD_MIN = 0.03  # units
+_TOTAL_SPREAD_MIN = 0.05  # mean units
+_KNEE = 0.15  # units, between charging and discharging, where the price of a kWh jumps by what is lost
+_BARRIER = 1e-3  # of the mean price of a unit
 _MARGIN = 0.02  # of the capacity: where a step may begin
 _STEPS_MAX = 15
-_GAIN_MIN = 1e-2  # of the mean price of a kWh: what another step must promise
+_GAIN_MIN = 1e-2  # of the mean price of a mean unit: what another step must promise
 _HALVINGS_MAX = 12
 
 
@@ -49,6 +49,7 @@ class Expected(msgspec.Struct, frozen=True):
     total_spread_kwh: Numbers
     ramp_spread_kwh: Numbers
     total_before_kwh: float
+    unit_kwh: Numbers | float = 1.0  # of each house: how much is much there
 
 
 class ExpectedCostPlan:
@@ -57,13 +58,13 @@ class ExpectedCostPlan:
     Args:
         count: batteries.
         hours: how far a plan reaches.
-        one_way: efficiency of going in, or out.
+        one_way: efficiency of going in, or out: one number, or one a battery.
     """
 
-    def __init__(self, count: int, hours: int, one_way: float) -> None:
+    def __init__(self, count: int, hours: int, one_way: float | Numbers) -> None:
         self._count, self._hours = count, hours
-        self._even = (1 / one_way + one_way) / 2
-        self._odd = (1 / one_way - one_way) / 2
+        way = np.reshape(one_way, (-1, 1))
+        self._even, self._odd = (1 / way + way) / 2, (1 / way - way) / 2
         self._last: Numbers | None = None
 
     def solve(self, content_kwh: Numbers, capacity_kwh: Numbers, expected: Expected, prices: Prices) -> Numbers:
@@ -72,16 +73,18 @@ class ExpectedCostPlan:
         start = np.repeat(full / 3, self._hours, axis=1) if self._last is None else self._last
         plan = np.concatenate([start[:, 1:], start[:, -1:]], axis=1)
         plan = np.clip(plan, _MARGIN * full, (1 - _MARGIN) * full)
-        scale = float(prices.own.mean() + prices.shared.mean()) or 1.0
-        point = self._look(plan, content_kwh, full, expected, prices, scale)
+        unit = np.reshape(expected.unit_kwh, (-1, 1))
+        scale = (float(prices.own.mean() + prices.shared.mean()) or 1.0) * unit
+        barrier, gain_min = _BARRIER * scale, _GAIN_MIN * float(scale.mean())
+        point = self._look(plan, content_kwh, full, expected, prices, barrier)
         for _ in range(_STEPS_MAX):
-            slope, step = self._newton(point, prices, scale)
+            slope, step = self._newton(point, prices, barrier)
             gain = -float(np.vdot(slope, step))
-            if gain < _GAIN_MIN * scale:
+            if gain < gain_min:
                 break
             share = _longest(point.plan, full, step)
             for _ in range(_HALVINGS_MAX):
-                there = self._look(point.plan + share * step, content_kwh, full, expected, prices, scale)
+                there = self._look(point.plan + share * step, content_kwh, full, expected, prices, barrier)
                 if there.cost < point.cost - 1e-4 * share * gain:
                     break
                 share /= 2
@@ -92,16 +95,18 @@ class ExpectedCostPlan:
         return point.plan
 
     def _look(
-        self, plan: Numbers, content: Numbers, full: Numbers, expected: Expected, prices: Prices, scale: float
+        self, plan: Numbers, content: Numbers, full: Numbers, expected: Expected, prices: Prices, barrier: Numbers
     ) -> "_Point":
         moved = _change(plan, content)
-        root = np.sqrt(moved**2 + _KNEE_KWH**2)
-        energy = self._even * moved + self._odd * (root - _KNEE_KWH)
+        unit = np.reshape(expected.unit_kwh, (-1, 1))
+        knee, least = _KNEE * unit, _TOTAL_SPREAD_MIN * float(unit.mean())
+        root = np.sqrt(moved**2 + knee**2)
+        energy = self._even * moved + self._odd * (root - knee)
         net = expected.net_kwh + energy
         total = net.sum(axis=0)
-        own = np.maximum(expected.spread_kwh / _LOGISTIC_MAE, _SPREAD_MIN_KWH)
-        shared = np.maximum(expected.total_spread_kwh / _LOGISTIC_MAE, _TOTAL_SPREAD_MIN_KWH)
-        ramp = np.maximum(expected.ramp_spread_kwh / _LOGISTIC_MAE, _TOTAL_SPREAD_MIN_KWH)
+        own = np.maximum(expected.spread_kwh / _LOGISTIC_MAE, _SPREAD_MIN * unit)
+        shared = np.maximum(expected.total_spread_kwh / _LOGISTIC_MAE, least)
+        ramp = np.maximum(expected.ramp_spread_kwh / _LOGISTIC_MAE, least)
         own_z = net / own
         shared_z = total / shared
         ramp_z = _change(total, expected.total_before_kwh) / ramp
@@ -112,13 +117,13 @@ class ExpectedCostPlan:
             + float((prices.ramp * ramp * (np.logaddexp(0, ramp_z) + np.logaddexp(0, -ramp_z))).sum())
             + prices.peak * float((shared * np.logaddexp(0, peak_z)).sum())
             - prices.end * float(plan[:, -1].sum())
-            - _BARRIER * scale * float((np.log(plan) + np.log(full - plan)).sum())
+            - float((barrier * (np.log(plan) + np.log(full - plan))).sum())
         )
         slope = self._even + self._odd * moved / root
-        bend = self._odd * _KNEE_KWH**2 / root**3
+        bend = self._odd * knee**2 / root**3
         return _Point(plan, full, cost, slope, bend, own, shared, ramp, own_z, shared_z, ramp_z, peak_z)
 
-    def _newton(self, at: "_Point", prices: Prices, scale: float) -> tuple[Numbers, Numbers]:
+    def _newton(self, at: "_Point", prices: Prices, barrier: Numbers) -> tuple[Numbers, Numbers]:
         """The gradient, and Newton's step, batteries by hours."""
         own, shared, peak = _share(at.own_z), _share(at.shared_z), _share(at.peak_z)
         change = np.tanh(at.ramp_z / 2)
@@ -130,9 +135,9 @@ class ExpectedCostPlan:
         each = prices.own * own + price
         stiff = prices.own * own * (1 - own) / at.own * at.slope**2 + np.maximum(each, 0) * at.bend
         value = each * at.slope
-        gradient = value - _next(value) - _BARRIER * scale * (1 / at.plan - 1 / (at.full - at.plan))
+        gradient = value - _next(value) - barrier * (1 / at.plan - 1 / (at.full - at.plan))
         gradient[:, -1] -= prices.end
-        wall = _BARRIER * scale * (1 / at.plan**2 + 1 / (at.full - at.plan) ** 2)
+        wall = barrier * (1 / at.plan**2 + 1 / (at.full - at.plan) ** 2)
         return gradient, self._step(at.slope, stiff, wall, between, gradient)
 
     def _step(self, slope: Numbers, stiff: Numbers, wall: Numbers, between: Numbers, gradient: Numbers) -> Numbers:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from taihu.decide.battery import Battery, efficiency
+from taihu.decide.battery import Battery
 from taihu.decide.bill import RunningBill
 from taihu.decide.caution import Caution
 from taihu.decide.expected import Expected, ExpectedCostPlan, Prices
@@ -39,7 +39,7 @@ class Plan:
         self._houses = HouseForecast(count)
         self._intensity = SignalForecast()
         self._bill = RunningBill()
-        self._plan: Planner = ExpectedCostPlan(count, HORIZON, float(efficiency([0.0])[0]))
+        self._plan: Planner = ExpectedCostPlan(count, HORIZON, battery.way(np.zeros(count)))
         self._prices = np.full(24, np.nan)
         self._caution = Caution(count)
         self.expected_kwh = np.zeros(count)
@@ -62,6 +62,7 @@ class Plan:
             outlook.total_spread_kwh,
             ramp_spread,
             total,
+            outlook.unit_kwh,
         )
         content = self._plan.solve(hour.content_kwh, hour.capacity_kwh, expected, prices)
         wanted = terminal_energy(content[:, 0] - hour.content_kwh, self._battery)
@@ -100,6 +101,6 @@ def terminal_energy(moved_kwh: Numbers, battery: Battery) -> Numbers:
     """The energy at the terminals that changes the content by so much, the efficiency being that of its power."""
     energy = moved_kwh
     for _ in range(_INVERSE_ROUNDS):
-        way = efficiency(energy / battery.power_kw)
+        way = battery.way(energy / battery.power_kw)
         energy = np.where(moved_kwh >= 0, moved_kwh / way, moved_kwh * way)
     return np.asarray(energy)

@@ -26,14 +26,20 @@ _RATIO_MAX = 2.0
 _USUAL_RATE = 0.002
 _UNUSUAL = 5.0  # times the usual departure: beyond, an hour teaches no more than it would at that
 _UNIT_MIN_KWH = 1e-6
+_GUESS = 0.5  # units that are off by, before anything is known; and how much more the errors of a mean, and of all
+_NEAR_SHARE, _TOTAL_SHARE = 0.8, 1.2
 
 
 class Outlook(msgspec.Struct, frozen=True):
-    """The next 24 hours: expected kWh, houses by hours, and mean absolute errors, also those of all houses together."""
+    """The next 24 hours: expected kWh, houses by hours, and mean absolute errors, also those of all houses together.
+
+    `unit_kwh` is the size of each house in an hour, to a power of ten: what is a little energy there is a part of it.
+    """
 
     net_kwh: Numbers
     spread_kwh: Numbers
     total_spread_kwh: Numbers
+    unit_kwh: Numbers
 
 
 class HouseForecast:
@@ -42,30 +48,37 @@ class HouseForecast:
     def __init__(self, count: int) -> None:
         self._load = _HourMeans(count, _LOAD_RATE)
         self._solar = _HourMeans(count, _SOLAR_RATE)
-        guess = 0.5 * np.ones((24, count))
-        self._near, self._far = _Errors(guess * 0.8), _Errors(guess)
-        self._near_total = _Errors(guess[:, 0] * count**0.5)
-        self._far_total = _Errors(1.2 * guess[:, 0] * count**0.5)
+        self._near, self._far = _Errors((24, count)), _Errors((24, count))
+        self._near_total, self._far_total = _Errors((24,)), _Errors((24,))
+        self._size, self._hours = np.zeros(count), 0
         self._departures = _Departures(count)
         self._last: Outlook | None = None
 
     def update(self, hour: int, load_kwh: Numbers, solar_kwh: Numbers) -> Outlook:
         """Take over the hour of the day (0 to 23) that ended, and look ahead."""
         self._judge(hour, load_kwh - solar_kwh)
+        self._hours += 1
+        self._size += (np.abs(load_kwh - solar_kwh) - self._size) / self._hours
+        unit = decade(self._size)
         above = load_kwh - self._load.at(hour) if self._load.known(hour) else np.zeros_like(load_kwh)
         ratio = self._ratio(hour, solar_kwh)
         self._load.learn(hour, load_kwh)
         self._solar.learn(hour, solar_kwh)
         ahead = (hour + 1 + np.arange(HORIZON)) % 24
         means = self._load.ahead(ahead)
-        load = np.maximum(0.0, means + self._departures.update(load_kwh, above, means))
+        load = np.maximum(0.0, means + self._departures.update(load_kwh, above, means, unit))
         bent = 1 + _SOLAR_CARRY * _SOLAR_FADE ** np.arange(HORIZON)[:, None] * (ratio - 1)
         net = (load - np.maximum(0.0, self._solar.at(ahead) * bent)).T
         keep = _LOAD_FADE ** (2 * np.arange(HORIZON))
+        far, all_of_them = _GUESS * unit, _GUESS * float((unit**2).sum()) ** 0.5
+        near, far = self._near.at(ahead, _NEAR_SHARE * far).T, self._far.at(ahead, far).T
+        near_total = self._near_total.at(ahead, all_of_them)
+        far_total = self._far_total.at(ahead, _TOTAL_SHARE * all_of_them)
         self._last = Outlook(
             net,
-            np.sqrt(keep * self._near.at(ahead).T ** 2 + (1 - keep) * self._far.at(ahead).T ** 2),
-            np.sqrt(keep * self._near_total.at(ahead) ** 2 + (1 - keep) * self._far_total.at(ahead) ** 2),
+            np.sqrt(keep * near**2 + (1 - keep) * far**2),
+            np.sqrt(keep * near_total**2 + (1 - keep) * far_total**2),
+            unit,
         )
         return self._last
 
@@ -85,6 +98,15 @@ class HouseForecast:
         mean = self._solar.at(hour)
         bright = mean > _DAYLIGHT * self._solar.best
         return np.minimum(np.divide(solar, mean, out=np.ones_like(mean), where=bright), _RATIO_MAX)
+
+
+def decade(size: Numbers) -> Numbers:
+    """The power of ten that is nearest; 1 of nothing.
+
+    >>> decade(np.array([0.0, 0.04, 1.7, 400.0])).tolist()
+    [1.0, 0.1, 1.0, 1000.0]
+    """
+    return np.asarray(10.0 ** np.round(np.log10(np.where(size > 0, size, 1.0))))
 
 
 class SignalForecast:
@@ -130,16 +152,18 @@ class _HourMeans:
 
 
 class _Errors:
-    """Mean absolute errors by hour of the day."""
+    """Mean absolute errors by hour of the day, in the place of a guess that fades as more is learned."""
 
-    def __init__(self, guess: Numbers) -> None:
-        self._mean = guess.copy()
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._learned = np.zeros(shape)
+        self._guessed = np.ones(shape)
 
     def learn(self, hour: int, error: Numbers) -> None:
-        self._mean[hour] += _ERROR_RATE * (np.abs(error) - self._mean[hour])
+        self._learned[hour] += _ERROR_RATE * (np.abs(error) - self._learned[hour])
+        self._guessed[hour] *= 1 - _ERROR_RATE
 
-    def at(self, hours: Ints) -> Numbers:
-        return np.asarray(self._mean[hours])
+    def at(self, hours: Ints, guess: Numbers | float) -> Numbers:
+        return np.asarray(self._learned[hours] + self._guessed[hours] * guess)
 
 
 class _Departures:
@@ -155,7 +179,7 @@ class _Departures:
         self._loads: deque[Numbers] = deque(maxlen=_NEAR)
         self._asked: deque[tuple[Numbers, Numbers]] = deque(maxlen=_NEAR)
 
-    def update(self, load: Numbers, above: Numbers, means: Numbers) -> Numbers:
+    def update(self, load: Numbers, above: Numbers, means: Numbers, sizes: Numbers) -> Numbers:
         """Take over an hour: loads, how far above their means; answers, as the `means` to come are, hours by houses."""
         departures = np.asarray(self._fading[:, None] * above)
         self._loads.append(load)
@@ -171,14 +195,15 @@ class _Departures:
             unit = np.maximum(np.maximum(self._usual, most / _UNUSUAL), _UNIT_MIN_KWH)[:, None]
             self._ridge.learn(features / unit, came / unit)
         if self._hours > 2 * _DAY:
-            features = self._features()
+            features = self._features(sizes)
             self._asked.append((features, means[:_NEAR]))
             departures[:_NEAR] = self._ridge.predict(features).T
         return departures
 
-    def _features(self) -> Numbers:
+    def _features(self, sizes: Numbers) -> Numbers:
         """The last three hours, a day before the next, the last if it was high, the others' last, and means."""
         past = self._above
-        others = (past[0].sum() - past[0]) / max(1, past.shape[1] - 1)
+        last = past[0] / sizes
+        others = sizes * (last.sum() - last) / max(1, len(last) - 1)
         rows = [past[0], past[1], past[2], past[23], np.maximum(past[0], 0), others, past[:6].mean(axis=0)]
         return np.array([*rows, past.mean(axis=0)]).T

@@ -17,6 +17,8 @@ import numpy as np
 from taihu.decide.battery import Battery
 from taihu.kernel.arrays import Ints, Numbers
 from taihu.sim.citylearn import Buildings, DataRefused
+from taihu.sim.heat import electricity_kwh, known, needs_outdoors
+from taihu.sim.storage import NO_BATTERY, battery_of, together
 
 _LAYOUT = "Give a folder in CityLearn's layout (docs/score.md)."
 _LOAD = ("equipment electric power", "non_shiftable_load")
@@ -24,21 +26,15 @@ _SOLAR = ("solar generation", "solar_generation")
 _PRICE = ("electricity pricing", "electricity_pricing")
 _INTENSITY = ("kg_co2/kwh", "carbon_intensity")
 _HOUR = ("hour",)
-_HEAT = ("dhw heating", "cooling load", "heating load", "dhw_demand", "cooling_demand", "heating_demand")
+_OUTDOORS = ("outdoor drybulb temperature", "outdoor_dry_bulb_temperature")
+_HEAT = {
+    "cooling": ("cooling load", "cooling_demand"),
+    "heating": ("heating load", "heating_demand"),
+    "dhw": ("dhw heating", "dhw_demand"),
+}
 _PREDICTION = re.compile(r"(\d+)h prediction electricity pricing")
 _HOLES_MAX = 0.1  # of a column's hours
 _ABSURD = 10.0  # times the dearest price: no prediction
-_LEAST = 1e-6  # kWh and kW of a battery: as good as none
-_KNOWN = Battery()
-_CURVES = {
-    "efficiency": 0.9,
-    "capacity_loss_coefficient": _KNOWN.loss_per_cycle,
-    "loss_coefficient": 0.0,
-    "depth_of_discharge": 1.0,
-    "initial_soc": 0.0,
-    "power_efficiency_curve": [[0, 0.83], [0.3, 0.83], [0.7, 0.9], [0.8, 0.9], [1, 0.85]],
-    "capacity_power_curve": [[0.0, 1], [0.8, 1], [1.0, 0.2]],
-}  # of the challenge 2022, by which every battery is played
 
 
 def read_folder(folder: Path) -> Buildings:
@@ -134,10 +130,7 @@ class _Reader:
             np.zeros(hours) if intensity is None else intensity,
             rows[0][2],
             {lead: made for lead, made in published.items() if len(made) == hours},
-            Battery(
-                capacity_kwh=np.array([battery.capacity_kwh for *_, battery in rows]),
-                power_kw=np.array([battery.power_kw for *_, battery in rows]),
-            ),
+            together([battery for *_, battery in rows]),
             tuple(_told(what, names) for what, names in self._notes.items()),
         )
 
@@ -166,11 +159,31 @@ class _Reader:
             solar = self._whole(table.column(_SOLAR), "of PV", name) * kw / 1_000
         if below := int((load < 0).sum()):
             self._note(f"load is below zero in {below} hours: that is taken as generation", name)
-        if any(np.nanmax(np.abs(heat), initial=0.0) > 0 for one in _HEAT if (heat := table.find([one])) is not None):
-            self._note("heating, cooling and hot water are heat, not electricity: they are left out", name)
+        load = load + self._heat(table, name, entry)
         fed, taken = np.maximum(-load, 0), np.maximum(-solar, 0)
         load, solar = np.maximum(load, 0) + taken, np.maximum(solar, 0) + fed
         return load, solar, self._hours(table, len(load), name), self._battery(name, entry)
+
+    def _heat(self, table: _Table, name: str, entry: Mapping[str, Any]) -> Numbers:
+        """What the building's devices take for heat and cold."""
+        taken = np.zeros_like(self._played(table.column(_LOAD)))
+        for kind, names in _HEAT.items():
+            demand, device = table.find(names), entry.get(f"{kind}_device")
+            if demand is None or not np.nanmax(np.abs(demand), initial=0.0) > 0:
+                continue
+            outdoors = self._named(entry, "weather", _OUTDOORS) if known(device) and needs_outdoors(device) else taken
+            if not known(device) or outdoors is None:
+                self._note("heat or cold without a device, or temperatures outdoors: it is left out", name)
+                continue
+            demand = self._whole(demand, f"of {kind}", name)
+            self._same_hours({f"{name}'s table": demand, "the weather": outdoors})
+            try:
+                taken = taken + electricity_kwh(device, demand, outdoors, cooling=kind == "cooling")
+            except ValueError as error:
+                raise DataRefused(f"{name}'s {kind}_device: {error}.", "Correct it in schema.json.") from None
+        if any(entry.get(f"{kind}_storage") for kind in _HEAT):
+            self._note("stores of heat and cold are not driven", name)
+        return taken
 
     def _hours(self, table: _Table, count: int, name: str) -> Ints:
         """The hour of the day of each row, 1 to 24."""
@@ -185,13 +198,17 @@ class _Reader:
         storage = entry.get("electrical_storage")
         if not isinstance(storage, Mapping):
             self._note("no battery", name)
-            return Battery(capacity_kwh=_LEAST, power_kw=_LEAST)
+            return NO_BATTERY
         attributes = storage.get("attributes") or {}
-        others = [key for key, value in _CURVES.items() if attributes.get(key, value) != value]
-        if others:
-            self._note(f"the battery is played with the challenge's own {', '.join(others)}", name)
+        if attributes.get("efficiency", 0.9) != 0.9 and not attributes.get("power_efficiency_curve"):
+            self._note("an efficiency without its curve: the challenge's own curve is played, as CityLearn does", name)
+        if attributes.get("initial_soc"):
+            self._note("the battery begins empty, whatever its initial_soc", name)
         capacity, power = (self._size(storage, one, f"{name}'s battery") for one in ("capacity", "nominal_power"))
-        return Battery(capacity_kwh=max(capacity, _LEAST), power_kw=max(power, _LEAST))
+        try:
+            return battery_of(capacity, power, attributes)
+        except ValueError as error:
+            raise DataRefused(f"{name}'s battery: {error}.", "Correct it in schema.json.") from None
 
     def _size(self, part: Mapping[str, Any], key: str, whose: str) -> float:
         value = (part.get("attributes") or {}).get(key)

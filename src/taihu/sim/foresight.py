@@ -8,7 +8,7 @@ program may charge and discharge in one hour, which no battery can, and sees a d
 import msgspec
 import numpy as np
 
-from taihu.decide.battery import FALL, FULL_POWER_TO, Battery, efficiency
+from taihu.decide.battery import Battery
 from taihu.decide.bill import BLOCK_HOURS
 from taihu.decide.highs import Outcome, Solver
 from taihu.decide.plan import terminal_energy
@@ -21,6 +21,7 @@ _TAIL_HOURS = 24  # so that a month does not end empty
 _ROUNDS = 2
 _WAY = 0.925  # one-way efficiency in the first round
 _FIRST_PEAK = 0.6  # of the peak without batteries
+_FULL_POWER_TO, _FALL = 0.8, 4.0  # of charge, and of power for each unit of it beyond: as the challenge has it
 _UNIT = 1e4  # a cost of one hour is a tiny part of the score: solvers like numbers near one
 
 
@@ -29,7 +30,7 @@ class Foresight:
 
     def __init__(self, battery: Battery, buildings: Buildings) -> None:
         self._battery = battery
-        self._limits = battery.power_kw, FALL * battery.power_kw / battery.capacity_kwh
+        self._limits = battery.power_kw, _FALL * battery.power_kw / battery.capacity_kwh
         self._net = buildings.net_kwh
         self._total = self._net.sum(axis=0)
         blocks = np.split(self._total, range(BLOCK_HOURS, len(self._total), BLOCK_HOURS))
@@ -61,7 +62,7 @@ class Foresight:
             energy = solved.columns[month.charge] - solved.columns[month.discharge]
             total = body + energy[:, : len(body)].sum(axis=0)
             mean, peak = float(total.mean()), float(total.max())
-            way = efficiency((energy.T / self._battery.power_kw).T)
+            way = self._battery.way(energy.T / self._battery.power_kw).T
         return np.asarray(solved.columns[month.content])
 
     def _write(self, first: int, body: int, way: Numbers, now: Hour, peak_price: float) -> "_Month":
@@ -98,7 +99,7 @@ class Foresight:
         for sign, moved in ((-1.0, charge), (1.0, discharge)):
             sheet.put(ramp, moved, sign)
             sheet.put(ramp[1:], moved[:, :-1], -sign)
-        most = power_kw * (1 + FALL * FULL_POWER_TO) - fall * start
+        most = power_kw * (1 + _FALL * _FULL_POWER_TO) - fall * start
         power = sheet.rows(many, -np.inf, most.ravel()).reshape(shape)
         sheet.put(power, charge, 1.0)
         sheet.put(power, discharge, 1.0)
