@@ -102,8 +102,8 @@ def test_what_the_disk_refuses_is_one_line(tmp_path: Path, capsys: pytest.Captur
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     from taihu import __version__
 
-    assert run(["version"]) == 0 and run(["version", "--json"]) == 0
-    assert capsys.readouterr().out == f'{__version__}\n{{"version":"{__version__}"}}\n'
+    assert [run(words) for words in (["version"], ["--version"], ["version", "--json"])] == [0, 0, 0]
+    assert capsys.readouterr().out.splitlines() == [__version__, __version__, f'{{"version":"{__version__}"}}']
 
 
 def test_who_stops_reading_is_no_defect() -> None:

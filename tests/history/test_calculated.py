@@ -2,7 +2,8 @@
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -84,15 +85,19 @@ Readings = Mapping[str, Sequence[tuple[float, float]]]  # by property: (minutes 
 
 
 @pytest.fixture
-def opened(tmp_path: Path, clock: SimClock) -> Opener:
+def opened(tmp_path: Path, clock: SimClock) -> Iterator[Opener]:
+    closing = ExitStack()
     count = iter(range(1000))
 
     def opener(things: Sequence[str] = ("m",), limits: Limits = DEFAULT) -> History:
         clock.advance(max(0.0, (START + 24 * HOUR - clock.now_ns()) / NS_PER_S))
         place, folder = Place(things), tmp_path / str(next(count))
-        return History(folder, OsFiles(), clock, limits, lambda _p, _t: PROPERTIES, plans=place.plan)
+        history = History(folder, OsFiles(), clock, limits, lambda _p, _t: PROPERTIES, plans=place.plan)
+        closing.callback(history.close)
+        return history
 
-    return opener
+    with closing:
+        yield opener
 
 
 def fill(history: History, readings: Readings, thing: str = "m", position: int = 1) -> int:

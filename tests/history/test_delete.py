@@ -1,7 +1,8 @@
 """A deletion is exact: at once no answer holds what it is of, and once it is erased no file does."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ BASE = T0 // (86_400 * S) * 86_400 * S
 
 
 @pytest.fixture
-def rolled(open_history: Opener, clock: SimClock, make_batch: Any) -> History:
+def rolled(open_history: Opener, clock: SimClock, make_batch: Any) -> Iterator[History]:
     """Eight hours of seconds, with rollups of them."""
     clock.jump((BASE + 9 * 3_600 * S - clock.now_ns()) / S)
     history = open_history(properties=GAUGE)
@@ -171,7 +172,8 @@ def rolled(open_history: Opener, clock: SimClock, make_batch: Any) -> History:
     history.flush()
     upkeep(history)
     assert {key[3] for key in history._store.catalog.rolled} >= {"1m"}
-    return history
+    with closing(history):
+        yield history
 
 
 def means(history: History, every: str = "1h") -> list[float | None]:

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -220,7 +221,8 @@ def test_segments_go_when_their_time_is_over_and_say_so(tmp_path: Path) -> None:
     assert list((tmp_path / "audit").glob("audit-000000000001*")) == []
     verdict = verify_audit(path)
     assert verdict.faults == [] and verdict.head.number > verdict.entries
-    first = min(link[0] for link in sqlite3.connect(path).execute("SELECT number FROM audit"))
+    with closing(sqlite3.connect(path)) as connection:
+        ((first,),) = connection.execute("SELECT min(number) FROM audit")
     found = changed(path, "DELETE FROM audit WHERE what = 'audit expired' AND number > ?", first)
     assert found
 

@@ -1,5 +1,7 @@
 """Things and projects go with their credentials, and every deletion keeps a receipt."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,13 +18,14 @@ from taihu.things.property import Property, Thing, ThingModel
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Directory:
+def directory(tmp_path: Path) -> Iterator[Directory]:
     found = Directory(tmp_path / "metadata.db", SimClock(), Limits(deletions_pending_max=3))
     for name in ("plant", "other"):
         found.create_project(Project(name=name))
         found.put_model(name, ThingModel(name="meter", properties={"power": Property(name="power")}))
         found.create_things(name, [Thing(name="Annas-flat", model="meter"), Thing(name="b")])
-    return found
+    with closing(found):
+        yield found
 
 
 def ask(number: str = "d1", **fields: object) -> Deletion:

@@ -7,7 +7,7 @@ every factor as it was known over time: what the ledger said at any moment, and 
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -59,12 +59,15 @@ class Ledger:
         self._lock = threading.Lock()
         self.weeks = Weeks()
         try:
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            path.chmod(0o600)
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000"):
-                self._connection.execute(f"PRAGMA {pragma}")
-            self._connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
-            prepare(self._connection)
+            with ExitStack() as refused:
+                self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+                refused.callback(self._connection.close)
+                path.chmod(0o600)
+                for pragma in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000"):
+                    self._connection.execute(f"PRAGMA {pragma}")
+                self._connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
+                prepare(self._connection)
+                refused.pop_all()
         except sqlite3.DatabaseError as error:
             raise DamagedError(
                 f"The ledger {path.name} cannot be read: {error}.", "Put a backup back: taihu restore."

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import click
 
+from taihu import __version__
 from taihu.kernel.errors import DamagedError, LocalError, RefusedError, RemoteError, TaihuError, TransientError
 
 _OF_THE_NAME = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
@@ -90,6 +91,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(version)s")
 def taihu() -> None:
     """Connect things, keep their history, know their carbon."""
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from taihu import __version__
+
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -129,6 +131,4 @@ def bench(seconds: float, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def version(as_json: bool) -> None:
     """Print the version."""
-    from taihu import __version__
-
     click.echo(f'{{"version":"{__version__}"}}' if as_json else __version__)

@@ -152,7 +152,7 @@ async def _start_console(supervisor: Supervisor, site: Site, options: Options) -
     secrets = msgspec.json.decode((site.data / "secrets.json").read_bytes(), type=Secrets)
     write_atomic(supervisor.files, token, secrets.operator.encode())
     await supervisor.add("console", python_module("taihu.runtime", "console", site.folder, token))
-    print(f"\n  The district: http://{site.console.host}:{site.console.port}    (Ctrl-C stops)\n")  # noqa: T201
+    print(f"\n  The district: http://{site.console.host}:{site.console.port}    (Ctrl-C stops)\n", flush=True)  # noqa: T201
 
 
 async def _watch(

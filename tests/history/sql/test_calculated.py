@@ -1,5 +1,7 @@
 """The view `calculated`: what the history says of calculated properties, whatever came late or went (§3, §5, §10)."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,12 @@ HOUR_ASKED = Bounds(START, START + HOUR)
 
 
 @pytest.fixture
-def history(tmp_path: Path) -> History:
+def history(tmp_path: Path) -> Iterator[History]:
     clock = SimClock()
     clock.advance((START + 24 * HOUR - clock.now_ns()) / NS_PER_S)
-    return History(tmp_path, OsFiles(), clock, DEFAULT, lambda _p, _t: PROPERTIES, plans=Place(("m", "n")).plan)
+    opened = History(tmp_path, OsFiles(), clock, DEFAULT, lambda _p, _t: PROPERTIES, plans=Place(("m", "n")).plan)
+    with closing(opened):
+        yield opened
 
 
 def about(history: History) -> Known:

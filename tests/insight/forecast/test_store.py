@@ -41,6 +41,7 @@ def test_models_and_forecasts_survive_a_restart(tmp_path: Path) -> None:
     assert again.model == made.model and np.array_equal(again.quantiles, made.quantiles)
     assert store.newest(KEY, made.start_ns - 1) is None
     assert store.newest(KEY, made.start_ns + 99) is not None
+    store.close()
 
 
 def test_old_forecasts_go_and_deleted_ones_at_once(tmp_path: Path) -> None:
@@ -58,6 +59,7 @@ def test_old_forecasts_go_and_deleted_ones_at_once(tmp_path: Path) -> None:
     assert len(store.issued(other, 0, 1 << 62)) == 3
     store.forget("plant")
     assert store.summaries() == {}
+    store.close()
 
 
 def test_a_file_of_a_later_release_or_a_damaged_one_is_told(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ SQLite, one writer (the worker). A forecast is kept under its issue time: the en
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -53,19 +54,25 @@ class ForecastStore:
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         try:
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            path.chmod(0o600)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                self._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+            with ExitStack() as refused:
+                self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+                refused.callback(self._connection.close)
+                self._prepare(path)
+                refused.pop_all()
         except sqlite3.DatabaseError as error:
             raise DamagedError(
                 f"The forecasts {path.name} cannot be read: {error}.", "Remove the file: they are made anew."
             ) from None
+
+    def _prepare(self, path: Path) -> None:
+        path.chmod(0o600)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise RefusedError(f"The forecasts have version {version}, this release knows {VERSION}.", "Upgrade Taihu.")
+        if version == 0:
+            self._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def summaries(self) -> dict[Key, Summary]:
         """What was trained, without what it takes to forecast."""
