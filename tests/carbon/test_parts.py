@@ -9,13 +9,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taihu.carbon.ledger import NOW
-from taihu.carbon.meters import Account
+from taihu.carbon.meters import Account, on_grids
 from taihu.carbon.parts import Memory, changed_from, part_at, recall, remember
 from taihu.kernel.sections import AccountConfig
 
 HOUR = 3_600_000_000_000
 DAY_ONE = datetime(2022, 5, 1, tzinfo=UTC)
 START = int(DAY_ONE.timestamp()) * 10**9
+
+
+def test_a_submeter_is_on_the_grid_of_what_it_is_behind() -> None:
+    """Through others between them; one that names a grid keeps to it, and of two accounts nobody knows which."""
+    main = AccountConfig(meter="main", imported="e", region="CN-JS", upstream="losses")
+    hall = AccountConfig(meter="hall", imported="e", behind="main")
+    press = AccountConfig(meter="press", imported="e", behind="hall")
+    own = AccountConfig(meter="own", imported="e", behind="main", intensity="grid/intensity")
+    roof = AccountConfig(meter="roof", generation="e", behind="main")
+    round_ = AccountConfig(meter="round", imported="e", behind="round")
+    found = {one.meter: one for one in on_grids([press, hall, main, own, roof, round_])}
+    assert [(found[name].region, found[name].upstream) for name in ("hall", "press")] == [("CN-JS", "losses")] * 2
+    assert (found["own"].region, found["own"].intensity) == ("", "grid/intensity")
+    assert (found["roof"], found["round"], found["main"]) == (roof, round_, main)
+    assert on_grids([main, main, hall])[2] == hall
 
 
 def config(region: str, since: int | None = None, until: int | None = None, **fields: Any) -> AccountConfig:

@@ -137,6 +137,18 @@ def test_readings_are_shown(node: object, folder: Path, device_token: str, capsy
     assert "not-found" not in capsys.readouterr().err
 
 
+def test_what_a_property_is_can_be_said(node: object, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An everyday spelling of the unit is taken, and what was said before stays said."""
+    assert run(["declare", "house/meter/flow", "m³/h", "--maximum", "9", "--writable", "--site", str(folder)]) == 0
+    assert "unit = m3/h" in capsys.readouterr().out
+    assert run(["declare", "house/meter/flow", "--title", "What's drawn", "--site", str(folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["unit"], told["maximum"], told["writable"], told["title"]) == ("m3/h", 9.0, True, "What's drawn")
+    assert run(["declare", "house/meter/flow", "parsecs", "--site", str(folder)]) != 0
+    assert run(["declare", "house/meter", "kW", "--site", str(folder)]) == EXIT_REFUSED
+    assert run(["reload", str(folder)]) == run(["status", str(folder)]) == 0
+
+
 def test_the_tail_says_what_comes_in(node: object, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     operator = answer(capsys, "token", "issue", "house", "--kind", "operator")["token"]
     device = answer(capsys, "token", "issue", "house", "second", "--create")["token"]

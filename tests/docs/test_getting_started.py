@@ -12,7 +12,7 @@ def test_the_page_can_be_followed(first_steps: str) -> None:
         assert re.search(r"^meter/power_kw +3.2 +- +\d", first_steps, re.MULTILINE)
         assert re.search(r"^\S+Z +3.2 +stamped$", first_steps, re.MULTILINE)
     assert '{"accepted":1,"refused":[]}' in first_steps
-    assert '{"declared":"power_kw"}' in first_steps
+    assert "home/meter/power_kw is declared: unit = kW" in first_steps
     assert re.search(r"^meter/power_kw +3.4 +kW +\d", first_steps, re.MULTILINE)
     assert re.search(r"^start +count +min .* coverage$", first_steps, re.MULTILINE)
     assert re.search(r"^[\w-]{43}$", first_steps, re.MULTILINE)

@@ -90,14 +90,21 @@ def number(value: float | None, digits: int) -> str:
     return UNKNOWN if value is None else f"{value:,.{digits}f}"
 
 
-def day(at: int, zone: str) -> str:
-    """The local day of a moment (UTC ns)."""
-    return to_datetime(at).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d")
+def begin(at: int, zone: str) -> str:
+    """The local day of a moment (UTC ns), with the time of day where that is not midnight."""
+    local = to_datetime(at).astimezone(ZoneInfo(zone))
+    return local.strftime("%Y-%m-%d %H:%M" if local.hour or local.minute else "%Y-%m-%d")
 
 
-def iso(at: int) -> str:
-    """A moment (UTC ns) to the minute."""
-    return to_datetime(at).strftime("%Y-%m-%d %H:%M UTC")
+def iso(at: int, zone: str = "UTC") -> str:
+    """A moment (UTC ns) to the minute, with its offset.
+
+    >>> iso(1793462400000000000), iso(1793462400000000000, "Asia/Shanghai")
+    ('2026-10-31 16:00 UTC', '2026-11-01 00:00+08:00')
+    """
+    if zone == "UTC":
+        return to_datetime(at).strftime("%Y-%m-%d %H:%M UTC")
+    return to_datetime(at).astimezone(ZoneInfo(zone)).isoformat(" ", "minutes")
 
 
 def csv_text(heads: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:

@@ -2,7 +2,7 @@
 
 import math
 
-from taihu.carbon.cells import Addresses, Trail, csv_text, day, factors_section, iso, number, share
+from taihu.carbon.cells import Addresses, Trail, begin, csv_text, factors_section, iso, number, share
 from taihu.carbon.document import Bars, Cell, Document, Link, Phrase, Section, Table
 from taihu.carbon.hourly import HourlyReport
 from taihu.carbon.report import QUALITY, balances_sections, period
@@ -25,7 +25,7 @@ def hourly_csv(report: HourlyReport, found: SiteHours, addresses: Addresses) -> 
     lines = (
         (
             report.project,
-            iso(start := report.start + place * HOUR_NS),
+            iso(start := report.start + place * HOUR_NS, report.timezone),
             *("" if value != value else value for value in row),
             _hour_quality(found, place),
             addresses.of(hour.of(Figure.ROWS, start=start, end=start + HOUR_NS)),
@@ -67,7 +67,7 @@ def hourly_document(report: HourlyReport, addresses: Addresses) -> Document:
             _time_of_day(report, trail),
             _by_part(report, trail),
             _by_both_rules(report, rows.narrow(role=(Role.GRID,))),
-            *balances_sections(report.balances, rows),
+            *balances_sections(report.balances, report.timezone, rows),
             factors_section(report.factors, rows),
             Section(heading="Method", note=HOURLY_METHOD),
         ),
@@ -109,7 +109,7 @@ def _time_of_day(report: HourlyReport, trail: Trail) -> Section:
 def _by_part(report: HourlyReport, trail: Trail) -> Section:
     heads = ("From", "Load kWh", "Made kWh", "In sum", "By the hour", "With certificates", "With the grid", "Known")
     rows = [
-        (day(part.start, report.timezone), *_scores(part.score, trail.narrow(start=part.start, end=part.end)))
+        (begin(part.start, report.timezone), *_scores(part.score, trail.narrow(start=part.start, end=part.end)))
         for part in report.parts
     ]
     return Section(

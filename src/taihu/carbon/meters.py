@@ -41,6 +41,7 @@ from taihu.kernel.units import commensurable, converter
 from taihu.things.property import Kind, Property
 
 Edges = Ints
+_GRID = ("region", "intensity", "mix", "carbon_free", "supplier", "upstream")
 
 
 class AccountBroken(RefusedError):
@@ -101,6 +102,26 @@ class Account(msgspec.Struct, frozen=True):
         others = [name.split("/")[:2] for name in (self.intensity, self.mix, self.carbon_free, self.marginal) if name]
         own = [] if self.config.avoided else [(self.project, self.config.meter)]
         return {*own, *((project, thing) for project, thing in others)}
+
+
+def on_grids(accounts: Sequence[AccountConfig]) -> list[AccountConfig]:
+    """A project's accounts, where one behind another says nothing of its grid with what that one says.
+
+    Where that one has several accounts, one after the other, nobody can say which.
+    """
+    by_key: dict[str, list[AccountConfig]] = {}
+    for one in accounts:
+        by_key.setdefault(one.key, []).append(one)
+
+    def whole(one: AccountConfig, seen: tuple[str, ...] = ()) -> AccountConfig:
+        above = by_key.get(one.behind, [])
+        silent = one.draws and not any(getattr(one, name) for name in _GRID)
+        if not silent or len(above) != 1 or one.behind in seen:
+            return one
+        before = whole(above[0], (*seen, one.behind))
+        return msgspec.structs.replace(one, **{name: getattr(before, name) for name in _GRID})
+
+    return [whole(one) for one in accounts]
 
 
 class Sources(msgspec.Struct, frozen=True):

@@ -10,8 +10,8 @@ from taihu.carbon.cells import (
     Addresses,
     Trail,
     apart,
+    begin,
     csv_text,
-    day,
     factor_value,
     factors_section,
     iso,
@@ -53,19 +53,20 @@ _LEAD = "{} {} of all intervals are known: {} measured, {} estimated, {} missing
 
 
 def inventory_csv(report: Inventory, addresses: Addresses) -> str:
-    """One line for each meter and part, and for each meter that is lacking; times in UTC, a missing figure is empty.
+    """One line for each meter and part, and for each meter that is lacking; a missing figure is empty.
 
     The column `rows` is the address of the rows that a line's figures are made of.
     """
+    zone = report.timezone
     names = (*SUMMED, "measured", "estimated", "missing", "restated", *AVOIDED_COLUMNS)
     absent: list[tuple[Any, ...]] = [
-        (report.project, one.meter, "", "", iso(report.start), iso(report.end), *[""] * len(names), "")
+        (report.project, one.meter, "", "", iso(report.start, zone), iso(report.end, zone), *[""] * len(names), "")
         for one in report.lacking
     ]
     whole = _trail(report, addresses)
     lines = (
-        (report.project, line.meter, line.role, line.behind, iso(line.start), iso(line.end),
-         *(getattr(line.figures, name, "") for name in names), addresses.of(_of_line(whole, line).selection))
+        (report.project, line.meter, line.role, line.behind, iso(line.start, zone), iso(line.end, zone),
+         *(_cell(getattr(line.figures, name, "")) for name in names), addresses.of(_of_line(whole, line).selection))
         for line in report.parts
     )  # fmt: skip
     heads = ("project", "meter", "role", "behind", "start", "end", *names, "rows")
@@ -90,8 +91,8 @@ def inventory_document(report: Inventory, addresses: Addresses) -> Document:
     if report.inside:
         note = "Submeters and storages: their energy is in the lines above already."
         sections.append(Section(heading="Of which", table=_lines(report.inside, trail), note=note))
-    sections += balances_sections(report.balances, trail)
-    sections += _restated(report.restated, trail)
+    sections += balances_sections(report.balances, report.timezone, trail)
+    sections += _restated(report.restated, report.timezone, trail)
     if len(report.parts) > len(report.meters) + len(report.inside):
         table = _lines(report.parts, trail, zone=report.timezone)
         sections.append(Section(heading="By part of the period", table=table))
@@ -113,6 +114,11 @@ def inventory_document(report: Inventory, addresses: Addresses) -> Document:
         ),
         sections=tuple(sections),
     )
+
+
+def _cell(value: Any) -> Any:
+    """A figure to the milligram and milliwatt-hour: what is beyond is of the way numbers are kept."""
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def _trail(report: Inventory, addresses: Addresses) -> Trail:
@@ -138,7 +144,7 @@ def _lines(
     for line in lines:
         words = line.meter
         if zone:
-            words = f"{line.meter} {day(line.start, zone)}"
+            words = f"{line.meter} {begin(line.start, zone)}"
         elif line.role in PARTS:
             words = Phrase(f"{{}} ({line.role} of {{}})", line.meter, line.behind)
         mine = _of_line(trail, line)
@@ -208,7 +214,7 @@ def _gas(kg: float | None) -> str:
     return f"{kg:.3g}" if kg and abs(kg) < _GRAM else number(kg, 3)
 
 
-def balances_sections(balances: Sequence[MainBalance], trail: Trail) -> list[Section]:
+def balances_sections(balances: Sequence[MainBalance], zone: str, trail: Trail) -> list[Section]:
     """Whether each main meter agrees with what is behind it, and where it does not most."""
     if not balances:
         return []
@@ -240,15 +246,15 @@ def balances_sections(balances: Sequence[MainBalance], trail: Trail) -> list[Sec
             )
             for part, kwh in one.parts_kwh.items()
         ]
-        lines += [_worst(one, at, mine) for at in one.worst]
+        lines += [_worst(one, at, zone, mine) for at in one.worst]
     note = "Drawing is positive. Apart is counted hour by hour, a gap as one: errors hide no others."
     return [Section(heading="Energy balance", table=Table(heads=heads, rows=lines, texts=(0, 6)), note=note)]
 
 
-def _worst(one: MainBalance, at: int, trail: Trail) -> tuple[Cell, ...]:
+def _worst(one: MainBalance, at: int, zone: str, trail: Trail) -> tuple[Cell, ...]:
     mine = trail.narrow(start=at, end=at + one.lengths[at] * HOUR_NS)
     residual = mine.link(number(one.worst[at], 3), Figure.RESIDUAL)
-    return (Link(iso(at), mine.address(Figure.RESIDUAL)), "", "", residual, "", "", "among the hours most apart")
+    return (Link(iso(at, zone), mine.address(Figure.RESIDUAL)), "", "", residual, "", "", "among the hours most apart")
 
 
 def _verdict(closed: bool, share: float | None) -> str:
@@ -258,7 +264,7 @@ def _verdict(closed: bool, share: float | None) -> str:
     return "not known" if share is None else "does not close" if share > CLOSED_SHARE else "closes where it is known"
 
 
-def _restated(found: Sequence[Restated], trail: Trail) -> list[Section]:
+def _restated(found: Sequence[Restated], zone: str, trail: Trail) -> list[Section]:
     if not found:
         return []
     rows = []
@@ -268,7 +274,7 @@ def _restated(found: Sequence[Restated], trail: Trail) -> list[Section]:
             mine.link(f"{getattr(one, name):+,.2f}", name)
             for name in (Figure.SCOPE1, Figure.LOCATION, Figure.MARKET, Figure.UPSTREAM)
         )
-        moments = (mine.link(iso(at), Figure.ROWS) for at in (one.first, one.last))
+        moments = (mine.link(iso(at, zone), Figure.ROWS) for at in (one.first, one.last))
         rows.append((one.reason, mine.link(f"{one.intervals:,}", Figure.ROWS), *moments, *changes))
     heads = (
         "Why",
@@ -286,6 +292,6 @@ def _restated(found: Sequence[Restated], trail: Trail) -> list[Section]:
 
 def period(report: Any) -> Phrase:
     """Of when a report is, and as of when."""
-    as_of = Phrase(" As the ledger knew it at {}.", iso(report.as_of)) if report.as_of else ""
-    start, end, made = map(iso, (report.start, report.end, report.made_at))
+    as_of = Phrase(" As the ledger knew it at {}.", iso(report.as_of, report.timezone)) if report.as_of else ""
+    start, end, made = (iso(at, report.timezone) for at in (report.start, report.end, report.made_at))
     return Phrase("{} to {} ({}), made {}.{}", start, end, report.timezone, made, as_of)

@@ -171,7 +171,7 @@ def _lead(wanted: Selection, place: Place) -> Phrase:
     if wanted.hour is not None:
         parts.append(Phrase(" Hours that begin at {}:00.", f"{wanted.hour:02d}"))
     if wanted.as_of:
-        parts.append(Phrase(" As the ledger knew it at {}.", iso(wanted.as_of)))
+        parts.append(Phrase(" As the ledger knew it at {}.", iso(wanted.as_of, place.zone.key)))
     period = (_local(wanted.start, place.zone), _local(wanted.end, place.zone), place.zone.key)
     return Phrase("{} to {} ({}).{}", *period, Phrase("{}" * len(parts), *parts))
 

@@ -164,7 +164,7 @@ _CHINESE = CHINESE | {
     "ISO 14064-1 categories": "ISO 14064-1 类别",
     "Category": "类别",
     "1 direct": "1 直接排放",
-    "\u2003of which {}": "\u2003其中{}",
+    "\u2003of which {}": "\u2003其中 {}",
     "2 imported energy, location-based": "2 外购能源，基于位置",
     "2 imported energy, market-based": "2 外购能源，基于市场",
     "3 to 6 other indirect": "3 至 6 其他间接排放",

@@ -1,18 +1,22 @@
 """Commands about carbon: report, rows, matching, summary, certificates."""
 
+import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 
-from taihu.cli.client import NodeClient, node_options
+from taihu.cli.client import NodeClient, node_options, zone_of
 from taihu.cli.output import MISSING, number_text, printable, share_text, show, show_json, time_text
 from taihu.kernel.errors import RefusedError
 
 _json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 _start = click.option("--start", help="ISO 8601 with an offset, or back from now such as -30d.")
 _end = click.option("--end", help="Likewise; not included.  [default: now]")
-_by = click.option("--by", default="1mo", show_default=True, help="Parts of 1d, 1w, 1mo or 1y.")
+_month = click.option("--month", help="A month of the project's time zone such as 2026-10, for --start and --end.")
+_by = click.option("--by", default="1mo", show_default=True, help="Parts of 1h, 1d, 1w, 1mo or 1y.")
 _as_of = click.option("--as-of", help="As the ledger knew it at that moment.  [default: now]")
 _out = click.option("--out", type=click.Path(path_type=Path), help="Write a .html, .pdf, .csv or .json file.")
 _language = click.option("--language", type=click.Choice(("en", "zh")), default="en", help="Of a .html or .pdf file.")
@@ -50,6 +54,7 @@ def carbon() -> None:
 @click.argument("project")
 @_start
 @_end
+@_month
 @_by
 @_as_of
 @_out
@@ -61,6 +66,7 @@ def report(
     project: str,
     start: str | None,
     end: str | None,
+    month: str | None,
     by: str,
     as_of: str | None,
     out: Path | None,
@@ -69,6 +75,7 @@ def report(
 ) -> None:
     """Show what PROJECT emitted, by both rules of scope 2, and whether its meters agree; or write it to a file."""
     where = ("projects", project, "carbon", "report")
+    start, end = _period(node, project, start, end, month)
     period = {"start": start, "end": end, "by": by, "as_of": as_of}
     if out is not None:
         _write(node, out, *where, **period, language=language)
@@ -78,11 +85,14 @@ def report(
         show_json(body)
         return
     zone = body["timezone"]
-    lines = [(f"{line['meter']} {time_text(line['start'], zone)[:10]}", line["figures"]) for line in body["parts"]]
+    lines = [(f"{line['meter']} {_begin(line['start'], zone)}", line["figures"]) for line in body["parts"]]
     table = [(printable(name), *_cells(figures)) for name, figures in [*lines, (project, body["total"])]]
     show(("meter, from", *_HEADS, "known"), table, (*_HEADS, "known"))
     if estimated := body["total"]["estimated_kwh"]:
         click.echo(f"{_two(estimated)} kWh were not metered in full, and are estimated: taihu carbon rows {project}")
+    for name in dict.fromkeys(line["meter"] for line in body["parts"] if _unpriced(line)):
+        remedy = "give its account a region, an intensity or a mix, and since when, and taihu reload."
+        click.echo(f"{printable(name)}: no factor prices what it drew: {remedy}")
     for one in body["balances"]:
         click.echo(f"{printable(one['meter'])}: {_balance_text(one)}")
     for one in body["lacking"]:
@@ -159,6 +169,7 @@ def rows(
 @click.argument("projects", nargs=-1, required=True)
 @_start
 @_end
+@_month
 @_by
 @_out
 @_language
@@ -169,12 +180,14 @@ def matching(
     projects: tuple[str, ...],
     start: str | None,
     end: str | None,
+    month: str | None,
     by: str,
     out: Path | None,
     language: str,
     as_json: bool,
 ) -> None:
     """Show how far carbon-free generation meets the load of PROJECTS: in sum, by the hour, and shared."""
+    start, end = _period(node, projects[0], start, end, month)
     if out is not None:
         if len(projects) > 1:
             raise RefusedError("A report is of one project.", "Name one, or leave --out away.")
@@ -301,6 +314,36 @@ def _show_matching(alone: dict[str, Any], shared: dict[str, Any], scores: dict[s
         table.append(("all, shared", _percent(shared["annual"]), _percent(shared["shared"]), *blank, known))
     heads = ("in sum", "by the hour", *(("with certificates", "with the grid") if scores else ()), "known")
     show(("project", *heads), table, heads)
+
+
+def _period(
+    node: NodeClient, project: str, start: str | None, end: str | None, month: str | None
+) -> tuple[str | None, str | None]:
+    """What is asked for: a local month of the project where one is named."""
+    if month is None:
+        return start, end
+    if start or end:
+        raise RefusedError("A month has a start and an end:", "leave --start and --end away.")
+    if not (found := re.fullmatch(r"([12]\d{3})-(0[1-9]|1[0-2])", month)):
+        raise RefusedError(f"{month[:40]!r} is not a month:", "write one such as 2026-10.")
+    zone = ZoneInfo(zone_of(node, project))
+    year, number = int(found[1]), int(found[2])
+    first = datetime(year, number, 1, tzinfo=zone)
+    after = datetime(year + number // 12, number % 12 + 1, 1, tzinfo=zone)
+    return first.isoformat(), after.isoformat()
+
+
+def _begin(at: int, zone: str) -> str:
+    """The local day of a part, with its hour where it is not a whole day's."""
+    text = time_text(at, zone)
+    return text[:10] if text[11:16] == "00:00" else f"{text[:10]} {text[11:16]}"
+
+
+def _unpriced(line: dict[str, Any]) -> bool:
+    """Whether electricity was drawn that no factor prices."""
+    figures = line["figures"]
+    priced = figures["location_kg"] is not None or figures["market_kg"] is not None
+    return line["role"] in ("grid", "submeter") and bool(figures["import_kwh"]) and not priced
 
 
 def _two(figure: float | None) -> str:

@@ -156,6 +156,12 @@ def connect(url: str | None, token: str | None, site: Path | None) -> NodeClient
     return NodeClient(url or DEFAULT_URL, token, owner=owner)
 
 
+def zone_of(node: NodeClient, project: str) -> str:
+    """The time zone of a project; UTC where it is not known."""
+    named = (one["timezone"] for one in node.get("projects")["projects"] if one["name"] == project)
+    return next(named, "") or "UTC"
+
+
 def node_address(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say where its node is: `url`, `token` and `site`."""
     site = click.Path(file_okay=False, path_type=Path)
@@ -169,12 +175,14 @@ def node_address(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def node_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that find its node, as one argument `node`."""
+    """Give a command the options that find its node, as one argument `node`; its argument `site_folder` is as --site."""
 
     @node_address
     @wraps(command)
-    def with_node(*, url: str | None, token: str | None, site: Path | None, **others: Any) -> None:
-        command(node=connect(url, token, site), **others)
+    def with_node(
+        *, url: str | None, token: str | None, site: Path | None, site_folder: Path | None = None, **others: Any
+    ) -> None:
+        command(node=connect(url, token, site or site_folder), **others)
 
     return with_node
 

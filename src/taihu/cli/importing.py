@@ -11,6 +11,7 @@ import msgspec
 from taihu.cli.acting import operator
 from taihu.cli.client import NodeClient, node_options
 from taihu.cli.output import Progress, progress, show, show_json
+from taihu.cli.transfer.csvfile import UTF_8
 from taihu.cli.transfer.known import Known
 from taihu.cli.transfer.opening import FORMATS, Asked, open_source
 from taihu.cli.transfer.rows import Item, Line, Refused, Row, Source
@@ -35,6 +36,15 @@ def _zone(context: click.Context, option: click.Parameter, name: str | None) -> 
         raise click.BadParameter(f"{name!r} is no time zone; write an IANA name such as Asia/Shanghai.") from None
 
 
+def _encoding(context: click.Context, option: click.Parameter, name: str) -> str:
+    try:
+        if "\n".encode(name) == b"\n":
+            return name
+    except LookupError:
+        pass
+    raise click.BadParameter(f"{name!r} is none that lines can be read in; write utf-8, gb18030, cp1252 or the like.")
+
+
 @click.command("import")
 @click.argument("project")
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
@@ -43,10 +53,13 @@ def _zone(context: click.Context, option: click.Parameter, name: str | None) -> 
 @click.option("--thing-column", default="", help="The column that names the thing.  [default: thing]")
 @click.option("--time", default="", help="The column of the time.  [default: time, timestamp, ts, …]")
 @click.option("--tz", "zone", callback=_zone, help="Time zone of times without an offset; without it they are refused.")
-@click.option("--column", "columns", multiple=True, metavar="HEADING=PROPERTY[:UNIT[:KIND]]", help="Only such columns.")
+@click.option(
+    "--column", "columns", multiple=True, metavar="HEADING=[THING/]PROPERTY[:UNIT[:KIND]]", help="Only such columns."
+)
 @click.option("--property-column", default="", help="Of a table with one value a row: the column of the name.")
 @click.option("--value-column", default="", help="And that of the value.")
 @click.option("--delimiter", default="", help="Between cells.  [default: told by the first line]")
+@click.option("--encoding", callback=_encoding, default=UTF_8, show_default=True, help="Of a CSV file, as gb18030.")
 @click.option("--decimal", type=click.Choice([".", ","]), default=".", show_default=True, help="As in 3.5 or 3,5.")
 @click.option("--devices", type=_FILE, help="ThingsBoard's table device as CSV.")
 @click.option("--keys", type=_FILE, help="ThingsBoard's table key_dictionary as CSV.")
@@ -128,11 +141,12 @@ class _Run:
         items: list[Item] = []
         cells = 0
         for item in self._source.items(self._place.number):
-            items.append(item)
-            cells += len(item.values) if isinstance(item, Row) else 1
-            if cells >= _CELLS or len(items) >= _ROWS:
+            full = cells >= _CELLS or len(items) >= _ROWS
+            if full and item.number != items[-1].number:  # a record is sent whole: the place is that of a record
                 self._send(items, bar)
                 items, cells = [], 0
+            items.append(item)
+            cells += len(item.values) if isinstance(item, Row) else 1
         self._send(items, bar)
         self._place.skipped += self._source.skipped
 
@@ -172,5 +186,5 @@ def _asked(form: str | None, how: dict[str, Any]) -> Asked:
         zone=how["zone"],
         decimal=how["decimal"],
     )
-    others = {name: how[name] for name in ("delimiter", "devices", "keys", "table", "entities")}
+    others = {name: how[name] for name in ("delimiter", "encoding", "devices", "keys", "table", "entities")}
     return Asked(form=form, layout=layout, **others)

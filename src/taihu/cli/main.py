@@ -39,6 +39,7 @@ _COMMANDS = {
     "things": ("look", "List things and how they are."),
     "read": ("look", "Show newest values."),
     "history": ("look", "Show readings of the past, or windows of them."),
+    "declare": ("declare", "Say what a property is: its unit, kind and range."),
     "calculate": ("calculate", "Declare a property that is calculated of others, or show of which."),
     "query": ("query", "Ask a project's history in SQL."),
     "export": ("export", "Write a project's readings as Parquet or CSV files."),

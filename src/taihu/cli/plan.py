@@ -6,11 +6,14 @@ from typing import Any
 
 import click
 
-from taihu.cli.client import NodeClient, node_options
+from taihu.cli.client import NodeClient, node_options, zone_of
 from taihu.cli.output import number_text, printable, progress, show, show_json, time_text
 from taihu.kernel.clock import NS_PER_S
 
-_HEADS = ("from", "corridor kW", "plan kW", "holds kWh", "net kW")
+_COLUMNS = {
+    "power_kw": "plan kW", "content_kwh": "holds kWh", "net_kw": "net kW", "price": "price", "intensity": "kg/kWh",
+}  # fmt: skip
+_ASSETS_SHOWN = 6  # with more than so many, what they take together is shown
 
 _ASSET_HEADS = ("asset", "kind", "thing", "plan kW", "now kW", "kWh or °C", "why")
 
@@ -52,9 +55,10 @@ def show_(node: NodeClient, project: str, controller: str | None, why: bool, lim
     if not rows and not waiting:
         waits = f"No controller of {project} has planned yet: its last days are replayed first."
         click.echo(waits if body["plans"] else f"{project} has no controller, and no scheduler.", err=True)
+    zone = zone_of(node, project) if why else ""
     for one in body["plans"] if why else ():
         for decision in one["decisions"]:
-            _explain(one["controller"], decision)
+            _explain(one["controller"], decision, zone)
         if one["guard"]:
             for line in guard_lines(one["guard"]):
                 click.echo(printable(line))
@@ -186,7 +190,7 @@ def _money(said: dict[str, Any]) -> str:
     return f" {said['currency']}" if said.get("currency") else ""
 
 
-def _explain(name: str, decision: dict[str, Any]) -> None:
+def _explain(name: str, decision: dict[str, Any], zone: str) -> None:
     click.echo()
     click.echo(printable(f"{name}: {decision['reason']}"))
     click.echo(printable(f"{decision['why']} What binds: {decision['binding']}."))
@@ -198,15 +202,39 @@ def _explain(name: str, decision: dict[str, Any]) -> None:
     click.echo(printable("From: " + ", ".join(f"{key} = {value}" for key, value in decision["inputs"].items()) + "."))
     if decision.get("assets"):
         _show_assets(decision["assets"])
-    names = ("power_kw", "content_kwh", "net_kw", "price", "intensity")[: 5 if decision["with_kg"] is not None else 4]
-    rows = [
-        (time_text(_whole_second(one["start"])), _corridor(one), *(number_text(round(one[key], 3)) for key in names))
-        for one in decision["stages"]
-    ]
-    heads = (*_HEADS, f"{decision['currency']}/kWh" if decision.get("currency") else "price", "kg/kWh")[
-        : 2 + len(names)
-    ]
-    show(heads, rows, heads[2:])
+    heads, rows = steps_ahead(decision, zone)
+    show(heads, rows, heads[1:] if decision.get("assets") else heads[2:])
+
+
+def steps_ahead(decision: dict[str, Any], zone: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The steps of a plan, in the project's time zone: of a scheduler what each asset takes, as long as that stays."""
+    stages, assets = decision["stages"], decision.get("assets", [])
+    names = {key: head for key, head in _COLUMNS.items() if key != "intensity" or decision["with_kg"] is not None}
+    names |= {"price": f"{decision['currency']}/kWh"} if decision.get("currency") else {}
+    if not assets:
+        rows = [(_at(one, zone), _corridor(one), *(_rounded(one[key], 3) for key in names)) for one in stages]
+        return ("from", "corridor kW", *names.values()), rows
+    with_battery = any(one["kind"] == "battery" for one in assets)
+    names = {key: head for key, head in names.items() if key != "power_kw" and (with_battery or key != "content_kwh")}
+    names["net_kw"] = "base kW"  # what nobody can move
+    each = [(one["name"], one["powers_kw"]) for one in assets]
+    if len(each) > _ASSETS_SHOWN:
+        each = [("all kW", [stage["power_kw"] for stage in stages])]
+    found: list[tuple[str, ...]] = []
+    before: tuple[object, ...] = ()
+    for place, stage in enumerate(stages):
+        taken = tuple(_rounded(powers[place]) for _, powers in each)
+        said = (taken, stage["price"], stage["intensity"])
+        if said != before:
+            found.append(
+                (
+                    _at(stage, zone),
+                    *taken,
+                    *(_rounded(stage[key], 3 if key in ("price", "intensity") else 2) for key in names),
+                )
+            )
+        before = said
+    return ("from", *(printable(name) for name, _ in each), *names.values()), found
 
 
 def _show_assets(assets: list[dict[str, Any]]) -> None:
@@ -230,5 +258,15 @@ def _whole_second(ns: int) -> int:
     return ns // NS_PER_S * NS_PER_S
 
 
+def _at(stage: dict[str, Any], zone: str) -> str:
+    """When a step begins, to the minute of the project's clock."""
+    return time_text(_whole_second(stage["start"]), zone)[:16].replace("T", " ")
+
+
+def _rounded(value: float, digits: int = 2) -> str:
+    return number_text(round(value, digits) + 0.0)  # and never -0
+
+
 def _corridor(stage: dict[str, Any]) -> str:
-    return f"{stage['low_kw']:.2f} to {stage['high_kw']:.2f}"
+    low, high = (round(stage[name], 2) + 0.0 for name in ("low_kw", "high_kw"))
+    return f"{low:.2f} to {high:.2f}"

@@ -13,10 +13,14 @@ _json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
 @click.command()
+@click.argument("site_folder", metavar="[FOLDER]", type=_FOLDER, required=False)
 @_json
 @node_options
 def status(node: NodeClient, as_json: bool) -> None:
-    """Show how the node is: its counters, and whether its worker runs. Exits with 4 where none answers."""
+    """Show how the node is, that of the site in FOLDER: its counters, and whether its worker runs.
+
+    Exits with 4 where none answers.
+    """
     found = node.get("node")
     if as_json:
         show_json(found)
@@ -27,10 +31,11 @@ def status(node: NodeClient, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("site_folder", metavar="[FOLDER]", type=_FOLDER, required=False)
 @_json
 @node_options
 def reload(node: NodeClient, as_json: bool) -> None:
-    """Let a running node take over a changed site.toml, its certificates and the files it names."""
+    """Let a running node, that of the site in FOLDER, take over a changed site.toml and the files it names."""
     report = node.post("admin", "reload", body={})
     if as_json:
         show_json(report)

@@ -99,6 +99,21 @@ def convert(value: float, source: str, target: str) -> float:
     return value * factor + offset
 
 
+def spelled(text: str) -> str:
+    """The UCUM code that a person's spelling means; raises UnitError.
+
+    >>> spelled("kWh"), spelled("kW.h")
+    ('kW.h', 'kW.h')
+    """
+    try:
+        return parse_unit(text).code
+    except UnitError:
+        meant = alias(text)
+        if meant is None:
+            raise
+        return meant
+
+
 @lru_cache(maxsize=_CACHE_SIZE)
 def alias(text: str) -> str | None:
     """The UCUM code that an everyday spelling means, or None; a code means itself, except C and F (temperatures).

@@ -4,6 +4,7 @@ import gzip
 import json
 import sqlite3
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -58,15 +59,52 @@ def test_a_wide_csv(tmp_path: Path) -> None:
 
 def test_headings_delimiters_and_commas(tmp_path: Path) -> None:
     path = tmp_path / "zaehler.csv"
-    path.write_text("\ufeffZeit;P (kW);kWh\n31.01.2026 12:00;1;2\n2026-01-31 13:00:00;1.234,5;2,25\n", "utf-8")
+    path.write_text("\ufeffZeit;P (kW);kWh\n31.01.2026 25:00;1;2\n2026-01-31 13:00:00;1.234,5;2,25\n", "utf-8")
     columns = dict(map(parse_column, ["P (kW)=power:kW", "kWh=energy:kW.h:counter"]))
-    layout = Layout(time="Zeit", thing="meter", columns=columns, zone=ZoneInfo("Europe/Berlin"), decimal=",")
+    layout = Layout(thing="meter", columns=columns, zone=ZoneInfo("Europe/Berlin"), decimal=",")
     bad, good = read(source := opened(path, layout))
     assert isinstance(bad, Refused)
     assert good == Row(2, "line 3", "meter", T0, {"power": "1234.5", "energy": "2.25"})
     about = source.about("meter")
     assert about is not None
     assert (about.properties["energy"].kind, about.properties["power"].unit) == (Kind.COUNTER, "kW")
+
+
+def test_a_wide_csv_of_several_things(tmp_path: Path) -> None:
+    """Each column may name its thing; a batch ends with a record, so that going on loses no thing of it."""
+    (path := tmp_path / "x.csv").write_text("Timestamp,Main kWh,Hall 2,note\n2026-01-31T12:00:00Z,1,2,x\n")
+    columns = dict(map(parse_column, ["Main kWh=main/energy:kWh:interval", "Hall 2=hall-2/power:kW"]))
+    source = opened(path, Layout(columns=columns))
+    assert read(source) == [
+        Row(1, "line 2", "main", T0, {"energy": "1"}),
+        Row(1, "line 2", "hall-2", T0, {"power": "2"}),
+    ]
+    assert read(source, after=1) == []
+    main, hall, other = (source.about(name) for name in ("main", "hall-2", "other"))
+    assert main is not None and main.properties["energy"].unit == "kW.h" and set(main.properties) == {"energy"}
+    assert hall is not None and set(hall.properties) == {"power"} and other is None
+
+
+def test_the_file_of_a_chinese_spreadsheet(tmp_path: Path) -> None:
+    (path := tmp_path / "x.csv").write_text("时间,总表\n2026/1/31 20:00,1\n", "gb18030")
+    layout = Layout(columns=dict([parse_column("总表=main/energy:kWh:interval")]), zone=ZoneInfo("Asia/Shanghai"))
+    with pytest.raises(SourceRefused, match="--encoding gb18030"):
+        CsvSource(path, layout)
+    assert read(CsvSource(path, layout, encoding="gb18030")) == [Row(1, "line 2", "main", T0, {"energy": "1"})]
+
+
+@pytest.mark.parametrize("step_m", [15, 60])
+def test_the_hour_that_the_clock_shows_twice(tmp_path: Path, step_m: int) -> None:
+    """Of a day with 25 hours each row has its own time, from wherever the import goes on."""
+    zone, begin = ZoneInfo("Europe/Berlin"), datetime(2026, 10, 24, 22, tzinfo=UTC)
+    times = [begin + timedelta(minutes=step_m * n) for n in range(25 * 60 // step_m)]
+    lines = [f"{one.astimezone(zone):%d.%m.%Y %H:%M},1\n" for one in times]
+    (path := tmp_path / "x.csv").write_text("Zeit,m/power\n" + "".join(lines))
+    layout = Layout(zone=zone, columns=dict([parse_column("m/power=m/power:kW")]))
+    found = [item.observed_at for item in read(opened(path, layout)) if isinstance(item, Row)]
+    assert found == [int(one.timestamp()) * S for one in times]
+    later = read(opened(path, layout), after=len(times) // 8)
+    assert [item.observed_at for item in later if isinstance(item, Row)] == found[len(times) // 8 :]
 
 
 def test_a_narrow_csv_and_lines_within_cells(tmp_path: Path) -> None:
@@ -85,7 +123,7 @@ def test_a_narrow_csv_and_lines_within_cells(tmp_path: Path) -> None:
     ("text", "layout", "said"),
     [
         ("", {}, "empty"),
-        ("a,b\n", {"thing": "x"}, "No column is the time"),
+        ("a,b\n", {"thing": "x"}, "No column is called as times usually are: there are 'a', 'b'"),
         ("time,b\n", {}, "There is no column 'thing'"),
         ("time,b\n", {"thing": "x", "time": "when"}, "There is no column 'when'"),
         ("time\n", {"thing": "x"}, "No column holds a property"),
@@ -99,7 +137,7 @@ def test_tables_that_cannot_be_read(tmp_path: Path, text: str, layout: dict[str,
         CsvSource(tmp_path / "x.csv", Layout(**layout))
 
 
-@pytest.mark.parametrize("text", ["power", "=", "a=b:nonsense unit", "a=b:kW:often"])
+@pytest.mark.parametrize("text", ["power", "=", "a=b:nonsense unit", "a=b:kW:often", "a=b/c/d", "a=b:kWh"])
 def test_columns_are_written_so(text: str) -> None:
     with pytest.raises((SourceRefused, RemoteError)):
         parse_column(text)
@@ -118,6 +156,13 @@ def test_times_are_exact(ns: int) -> None:
 def test_times_that_may_mean_anything_are_refused(text: str) -> None:
     with pytest.raises(BadValue):
         moment(text, None)
+
+
+@pytest.mark.parametrize("text", ["31.1.2026 20:00", "2026/1/31 20:00", "2026-1-31 20:00:00", "2026.01.31  20:00"])
+def test_times_of_spreadsheets(text: str) -> None:
+    assert moment(text, ZoneInfo("Asia/Shanghai")) == T0
+    with pytest.raises(BadValue, match="which is the day"):
+        moment("01/31/2026 20:00", ZoneInfo("Asia/Shanghai"))
 
 
 def test_times_of_databases() -> None:

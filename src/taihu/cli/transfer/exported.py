@@ -10,7 +10,7 @@ from taihu.cli.transfer.csvfile import CsvSource
 from taihu.cli.transfer.manifest import Manifest, ViewFiles
 from taihu.cli.transfer.parquetfile import ParquetSource
 from taihu.cli.transfer.rows import Item, SourceRefused
-from taihu.cli.transfer.tables import Layout
+from taihu.cli.transfer.tables import Column, Layout
 from taihu.things.property import Property, Thing
 
 
@@ -45,7 +45,7 @@ class ExportSource:
         return self._done
 
     def _files(self, view: ViewFiles) -> Iterator[CsvSource | ParquetSource]:
-        columns = {one.name: Property(name=one.property) for one in view.columns if one.property}
+        columns = {one.name: Column("", Property(name=one.property)) for one in view.columns if one.property}
         layout = Layout(time="observed_at", thing_column="thing", columns=columns, zone=ZoneInfo("UTC"))
         for one in view.files:
             path = self._folder / one.file

@@ -154,17 +154,17 @@ class HistoryCsv(Records):
         except ValueError:
             raise SourceRefused(f"{path} is no history of Home Assistant:", "its columns are entity_id, …") from None
 
-    def read(self, number: int, where: str, record: Sequence[str]) -> Item | None:
+    def read(self, number: int, where: str, record: Sequence[str]) -> list[Item]:
         if len(record) != len(self.headings):
-            return Refused(number, where, "", "", f"it has {len(record)} cells, the first line {len(self.headings)}")
+            return [Refused(number, where, "", "", f"it has {len(record)} cells, the first line {len(self.headings)}")]
         entity, state, changed = (record[place] for place in self._places)
         thing, name = self._names.get(entity, (entity, "state"))
         if state in _NOTHING:
-            return None
+            return []
         try:
-            return Row(number, where, thing, moment(changed, None), {name: Text(state)})
+            return [Row(number, where, thing, moment(changed, None), {name: Text(state)})]
         except BadValue as error:
-            return Refused(number, where, thing, name, str(error))
+            return [Refused(number, where, thing, name, str(error))]
 
 
 def _ns(seconds: float) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from taihu.cli.transfer import homeassistant, thingsboard
-from taihu.cli.transfer.csvfile import CsvSource, headings_of
+from taihu.cli.transfer.csvfile import UTF_8, CsvSource, headings_of
 from taihu.cli.transfer.exported import ExportSource
 from taihu.cli.transfer.influxlines import LineSource
 from taihu.cli.transfer.manifest import read_manifest
@@ -26,6 +26,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     form: str | None
     layout: Layout
     delimiter: str = ""
+    encoding: str = UTF_8
     devices: Path | None = None
     keys: Path | None = None
     table: str = homeassistant.STATES
@@ -34,7 +35,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 def open_source(path: Path, asked: Asked) -> Source:
     """The rows of a file or folder; SourceRefused when it cannot be read as asked."""
-    form = asked.form or _told(path)
+    form = asked.form or _told(path, asked.encoding)
     names = homeassistant.names_of(asked.entities) if asked.entities else {}
     match form:
         case "taihu":
@@ -57,10 +58,10 @@ def open_source(path: Path, asked: Asked) -> Source:
             return (homeassistant.States if asked.table == homeassistant.STATES else homeassistant.Statistics)(
                 path, names
             )
-    return CsvSource(path, asked.layout, asked.delimiter)
+    return CsvSource(path, asked.layout, asked.delimiter, asked.encoding)
 
 
-def _told(path: Path) -> str:
+def _told(path: Path, encoding: str) -> str:
     """The format that a name says, and of a CSV file its headings."""
     if path.is_dir():
         return "taihu" if read_manifest(path) else "parquet"
@@ -68,7 +69,7 @@ def _told(path: Path) -> str:
     if form is None:
         raise SourceRefused(f"The name {path.name} does not say what it is:", f"use --format {'|'.join(FORMATS)}.")
     if form == "csv":
-        headings = set(headings_of(path))
+        headings = set(headings_of(path, encoding))
         if {"entity_id", "state", "last_changed"} <= headings:
             return "home-assistant"
         if {"entity_id", "key", "ts"} <= headings:

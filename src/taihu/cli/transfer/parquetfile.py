@@ -42,7 +42,7 @@ class ParquetSource:
             for place, (reader, record) in enumerate(self._records(path, skip), skip + 1):
                 number += 1
                 self._done = number
-                yield reader.read(number, f"{path.name}, row {place}", record)
+                yield from reader.read(number, f"{path.name}, row {place}", record)
 
     def done(self) -> int:
         return self._done

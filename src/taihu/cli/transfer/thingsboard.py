@@ -77,18 +77,20 @@ class TsKv(Records):
             raise SourceRefused(f"{path} is no ts_kv:", "export it with headings: COPY … WITH CSV HEADER.") from None
         self._values = [self.headings.index(name) for name in _VALUES if name in self.headings]
 
-    def read(self, number: int, where: str, record: Sequence[str]) -> Item | None:
+    def read(self, number: int, where: str, record: Sequence[str]) -> list[Item]:
         if len(record) != len(self.headings):
-            return Refused(number, where, "", "", f"it has {len(record)} cells, the first line {len(self.headings)}")
+            return [Refused(number, where, "", "", f"it has {len(record)} cells, the first line {len(self.headings)}")]
         device, key = (record[self._places[name]] for name in ("entity_id", "key"))
         thing, name = self._devices.get(device, device), self._keys.get(key, key)
         if name.isdigit() and not self._keys:
-            return Refused(number, where, thing, name, "the key is a number: name the table key_dictionary with --keys")
+            return [
+                Refused(number, where, thing, name, "the key is a number: name the table key_dictionary with --keys")
+            ]
         text = next((record[place] for place in self._values if record[place]), "")
         if not text:
-            return None
+            return []
         try:
             observed_at = moment(record[self._places["ts"]], None)
         except BadValue as error:
-            return Refused(number, where, thing, name, str(error))
-        return Row(number, where, thing, observed_at, {name: Text(text)})
+            return [Refused(number, where, thing, name, str(error))]
+        return [Row(number, where, thing, observed_at, {name: Text(text)})]

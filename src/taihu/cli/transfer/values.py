@@ -17,6 +17,9 @@ _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 _WHOLE = re.compile(r"[+-]?\d+")
 _BOOLEANS = {"true": True, "false": False, "t": True, "f": False}
 _FRACTION = re.compile(r"(\.\d+)")
+_YEAR_FIRST = re.compile(r"(?P<y>\d{4})[-/.](?P<m>\d\d?)[-/.](?P<d>\d\d?)(?:[T ]+(?P<h>\d\d?)(?P<rest>:.*))?")
+_DOTTED = re.compile(r"(?P<d>\d\d?)\.(?P<m>\d\d?)\.(?P<y>\d{4})(?:[T ]+(?P<h>\d\d?)(?P<rest>:.*))?")
+_SLASHED = re.compile(r"\d\d?[/-]\d\d?[/-]\d{4}\b.*")
 _ZONED = re.compile(r"[Tt ].*(?:[Zz]|[+-]\d\d:?\d\d|[+-]\d\d)\Z")
 
 
@@ -61,26 +64,28 @@ def defined_value(text: str, definition: Property) -> Any:
     return float(text)
 
 
-def moment(text: Any, zone: ZoneInfo | None) -> int:
+def moment(text: Any, zone: ZoneInfo | None, *, second: bool = False) -> int:
     """UTC nanoseconds of a time in a file: ISO 8601, or a number since 1970 in s, ms, us or ns. Raises BadValue.
 
     Args:
-        text: what stands there; a `datetime` without a zone and text without an offset are in `zone`.
+        text: what stands there; a `datetime` without a zone and text without an offset are in `zone`. Text may also be
+            as spreadsheets write it, 2026/1/31 9:00 or 31.1.2026 9:00.
         zone: None refuses those.
+        second: of an hour that the clock shows twice, the second is meant.
 
     >>> moment("2026-01-31 12:00:00.5+08:00", None), moment("1769860800000", None)
     (1769832000500000000, 1769860800000000000)
     """
     if isinstance(text, datetime):
         if text.tzinfo is None:
-            text = text.replace(tzinfo=_known(zone, text))
+            text = text.replace(tzinfo=_known(zone, text), fold=second)
         return from_datetime(text)
     if isinstance(text, str):
-        text = text.strip()
+        text = _iso(text.strip())
         if _NUMBER.fullmatch(text):
             text = int(text) if _WHOLE.fullmatch(text) else Decimal(text)
         elif len(text) > 10 and text[10] in "T t" and not _ZONED.search(text[10:]):
-            return _local(text, zone)
+            return _local(text, zone, second)
         elif text[10:11] == " ":
             text = f"{text[:10]}T{text[11:]}"
     try:
@@ -89,7 +94,17 @@ def moment(text: Any, zone: ZoneInfo | None) -> int:
         raise BadValue(error.message) from None
 
 
-def _local(text: str, zone: ZoneInfo | None) -> int:
+def _iso(text: str) -> str:
+    """A time as spreadsheets write it, in ISO 8601; other text as it is. BadValue where day and month may be either."""
+    if found := _YEAR_FIRST.fullmatch(text) or _DOTTED.fullmatch(text):
+        day = f"{found['y']}-{found['m']:0>2}-{found['d']:0>2}"
+        return f"{day}T{found['h']:0>2}{found['rest']}" if found["h"] else f"{day}T00:00"
+    if _SLASHED.fullmatch(text):
+        raise BadValue(f"{text[:40]!r} does not say which is the day: write the year first, as in 2026-01-31 09:00")
+    return text
+
+
+def _local(text: str, zone: ZoneInfo | None, second: bool) -> int:
     """A time without an offset, to the nanosecond."""
     whole, *rest = _FRACTION.split(text)
     try:
@@ -97,7 +112,7 @@ def _local(text: str, zone: ZoneInfo | None) -> int:
     except ValueError:
         raise BadValue(f"{text[:40]!r} is not a time") from None
     fraction = int((rest[0][1:] + "000000000")[:9]) if rest else 0
-    return from_datetime(found.replace(tzinfo=_known(zone, text))) + fraction
+    return from_datetime(found.replace(tzinfo=_known(zone, text), fold=second)) + fraction
 
 
 def _known(zone: ZoneInfo | None, text: object) -> ZoneInfo:

@@ -61,7 +61,8 @@ class CarbonAnswers:
             return json_answer({"start": body["start"], "end": body["end"], "by_hour": [], "projects": {}})
         if accountant is None:
             raise RefusedError(
-                "No meter of this site has an account.", "Write [[project.account]] in site.toml: docs/carbon.md."
+                "No meter of this site has an account.",
+                "Write [[project.account]] in site.toml (docs/carbon.md), then: taihu reload.",
             )
         with self._history.within(self._site.limits.query_timeout_s):
             return question(accountant, body)

@@ -9,7 +9,7 @@ from taihu.carbon.accountant import Accountant
 from taihu.carbon.driven import Driven
 from taihu.carbon.factors import load_factors
 from taihu.carbon.ledger import Ledger
-from taihu.carbon.meters import Account, Sources
+from taihu.carbon.meters import Account, Sources, on_grids
 from taihu.history.history import History
 from taihu.identity.directory import Directory
 from taihu.identity.principal import CredentialKind, Principal
@@ -108,7 +108,7 @@ class CarbonDesk:
         accounts = [
             Account(project, "UTC" if config.avoided else zones.get(project, site.site.timezone), config)
             for project, found in configs.items()
-            for config in found
+            for config in on_grids(found)
         ]
         self._answers.factors = factors
         if self._accountant is not None:
