@@ -32,8 +32,8 @@ def declare(node: NodeClient, address: str, unit: str | None, as_json: bool, **s
     if not where.property:
         raise RefusedError(f"{address!r} names no property.", "Write PROJECT/THING/PROPERTY.")
     names = {"interval": "interval_s", "max_age": "max_age_s"}
-    wanted: dict[str, Any] = {names.get(name, name): value for name, value in said.items() if value is not None}
-    wanted |= {"unit": spelled(unit)} if unit else {}
+    wanted: dict[str, Any] = {"unit": spelled(unit)} if unit else {}
+    wanted |= {names.get(name, name): value for name, value in said.items() if value is not None}
     own = f"thing = {_quoted(where.thing)} AND property = {_quoted(where.property)}"
     known = [one for alike in definitions_of(node, where.project, own) for one in alike.properties]
     definition = (msgspec.to_builtins(known[0]) if known else {}) | {"name": where.property, "inferred": False} | wanted
