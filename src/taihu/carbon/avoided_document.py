@@ -41,8 +41,16 @@ def avoided_lines(report: "Inventory", trail: Trail, names: Sequence[str]) -> It
     """A line of the CSV for each controller and part of the period; of an inventory's columns only counts have one."""
     for one in report.avoided.parts if report.avoided else ():
         mine = trail.narrow(role=(Role.AVOIDED,), meter=(one.meter,), start=one.start, end=one.end)
-        where = (report.project, one.meter, Role.AVOIDED, "", iso(one.start), iso(one.end))
-        yield *where, *(getattr(one, name, "") for name in names), mine.addresses.of(mine.selection)
+        period = (iso(at, report.timezone) for at in (one.start, one.end))
+        yield (
+            report.project,
+            one.meter,
+            Role.AVOIDED,
+            "",
+            *period,
+            *(getattr(one, name, "") for name in names),
+            mine.addresses.of(mine.selection),
+        )
 
 
 def _line(one: Effect, trail: Trail) -> tuple[Cell, ...]:
