@@ -207,7 +207,7 @@ def test_refusals_have_their_line_and_reason(target: LiveNode) -> None:
     reasons = {where: (thing, name, reason) for where, thing, name, reason in found}
     assert reasons["line 3"] == ("tank", "level", "'much' where a number is defined")
     assert "ahead" in reasons["line 4"][2] or "future" in reasons["line 4"][2]
-    assert "is not a time" in reasons["line 5"][2] and "cannot name a thing" in reasons["line 6"][2]
+    assert "has no offset" in reasons["line 5"][2] and "cannot name a thing" in reasons["line 6"][2]
     assert reasons["line 8"][0] == "tank"
     levels = "SELECT epoch(observed_at), value FROM readings WHERE thing = 'tank' AND property = 'level'"
     assert rows(target, levels) == [[1769860800.0, 1.0]]

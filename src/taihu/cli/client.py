@@ -175,7 +175,7 @@ def node_address(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def node_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that find its node, as one argument `node`; its argument `site_folder` is as --site."""
+    """Give a command the options that find its node, as one argument `node`; `site_folder` is as --site."""
 
     @node_address
     @wraps(command)
