@@ -9,8 +9,9 @@ import pytest
 from taihu.decide.frame import Exact
 from taihu.decide.judge import judge
 from taihu.decide.model import Model
-from taihu.decide.planner import Method, Planner, quantile_scenarios
+from taihu.decide.planner import Method, Planner
 from taihu.decide.problem import (
+    SWANSON,
     Battery,
     Group,
     Heat,
@@ -175,17 +176,16 @@ def test_a_demand_charge_shaves_the_peak() -> None:
 
 def test_scenarios_share_their_first_step() -> None:
     """§12: the plan for what is likely hedges against what is not: a first step that suits all quantiles."""
-    loads, weights = quantile_scenarios(np.full(4, 0.2), np.full(4, 1.0), np.full(4, 4.0))
     scenes = [
         Problem(
             step_h=np.ones(4), assets=(battery(content_kwh=0.0, end_price=0.0),),
             meters=(Meter(load_kw=load, import_price=np.array([0.1, 0.5, 0.5, 0.5]), export_price=np.zeros(4)),),
         )
-        for load in loads
+        for load in (np.full(4, 1.0), np.full(4, 0.2), np.full(4, 4.0))
     ]  # fmt: skip
     likely = PLANNER.plan(scenes[0]).powers["b"][0]
-    hedged = PLANNER.plan_scenarios(scenes, weights).powers["b"][0]
-    assert sum(weights) == pytest.approx(1.0)
+    hedged = PLANNER.plan_scenarios(scenes, SWANSON).powers["b"][0]
+    assert sum(SWANSON) == pytest.approx(1.0)
     assert hedged == pytest.approx(3.0 / 0.95**2, rel=1e-3) or hedged > likely
 
 

@@ -12,7 +12,7 @@ from taihu.kernel.config import parse_site
 from taihu.kernel.sections import Site
 from taihu.runtime.paths import Paths
 from taihu.runtime.pilot.answers import PlanDesk
-from taihu.runtime.pilot.decisions import Decisions, Errors, Expected
+from taihu.runtime.pilot.decisions import Decisions, Errors, ExpectedHour
 from taihu.things.deletion import Deletion
 
 SITE = """
@@ -91,13 +91,13 @@ def test_savings_have_the_interval_of_the_stated_errors(tmp_path: Path) -> None:
 def test_what_was_expected_of_an_hour_stands_beside_what_came(tmp_path: Path) -> None:
     """The last expectation before an hour began; it goes after a month."""
     store = Decisions(tmp_path / "d.sqlite")
-    store.expect("home", "b", [Expected(10, 1.0, 0.5, 1.5), Expected(20, 2.0, 1.5, 2.5)])
-    store.expect("home", "b", [Expected(20, 2.2, 2.0, 2.4)])
+    store.expect("home", "b", [ExpectedHour(10, 1.0, 0.5, 1.5), ExpectedHour(20, 2.0, 1.5, 2.5)])
+    store.expect("home", "b", [ExpectedHour(20, 2.2, 2.0, 2.4)])
     store.came("home", "b", 10, 1.2)
     store.came("home", "b", 30, 9.9)
-    assert store.outlook("home", "b", 0, 100) == [Expected(10, 1.0, 0.5, 1.5, 1.2), Expected(20, 2.2, 2.0, 2.4)]
+    assert store.outlook("home", "b", 0, 100) == [ExpectedHour(10, 1.0, 0.5, 1.5, 1.2), ExpectedHour(20, 2.2, 2.0, 2.4)]
     later = 40 * 86_400 * 1_000_000_000
-    store.expect("home", "b", [Expected(later, 1.0, 1.0, 1.0)])
+    store.expect("home", "b", [ExpectedHour(later, 1.0, 1.0, 1.0)])
     assert [one.start for one in store.outlook("home", "b", 0, later + 1)] == [later]
     store.close()
 
@@ -127,9 +127,9 @@ async def answers(site: Site) -> list[Any]:
     store.add("home", "b", 5, decision(5))
     store.account("home", "b", Driven(1, 1.0, 3.0, True, ""), 1.0)
     hour = SimClock().now_ns() // HOUR_NS * HOUR_NS
-    store.expect("home", "b", [Expected(hour, 2.0, 1.0, 4.0), Expected(hour - 30 * HOUR_NS, 1.0, 1.0, 1.0)])
-    store.expect("home", "c", [Expected(hour, 1.0, 1.0, 1.0)])
-    store.expect("home", "b", [Expected(hour + HOUR_NS, 1.0, 1.0, 1.0)])  # of which the other says nothing
+    store.expect("home", "b", [ExpectedHour(hour, 2.0, 1.0, 4.0), ExpectedHour(hour - 30 * HOUR_NS, 1.0, 1.0, 1.0)])
+    store.expect("home", "c", [ExpectedHour(hour, 1.0, 1.0, 1.0)])
+    store.expect("home", "b", [ExpectedHour(hour + HOUR_NS, 1.0, 1.0, 1.0)])  # of which the other says nothing
     desk = PlanDesk(site, SimClock())
     found = [await ask(desk), await ask(desk, brief=False, limit=5), await ask(desk, projects=["elsewhere"])]
     desk.deleted(Deletion(id="d", project="home", at=1, removes=True))

@@ -130,7 +130,7 @@ def test_nothing_is_seen_of_what_comes_after_an_instant(quarter: int, seed: int)
         return [
             *[await stored.windows("home", path, start, TODAY, "1h") for path in ("meter/base", "pv/power")],
             await stored.windows("home", "grid/price", start, TODAY, "15m"),
-            *[await stored.holds("home", thing, name) for thing, name in things],
+            *[(await stored.said("home", thing)).holds(name) for thing, name in things],
             *[stored.came("meter/base", "1h", at) for at in range(start, TODAY, HOUR_NS)],
         ]
 

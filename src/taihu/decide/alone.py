@@ -21,7 +21,7 @@ from taihu.kernel.arrays import Numbers
 _POWERS = 4  # from the least to the most
 _LEVELS = 33  # of heat, in its band
 _ENERGIES = (
-    129  # from nothing to all: where a last step is below the least power, all that is to come is dearer at once
+    129  # from nothing to all: what is left when no step is as long as it needs is dear, and so looked at finely
 )
 _NOTHING_KW = 1e-6
 _SAME = 1e-9  # of the dearest kWh

@@ -13,7 +13,7 @@ import numpy as np
 from taihu.decide.problem import Asset, Battery, Heat, Job, Load, Solar, Vehicle
 from taihu.decide.stores import heat_steps
 from taihu.kernel.arrays import Flags, Ints, Numbers
-from taihu.kernel.clock import from_datetime, to_datetime
+from taihu.kernel.clock import HOUR_NS, from_datetime, to_datetime
 from taihu.kernel.flexible import (
     AssetConfig,
     BatteryConfig,
@@ -24,7 +24,7 @@ from taihu.kernel.flexible import (
     VehicleConfig,
 )
 
-STEP_NS = 900 * 1_000_000_000
+STEP_NS = HOUR_NS // 4
 STEP_H = 0.25
 STEPS = 96
 _IDLE_KW = 0.05
@@ -45,7 +45,7 @@ class Grid(msgspec.Struct, frozen=True):
     @property
     def hours(self) -> Numbers:
         """Hours of each step."""
-        return np.asarray(np.diff(self.edges) / (4 * STEP_NS), np.float64)
+        return np.asarray(np.diff(self.edges) / HOUR_NS, np.float64)
 
     def step(self, at: int) -> int:
         """The step that begins at an instant or next after it: 0 for what is over, above the last for later."""
@@ -120,7 +120,7 @@ def after(config: AssetConfig, asset: Asset | None, state: State, power: Numbers
     if asset is None:
         return state
     edges = grid.edges
-    hours = np.clip((np.minimum(edges[1:], end) - edges[:-1]) / (4 * STEP_NS), 0.0, None)
+    hours = np.clip((np.minimum(edges[1:], end) - edges[:-1]) / HOUR_NS, 0.0, None)
     energy = power[: len(hours)] * hours
     match asset:
         case Battery() | Vehicle():
@@ -156,13 +156,11 @@ def steps_of(config: LoadConfig) -> int:
 
 def window_of(config: LoadConfig, grid: Grid, done: int = 0) -> tuple[int, int]:
     """The window that is open, or the next one; the one after it once it is `done` (the beginning of a window)."""
-    day_ns = 26 * 4 * STEP_NS
     latest = grid.next(config.latest)
     begin = _before(grid, config.earliest, latest)
     if done and begin <= done:
         latest = grid.next(config.latest, latest)
         begin = _before(grid, config.earliest, latest)
-    assert latest - begin <= day_ns
     return begin, latest
 
 
@@ -173,7 +171,7 @@ def departure_of(config: VehicleConfig, state: State, grid: Grid) -> int:
 
 def _before(grid: Grid, clock: str, end: int) -> int:
     """The last time that it was this time of day before an instant."""
-    begin = Grid(end - 26 * 4 * STEP_NS, grid.zone)
+    begin = Grid(end - 26 * HOUR_NS, grid.zone)
     found = begin.next(clock)
     following = begin.next(clock, found)
     return following if following < end else found

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from taihu.decide.loads import may_skip, profile_of
-from taihu.decide.problem import Asset, Battery, Heat, Job, Kind, Load, Meter, Problem, Solar, Vehicle, series
+from taihu.decide.problem import Asset, Battery, Heat, Job, Kind, Load, Meter, Problem, Solar, Vehicle, cap, series
 from taihu.decide.stores import end_price, heat_steps, taper_lines
 from taihu.kernel.arrays import Numbers
 
@@ -95,9 +95,8 @@ def _objective(problem: Problem, powers: Mapping[str, Numbers], judged: Judged) 
     weights, total = problem.objective, np.sum(list(judged.net_kw.values()), axis=0)
     before = total[0] if problem.before_kw is None else problem.before_kw
     value = weights.cost * judged.money + weights.carbon * judged.carbon_kg + breach_cost(problem, judged.breaches)
-    value += weights.peak * max(0.0, float(total.max())) + weights.ramp * float(
-        np.abs(np.diff(total, prepend=before)).sum()
-    )
+    value += weights.peak * max(0.0, float(total.max()))
+    value += weights.ramp * float(np.abs(np.diff(total, prepend=before)).sum())
     prices = {one.name: problem.price(one) for one in problem.meters}
     for asset in problem.assets:
         if isinstance(asset, Battery | Vehicle):
@@ -112,10 +111,8 @@ def _objective(problem: Problem, powers: Mapping[str, Numbers], judged: Judged) 
 
 
 def _meter(problem: Problem, meter: Meter, net: Numbers) -> Iterator[Breach]:
-    most = series(meter.import_max_kw, problem.steps, "import_max_kw", limit=True)
-    least = series(meter.export_max_kw, problem.steps, "export_max_kw", limit=True)
-    yield from _over(problem, Kind.GRID, meter.name, net - np.maximum(most, 0))
-    yield from _over(problem, Kind.FEED_IN, meter.name, -net - np.maximum(least, 0))
+    yield from _over(problem, Kind.GRID, meter.name, net - cap(meter.import_max_kw, problem.steps))
+    yield from _over(problem, Kind.FEED_IN, meter.name, -net - cap(meter.export_max_kw, problem.steps))
 
 
 def _over(problem: Problem, kind: Kind, name: str, kw: Numbers) -> Iterator[Breach]:
@@ -142,8 +139,7 @@ def _look(
             held = content.get(asset.name, store_content(problem, asset, power))
             content[asset.name] = held
             faults += _store_faults(problem, asset, power, held)
-            found = _band(problem, asset, held) if isinstance(asset, Battery) else _needs(problem, asset, held)
-            breaches += found
+            breaches += _band(problem, asset, held) if isinstance(asset, Battery) else _needs(problem, asset, held)
         case Heat():
             content[asset.name] = state = heat_states(problem, asset, power)
             faults += _out_of(asset.name, power, asset.minimum_kw, asset.power_kw)

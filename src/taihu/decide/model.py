@@ -7,7 +7,7 @@ import numpy as np
 from taihu.decide.frame import NOTHING_EXACT, Exact, Frame, Powers
 from taihu.decide.judge import charges_too_fast, store_content
 from taihu.decide.loads import write_job, write_load, write_solar
-from taihu.decide.problem import Battery, Heat, Job, Load, Meter, Problem, Solar, Vehicle, series
+from taihu.decide.problem import Asset, Battery, Heat, Job, Load, Meter, Problem, Solar, Store, Vehicle, cap, series
 from taihu.decide.sheet import INTEGER, SEMICONTINUOUS, Index, Program, Sheet
 from taihu.decide.stores import write_battery, write_heat, write_taper, write_vehicle
 from taihu.kernel.arrays import Numbers
@@ -159,7 +159,7 @@ def _meter(frame: Frame, meter: Meter) -> Net:
         (price, meter.import_max_kw, frame.multiples.grid, 1.0),
         (-paid, meter.export_max_kw, frame.multiples.feed_in, -1.0),
     ):
-        most = np.maximum(series(limit, count, "", limit=True), 0.0)
+        most = cap(limit, count)
         net.append((sheet.columns(count, 0.0, most, cost), sign))
         if np.isfinite(most).any():
             net.append((frame.breach(count, breach, hours, money=cost), sign))
@@ -192,9 +192,9 @@ def _one_direction(frame: Frame, meter: Meter, net: Net, where: np.ndarray) -> N
     frame.hold(takes, lambda powers: (meter.load_kw + sum(powers[name] for name in behind))[where] > 0)
 
 
-def _most_kw(asset: Battery | Vehicle | Heat | Load | Job | Solar) -> float:
+def _most_kw(asset: Asset) -> float:
     match asset:
-        case Battery() | Vehicle():
+        case Store():
             return max(asset.charge_kw, asset.discharge_kw)
         case Solar():
             return float(asset.power_kw.max(initial=0.0))

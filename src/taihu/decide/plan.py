@@ -57,12 +57,7 @@ class Plan:
         prices = self._bill.prices(tariff, intensity)
         ramp_spread = np.concatenate([outlook.total_spread_kwh[:1], _RAMP_SPREAD * outlook.total_spread_kwh[1:]])
         expected = Expected(
-            outlook.net_kwh,
-            outlook.spread_kwh,
-            outlook.total_spread_kwh,
-            ramp_spread,
-            total,
-            outlook.unit_kwh,
+            outlook.net_kwh, outlook.spread_kwh, outlook.total_spread_kwh, ramp_spread, total, outlook.unit_kwh
         )
         content = self._plan.solve(hour.content_kwh, hour.capacity_kwh, expected, prices)
         wanted = terminal_energy(content[:, 0] - hour.content_kwh, self._battery)

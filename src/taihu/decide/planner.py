@@ -18,7 +18,6 @@ from taihu.decide.judge import Breach, Judged, as_stores_can, judge
 from taihu.decide.model import Model
 from taihu.decide.problem import Job, Problem, Vehicle
 from taihu.decide.rule import by_rule
-from taihu.kernel.arrays import Numbers
 from taihu.kernel.clock import Clock, SystemClock
 
 _SOLVER_SHARE = 0.9  # of the time; the rest is for what is done without it
@@ -87,11 +86,7 @@ class Planner:
         model, solved, known = self._solver.solve(Model(problems, weights), until, known)
         if solved.outcome is Outcome.NONE:
             return self._without(problem, known, f"the solver had no answer within {seconds:g} s")
-        powers = model.powers(solved.columns)
-        judged = judge(problem, powers)
-        if judged.faults:
-            powers = as_stores_can(problem, powers)
-            judged = judge(problem, powers)
+        powers, judged = _as_can_be(problem, model.powers(solved.columns))
         if judged.faults:
             return self._without(problem, known, f"the solver's answer cannot be: {judged.faults[0]}")
         marginal = model.marginal(solved.prices)
@@ -103,36 +98,25 @@ class Planner:
 
     def _without(self, problem: Problem, known: Powers | None, note: str) -> Plan:
         """The better of what the rule says and of what each asset finds for itself, one after the other."""
-        in_turn = known or by_rule(problem, cheap=True)
-        judged = {Method.RULE: judge(problem, ruled := by_rule(problem)), Method.IN_TURN: judge(problem, in_turn)}
-        if judged[Method.IN_TURN].faults:
-            in_turn = as_stores_can(problem, in_turn)
-            judged[Method.IN_TURN] = judge(problem, in_turn)
-        powers = {Method.RULE: ruled, Method.IN_TURN: in_turn}
-        if judged[Method.IN_TURN].faults:
-            del powers[Method.IN_TURN]
-        plans = [_plan(method, each, judged[method], notes=(note,)) for method, each in powers.items()]
+        ruled = by_rule(problem)
+        plans = [_plan(Method.RULE, ruled, judge(problem, ruled), notes=(note,))]
+        in_turn, judged = _as_can_be(problem, known or by_rule(problem, cheap=True))
+        if not judged.faults:
+            plans.append(_plan(Method.IN_TURN, in_turn, judged, notes=(note,)))
         return min(plans, key=lambda one: one.objective)
 
 
-def quantile_scenarios(
-    low: Numbers, middle: Numbers, high: Numbers
-) -> tuple[tuple[Numbers, Numbers, Numbers], tuple[float, float, float]]:
-    """Three loads and their probabilities from the 10, 50 and 90 % quantiles of a forecast, the likely one first.
-
-    Source: D. Keefer and S. Bodily, Three-point approximations for continuous random variables, Management Science
-    29(5), 1983 (Swanson's rule).
-    """
-    return (middle, low, high), (0.4, 0.3, 0.3)
+def _as_can_be(problem: Problem, powers: Powers) -> tuple[Powers, Judged]:
+    """Powers and what they come to; those that no device could do, as stores can."""
+    judged = judge(problem, powers)
+    if not judged.faults:
+        return powers, judged
+    powers = as_stores_can(problem, powers)
+    return powers, judge(problem, powers)
 
 
 def _plan(
-    method: Method,
-    powers: Powers,
-    judged: Judged,
-    *,
-    marginal: Powers | None = None,
-    notes: tuple[str, ...] = (),
+    method: Method, powers: Powers, judged: Judged, *, marginal: Powers | None = None, notes: tuple[str, ...] = ()
 ) -> Plan:
     return Plan(
         method=method,

@@ -12,6 +12,8 @@ import numpy as np
 from taihu.decide.battery import Battery
 from taihu.kernel.arrays import Numbers
 
+_CARRY, _CARRY_SOLAR = 0.65, 0.85  # how much of the last hour's departure lasts; tuned on phase 1 alone
+
 
 class Hour(msgspec.Struct, frozen=True):
     """The hour just ended: each building's load, PV and meter, what its battery holds and can hold (kWh), price and
@@ -98,6 +100,3 @@ class Forecast:
         self._seen[now] += 1
         for mean, value, least in ((self._load, hour.load_kwh, 0.08), (self._solar, hour.solar_kwh, 0.15)):
             mean[now] += max(1 / self._seen[now], least) * (value - mean[now])
-
-
-_CARRY, _CARRY_SOLAR = 0.65, 0.85  # how much of the last hour's departure lasts; tuned on phase 1 alone

@@ -19,6 +19,12 @@ from taihu.kernel.errors import RefusedError
 Taper = tuple[tuple[float, float], ...]  # (state of charge, share of the power), falling and concave
 
 INF = float("inf")
+SWANSON = (0.4, 0.3, 0.3)
+"""Probabilities of three futures: the 50, 10 and 90 % quantiles of a forecast.
+
+Source: D. Keefer and S. Bodily, Three-point approximations for continuous random variables, Management Science 29(5),
+1983 (Swanson's rule).
+"""
 
 
 class ProblemRefused(RefusedError):
@@ -77,12 +83,8 @@ class Meter(msgspec.Struct, frozen=True, kw_only=True):
     demand_seen_kw: float = 0.0
 
 
-class Battery(msgspec.Struct, frozen=True, kw_only=True):
-    """A store that may give back. `end_price` is what a kWh left at the end is worth; None: taken from the prices.
-
-    `curve` holds one-way efficiencies by share of power, where a plan of this battery alone goes by it exactly;
-    otherwise `one_way` holds. `wear_price` is money per kWh moved.
-    """
+class Store(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds energy. `one_way` is the efficiency of going in, or out; `wear_price` is money per kWh moved."""
 
     name: str
     meter: str = ""
@@ -91,17 +93,26 @@ class Battery(msgspec.Struct, frozen=True, kw_only=True):
     charge_kw: float
     discharge_kw: float
     one_way: float = 0.95
-    curve: tuple[tuple[float, float], ...] = ()
-    taper: Taper = ()
-    low_kwh: float = 0.0
-    high_kwh: float = INF
     wear_price: float = 0.0
-    end_price: float | None = None
 
     @property
     def held_kwh(self) -> float:
         """What it holds: what is measured below empty or above full is empty or full."""
         return min(max(0.0, self.content_kwh), self.capacity_kwh)
+
+
+class Battery(Store, frozen=True, kw_only=True):
+    """A store that is always there. `end_price` is what a kWh left at the end is worth; None: taken from the prices.
+
+    `curve` holds one-way efficiencies by share of power, where a plan of this battery alone goes by it exactly;
+    otherwise `one_way` holds.
+    """
+
+    curve: tuple[tuple[float, float], ...] = ()
+    taper: Taper = ()
+    low_kwh: float = 0.0
+    high_kwh: float = INF
+    end_price: float | None = None
 
     @property
     def band(self) -> tuple[float, float]:
@@ -110,30 +121,18 @@ class Battery(msgspec.Struct, frozen=True, kw_only=True):
         return min(self.low_kwh, high), high
 
 
-class Vehicle(msgspec.Struct, frozen=True, kw_only=True):
+class Vehicle(Store, frozen=True, kw_only=True):
     """A car at a charger from step `arrives` until before step `leaves`; what it needs, and by when.
 
     `needs` are (step, kWh it must hold at that step's beginning), the last one usually at its departure. It charges at
     nothing or at least `minimum_kw`. With `discharge_kw` it may give back (V2G).
     """
 
-    name: str
-    meter: str = ""
-    capacity_kwh: float
-    content_kwh: float
-    charge_kw: float
     minimum_kw: float = 0.0
     discharge_kw: float = 0.0
-    one_way: float = 0.95
     arrives: int = 0
     leaves: int
     needs: tuple[tuple[int, float], ...] = ()
-    wear_price: float = 0.0
-
-    @property
-    def held_kwh(self) -> float:
-        """What it holds: what is measured below empty or above full is empty or full."""
-        return min(max(0.0, self.content_kwh), self.capacity_kwh)
 
     def due(self, step_h: Numbers) -> list[tuple[int, float]]:
         """Its needs as this horizon sees them, each at its step or the departure, whichever is first.
@@ -223,8 +222,6 @@ class Solar(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Asset = Battery | Vehicle | Heat | Load | Job | Solar
-
-
 _WORTHY = (Battery, Load, Job)  # that may say what a kWh is worth
 
 
@@ -275,7 +272,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         energy = float(max(worths))
         power = max(self.objective.cost * one.demand_price for one in self.meters)
         power += self.objective.peak + 2 * self.objective.ramp
-        wear = max((one.wear_price for one in self.assets if isinstance(one, Battery | Vehicle)), default=0.0)
+        wear = max((one.wear_price for one in self.assets if isinstance(one, Store)), default=0.0)
         return max(energy + power / float(self.step_h.min()) + wear, 1e-6)
 
     def _worths(self, asset: Asset) -> Iterator[float]:
@@ -298,3 +295,8 @@ def series(values: ArrayLike | None, steps: int, name: str, *, limit: bool = Fal
     if array.shape != (steps,) or bool(np.isnan(array).any()) or not (limit or bool(np.isfinite(array).all())):
         raise ProblemRefused(f"{name} needs a number for each of {steps} steps.", "Fill what is missing first.")
     return array
+
+
+def cap(limit: ArrayLike, steps: int) -> Numbers:
+    """The most that a meter may take, or give, in each step (kW): where its limit is below zero, nothing."""
+    return np.maximum(series(limit, steps, "", limit=True), 0.0)

@@ -9,7 +9,7 @@ import numpy as np
 from taihu.decide.charge import charge, slack, stay
 from taihu.decide.frame import Powers
 from taihu.decide.loads import may_skip, profile_of, window
-from taihu.decide.problem import INF, Battery, Heat, Job, Load, Problem, Solar, Vehicle, series
+from taihu.decide.problem import INF, Battery, Heat, Job, Load, Problem, Solar, Vehicle, cap, series
 from taihu.decide.room import Room
 from taihu.decide.stores import heat_steps, taper_lines
 from taihu.kernel.arrays import Numbers
@@ -105,8 +105,7 @@ def _battery(problem: Problem, battery: Battery, room: Room, own: Numbers) -> Nu
 
 def _curtail(problem: Problem, powers: dict[str, Numbers], room: Room) -> None:
     for meter in problem.meters:
-        limit = np.maximum(series(meter.export_max_kw, problem.steps, "export_max_kw", limit=True), 0.0)
-        over = np.maximum(-room.net[meter.name] - limit, 0.0)
+        over = np.maximum(-room.net[meter.name] - cap(meter.export_max_kw, problem.steps), 0.0)
         for asset in problem.assets:
             if isinstance(asset, Solar) and asset.curtailable and asset.meter == meter.name:
                 cut = np.minimum(over, -powers[asset.name])

@@ -4,15 +4,16 @@ What is expected of load and sun comes with quantiles where there are some; then
 futures together. What no control would do is the rule's plan, batteries at rest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from taihu.decide.flexible import Grid, Sight, State, sight
 from taihu.decide.judge import Judged, judge
-from taihu.decide.planner import Plan, Planner, quantile_scenarios
-from taihu.decide.problem import INF, Asset, Battery, Group, Load, Meter, Objective, Problem, Solar
+from taihu.decide.planner import Plan, Planner
+from taihu.decide.problem import INF, SWANSON, Asset, Battery, Group, Load, Meter, Objective, Problem, Solar
 from taihu.decide.rule import by_rule
 from taihu.kernel.arrays import Ints, Numbers
 from taihu.kernel.flexible import SchedulerConfig, SolarConfig
@@ -63,8 +64,7 @@ def schedule(
     futures = _futures(config, states, grid, expected, sights)
     problem = futures[0]
     if len(futures) > 1:
-        weights = quantile_scenarios(problem.step_h, problem.step_h, problem.step_h)[1]
-        plan = planner.plan_scenarios(futures, weights, config.solver_s)
+        plan = planner.plan_scenarios(futures, SWANSON, config.solver_s)
     else:
         plan = planner.plan(problem, config.solver_s)
     rested = at_rest(problem)
@@ -94,10 +94,7 @@ def problem_of(
 ) -> Problem:
     """The problem of one future."""
     assets = tuple(one.asset for one in sights.values() if one.asset is not None)
-    names = {asset.name for asset in assets}
-    groups = (
-        (group, tuple(member for member in group.members if member in names)) for group in config.groups
-    )  # what is left out takes nothing
+    groups = [Group(name=one.name, members=one.members, import_max_kw=one.import_max_kw) for one in config.groups]
     return Problem(
         step_h=grid.hours,
         meters=(
@@ -108,11 +105,7 @@ def problem_of(
             ),
         ),
         assets=assets,
-        groups=tuple(
-            Group(name=group.name, members=members, import_max_kw=group.import_max_kw)
-            for group, members in groups
-            if members
-        ),
+        groups=_of_those(groups, assets),
         objective=Objective(
             cost=config.cost_weight, carbon=config.carbon_weight, peak=config.peak_weight, ramp=config.ramp_weight
         ),
@@ -124,13 +117,14 @@ def problem_of(
 def at_rest(problem: Problem) -> Problem:
     """The same site without batteries."""
     stays = tuple(asset for asset in problem.assets if not isinstance(asset, Battery))
-    names = {asset.name for asset in stays}
-    groups = [
-        msgspec.structs.replace(group, members=members)
-        for group in problem.groups
-        if (members := tuple(one for one in group.members if one in names))
-    ]
-    return msgspec.structs.replace(problem, assets=stays, groups=tuple(groups))
+    return replace(problem, assets=stays, groups=_of_those(problem.groups, stays))
+
+
+def _of_those(groups: Sequence[Group], assets: Sequence[Asset]) -> tuple[Group, ...]:
+    """Groups of these assets alone: what is left out takes nothing."""
+    names = {asset.name for asset in assets}
+    found = [replace(group, members=tuple(one for one in group.members if one in names)) for group in groups]
+    return tuple(group for group in found if group.members)
 
 
 def _futures(

@@ -69,6 +69,8 @@ class Twins:
 
     def __init__(self, config: SchedulerConfig, *, anchored: bool = True) -> None:
         self._config, self._anchored = config, anchored
+        self._batteries = {one.name: one for one in config.batteries}
+        self._wears = {one.name: one.wear_price for one in (*config.batteries, *config.vehicles)}
         self._planner = Planner()
         self._alone, self._planned = _Twin({}), _Twin({})
         self._grid: Grid | None = None
@@ -149,15 +151,12 @@ class Twins:
         assert self._expected is not None
         config, expected = self._config, self._expected
         flexible = [one.name for one in config.assets if not isinstance(one, SolarConfig)]
-        wears = {one.name: one.wear_price for one in config.batteries} | {
-            one.name: one.wear_price for one in config.vehicles
-        }
         kw, used, wear = [], [], []
         for twin in self._twins:
             kw.append(sum(float(twin.powers[name][step]) for name in flexible if name in twin.powers))
             used.append(self._sun(twin, step))
-            powers = {name: abs(float(twin.powers[name][step])) for name in wears if name in twin.powers}
-            wear.append(sum(wears[name] * moved for name, moved in powers.items()))
+            powers = {name: abs(float(twin.powers[name][step])) for name in self._wears if name in twin.powers}
+            wear.append(sum(self._wears[name] * moved for name, moved in powers.items()))
         return Slot(
             begin, end, (kw[0], kw[1]), (used[0], used[1]), (wear[0], wear[1]), float(expected.buys[step]),
             float(expected.sells[step]), float(expected.carbon[step]), self._follow(step),
@@ -194,19 +193,15 @@ class Twins:
         total = sum(most.values())
         moved = math.copysign(min(abs(wanted), total), wanted)
         for name, kw in slot.follow.kw.items() if total > 0 else ():
-            config = next(one for one in self._config.batteries if one.name == name)
-            stored = [
-                one * config.one_way if one > 0 else one / config.one_way
-                for one in (kw, kw + moved * most[name] / total)
-            ]
+            way = self._batteries[name].one_way
+            stored = [one * way if one > 0 else one / way for one in (kw, kw + moved * most[name] / total)]
             shift = self._planned.shift
             shift[name] = shift.get(name, 0.0) + hours * (stored[1] - stored[0])
         return moved
 
     def _most(self, name: str, hours: float, wanted: float) -> float:
         """How much more a battery can charge, or give, for so long (kW)."""
-        config = next(one for one in self._config.batteries if one.name == name)
-        level = self._planned.states[name].level
+        config, level = self._batteries[name], self._planned.states[name].level
         if level is None:
             return 0.0
         level += self._planned.shift.get(name, 0.0)

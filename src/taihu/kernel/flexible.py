@@ -139,6 +139,11 @@ class SolarConfig(Asset, frozen=True, kw_only=True):
     limit: str = ""
     energy: str
 
+    @property
+    def energy_path(self) -> str:
+        """The path of what it gives by the hour."""
+        return self.energy if "/" in self.energy else f"{self.thing}/{self.energy}"
+
 
 AssetConfig = BatteryConfig | VehicleConfig | HeatConfig | LoadConfig | JobConfig | SolarConfig
 

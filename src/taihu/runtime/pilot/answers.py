@@ -11,7 +11,7 @@ from taihu.kernel.clock import HOUR_NS, Clock
 from taihu.kernel.flexible import SchedulerConfig
 from taihu.kernel.sections import ControllerConfig, Site
 from taihu.runtime.paths import Paths
-from taihu.runtime.pilot.decisions import Decisions, Errors, Expected, Saved
+from taihu.runtime.pilot.decisions import Decisions, Errors, ExpectedHour, Saved
 from taihu.things.deletion import Deletion
 
 _BRIEF = ("controller", "mode", "reason", "guard", "at", "binding", "why", "content_kwh", "currency", "notes")
@@ -66,8 +66,8 @@ class PlanDesk:
             for plan in self._of(project, body["controller"], body["limit"], brief=body["brief"])
         ]
         now = self._clock.now_ns()
-        answer = {"now": now, "plans": plans, "saved": _together([one["saved"] for one in plans])}
-        return answer | {"outlook": self._outlook(body["projects"], body["controller"], now)}
+        outlook = self._outlook(body["projects"], body["controller"], now)
+        return {"now": now, "plans": plans, "saved": _together([one["saved"] for one in plans]), "outlook": outlook}
 
     def _outlook(self, projects: list[str], only: str, now: int) -> list[dict[str, Any]]:
         """What the day before was, and the day ahead is, expected to be, of all the controllers together.
@@ -76,7 +76,7 @@ class PlanDesk:
         """
         first = now // HOUR_NS * HOUR_NS
         span = (first - _DAY_HOURS * HOUR_NS, first + _DAY_HOURS * HOUR_NS)
-        hours: dict[int, list[Expected]] = {}
+        hours: dict[int, list[ExpectedHour]] = {}
         for project in projects:
             for name in self._configs.get(project, {}):
                 if self._store is not None and only in ("", name):
@@ -102,14 +102,14 @@ class PlanDesk:
             guard, waits = self._store.reported(project, name), self._store.waits(project, name)
             if guard:
                 guard["currency"] = plans[0].get("currency", "") if plans and config.cost_weight == 1 else ""
-            found.append(
-                {"project": project, "controller": name, "decisions": plans, "saved": _shown(saved), "guard": guard}
-                | {"waits": waits}
-            )
+            found.append({
+                "project": project, "controller": name, "decisions": plans, "saved": _shown(saved), "guard": guard,
+                "waits": waits,
+            })  # fmt: skip
         return found
 
 
-def _sum(hours: list[Expected]) -> dict[str, Any]:
+def _sum(hours: list[ExpectedHour]) -> dict[str, Any]:
     """One hour of several controllers: medians add; errors are taken as independent, so their squares do."""
     net = sum(one.net_kwh for one in hours)
     down = sum((one.net_kwh - one.low_kwh) ** 2 for one in hours) ** 0.5
@@ -134,7 +134,7 @@ def _inputs(config: ControllerConfig | SchedulerConfig) -> dict[str, str]:
     if isinstance(config, SchedulerConfig):
         found["base"] = config.base
         found["price"] = config.buys.property or config.buys.file
-        found |= {one.name: one.energy if "/" in one.energy else f"{one.thing}/{one.energy}" for one in config.solars}
+        found |= {one.name: one.energy_path for one in config.solars}
     return {name: path for name, path in found.items() if path}
 
 

@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS waiting (
   project TEXT NOT NULL, controller TEXT NOT NULL, why TEXT NOT NULL,
   PRIMARY KEY (project, controller)) WITHOUT ROWID;
 """
+_OF = "project = ? AND controller = ?"
 _VERSION = 1
 _OUTLOOK_NS = 31 * DAY_NS  # so long it is kept
 
@@ -99,7 +100,7 @@ class Saved(msgspec.Struct, frozen=True):
         return float((self.meter_kg**2 + self.factor_kg**2) ** 0.5)
 
 
-class Expected(msgspec.Struct, frozen=True):
+class ExpectedHour(msgspec.Struct, frozen=True):
     """An hour's load less generation: as expected before it began (50, 10 and 90 % quantiles), and as it came (kWh)."""
 
     start: int
@@ -169,15 +170,13 @@ class Decisions:
 
     def set_up(self, project: str, controller: str, setup: str) -> bool:
         """Days belong to the settings they were reckoned with: other settings begin anew, and True says so."""
-        row = self._db.execute(
-            "SELECT setup FROM guard WHERE project = ? AND controller = ?", (project, controller)
-        ).fetchone()
-        if row is not None and row[0] == setup:
+        known = self._one("guard", "setup", project, controller)
+        if known == setup:
             return False
-        if row is not None:
-            self._db.execute("DELETE FROM day WHERE project = ? AND controller = ?", (project, controller))
+        if known is not None:
+            self._db.execute(f"DELETE FROM day WHERE {_OF}", (project, controller))  # noqa: S608 - our own names
         self._db.execute("INSERT OR REPLACE INTO guard VALUES (?, ?, ?, ?)", (project, controller, setup, b"{}"))
-        return row is not None
+        return known is not None
 
     def report(self, project: str, controller: str, body: Mapping[str, Any]) -> None:
         """Keep what the guard of a scheduler has to say; the last word counts."""
@@ -188,12 +187,9 @@ class Decisions:
 
     def reported(self, project: str, controller: str) -> dict[str, Any]:
         """What the guard of a scheduler said last; empty when nothing."""
-        row = self._db.execute(
-            "SELECT report FROM guard WHERE project = ? AND controller = ?", (project, controller)
-        ).fetchone()
-        return dict(msgspec.json.decode(row[0])) if row else {}
+        return dict(msgspec.json.decode(self._one("guard", "report", project, controller) or b"{}"))
 
-    def expect(self, project: str, controller: str, hours: Sequence[Expected]) -> None:
+    def expect(self, project: str, controller: str, hours: Sequence[ExpectedHour]) -> None:
         """Keep what hours to come are expected to be; what was expected before, and is to come, is replaced."""
         self._db.executemany(
             "INSERT OR REPLACE INTO outlook VALUES (?, ?, ?, ?, ?, ?, NULL)",
@@ -211,14 +207,14 @@ class Decisions:
             (net_kwh, project, controller, start),
         )
 
-    def outlook(self, project: str, controller: str, start: int, end: int) -> list[Expected]:
+    def outlook(self, project: str, controller: str, start: int, end: int) -> list[ExpectedHour]:
         """What was and is expected of the hours that begin in [start, end), and what came."""
         found = self._db.execute(
             "SELECT start, net, low, high, came FROM outlook WHERE project = ? AND controller = ? AND start >= ? AND "
             "start < ? ORDER BY start",
             (project, controller, start, end),
         )
-        return [Expected(*row) for row in found]
+        return [ExpectedHour(*row) for row in found]
 
     def wait(self, project: str, controller: str, why: str) -> None:
         """Keep why a controller has no turn now; nothing when it has."""
@@ -226,10 +222,7 @@ class Decisions:
 
     def waits(self, project: str, controller: str) -> str:
         """Why a controller has no turn now; empty when it has, or was never seen."""
-        row = self._db.execute(
-            "SELECT why FROM waiting WHERE project = ? AND controller = ?", (project, controller)
-        ).fetchone()
-        return row[0] if row else ""
+        return self._one("waiting", "why", project, controller) or ""
 
     def remember(self, project: str, controller: str, body: Mapping[str, Any]) -> None:
         """Keep what a controller must know after a restart."""
@@ -239,10 +232,7 @@ class Decisions:
 
     def recall(self, project: str, controller: str) -> dict[str, Any]:
         """What it kept; empty when nothing."""
-        row = self._db.execute(
-            "SELECT body FROM memory WHERE project = ? AND controller = ?", (project, controller)
-        ).fetchone()
-        return dict(msgspec.json.decode(row[0])) if row else {}
+        return dict(msgspec.json.decode(self._one("memory", "body", project, controller) or b"{}"))
 
     def last(self, project: str, controller: str, count: int = 1) -> list[dict[str, Any]]:
         """The last decisions, the newest first."""
@@ -275,3 +265,9 @@ class Decisions:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def _one(self, table: str, column: str, project: str, controller: str) -> Any:
+        """What a table with one row for each controller has of one; None where it has none."""
+        query = f"SELECT {column} FROM {table} WHERE {_OF}"  # noqa: S608 - our own names
+        row = self._db.execute(query, (project, controller)).fetchone()
+        return row[0] if row else None

@@ -22,7 +22,7 @@ from taihu.kernel.errors import TaihuError
 from taihu.kernel.sections import ControllerConfig
 from taihu.runtime.forecast.foretold import foretold
 from taihu.runtime.pilot.api import NodeApi
-from taihu.runtime.pilot.decisions import Decisions, Expected
+from taihu.runtime.pilot.decisions import Decisions, ExpectedHour
 from taihu.runtime.pilot.hand import WITHDRAWN_NS, Hand, renew, withdrawn
 from taihu.runtime.pilot.held import Written
 from taihu.runtime.pilot.meanwhile import meanwhile
@@ -295,6 +295,6 @@ class Loop:
         return await self._api.value(self.project, thing, name)
 
 
-def _expected(stage: Stage) -> Expected:
+def _expected(stage: Stage) -> ExpectedHour:
     """What a whole hour is expected to be without the battery."""
-    return Expected(stage.start, stage.net_kw, stage.net_low_kw, stage.net_high_kw)
+    return ExpectedHour(stage.start, stage.net_kw, stage.net_low_kw, stage.net_high_kw)

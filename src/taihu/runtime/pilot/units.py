@@ -124,7 +124,7 @@ def _named(config: ControllerConfig | SchedulerConfig) -> Iterator[tuple[str, tu
             found.append((f"{one.thing}/{one.power}", POWER))
             match one:
                 case SolarConfig():
-                    found.append((one.energy if "/" in one.energy else f"{one.thing}/{one.energy}", FLOW))
+                    found.append((one.energy_path, FLOW))
                     found.append((f"{one.thing}/{one.limit}" if one.limit else "", POWER))
                 case HeatConfig():
                     found += [(f"{one.thing}/{one.temperature}", TEMPERATURE), (one.outside, TEMPERATURE)]

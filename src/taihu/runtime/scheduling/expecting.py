@@ -21,7 +21,6 @@ from taihu.kernel.flexible import SchedulerConfig
 from taihu.runtime.forecast.foretold import QUANTILE, foretold
 from taihu.runtime.scheduling.metering import most_of
 from taihu.runtime.scheduling.reads import Reads
-from taihu.runtime.scheduling.stored import energy_of
 from taihu.runtime.scheduling.tariffs import prices_of
 
 _QUARTER_NS = HOUR_NS // 4
@@ -129,7 +128,7 @@ class Expecting:
         load = await self._series(config.base, self._load, grid, notes)
         solar = {}
         for one in config.solars:
-            low, middle, high = await self._series(energy_of(one), self._solar[one.name], grid, notes, one.power_kw)
+            low, middle, high = await self._series(one.energy_path, self._solar[one.name], grid, notes, one.power_kw)
             solar[one.name] = (np.maximum(low, 0.0), np.maximum(middle, 0.0), np.maximum(high, 0.0))
         none = np.zeros(len(starts))
         buys = sells = none

@@ -1,8 +1,9 @@
 """What a scheduler reads of its site: the node's API as it is now, or the stored history as it was then."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from taihu.runtime.forecast.foretold import Service
+from taihu.runtime.pilot.api import Said
 
 
 class Reads(Service, Protocol):
@@ -16,14 +17,6 @@ class Reads(Service, Protocol):
         """The number that the property of a path holds; None when it is missing or stale."""
         ...
 
-    async def value(self, project: str, thing: str, name: str) -> float | None:
-        """The number that a property holds; None when it is missing or stale."""
-        ...
-
-    async def reading(self, project: str, thing: str, name: str) -> tuple[int, float] | None:
-        """When a property was observed, and the number that it holds; None when it is missing or stale."""
-        ...
-
-    async def holds(self, project: str, thing: str, name: str) -> Any:
-        """The value that a property holds, of whatever type; None when it is missing or stale."""
+    async def said(self, project: str, thing: str) -> Said:
+        """What a thing says."""
         ...

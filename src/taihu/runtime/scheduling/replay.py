@@ -25,7 +25,7 @@ from taihu.kernel.clock import DAY_NS, HOUR_NS, MINUTE_NS, from_datetime, to_dat
 from taihu.kernel.flexible import BatteryConfig, HeatConfig, LoadConfig, SchedulerConfig, TariffConfig
 from taihu.runtime.scheduling.expecting import Expecting
 from taihu.runtime.scheduling.seeing import Seeing, signs
-from taihu.runtime.scheduling.stored import Stored, energy_of
+from taihu.runtime.scheduling.stored import Stored
 from taihu.runtime.scheduling.tariffs import prices_of
 
 SETTLE_NS = MINUTE_NS  # so long after its end an hour is known
@@ -100,7 +100,7 @@ class Replay:
         """Load, sun and intensity of an hour; None when any of them is missing (§3)."""
         config, stored = self._config, self._stored
         load = stored.came(config.base, "1h", hour)
-        made = {one.name: stored.came(energy_of(one), "1h", hour) for one in config.solars}
+        made = {one.name: stored.came(one.energy_path, "1h", hour) for one in config.solars}
         carbon = stored.came(config.intensity, "1h", hour) if config.intensity else None
         if load is None or (config.intensity and carbon is None):
             return None

@@ -29,8 +29,7 @@ from taihu.kernel.flexible import SchedulerConfig
 from taihu.kernel.limits import DEFAULT, Limits
 from taihu.kernel.sections import Site
 from taihu.runtime.pilot.api import NodeApi, Said
-from taihu.runtime.pilot.decisions import Decisions, DecisionsUnkept
-from taihu.runtime.pilot.decisions import Expected as Hour
+from taihu.runtime.pilot.decisions import Decisions, DecisionsUnkept, ExpectedHour
 from taihu.runtime.pilot.held import Written
 from taihu.runtime.pilot.meanwhile import meanwhile
 from taihu.runtime.pilot.units import currency_of
@@ -40,7 +39,6 @@ from taihu.runtime.scheduling.fleet import Fleet
 from taihu.runtime.scheduling.guarding import Guard
 from taihu.runtime.scheduling.replay import SETTLE_NS
 from taihu.runtime.scheduling.seeing import Ran, Seeing, signs
-from taihu.runtime.scheduling.stored import energy_of
 
 log = logging.getLogger("taihu.pilot")
 
@@ -213,16 +211,14 @@ class Scheduler:
         self._twins.go_on(now)
         paths = {"load": config.base, "net": config.net}
         paths |= {"carbon": config.intensity} if config.intensity else {}
-        paths |= {one.name: energy_of(one) for one in config.solars}
+        paths |= {one.name: one.energy_path for one in config.solars}
         hours = {name: await self._api.hours(self.project, path, start, end) for name, path in paths.items()}
         for hour in range(start, end, HOUR_NS):
             load = hours["load"].get(hour)
             solar = {one.name: hours[one.name].get(hour) for one in config.solars}
             carbon = hours["carbon"].get(hour) if config.intensity else None
             self._expecting.learn(hour, load, solar, carbon)
-            if (
-                load is not None and abs(load) > self._expecting.most_kw
-            ):  # it cannot be: the twins do not live it either
+            if load is not None and abs(load) > self._expecting.most_kw:  # it cannot be: no twin lives it either
                 load = None
             if load is None or None in solar.values() or (config.intensity and carbon is None):
                 continue
@@ -329,7 +325,7 @@ class Scheduler:
         }  # fmt: skip
 
 
-def _hours(grid: Grid, expected: Expected) -> list[Hour]:
+def _hours(grid: Grid, expected: Expected) -> list[ExpectedHour]:
     """Load less generation of the whole hours to come."""
     nets = [load.copy() for load in expected.load_kw]
     for solar in expected.solar_kw.values():
@@ -338,7 +334,7 @@ def _hours(grid: Grid, expected: Expected) -> list[Hour]:
     begins = [step for step in range(len(grid.hours) - 3) if grid.edges[step] % HOUR_NS == 0]
     low, middle, high = ([float(net[step : step + 4].mean()) for step in begins] for net in nets)
     return [
-        Hour(int(grid.edges[step]), one, least, most)
+        ExpectedHour(int(grid.edges[step]), one, least, most)
         for step, one, least, most in zip(begins, middle, low, high, strict=True)
     ]
 

@@ -19,6 +19,7 @@ from taihu.kernel.flexible import (
     SchedulerConfig,
     VehicleConfig,
 )
+from taihu.runtime.pilot.api import Said
 from taihu.runtime.scheduling.reads import Reads
 
 _NEARLY_NS = 300 * NS_PER_S  # a load that stops so much before its end has run
@@ -62,32 +63,32 @@ class Seeing:
         return {config.name: await self._state(config, grid) for config in self._config.assets}
 
     async def _state(self, config: AssetConfig, grid: Grid) -> State:
-        power = await self.number(config.thing, config.power)
+        said = await self._api.said(self._project, config.thing)
+        power = said.value(config.power)
         match config:
             case BatteryConfig():
-                level, odd = await self._kwh(config)
+                level, odd = self._kwh(config, said)
                 return State(level=level, power_kw=power, odd=odd)
             case VehicleConfig():
-                return await self._car(config, grid, power)
+                return self._car(config, grid, said)
             case HeatConfig():
-                outside = await self._at(config.outside) if config.outside else None
-                said = await self.number(config.thing, config.temperature)
-                level = temperature_of(config, said)
-                odd = "" if level == said else f"it says {said:g} °C, which cannot be"
+                outside = await self._api.at(self._project, config.outside) if config.outside else None
+                celsius = said.value(config.temperature)
+                level = temperature_of(config, celsius)
+                odd = "" if level == celsius else f"it says {celsius:g} °C, which cannot be"
                 if level is not None and (odd := self._odd.get(config.name, "")):
                     level = None
                 return State(level=level, outside_c=outside, power_kw=power, odd=odd)
             case JobConfig():
-                until, notes = await self._time(config, config.deadline, "is due", grid)
-                level = await self.number(config.thing, config.remaining)
-                return State(level=level, until=until, power_kw=power, notes=notes)
+                until, notes = _time(config, said, config.deadline, "is due", grid)
+                return State(level=said.value(config.remaining), until=until, power_kw=power, notes=notes)
             case LoadConfig():
-                await self._watch(config, grid)
+                self._watch(config, said, grid)
                 return self._load(config, grid, power)
         return State(power_kw=power)
 
-    async def _car(self, config: VehicleConfig, grid: Grid, power: float | None) -> State:
-        plugged = await self._api.holds(self._project, config.thing, config.plugged)
+    def _car(self, config: VehicleConfig, grid: Grid, said: Said) -> State:
+        power, plugged = said.value(config.power), said.holds(config.plugged)
         present = truth(plugged)
         if present is None:
             why = "" if plugged is None else f"says {plugged!r}, which "
@@ -95,39 +96,27 @@ class Seeing:
             return State(present=False, power_kw=power, notes=(note,))
         if not present:
             return State(present=False, power_kw=power)
-        until, notes = await self._time(config, config.departure, "leaves", grid)
-        level, odd = await self._kwh(config)
+        until, notes = _time(config, said, config.departure, "leaves", grid)
+        level, odd = self._kwh(config, said)
         return State(level=level, until=until, power_kw=power, odd=odd, notes=notes)
-
-    async def _time(
-        self, config: VehicleConfig | JobConfig, name: str, what: str, grid: Grid
-    ) -> tuple[int, tuple[str, ...]]:
-        """When something leaves or is due (UTC ns), as things give it: seconds since 1970; 0 for what cannot be."""
-        seconds = await self.number(config.thing, name) if name else None
-        if seconds is None or seconds <= 0:
-            return 0, ()
-        if abs(seconds * NS_PER_S - grid.now) > _AWAY_NS:
-            odd = f"{config.name} {what} {seconds:g} s after 1970, which cannot be"
-            return 0, (f"{odd}: the next {config.ready_by} stands for it",)
-        return int(seconds * NS_PER_S), ()
 
     async def watch(self, grid: Grid) -> bool:
         """Note which loads run now, the more often, the better it is known since when; whether one began or ended."""
         before = [self.ran[one.name].since for one in self._config.loads if one.name in self.ran]
         for config in self._config.loads:
-            await self._watch(config, grid)
+            self._watch(config, await self._api.said(self._project, config.thing), grid)
         if not 0 <= grid.now - self._looked < _LOOK_NS:
             self._looked = grid.now
             for store in self._config.assets:
                 if isinstance(store, Store):
-                    await self._move(store, grid.now)
+                    self._move(store, await self._api.said(self._project, store.thing), grid.now)
         return before != [self.ran[one.name].since for one in self._config.loads]
 
-    async def _move(self, config: Store, now: int) -> None:
+    def _move(self, config: Store, thing: Said, now: int) -> None:
         """Note whether its charge or temperature moves as it should."""
         name = config.temperature if isinstance(config, HeatConfig) else config.charge
-        kw = await self.number(config.thing, config.power) or 0.0
-        observed, level = await self._api.reading(self._project, config.thing, name) or (0, None)
+        kw = thing.value(config.power) or 0.0
+        observed, level = thing.reading(name) or (0, None)
         moves = self._moves[config.name]
         if isinstance(config, HeatConfig):
             said = f"it says {level or 0.0:g} °C"
@@ -141,9 +130,9 @@ class Seeing:
         leaps = f"{said} after another a moment ago" if moves.leaps(now) else ""
         self._odd[config.name] = f"{said} all the time, {came}" if stuck else leaps
 
-    async def _watch(self, config: LoadConfig, grid: Grid) -> None:
-        running = truth(await self._api.holds(self._project, config.thing, config.running))
-        on = running if running is not None else is_running(await self.number(config.thing, config.power))
+    def _watch(self, config: LoadConfig, said: Said, grid: Grid) -> None:
+        running = truth(said.holds(config.running))
+        on = running if running is not None else is_running(said.value(config.power))
         ran, whole = self.ran.setdefault(config.name, Ran()), steps_of(config) * STEP_NS
         window = window_of(config, grid, ran.done)[0]
         if on:
@@ -166,22 +155,15 @@ class Seeing:
         steps = (grid.now - ran.since) // STEP_NS + 1 if ran.since else 0
         return State(ran=int(steps), left=int(left), power_kw=power, done=ran.done)
 
-    async def number(self, thing: str, name: str) -> float | None:
-        """The number that a property holds; None when it is missing or stale."""
-        return await self._api.value(self._project, thing, name)
-
-    async def _kwh(self, config: BatteryConfig | VehicleConfig) -> tuple[float | None, str]:
+    def _kwh(self, config: BatteryConfig | VehicleConfig, said: Said) -> tuple[float | None, str]:
         """What it holds, and what is odd about what it says."""
-        said = await self.number(config.thing, config.charge)
-        charge = charge_of(said)
+        percent = said.value(config.charge)
+        charge = charge_of(percent)
         if charge is None:
-            return None, "" if said is None else f"it says a charge of {said:g} %"
+            return None, "" if percent is None else f"it says a charge of {percent:g} %"
         if odd := self._odd.get(config.name):
             return None, odd
         return charge * config.capacity_kwh, ""
-
-    async def _at(self, path: str) -> float | None:
-        return await self._api.at(self._project, path)
 
 
 def charge_of(percent: float | None) -> float | None:
@@ -216,6 +198,19 @@ def signs(states: dict[str, State]) -> dict[str, tuple[bool, bool, bool]]:
         name: (state.present, state.level is None, state.level is not None and state.level > 0)
         for name, state in states.items()
     }
+
+
+def _time(
+    config: VehicleConfig | JobConfig, said: Said, name: str, what: str, grid: Grid
+) -> tuple[int, tuple[str, ...]]:
+    """When something leaves or is due (UTC ns), as things give it: seconds since 1970; 0 for what cannot be."""
+    seconds = said.value(name) if name else None
+    if seconds is None or seconds <= 0:
+        return 0, ()
+    if abs(seconds * NS_PER_S - grid.now) > _AWAY_NS:
+        odd = f"{config.name} {what} {seconds:g} s after 1970, which cannot be"
+        return 0, (f"{odd}: the next {config.ready_by} stands for it",)
+    return int(seconds * NS_PER_S), ()
 
 
 def _moves(config: Store) -> Moves:

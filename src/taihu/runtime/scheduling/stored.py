@@ -4,15 +4,14 @@ It answers as the node's API does (`reads`), so the same code that plans now pla
 quarters of an hour of the properties that the settings name and nothing else.
 """
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 from taihu.decide.flexible import STEP_NS
 from taihu.kernel.clock import DAY_NS, HOUR_NS
 from taihu.kernel.errors import RefusedError
-from taihu.kernel.flexible import SchedulerConfig, SolarConfig
-from taihu.runtime.pilot.api import NodeApi, whole
+from taihu.kernel.flexible import SchedulerConfig
+from taihu.runtime.pilot.api import Newest, NodeApi, Said, whole
 
 _EVERY_NS = {"15m": STEP_NS, "1h": HOUR_NS}
 _ASKED_NS = 7 * DAY_NS  # of a property in one question
@@ -28,7 +27,7 @@ class Stored:
         self.now = 0
         self._project, self._api = project, api
         self._tables: dict[tuple[str, str], Table] = {}
-        self._ends: dict[str, dict[int, Any]] = {}
+        self._ends: dict[str, dict[str, dict[int, Any]]] = {}  # thing, property, end of a quarter
 
     async def fetch(self, config: SchedulerConfig, start: int, end: int) -> None:
         """Read what the settings name, from `start` to `end`; a property that there is not has no history."""
@@ -39,7 +38,8 @@ class Stored:
 
     async def _fetch(self, path: str, start: int, end: int, every: str) -> None:
         table = self._tables.setdefault((path, every), {})
-        ends = self._ends.setdefault(path, {}) if every == "15m" else {}
+        thing, _, name = path.rpartition("/")
+        ends = self._ends.setdefault(thing, {}).setdefault(name, {}) if every == "15m" else {}
         for begin in range(start, end, _ASKED_NS):
             try:
                 windows = await self._api.raw_windows(self._project, path, begin, min(begin + _ASKED_NS, end), every)
@@ -51,7 +51,8 @@ class Stored:
 
     def known(self, path: str) -> bool:
         """Whether anything at all is stored of a property's quarters."""
-        return bool(self._ends.get(path))
+        thing, _, name = path.rpartition("/")
+        return bool(self._ends.get(thing, {}).get(name))
 
     def came(self, path: str, every: str, start: int) -> float | None:
         """What the window that began at `start` came to, once it is over."""
@@ -66,20 +67,16 @@ class Stored:
 
     async def at(self, project: str, path: str) -> float | None:
         """What a property held at the end of the last quarter."""
-        return _number(self._last(path))
+        thing, _, name = path.rpartition("/")
+        return (await self.said(project, thing)).value(name)
 
-    async def value(self, project: str, thing: str, name: str) -> float | None:
-        """What a property held at the end of the last quarter."""
-        return _number(self._last(f"{thing}/{name}"))
-
-    async def reading(self, project: str, thing: str, name: str) -> tuple[int, float] | None:
-        """What a property held at the end of the last quarter, and that end."""
-        value = await self.value(project, thing, name)
-        return None if value is None else (self.now // STEP_NS * STEP_NS, value)
-
-    async def holds(self, project: str, thing: str, name: str) -> Any:
-        """What a property held at the end of the last quarter, of whatever type."""
-        return self._last(f"{thing}/{name}")
+    async def said(self, project: str, thing: str) -> Said:
+        """What a thing held at the end of the last quarter."""
+        found, at = Said(), self.now // STEP_NS * STEP_NS
+        for name, ends in self._ends.get(thing, {}).items():
+            value = next((ends[end] for end in range(at, at - _HELD_NS, -STEP_NS) if end in ends), None)
+            found.properties[name] = Newest(thing, name, value, observed_at=at)
+        return found
 
     async def models(self, project: str) -> dict[tuple[str, str], dict[str, Any]]:
         """Who forecasts which series; whether anybody did then, the forecasts themselves say."""
@@ -89,14 +86,10 @@ class Stored:
         """The forecast of a series that was kept then."""
         return await self._api.forecast(project, thing, name, self.now)
 
-    def _last(self, path: str) -> Any:
-        ends, at = self._ends.get(path, {}), self.now // STEP_NS * STEP_NS
-        return next((ends[end] for end in range(at, at - _HELD_NS, -STEP_NS) if end in ends), None)
-
 
 def hourly(config: SchedulerConfig) -> list[str]:
     """What is read by the hour: load, sun and intensity."""
-    suns = (energy_of(one) for one in config.solars)
+    suns = (one.energy_path for one in config.solars)
     return [path for path in dict.fromkeys([config.base, config.intensity, *suns]) if path]
 
 
@@ -112,11 +105,6 @@ def quarterly(config: SchedulerConfig) -> list[str]:
     return [path for path in dict.fromkeys(found) if path]
 
 
-def energy_of(config: SolarConfig) -> str:
-    """The path of what a generator gives by the hour."""
-    return config.energy if "/" in config.energy else f"{config.thing}/{config.energy}"
-
-
 def _of(thing: str, *names: str) -> Iterable[str]:
     return [f"{thing}/{name}" for name in names if name]
 
@@ -128,11 +116,3 @@ def _held(window: dict[str, Any]) -> Any:
         states = window.get("seconds")
         last = max(states, key=states.__getitem__) if states else window.get("time_mean")
     return {"true": True, "false": False}.get(last, last) if isinstance(last, str) else last
-
-
-def _number(value: Any) -> float | None:
-    return (
-        float(value)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        else None
-    )
