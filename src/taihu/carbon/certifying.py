@@ -6,15 +6,7 @@ from typing import Any
 
 import msgspec
 
-from taihu.carbon.certificates import (
-    CertificateRefused,
-    Discharge,
-    Event,
-    Issue,
-    Receive,
-    Registry,
-    Transfer,
-)
+from taihu.carbon.certificates import CertificateRefused, Discharge, Event, Issue, Receive, Registry, Transfer
 from taihu.carbon.ledger import Cause, Ledger, Mark
 from taihu.carbon.meters import Account
 from taihu.carbon.rows import Row, RowQuality

@@ -77,27 +77,18 @@ class Emitter(msgspec.Struct, frozen=True, kw_only=True):
     upstream: str = ""
 
 
-class _Priced(msgspec.Struct):
-    """Figures by interval, what they were computed with, and whether that fits exactly."""
-
-    figures: dict[str, Numbers]
-    names: list[list[str]]
-    sure: list[bool]
-
-
 def direct_rows(used: Used, emitter: Emitter, factors: Factors) -> list[Row]:
     """One row for each interval.
 
     Raises:
         FactorMissing: nothing says what it emits; the remedy names the row to provide.
     """
-    count = len(used.starts)
-    priced = _Priced({}, [[] for _ in range(count)], [True] * count)
-    {Role.FUEL: _burn, Role.PROCESS: _process, Role.LEAK: _leak}[used.role](used, emitter, factors, priced)
-    if not isinstance(used.amount, Energy):
+    priced = _Priced(used, emitter, factors)
+    {Role.FUEL: priced.burn, Role.PROCESS: priced.process, Role.LEAK: priced.leak}[used.role]()
+    unit = "" if isinstance(used.amount, Energy) else used.amount.unit
+    if unit:
         priced.figures["amount"] = used.amount.values
     columns = [(name, values.tolist()) for name, values in priced.figures.items()]
-    unit = "" if isinstance(used.amount, Energy) else used.amount.unit
     rows = []
     for place, start in enumerate(used.starts):
         figures = {name: values[place] for name, values in columns if values[place] == values[place]}
@@ -124,80 +115,88 @@ def used_of(rows: Sequence[Row]) -> list[Used]:
     return [_used(list(group)) for _, group in groupby(rows, key=lambda row: row.unit)]
 
 
-def _burn(used: Used, emitter: Emitter, factors: Factors, priced: _Priced) -> None:
-    heat = _heat(used, emitter, factors, priced)
-    co2 = heat * _values(FactorKind.FUEL, PER_HEAT, used, emitter, factors, priced) * _TJ_PER_KWH
-    priced.figures |= {"fuel_kwh": heat, "co2_kg": co2}
-    whole = co2.copy()
-    for kind, gas in ((FactorKind.FUEL_METHANE, _METHANE), (FactorKind.FUEL_NITROUS_OXIDE, _NITROUS_OXIDE)):
+class _Priced:
+    """Figures of what was used, by interval; what they were computed with, and whether that fits exactly."""
+
+    def __init__(self, used: Used, emitter: Emitter, factors: Factors) -> None:
+        self._used, self._emitter, self._factors = used, emitter, factors
+        self.figures: dict[str, Numbers] = {}
+        self.names: list[list[str]] = [[] for _ in used.starts]
+        self.sure = [True] * len(used.starts)
+
+    def burn(self) -> None:
+        """A fuel, gas by gas."""
+        heat = self._heat()
+        co2 = heat * self._values(FactorKind.FUEL, PER_HEAT) * _TJ_PER_KWH
+        self.figures |= {"fuel_kwh": heat, "co2_kg": co2}
+        whole = co2.copy()
+        for kind, gas in ((FactorKind.FUEL_METHANE, _METHANE), (FactorKind.FUEL_NITROUS_OXIDE, _NITROUS_OXIDE)):
+            try:
+                mass = heat * self._values(kind, PER_HEAT) * _TJ_PER_KWH
+            except FactorMissing:  # a fuel of the site's own, whose factor says CO2 alone
+                continue
+            self.figures[_OWN_FIGURE[gas]] = mass
+            whole = whole + mass * self._potential(gas)
+        self.figures["scope1_kg"] = Direct(whole).values
+        if self._emitter.upstream:
+            self.figures["upstream_kg"] = heat * self._named(self._emitter.upstream, PER_KWH)
+
+    def process(self) -> None:
+        """A material whose carbon is set free."""
+        mass = self._used.amount.values * self._values(FactorKind.PROCESS, "1")
+        self.figures |= {"co2_kg": mass, "scope1_kg": Direct(mass).values}
+
+    def leak(self) -> None:
+        """A gas that escapes."""
+        mass, subject = self._used.amount.values, self._emitter.subject
+        whole = Direct(mass * self._potential(subject)).values
+        own = _OWN_FIGURE.get(subject)
+        self.figures |= {"scope1_kg": whole} | ({own: mass} if own else {"gases_kg": whole})
+
+    def _heat(self) -> Numbers:
+        """KWh by lower heating value."""
+        values = self._used.amount.values
+        match self._used.amount:
+            case Energy():
+                return values
+            case Mass():
+                return values * self._heating(PER_MASS) / _MJ_PER_KWH
         try:
-            mass = heat * _values(kind, PER_HEAT, used, emitter, factors, priced) * _TJ_PER_KWH
-        except FactorMissing:  # a fuel of the site's own, whose factor says CO2 alone
-            continue
-        priced.figures[_OWN_FIGURE[gas]] = mass
-        whole = whole + mass * _potential(gas, used, factors, priced)
-    priced.figures["scope1_kg"] = Direct(whole).values
-    if emitter.upstream:
-        row = factors.get(emitter.upstream)
-        priced.figures["upstream_kg"] = heat * row.in_unit(PER_KWH)
-        for place, start in enumerate(used.starts):
-            _note(priced, place, row, row.covers(start))
+            return values * self._heating(PER_VOLUME) / _MJ_PER_KWH
+        except FactorMissing:
+            mass = values * self._values(FactorKind.DENSITY, DENSITY)
+        return mass * self._heating(PER_MASS) / _MJ_PER_KWH
 
+    def _heating(self, unit: str) -> Numbers | float:
+        """The heating value by mass or by volume: the row that the account names, else what there is of the fuel."""
+        if self._emitter.heating:
+            return self._named(self._emitter.heating, unit)
+        return self._values(FactorKind.HEATING, unit)
 
-def _process(used: Used, emitter: Emitter, factors: Factors, priced: _Priced) -> None:
-    mass = used.amount.values * _values(FactorKind.PROCESS, "1", used, emitter, factors, priced)
-    priced.figures |= {"co2_kg": mass, "scope1_kg": Direct(mass).values}
+    def _named(self, name: str, unit: str) -> float:
+        """The value of the row of an id, for all intervals."""
+        row = self._factors.get(name)
+        for place, start in enumerate(self._used.starts):
+            self._note(place, row, row.covers(start))
+        return row.in_unit(unit)
 
+    def _values(self, kind: FactorKind, unit: str) -> Numbers:
+        emitter = self._emitter
+        found = [self._factors.find(kind, emitter.region, start, emitter.subject, unit) for start in self._used.starts]
+        for place, one in enumerate(found):
+            self._note(place, one.factor, one.fit is Fit.EXACT)
+        return np.array([one.factor.in_unit(unit) for one in found])
 
-def _leak(used: Used, emitter: Emitter, factors: Factors, priced: _Priced) -> None:
-    mass = used.amount.values
-    whole = Direct(mass * _potential(emitter.subject, used, factors, priced)).values
-    own = _OWN_FIGURE.get(emitter.subject)
-    priced.figures |= {"scope1_kg": whole} | ({own: mass} if own else {"gases_kg": whole})
+    def _potential(self, gas: str) -> Numbers:
+        factors = self._factors
+        found = [factors.find(FactorKind.GWP, factors.gwp, start, gas).factor for start in self._used.starts]
+        for place, one in enumerate(found):
+            self._note(place, one, True)
+        return np.array([one.in_unit("1") for one in found])
 
-
-def _heat(used: Used, emitter: Emitter, factors: Factors, priced: _Priced) -> Numbers:
-    """KWh by lower heating value."""
-    values = used.amount.values
-    match used.amount:
-        case Energy():
-            return values
-        case Mass():
-            return values * _heating(PER_MASS, used, emitter, factors, priced) / _MJ_PER_KWH
-    try:
-        return values * _heating(PER_VOLUME, used, emitter, factors, priced) / _MJ_PER_KWH
-    except FactorMissing:
-        mass = values * _values(FactorKind.DENSITY, DENSITY, used, emitter, factors, priced)
-    return mass * _heating(PER_MASS, used, emitter, factors, priced) / _MJ_PER_KWH
-
-
-def _heating(unit: str, used: Used, emitter: Emitter, factors: Factors, priced: _Priced) -> Numbers:
-    """The heating value by mass or by volume: the row that the account names, else what there is of the fuel."""
-    if not emitter.heating:
-        return _values(FactorKind.HEATING, unit, used, emitter, factors, priced)
-    row = factors.get(emitter.heating)
-    for place, start in enumerate(used.starts):
-        _note(priced, place, row, row.covers(start))
-    return np.full(len(used.starts), row.in_unit(unit))
-
-
-def _values(kind: FactorKind, unit: str, used: Used, emitter: Emitter, factors: Factors, priced: _Priced) -> Numbers:
-    found = [factors.find(kind, emitter.region, start, emitter.subject, unit) for start in used.starts]
-    for place, one in enumerate(found):
-        _note(priced, place, one.factor, one.fit is Fit.EXACT)
-    return np.array([one.factor.in_unit(unit) for one in found])
-
-
-def _potential(gas: str, used: Used, factors: Factors, priced: _Priced) -> Numbers:
-    found = [factors.find(FactorKind.GWP, factors.gwp, start, gas).factor for start in used.starts]
-    for place, one in enumerate(found):
-        _note(priced, place, one, True)
-    return np.array([one.in_unit("1") for one in found])
-
-
-def _note(priced: _Priced, place: int, factor: Factor, sure: bool) -> None:
-    priced.names[place].append(factor.id)
-    priced.sure[place] = priced.sure[place] and sure
+    def _note(self, place: int, factor: Factor, sure: bool) -> None:
+        self.names[place].append(factor.id)
+        self.sure[place] = self.sure[place] and sure
 
 
 def _quality(word: RowQuality, sure: bool) -> RowQuality:

@@ -17,6 +17,8 @@ _LATIN = 0xFF
 _BARS_HIGH = 110
 _BAR_WIDE = 30
 _MANY_COLUMNS = 10
+_HAN = "STSong-Light"
+_TOGETHER = 12  # rows of a table that stay on one page with its heading
 
 
 class NoPdf(RefusedError):
@@ -169,10 +171,6 @@ def to_pdf(one: Document) -> bytes:
         flow += [KeepTogether(parts)] if short else parts
     paper.build(flow, onFirstPage=_numbered, onLaterPages=_numbered)
     return out.getvalue()
-
-
-_HAN = "STSong-Light"
-_TOGETHER = 12
 
 
 def _marked(text: Cell, colour: str = "#0b6b57") -> str:

@@ -75,10 +75,8 @@ class Boosted:
         if not learned:
             return np.full((len(LEVELS), *shape), np.nan)
         found = features(table, asked)
-        weights, trees = (
-            learned.get("regression"),
-            learned.get("forest", learned),
-        )  # an earlier release kept trees alone
+        weights = learned.get("regression")
+        trees = learned.get("forest", learned)  # an earlier release kept trees alone
         forest = msgspec.convert(trees, Forest, builtin_types=(bytes,))
         low, middle, high = forest.values(_rows(found), len(_FITTED)).reshape(len(_FITTED), *shape)
         levels = np.stack([low, (low + middle) / 2, middle, (middle + high) / 2, high])

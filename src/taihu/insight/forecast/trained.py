@@ -33,33 +33,25 @@ class ForecastRefused(RefusedError):
     code = "forecast"
 
 
-class Trained(msgspec.Struct, frozen=True):
-    """What was learned of one series, by whom, and how all candidates did in the back-test."""
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """Who won the back-test of a series, and how all candidates did; `quick` says that not all of them competed."""
 
     champion: str
     step_s: int
     horizon: int
     trained_at: int
+    errors: dict[str, Errors]
+    known: int
+    regressors: int = 0
+    quick: bool = False
+
+
+class Trained(Summary, frozen=True, kw_only=True):
+    """The same with what it takes to forecast."""
+
     scale: Scale
     learned: Any
     corrections: tuple[Correction, ...]
-    errors: dict[str, Errors]
-    known: int
-    regressors: int = 0
-    quick: bool = False
-
-
-class Summary(msgspec.Struct, frozen=True):
-    """Of what was trained, all but what it takes to forecast; `quick` says that not all candidates competed."""
-
-    champion: str
-    step_s: int
-    horizon: int
-    trained_at: int
-    errors: dict[str, Errors]
-    known: int
-    regressors: int = 0
-    quick: bool = False
 
 
 class Forecast(msgspec.Struct, frozen=True):
