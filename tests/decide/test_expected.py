@@ -4,47 +4,23 @@ import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from tests.decide import houses
+from tests.decide.houses import HOURS, case
 
 from taihu.decide.expected import Expected, ExpectedCostPlan, Prices
+from taihu.kernel.arrays import Numbers
 
-HOURS = 24
 WAY = 0.911
-Numbers = NDArray[np.float64]
 
 
 def cost(plan: Numbers, content: Numbers, expected: Expected, prices: Prices) -> float:
-    """The expected cost of a plan by the formula of the module, with the true jump between charging and discharging."""
-    moved = np.diff(plan, axis=1, prepend=content[:, None])
-    energy = np.where(moved >= 0, moved / WAY, moved * WAY)
-    net = expected.net_kwh + energy
-    total = net.sum(axis=0)
+    """The expected cost of a plan, errors being logistic."""
 
     def hinge(mean: Numbers, error: Numbers) -> Numbers:
         scale = np.maximum(error / (2 * np.log(2)), 0.03)
         return np.asarray(scale * np.logaddexp(0, mean / scale))
 
-    change = np.diff(total, prepend=expected.total_before_kwh)
-    ramp = hinge(change, expected.ramp_spread_kwh) + hinge(-change, expected.ramp_spread_kwh)
-    return float(
-        (prices.own * hinge(net, expected.spread_kwh)).sum()
-        + (prices.shared * hinge(total, expected.total_spread_kwh)).sum()
-        + (prices.ramp * ramp).sum()
-        + prices.peak * hinge(total - prices.peak_level_kwh, expected.total_spread_kwh).sum()
-        - prices.end * plan[:, -1].sum()
-    )
-
-
-def case(seed: int, count: int) -> tuple[Numbers, Numbers, Expected, Prices]:
-    random = np.random.default_rng(seed)
-    capacity = random.uniform(2, 12, count)
-    net = random.normal(0.5, 1.5, (count, HOURS))
-    spread = random.uniform(0.1, 0.8, (count, HOURS))
-    total_spread = random.uniform(0.3, 1.5, HOURS)
-    expected = Expected(net, spread, total_spread, 0.7 * total_spread, float(net[:, 0].sum()))
-    shared = random.uniform(0.1, 0.6, HOURS)
-    prices = Prices(random.uniform(0.1, 0.3, HOURS), shared, np.full(HOURS, 0.1), 0.5, 6.0, 0.6 * float(shared.mean()))
-    return random.uniform(0, 1, count) * capacity, capacity, expected, prices
+    return houses.cost(plan, content, expected, prices, WAY, hinge)
 
 
 @settings(max_examples=30, deadline=None)

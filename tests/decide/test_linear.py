@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.decide import houses
+from tests.decide.houses import HOURS, case
 
 from taihu.decide.battery import Batteries, Battery
 from taihu.decide.expected import Expected, ExpectedCostPlan, Prices
@@ -13,39 +15,17 @@ from taihu.kernel.arrays import Numbers
 pytest.importorskip("highspy", reason="highspy is not installed (extra plan)")
 from taihu.decide.linear import LinearPlan
 
-HOURS, WAY, POWER = 24, 0.92, 50.0
-
-
-def case(seed: int, count: int, ramp: float) -> tuple[Numbers, Numbers, Expected, Prices]:
-    random = np.random.default_rng(seed)
-    capacity = random.uniform(2, 12, count)
-    net = random.normal(0.5, 1.5, (count, HOURS))
-    none = np.zeros(HOURS)
-    expected = Expected(net, np.zeros_like(net), none, none, float(net[:, 0].sum()))
-    shared = random.uniform(0.1, 0.6, HOURS)
-    prices = Prices(random.uniform(0.1, 0.3, HOURS), shared, np.full(HOURS, ramp), 0.5, 6.0, 0.6 * float(shared.mean()))
-    return random.uniform(0, 1, count) * capacity, capacity, expected, prices
+WAY, POWER = 0.92, 50.0
 
 
 def cost(plan: Numbers, content: Numbers, expected: Expected, prices: Prices) -> float:
-    moved = np.diff(plan, axis=1, prepend=content[:, None])
-    energy = np.where(moved >= 0, moved / WAY, moved * WAY)
-    net = expected.net_kwh + energy
-    total = net.sum(axis=0)
-    change = np.diff(total, prepend=expected.total_before_kwh)
-    return float(
-        (prices.own * np.maximum(0, net)).sum()
-        + (prices.shared * np.maximum(0, total)).sum()
-        + (prices.ramp * np.abs(change)).sum()
-        + prices.peak * np.maximum(0, total - prices.peak_level_kwh).sum()
-        - prices.end * plan[:, -1].sum()
-    )
+    return houses.cost(plan, content, expected, prices, WAY, lambda mean, error: np.maximum(0, mean))
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.sampled_from([0.0, 0.1]))
 def test_it_is_feasible_and_no_plan_is_cheaper(seed: int, count: int, ramp: float) -> None:
-    content, capacity, expected, prices = case(seed, count, ramp)
+    content, capacity, expected, prices = case(seed, count, ramp=ramp, sure=True)
     linear = LinearPlan(count, HOURS, WAY, POWER)
     for _ in range(2):  # again from the last basis
         plan = linear.solve(content, capacity, expected, prices)

@@ -6,6 +6,7 @@ from taihu.kernel.clock import NS_PER_S
 
 _HOLDS_NS = 900 * NS_PER_S  # a setpoint that is not given again may end: the device goes by its own rule then
 _TOLD_MAX = 1_000
+_STRIKES_MAX = 6  # readings in a row
 _FAR = 6  # times its settling: so far off a device's clock is not right
 NEARLY_FULL, NEARLY_EMPTY = 0.8, 0.1
 """Charges beyond which a battery may do less than it is told."""
@@ -17,14 +18,12 @@ class Obedience:
     Args:
         tolerance_kw: how far its power may be from what it was told.
         settle_ns: how long a setpoint may take to show in a reading.
-        strikes_max: so many readings in a row ...
-        lasting_ns: ... over so long a time, so that a machine which is busy for a moment accuses nobody.
+        lasting_ns: over how long a time, so that a machine which is busy for a moment accuses nobody.
     """
 
-    def __init__(self, tolerance_kw: float, settle_ns: int, strikes_max: int = 6, lasting_ns: int = 0) -> None:
+    def __init__(self, tolerance_kw: float, settle_ns: int, lasting_ns: int = 0) -> None:
         self._tolerance_kw = tolerance_kw
         self._settle_ns = settle_ns
-        self._strikes_max = strikes_max
         self._lasting_ns = lasting_ns
         self._strikes = self._struck_at = 0
         self._told: deque[tuple[int, float]] = deque(maxlen=_TOLD_MAX)
@@ -33,7 +32,7 @@ class Obedience:
     @property
     def obeys(self) -> bool:
         """Whether it is to be told more."""
-        return self._strikes < self._strikes_max or self._seen - self._struck_at < self._lasting_ns
+        return self._strikes < _STRIKES_MAX or self._seen - self._struck_at < self._lasting_ns
 
     def tell(self, at: int, kw: float) -> None:
         """It was told this setpoint (UTC ns, kW)."""

@@ -16,6 +16,7 @@ from taihu.kernel.arrays import Ints, Numbers
 MIDDLE = LEVELS.index(0.5)
 _BUCKET_HOURS = (1, 2, 4, 8, 16, 24, 48, 96)  # leads up to these share their errors
 _TINY = 1e-9  # spreads, below which a series does not move
+_ORIGINS_MAX = 160
 _ERRORS_MIN = 20  # below which a bucket takes its neighbour's corrections
 
 
@@ -50,12 +51,12 @@ def judged_span(count: int, day: int) -> int:
     return min(count // 3, 28 * day) if count >= 3 * day else 0
 
 
-def origins_of(begin: int, end: int, horizon: int, day: int, most: int = 160) -> Ints:
+def origins_of(begin: int, end: int, horizon: int, day: int) -> Ints:
     """Origins whose first target is at `begin` or later and whose last before `end`; every hour of the day alike."""
     last = end - 1 - horizon
     if last < begin - 1:
         return np.empty(0, np.int64)
-    stride = max(1, (last - begin + 2) // most)
+    stride = max(1, (last - begin + 2) // _ORIGINS_MAX)
     while stride > 1 and np.gcd(stride, day) > 1:
         stride += 1
     return np.arange(begin - 1, last + 1, stride)
