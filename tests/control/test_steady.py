@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from taihu.control.reflex import Bounds, Group, Kind, Reflex, Unit
@@ -32,6 +32,7 @@ def test_the_sum_is_kept_and_nobody_is_far_from_its_part(given_places: list[Plac
 
 
 @given(st.lists(places(), min_size=1, max_size=8))
+@example([Place(None, 0.015625, 1e-12, 1.0, 1.0), Place(1.0, 0.5, 0.0, 1.0, 1.0)])
 def test_who_is_told_so_stays(given_places: list[Place]) -> None:
     """Told once, nobody moves again."""
     told = steady(given_places)

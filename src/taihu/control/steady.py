@@ -11,6 +11,7 @@ import msgspec
 
 SAME_KW = 0.02
 """By so much all together may be off before one of them is moved for it."""
+_DIGITS, _ROUNDED_KW = 9, 1e-9  # of what is told: by so much it may be beyond its band, and stays
 _SHARE = 0.5  # of its band, into which one is moved: it is not at its edge as soon as its part changes
 
 
@@ -37,9 +38,9 @@ def steady(places: Sequence[Place]) -> list[float]:
     """
     kept, moves = [], []
     for place in places:
-        low, high = _around(place, place.band_kw)
-        moves.append(place.told_kw is None or not low <= place.told_kw <= high)
-        kept.append(place.part_kw if place.told_kw is None or moves[-1] else place.told_kw)
+        (low, high), told = _around(place, place.band_kw), place.told_kw
+        moves.append(told is None or not low - _ROUNDED_KW <= told <= high + _ROUNDED_KW)
+        kept.append(place.part_kw if told is None or moves[-1] else min(max(told, low), high))
     gap = sum(place.part_kw for place in places) - sum(kept)
     if abs(gap) <= SAME_KW:
         return kept
@@ -50,7 +51,7 @@ def steady(places: Sequence[Place]) -> list[float]:
         reach = [min(0.0, low - kw) for kw, (low, _) in zip(kept, bounds, strict=True)]
     for one in sorted(range(len(kept)), key=lambda one: (not moves[one], -abs(reach[one]))):  # who moves anyway first
         moved = min(gap, reach[one]) if gap > 0 else max(gap, reach[one])
-        kept[one] = round(kept[one] + moved, 9)
+        kept[one] = round(kept[one] + moved, _DIGITS)
         gap -= moved
         if not gap:
             break

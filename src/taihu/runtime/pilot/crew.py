@@ -6,8 +6,9 @@ alone.
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Coroutine, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -21,46 +22,39 @@ log = logging.getLogger("taihu.pilot")
 Key = tuple[str, str]  # project and name
 
 
-class Steering(Protocol):
-    """What has turns: a controller of one battery, or a scheduler of everything behind a meter."""
+class Steering(ABC):
+    """What has turns: a controller of one battery, or a scheduler of everything behind a meter, of a `project`."""
 
-    @property
-    def project(self) -> str:
-        """Whose it is."""
-        ...
-
-    @property
-    def config(self) -> ControllerConfig | SchedulerConfig:
-        """What the site says of it."""
-        ...
+    project: str
+    config: ControllerConfig | SchedulerConfig
 
     @property
     def label(self) -> str:
         """What the log calls it."""
-        ...
-
-    @property
-    def writes(self) -> Collection[Written]:
-        """What it may write."""
-        ...
-
-    @property
-    def waits(self) -> str:
-        """Why it plans nothing new now; empty when it does."""
-        ...
+        return f"{self.project}/{self.config.name}"
 
     @property
     def reflex_s(self) -> float:
         """So often it has a turn where its meter is silent, in seconds of the site's clock."""
-        ...
+        return self.config.reflex_s
 
+    @property
+    @abstractmethod
+    def writes(self) -> Collection[Written]:
+        """What it may write."""
+
+    @property
+    @abstractmethod
+    def waits(self) -> str:
+        """Why it plans nothing new now; empty when it does."""
+
+    @abstractmethod
     async def turn(self, now: int) -> None:
         """Do what is due now (UTC ns)."""
-        ...
 
+    @abstractmethod
     async def close(self, *, leave: bool = False) -> None:
         """End what goes on in the background; those who `leave` bring to rest what they drove."""
-        ...
 
 
 class Crew:

@@ -22,6 +22,7 @@ from taihu.kernel.errors import TaihuError
 from taihu.kernel.sections import ControllerConfig
 from taihu.runtime.forecast.foretold import foretold
 from taihu.runtime.pilot.api import NodeApi
+from taihu.runtime.pilot.crew import Steering
 from taihu.runtime.pilot.decisions import Decisions, ExpectedHour
 from taihu.runtime.pilot.hand import WITHDRAWN_NS, Hand, renew, withdrawn
 from taihu.runtime.pilot.held import Written
@@ -43,8 +44,10 @@ _TOLERANCE = 0.05  # of the battery's power: how far it may be from what it is t
 _FORGIVE_NS = HOUR_NS
 
 
-class Loop:
+class Loop(Steering):
     """A controller of one project, with its own knowledge."""
+
+    config: ControllerConfig
 
     def __init__(
         self, project: str, zone: str, config: ControllerConfig, api: NodeApi, store: Decisions, clock: Clock
@@ -75,11 +78,6 @@ class Loop:
         self._blind = False
 
     @property
-    def label(self) -> str:
-        """What the log calls it."""
-        return f"{self.project}/{self.config.name}"
-
-    @property
     def writes(self) -> frozenset[Written]:
         """What it may write."""
         return frozenset({self._hand.what})
@@ -94,11 +92,6 @@ class Loop:
             named = (config.load, config.generation, config.price, config.intensity)
             return f"of {', '.join(one for one in named if one)} no hour is known whole yet"
         return f"{config.battery} does not say its {config.charge}" if self._decision is None else ""
-
-    @property
-    def reflex_s(self) -> float:
-        """So often it has a turn, in seconds of the site's clock."""
-        return self.config.reflex_s
 
     async def turn(self, now: int) -> None:
         """What is due now: learn, plan, and follow the meter, also while the others take their time."""
@@ -212,7 +205,7 @@ class Loop:
         may = self._obedience.obeys and not self._withdrawn_until
         drives = self.config.mode == "auto" and self._controller.verdict.drives and may
         if drives != self._driving:
-            log.info("%s/%s %s", self.project, self.config.name, self._reason())
+            log.info("%s %s", self.label, self._reason())
             self._drove_since = -(-now // HOUR_NS) * HOUR_NS if drives else 0
         self._driving = drives
 
@@ -241,7 +234,7 @@ class Loop:
         if blind != self._blind:
             self._blind = blind
             say = "cannot see its meter or battery, and waits" if blind else "sees its meter and battery again"
-            log.warning("%s/%s %s", self.project, self.config.name, say)
+            log.warning("%s %s", self.label, say)
         if not self._driving:
             if self._obedience.obeys:  # who does not is told nothing more
                 await self._leave(now)

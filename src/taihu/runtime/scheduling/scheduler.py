@@ -29,6 +29,7 @@ from taihu.kernel.flexible import SchedulerConfig
 from taihu.kernel.limits import DEFAULT, Limits
 from taihu.kernel.sections import Site
 from taihu.runtime.pilot.api import NodeApi, Said
+from taihu.runtime.pilot.crew import Steering
 from taihu.runtime.pilot.decisions import Decisions, DecisionsUnkept, ExpectedHour
 from taihu.runtime.pilot.held import Written
 from taihu.runtime.pilot.meanwhile import meanwhile
@@ -61,8 +62,10 @@ def schedulers_of(site: Site, api: NodeApi, store: Decisions, clock: Clock) -> "
     ]
 
 
-class Scheduler:
+class Scheduler(Steering):
     """One scheduler of one project, with its own knowledge."""
+
+    config: SchedulerConfig
 
     def __init__(
         self, project: str, zone: str, config: SchedulerConfig, api: NodeApi, store: Decisions, clock: Clock,
@@ -91,11 +94,6 @@ class Scheduler:
         self._notes: dict[str, int] = {}  # what happened between plans, and when
 
     @property
-    def label(self) -> str:
-        """What the log calls it."""
-        return f"{self.project}/{self.config.name}"
-
-    @property
     def writes(self) -> frozenset[Written]:
         """What it may write."""
         return self._driving.writes
@@ -106,11 +104,6 @@ class Scheduler:
         if not self._expecting.learned_until and not self._complaint:
             return f"of {self.config.base} no hour is known whole yet"
         return self._complaint
-
-    @property
-    def reflex_s(self) -> float:
-        """So often it has a turn, in seconds of the site's clock."""
-        return self.config.reflex_s
 
     async def turn(self, now: int) -> None:
         """What is due now: learn, plan, and follow the meter, which waits for nothing."""
@@ -151,7 +144,7 @@ class Scheduler:
     async def _follow(self, now: int, said: Mapping[str, Said]) -> None:
         if self._drives and self._driving.has_plan:
             for found in await self._driving.follow(now, said):
-                log.warning("%s/%s: %s", self.project, self.config.name, found)
+                log.warning("%s: %s", self.label, found)
                 self._plan_anew()
         else:
             await self._driving.metering.look(now)
@@ -160,9 +153,9 @@ class Scheduler:
                 await self._driving.leave(now)
         trouble, before = self._driving.metering.trouble, self._metered
         if trouble and trouble != before:
-            log.warning("%s/%s: %s: it is not followed", self.project, self.config.name, trouble)
+            log.warning("%s: %s: it is not followed", self.label, trouble)
         elif before and not trouble:
-            log.info("%s/%s: the meter is followed again", self.project, self.config.name)
+            log.info("%s: the meter is followed again", self.label)
         self._metered = trouble
 
     async def close(self, *, leave: bool = False) -> None:
@@ -280,7 +273,7 @@ class Scheduler:
         self._judged = True
         drives = self.config.mode == "auto" and self._guard.verdict.drives
         if drives != self._drives:
-            log.info("%s/%s %s", self.project, self.config.name, self._reason())
+            log.info("%s %s", self.label, self._reason())
             self._drove_since = -(-now // HOUR_NS) * HOUR_NS if drives else 0
         self._drives = drives
 
