@@ -18,7 +18,7 @@ from taihu.carbon.certificates import CertificateRefused
 from taihu.carbon.certifying import Certifier
 from taihu.carbon.ledger import Ledger
 from taihu.carbon.meters import Account
-from taihu.carbon.rows import NO_FIGURES, Role, Row, RowQuality
+from taihu.carbon.rows import Role, Row, RowQuality
 from taihu.kernel.errors import TransientError
 from taihu.kernel.sections import AccountConfig
 
@@ -36,17 +36,20 @@ ACCOUNTS = {
 }
 
 
+METERS: tuple[tuple[str, Role, str, dict[str, Any]], ...] = (
+    ("pv", Role.GENERATION, "-", {"generation_kwh": MADE}),
+    ("main", Role.GRID, "", {"import_kwh": DRAWN, "export_kwh": 0.0}),
+    ("line", Role.SUBMETER, "main", {"import_kwh": LINE, "export_kwh": 0.0}),
+)
+
+
 def rows() -> Iterator[Row]:
     for project in PROJECTS:
         for hour in range(2):
-            for meter, role, behind, figures in (
-                ("pv", Role.GENERATION, "-", {"generation_kwh": MADE}),
-                ("main", Role.GRID, "", {"import_kwh": DRAWN, "export_kwh": 0.0}),
-                ("line", Role.SUBMETER, "main", {"import_kwh": LINE, "export_kwh": 0.0}),
-            ):
+            for meter, role, behind, figures in METERS:
                 yield Row(
                     project=project, meter=meter, role=role, behind=behind, start=hour * HOUR, end=(hour + 1) * HOUR,
-                    coverage=1.0, quality=RowQuality.MEASURED, factors=(), inputs=(), **NO_FIGURES | figures,
+                    coverage=1.0, quality=RowQuality.MEASURED, factors=(), inputs=(), **figures,
                 )  # fmt: skip
 
 

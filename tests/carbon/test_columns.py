@@ -13,7 +13,7 @@ from taihu.carbon import columns
 from taihu.carbon.columns import WEEK_NS, Weeks, columns_of
 from taihu.carbon.figures import MeterHours, hours, sums
 from taihu.carbon.ledger import Ledger
-from taihu.carbon.rows import NO_FIGURES, Role, Row, RowQuality
+from taihu.carbon.rows import Role, Row, RowQuality
 
 HOUR = 3_600_000_000_000
 START = 2_700 * WEEK_NS - 3 * HOUR  # so that a period lies over the edge of two weeks
@@ -23,7 +23,7 @@ rows = st.builds(
         project="plant", meter=meter, start=START + hour * HOUR + half * HOUR // 2,
         end=START + hour * HOUR + (half + 1) * HOUR // 2, role=role, coverage=1.0 if kwh is None else share,
         quality=RowQuality.MEASURED, factors=(), inputs=(), behind="main" if role is Role.SUBMETER else "",
-        **NO_FIGURES | ({"generation_kwh": kwh} if role is Role.GENERATION else {"import_kwh": kwh, "export_kwh": kwh}),
+        **({"generation_kwh": kwh} if role is Role.GENERATION else {"import_kwh": kwh, "export_kwh": kwh}),
     ),
     st.sampled_from(("main", "line")), st.integers(0, COUNT - 1), st.integers(0, 1), st.sampled_from((*Role,)[:4]),
     st.none() | st.integers(0, 5).map(float), st.sampled_from((0.5, 1.0)),

@@ -19,14 +19,12 @@ from taihu.carbon.quantity import (
     MarketBased,
     MarketIntensity,
     MixedQuantities,
-    Power,
     Quantity,
-    Upstream,
 )
 
 KINDS: list[type[Quantity]] = [
-    Energy, Power, AverageIntensity, MarketIntensity, MarginalIntensity,
-    Direct, LocationBased, MarketBased, Upstream, Consequence,
+    Energy, AverageIntensity, MarketIntensity, MarginalIntensity,
+    Direct, LocationBased, MarketBased, Consequence,
 ]  # fmt: skip
 SERIES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=5)
 

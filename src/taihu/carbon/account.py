@@ -17,7 +17,7 @@ import numpy as np
 
 from taihu.carbon.factors import PER_KWH, FactorKind, FactorMissing, Factors, Fit
 from taihu.carbon.quantity import AverageIntensity, Energy, MarketIntensity
-from taihu.carbon.rows import NO_FIGURES, Role, Row, RowQuality
+from taihu.carbon.rows import Role, Row, RowQuality
 from taihu.kernel.arrays import Flags, Ints, Numbers
 
 ESTIMATE_FROM = 0.5
@@ -243,7 +243,7 @@ def _rows(
                 factors=factors[place],
                 inputs=settled.inputs[place],
                 behind=settled.behind,
-                **NO_FIGURES | mine,
+                **mine,
             )
         )
     return rows

@@ -21,7 +21,7 @@ from taihu.carbon.driven import Driven
 from taihu.carbon.figures import PERIOD
 from taihu.carbon.ledger import CURRENT, NOW, Ledger
 from taihu.carbon.quantity import Energy, MarginalIntensity
-from taihu.carbon.rows import NO_FIGURES, Role, Row, RowQuality, total
+from taihu.carbon.rows import Role, Row, RowQuality, total
 from taihu.kernel.clock import HOUR_NS
 
 _SUMS = ("with_kwh", "without_kwh", "avoided_kg")
@@ -79,7 +79,6 @@ def avoided_rows(project: str, meter: str, hours: Sequence[Driven], signal: Pric
             with_kwh=one.with_kwh,
             without_kwh=one.without_kwh,
             avoided_kg=float(avoided.values[place]) if known[place] else None,
-            **NO_FIGURES,
         )
         for place, one in enumerate(hours)
     ]

@@ -32,7 +32,7 @@ from taihu.carbon.factors import (
     Fit,
 )
 from taihu.carbon.quantity import Direct, Energy, Mass, Volume
-from taihu.carbon.rows import NO_FIGURES, Role, Row, RowQuality
+from taihu.carbon.rows import Role, Row, RowQuality
 from taihu.kernel.arrays import Numbers
 
 Amount = Energy | Mass | Volume
@@ -104,7 +104,7 @@ def direct_rows(used: Used, emitter: Emitter, factors: Factors) -> list[Row]:
                 factors=tuple(dict.fromkeys(priced.names[place])),
                 inputs=used.inputs[place],
                 unit=unit,
-                **NO_FIGURES | figures,
+                **figures,
             )
         )
     return rows

@@ -14,41 +14,6 @@ from taihu.carbon.rows import DIRECT, PARTS, Role, RowQuality, total
 from taihu.kernel.arrays import Flags, Ints, Numbers
 from taihu.kernel.clock import HOUR_NS
 
-SUMMED = (
-    "import_kwh",
-    "export_kwh",
-    "generation_kwh",
-    "fuel_kwh",
-    "scope1_kg",
-    "location_kg",
-    "market_kg",
-    "upstream_kg",
-    "certified_kwh",
-    "co2_kg",
-    "ch4_kg",
-    "n2o_kg",
-    "gases_kg",
-    "estimated_kwh",
-)
-_COUNTED = ("measured", "estimated", "missing", "restated")
-INVENTORY = f"rows.role != '{Role.AVOIDED}'"  # what avoided emissions are in no sum of (§8)
-PERIOD = "project = :project AND start >= :start AND start < :end"
-ENERGY = "iif(role = 'generation', generation_kwh, iif(role = 'fuel', fuel_kwh, import_kwh))"
-UNSURE = f"coverage < {FULL}"
-SUMS = ", ".join(
-    [f"sum({name})" for name in SUMMED[:-1]]
-    + [f"sum(iif({UNSURE}, {ENERGY} + ifnull(export_kwh, 0), NULL))"]
-    + [f"sum(quality = '{quality}')" for quality in RowQuality]
-    + ["sum(version > 1)"]
-)
-_WEEK = (
-    "SELECT start, role, behind, import_kwh, export_kwh, generation_kwh, certified_kwh, carbon_free,"  # noqa: S608
-    f' iif({ENERGY} IS NULL, 0, "end" - start), {UNSURE}'
-    f" FROM rows WHERE {PERIOD} AND meter = :meter AND {CURRENT}"
-    f" AND {INVENTORY} AND role NOT IN {tuple(map(str, DIRECT))!r}"
-)
-_ADDED_UP = f"max(written_at), {SUMS} FROM rows WHERE {PERIOD} AND meter = :meter AND {INVENTORY} AND {CURRENT}"
-
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Rows added up: kWh and kg of what is known, and how many intervals are measured, estimated and missing.
@@ -81,6 +46,26 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         """The share of intervals that are not missing; 0 when there is none."""
         whole = self.measured + self.estimated + self.missing
         return (self.measured + self.estimated) / whole if whole else 0.0
+
+
+SUMMED, _COUNTED = Figures.__struct_fields__[:-4], Figures.__struct_fields__[-4:]
+INVENTORY = f"rows.role != '{Role.AVOIDED}'"  # what avoided emissions are in no sum of (§8)
+PERIOD = "project = :project AND start >= :start AND start < :end"
+ENERGY = "iif(role = 'generation', generation_kwh, iif(role = 'fuel', fuel_kwh, import_kwh))"
+UNSURE = f"coverage < {FULL}"
+SUMS = ", ".join(
+    [f"sum({name})" for name in SUMMED[:-1]]
+    + [f"sum(iif({UNSURE}, {ENERGY} + ifnull(export_kwh, 0), NULL))"]
+    + [f"sum(quality = '{quality}')" for quality in RowQuality]
+    + ["sum(version > 1)"]
+)
+_WEEK = (
+    "SELECT start, role, behind, import_kwh, export_kwh, generation_kwh, certified_kwh, carbon_free,"  # noqa: S608
+    f' iif({ENERGY} IS NULL, 0, "end" - start), {UNSURE}'
+    f" FROM rows WHERE {PERIOD} AND meter = :meter AND {CURRENT}"
+    f" AND {INVENTORY} AND role NOT IN {tuple(map(str, DIRECT))!r}"
+)
+_ADDED_UP = f"max(written_at), {SUMS} FROM rows WHERE {PERIOD} AND meter = :meter AND {INVENTORY} AND {CURRENT}"
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):

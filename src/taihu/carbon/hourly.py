@@ -12,7 +12,16 @@ import msgspec
 import numpy as np
 
 from taihu.carbon.figures import hours, merge, sums
-from taihu.carbon.inventory import Category, MainBalance, UsedFactor, categories, known_at, main_balances, used_factors
+from taihu.carbon.inventory import (
+    Category,
+    MainBalance,
+    Report,
+    UsedFactor,
+    categories,
+    known_at,
+    main_balances,
+    used_factors,
+)
 from taihu.carbon.ledger import NOW, Ledger
 from taihu.carbon.rows import Role
 from taihu.carbon.site import Score, SiteHours, local_hours, score, site_hours
@@ -37,17 +46,9 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     score: Score
 
 
-class HourlyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a report on hourly matching. `scope2` is the inventory's by both rules, of the same period."""
+class HourlyReport(Report, frozen=True, kw_only=True):
+    """How a load was met hour by hour. `scope2` is the inventory's by both rules, of the same period."""
 
-    project: str
-    title: str
-    timezone: str
-    start: int
-    end: int
-    made_at: int
-    as_of: int
-    known_at: int
     score: Score
     scope2: tuple[Category, Category]
     drawn_kwh: float | None

@@ -71,13 +71,11 @@ class Lacking(msgspec.Struct, frozen=True):
     why: str
 
 
-class Inventory(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a report. Every line leads to its rows: the ledger's of its meter in [start, end).
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What all reports say first: whose, of which period [start, end) (UTC ns), and when it was made.
 
     `as_of` is the moment (UTC ns) at which the ledger said so; 0 is now. All that was known is as of `known_at`, also
-    when it is restated later. `meters` are those of the total, `inside` the
-    submeters and storages whose energy is in another meter's line already, `lacking` those that nothing is known of.
-    `avoided` is no part of it: an account beside, by the marginal intensities in `avoided_by` (§8).
+    when it is restated later.
     """
 
     project: str
@@ -88,6 +86,16 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     made_at: int
     as_of: int
     known_at: int
+
+
+class Inventory(Report, frozen=True, kw_only=True):
+    """What a project emitted. Every line leads to its rows: the ledger's of its meter in [start, end).
+
+    `meters` are those of the total, `inside` the submeters and storages whose energy is in another meter's line
+    already, `lacking` those that nothing is known of. `avoided` is no part of it: an account beside, by the marginal
+    intensities in `avoided_by` (§8).
+    """
+
     total: Figures
     meters: tuple[Line, ...]
     inside: tuple[Line, ...]

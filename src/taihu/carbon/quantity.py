@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from taihu.kernel.arrays import Flags, Numbers
-from taihu.kernel.clock import HOUR_NS
 from taihu.kernel.errors import LocalError
 
 
@@ -121,12 +120,6 @@ class MarketBased(Emission):
     __slots__ = ()
 
 
-class Upstream(Emission):
-    """Scope 3."""
-
-    __slots__ = ()
-
-
 class Consequence(Emission):
     """What would be emitted more or less: never part of an inventory."""
 
@@ -177,21 +170,6 @@ class Volume(Quantity):
 
     unit = "m3"
     __slots__ = ()
-
-
-class Power(Quantity):
-    """Power: an instant's, or its mean over an interval. It becomes energy by `over` alone (§9)."""
-
-    unit = "kW"
-    __slots__ = ()
-
-    def over(self, lengths_ns: ArrayLike) -> Energy:
-        """Energy of intervals whose time-weighted mean power this is: mean times length.
-
-        >>> Power([2.0, 4.0]).over([3_600_000_000_000, 900_000_000_000])
-        Energy([2.0, 1.0] kW.h)
-        """
-        return Energy(self.values * np.asarray(lengths_ns, np.float64) / HOUR_NS)
 
 
 _EMISSION_OF: dict[type[Intensity], type[Emission]] = {

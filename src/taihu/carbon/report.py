@@ -22,7 +22,7 @@ from taihu.carbon.cells import (
 from taihu.carbon.document import Cell, Document, Link, Phrase, Section, Table
 from taihu.carbon.factors import FactorKind
 from taihu.carbon.figures import SUMMED, Figures, Line, Restated, merge
-from taihu.carbon.inventory import Category, Inventory, Lacking, MainBalance
+from taihu.carbon.inventory import Category, Inventory, Lacking, MainBalance, Report
 from taihu.carbon.rows import COUNTED, DIRECT, PARTS, Role
 from taihu.carbon.selection import SOURCES, Figure, Selection
 from taihu.carbon.words import METHOD, UNITS
@@ -290,7 +290,7 @@ def _restated(found: Sequence[Restated], zone: str, trail: Trail) -> list[Sectio
     return [Section(heading="Restated", table=Table(heads=heads, rows=rows), note=note)]
 
 
-def period(report: Any) -> Phrase:
+def period(report: Report) -> Phrase:
     """Of when a report is, and as of when."""
     as_of = Phrase(" As the ledger knew it at {}.", iso(report.as_of, report.timezone)) if report.as_of else ""
     start, end, made = (iso(at, report.timezone) for at in (report.start, report.end, report.made_at))

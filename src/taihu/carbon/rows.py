@@ -55,14 +55,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     start: int
     end: int
     role: Role
-    import_kwh: float | None
-    export_kwh: float | None
-    generation_kwh: float | None
-    fuel_kwh: float | None
-    scope1_kg: float | None
-    location_kg: float | None
-    market_kg: float | None
-    upstream_kg: float | None
+    import_kwh: float | None = None
+    export_kwh: float | None = None
+    generation_kwh: float | None = None
+    fuel_kwh: float | None = None
+    scope1_kg: float | None = None
+    location_kg: float | None = None
+    market_kg: float | None = None
+    upstream_kg: float | None = None
     coverage: float
     quality: RowQuality
     factors: tuple[str, ...]
@@ -97,11 +97,6 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         if not (self.behind and other.behind):  # the first release did not know it
             plain["behind"] = ""
         return msgspec.structs.replace(self, **plain) == msgspec.structs.replace(other, **plain)
-
-
-NO_FIGURES: dict[str, Any] = dict.fromkeys(
-    ("import_kwh", "export_kwh", "generation_kwh", "fuel_kwh", "scope1_kg", "location_kg", "market_kg", "upstream_kg")
-)
 
 
 def total(values: Sequence[float | None]) -> float | None:
