@@ -74,7 +74,8 @@ class Courses:
         self._near = _REACH * battery.capacity_kwh / (levels_max - 1)
         self._able, self._costs = _Able(battery), _Costs(questions, weights, battery)
         self._corners, self._least = _corners(self._costs.bends, battery), _least(questions, battery)
-        self._values = self._from_the_end(np.array([_end_price(one[0], battery) for one in questions]))
+        prices = [end_price(battery, one.price(one.meters[0])) for one, *_ in questions]
+        self._values = self._from_the_end(np.array(prices))
 
     def path(self, question: int, held_kwh: float, steps: int | None = None) -> Path:
         """From what it holds to the end, or of the first steps alone."""
@@ -242,9 +243,3 @@ def _bends(problems: Sequence[Problem], unit: Numbers) -> Iterator[tuple[float, 
         if any(np.isfinite(one).any() for one in limits):
             most = np.array([series(one, first.steps, name, limit=True) for one in limits]).T
             yield sign, sign * np.maximum(most, 0.0) - load, np.broadcast_to(unit * multiple, load.shape)
-
-
-def _end_price(problem: Problem, battery: Battery) -> float:
-    if battery.end_price is not None:
-        return battery.end_price
-    return end_price(problem.price(problem.meters[0]), battery.one_way)

@@ -102,9 +102,7 @@ def _objective(problem: Problem, powers: Mapping[str, Numbers], judged: Judged) 
         if isinstance(asset, Battery | Vehicle):
             value += asset.wear_price * float(np.abs(powers[asset.name]) @ problem.step_h)
         if isinstance(asset, Battery) and asset.name in judged.content:
-            price = asset.end_price
-            price = end_price(prices[asset.meter], asset.one_way) if price is None else price
-            value -= price * float(judged.content[asset.name][-1])
+            value -= end_price(asset, prices[asset.meter]) * float(judged.content[asset.name][-1])
         if isinstance(asset, Load) and may_skip(asset) and not powers[asset.name].any():
             value += asset.skip_price
     return value

@@ -17,9 +17,7 @@ def write_battery(frame: Frame, battery: Battery) -> None:
     """A store that is always there, with a band it shall keep and a worth at the end."""
     steps = np.arange(frame.problem.steps, dtype=np.int32)
     content = _store(frame, battery, steps, battery.band)
-    price = battery.end_price
-    if price is None:
-        price = end_price(frame.prices[battery.meter], battery.one_way)
+    price = end_price(battery, frame.prices[battery.meter])
     worth = frame.sheet.columns(1, -np.inf, np.inf, -price * frame.scale)
     row = frame.sheet.rows(1, 0.0, 0.0)
     frame.sheet.put(row, worth, -1.0)
@@ -49,9 +47,11 @@ def write_taper(frame: Frame, battery: Battery) -> None:
             frame.sheet.put(either, rests, battery.charge_kw)
 
 
-def end_price(price: Numbers, one_way: float) -> float:
-    """What a kWh that is left in a battery is taken to be worth."""
-    return max(0.0, _END_SHARE * float(price.mean()) * one_way)
+def end_price(battery: Battery, prices: Numbers) -> float:
+    """What a kWh that is left in a battery is worth: as it says, else by the prices of its meter."""
+    if battery.end_price is not None:
+        return battery.end_price
+    return max(0.0, _END_SHARE * float(prices.mean()) * battery.one_way)
 
 
 def write_vehicle(frame: Frame, vehicle: Vehicle) -> None:
