@@ -8,8 +8,8 @@ import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -128,6 +128,13 @@ class Conformance(ABC):
         yield peer
         peer.stop()
 
+    @pytest.fixture
+    def fresh(self) -> Iterator[Any]:
+        """A peer of one test alone."""
+        peer = self.peer()
+        yield peer
+        peer.stop()
+
     @abstractmethod
     def url(self, port: int) -> str:
         """How the driver reaches a peer on a port."""
@@ -163,6 +170,17 @@ class Conformance(ABC):
         task = asyncio.create_task(driver.run(self.plan(), out))
         await self.until(task, lambda: self.all_there(out))
         return task
+
+    @asynccontextmanager
+    async def working(self, port: int) -> AsyncIterator[tuple[Driver, Collected, asyncio.Task[None]]]:
+        """A driver that has passed on every expected value, what it passes on, and its task; closed at the end."""
+        driver, out = self.open(port), Collected()
+        try:
+            task = await self.running(driver, out)
+            yield driver, out, task
+            task.cancel()
+        finally:
+            await driver.close()
 
     async def found_again(self, driver: Driver, ready: Callable[[Collected], bool]) -> Collected:
         """What a driver passed on until `ready`, called again while the device is lost, as the host does."""
@@ -217,14 +235,11 @@ class Conformance(ABC):
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the loop of the field process
             runner.run(body())
 
-    def test_it_writes_and_says_no_more_than_the_device_did(self) -> None:
+    def test_it_writes_and_says_no_more_than_the_device_did(self, fresh: Any) -> None:
         thing, name, value = self.to_write()
-        peer = self.peer()
 
         async def body() -> None:
-            driver, out = self.open(peer.port), Collected()
-            try:
-                task = await self.running(driver, out)
+            async with self.working(fresh.port) as (driver, out, task):
                 point = self.point(thing, name)
                 if self.read_only:
                     with pytest.raises(DeviceRefused):
@@ -233,24 +248,14 @@ class Conformance(ABC):
                     act = await driver.write(thing, point, value)
                     assert isinstance(act, Act) and act.result in Result
                     await self.until(task, lambda: out.newest()[thing].get(name) == value)
-                task.cancel()
-            finally:
-                await driver.close()
 
-        try:
-            asyncio.run(body())
-        finally:
-            peer.stop()
+        asyncio.run(body())
 
     @pytest.mark.parametrize("way", ["killed", "frozen"])
-    def test_a_device_that_goes_is_lost_and_found_again(self, way: str) -> None:
-        peer = self.peer()
-
+    def test_a_device_that_goes_is_lost_and_found_again(self, fresh: Any, way: str) -> None:
         async def body() -> None:
-            driver, out = self.open(peer.port), Collected()
-            try:
-                task = await self.running(driver, out)
-                peer.stop() if way == "killed" else peer.freeze()
+            async with self.working(fresh.port) as (driver, _, task):
+                fresh.stop() if way == "killed" else fresh.freeze()
                 with pytest.raises(DeviceLost):
                     async with asyncio.timeout(WAIT_S):
                         await task
@@ -258,25 +263,18 @@ class Conformance(ABC):
                 with pytest.raises(DeviceRefused if self.read_only else DeviceLost):
                     async with asyncio.timeout(WAIT_S):
                         await driver.write(thing, self.point(thing, name), value)
-                peer.stop()
-                peer.start()
+                fresh.stop()
+                fresh.start()
                 await self.found_again(driver, self.all_there)
-            finally:
-                await driver.close()
 
-        try:
-            asyncio.run(body())
-        finally:
-            peer.stop()
+        asyncio.run(body())
 
     def test_a_device_that_answers_late_is_lost_and_found_again(self, kept: Any) -> None:
         """What comes after its time is nobody's answer."""
         link = self.linked(kept.port)
 
         async def body() -> None:
-            driver, out = self.open(link.port), Collected()
-            try:
-                task = await self.running(driver, out)
+            async with self.working(link.port) as (driver, out, task):
                 link.delay_s = self.late_s
                 for doing in (task, driver.run(self.plan(), out)):
                     with pytest.raises(DeviceLost):
@@ -285,8 +283,6 @@ class Conformance(ABC):
                 link.delay_s = 0.0
                 link.drop()
                 after = await self.found_again(driver, self.back)
-            finally:
-                await driver.close()
             assert not self.false_of(out) + self.false_of(after)
 
         try:

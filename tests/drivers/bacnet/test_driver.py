@@ -84,21 +84,16 @@ class TestBacnet(Conformance):
             changed[7] = (changed[7] + 1) % 256
         return bytes(changed)
 
-    def test_objects_are_found_with_units_states_and_what_can_be_commanded(self) -> None:
-        peer = self.peer()
-
+    def test_objects_are_found_with_units_states_and_what_can_be_commanded(self, fresh: Any) -> None:
         async def body() -> Plan:
-            connection = Connection(name="ahu", url=f"bacnet://127.0.0.1:{peer.port}", options={"timeout_s": 1.0})
+            connection = Connection(name="ahu", url=f"bacnet://127.0.0.1:{fresh.port}", options={"timeout_s": 1.0})
             driver = BacnetDriver.open(connection, SystemClock(), DEFAULT)
             try:
                 return await driver.discover()
             finally:
                 await driver.close()
 
-        try:
-            plan = asyncio.run(body())
-        finally:
-            peer.stop()
+        plan = asyncio.run(body())
         (thing,) = plan.things
         assert (thing.name, thing.title) == ("ahu", "air handler")
         shown = {
@@ -118,30 +113,22 @@ class TestBacnet(Conformance):
         assert [check_definition(one.definition) for one in thing.points]
         assert [action.name for action in thing.actions] == ["relinquish"]
 
-    def test_a_scan_finds_who_is_there(self) -> None:
-        peer = self.peer()
-
+    def test_a_scan_finds_who_is_there(self, fresh: Any) -> None:
         async def body() -> None:
-            driver = self.open(peer.port)
+            driver = self.open(fresh.port)
             assert isinstance(driver, Scanner)
             try:
-                assert await driver.scan() == [(f"bacnet://127.0.0.1:{peer.port}/599", "device 599 of vendor 999")]
+                assert await driver.scan() == [(f"bacnet://127.0.0.1:{fresh.port}/599", "device 599 of vendor 999")]
             finally:
                 await driver.close()
 
-        try:
-            asyncio.run(body())
-        finally:
-            peer.stop()
+        asyncio.run(body())
 
-    def test_a_command_has_a_priority_and_is_given_up(self) -> None:
+    def test_a_command_has_a_priority_and_is_given_up(self, fresh: Any) -> None:
         """A value that is commanded at 8 stands until it is relinquished; then that of 12 counts again."""
-        peer = self.peer()
 
         async def body() -> None:
-            driver, out = self.open(peer.port), Collected()
-            try:
-                task = await self.running(driver, out)
+            async with self.working(fresh.port) as (driver, out, task):
                 low = point("setpoint", "analog-value,3", priority=12)
                 assert (await driver.write("ahu", low, 15.0)).result is Result.DONE
                 await driver.write("ahu", self.point("ahu", "setpoint"), 25.0)
@@ -154,23 +141,16 @@ class TestBacnet(Conformance):
                 await self.until(task, lambda: out.newest()["ahu"]["setpoint"] == 15.0)
                 assert "broken" not in out.newest()["ahu"]
                 assert out.counts["invalid"]
-                task.cancel()
-            finally:
-                await driver.close()
 
-        try:
-            asyncio.run(body())
-        finally:
-            peer.stop()
+        asyncio.run(body())
 
-    def test_subscriptions_are_renewed_and_what_they_lose_is_noticed(self) -> None:
+    def test_subscriptions_are_renewed_and_what_they_lose_is_noticed(self, fresh: Any) -> None:
         """A device that is started again has forgotten them: the next renewal brings its values."""
-        peer = self.peer()
 
         async def body() -> None:
             connection = Connection(
                 name="ahu",
-                url=self.url(peer.port),
+                url=self.url(fresh.port),
                 period_s=60.0,
                 options={"timeout_s": 1.0, "lifetime_s": 2, "confirmed": True},
             )
@@ -182,10 +162,7 @@ class TestBacnet(Conformance):
             finally:
                 await driver.close()
 
-        try:
-            asyncio.run(body())
-        finally:
-            peer.stop()
+        asyncio.run(body())
 
 
 def test_a_value_that_its_flags_call_faulty_is_missing_and_one_set_by_hand_suspect_3() -> None:

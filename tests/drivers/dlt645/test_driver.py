@@ -76,21 +76,16 @@ class TestDlt645(Conformance):
         frame[-2] = (frame[-2] + 1) % 256
         return bytes(frame)
 
-    def test_a_meter_tells_its_address_and_what_it_has(self) -> None:
-        peer = self.peer()
-
+    def test_a_meter_tells_its_address_and_what_it_has(self, fresh: Any) -> None:
         async def body() -> Plan:
-            line = Connection(name="line", url=f"dlt645+tcp://127.0.0.1:{peer.port}", options=self.options())
+            line = Connection(name="line", url=f"dlt645+tcp://127.0.0.1:{fresh.port}", options=self.options())
             driver = self.driver.open(line, SystemClock(), DEFAULT)
             try:
                 return await driver.discover()
             finally:
                 await driver.close()
 
-        try:
-            plan = asyncio.run(body())
-        finally:
-            peer.stop()
+        plan = asyncio.run(body())
         (thing,) = plan.things
         assert thing.name == f"meter-{METER}"
         energy = thing.point("import_energy")

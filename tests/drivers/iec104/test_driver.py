@@ -74,27 +74,17 @@ class TestIec104(Conformance):
             place += 2 + found[place + 1]
         return bytes(found)
 
-    def test_a_station_says_no(self) -> None:
-        peer = self.peer()
-
+    def test_a_station_says_no(self, fresh: Any) -> None:
         async def body() -> None:
-            driver, out = self.open(peer.port), Collected()
-            try:
-                task = await self.running(driver, out)
+            async with self.working(fresh.port) as (driver, _, _):
                 with pytest.raises(DeviceRefused, match="refuses"):
                     await driver.write("bay", self.point("bay", "locked"), 1.0)
                 act = await driver.write("bay", self.point("bay", "setpoint"), 2.0)
                 assert act.result in (Result.ACKNOWLEDGED, Result.DONE)
                 with pytest.raises(DeviceRefused):
                     await driver.write("bay", self.point("bay", "setpoint"), "much")
-                task.cancel()
-            finally:
-                await driver.close()
 
-        try:
-            asyncio.run(body())
-        finally:
-            peer.stop()
+        asyncio.run(body())
 
     def test_what_is_invalid_is_missing_and_what_is_substituted_suspect_3(self, kept: Peer) -> None:
         async def body() -> None:
@@ -130,20 +120,15 @@ class TestIec104(Conformance):
         finally:
             link.close()
 
-    def test_an_interrogation_finds_what_there_is(self) -> None:
-        peer = self.peer()
-
+    def test_an_interrogation_finds_what_there_is(self, fresh: Any) -> None:
         async def body() -> Plan:
-            driver = self.open(peer.port)
+            driver = self.open(fresh.port)
             try:
                 return await driver.discover()
             finally:
                 await driver.close()
 
-        try:
-            plan = asyncio.run(body())
-        finally:
-            peer.stop()
+        plan = asyncio.run(body())
         (thing,) = plan.things
         assert [one.definition.name for one in thing.points] == [f"o{place}" for place in range(11, 18)]
         assert thing.name == "station-7"

@@ -73,14 +73,9 @@ class TestOpcua(Conformance):
         """Run `body` while the driver is at work; it leaves the peer as it was."""
 
         async def whole() -> None:
-            driver, out = self.open(peer.port), Collected()
-            try:
-                task = await self.running(driver, out)
+            async with self.working(peer.port) as (driver, out, _):
                 assert isinstance(driver, OpcuaDriver)
                 await body(driver, out)
-                task.cancel()
-            finally:
-                await driver.close()
 
         asyncio.run(whole())
 
