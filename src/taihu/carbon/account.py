@@ -17,7 +17,7 @@ import numpy as np
 
 from taihu.carbon.factors import PER_KWH, FactorKind, FactorMissing, Factors, Fit
 from taihu.carbon.quantity import AverageIntensity, Energy, MarketIntensity
-from taihu.carbon.rows import Role, Row, RowQuality
+from taihu.carbon.rows import Intervals, Role, Row, RowQuality
 from taihu.kernel.arrays import Flags, Ints, Numbers
 
 ESTIMATE_FROM = 0.5
@@ -47,20 +47,11 @@ class Metered(msgspec.Struct, frozen=True, kw_only=True):
     behind: str = ""
 
 
-class Settled(msgspec.Struct, frozen=True, kw_only=True):
-    """Whole intervals: energies scaled up to them, NaN where they are missing, and how sure they are."""
+class Settled(Intervals, frozen=True, kw_only=True):
+    """Whole intervals: energies scaled up to them, NaN where they are missing."""
 
-    project: str
-    meter: str
-    role: Role
-    behind: str
-    starts: Sequence[int]
-    ends: Sequence[int]
     imported: Energy
     exported: Energy
-    coverage: Numbers
-    quality: list[RowQuality]
-    inputs: Sequence[tuple[str, ...]]
 
 
 class Hourly(msgspec.Struct, frozen=True):
@@ -150,7 +141,7 @@ def electricity_rows(settled: Settled, supply: Supply, factors: Factors, hourly:
         "certified_kwh": np.where(certified > 0, certified, np.nan),
         "carbon_free": hourly.carbon_free if hourly else None,
     }
-    return _rows(settled, quality, names, figures)
+    return settled.rows(figures, quality, names)
 
 
 def energy_rows(settled: Settled) -> list[Row]:
@@ -158,7 +149,7 @@ def energy_rows(settled: Settled) -> list[Row]:
     figures: dict[str, Numbers | None] = {"generation_kwh": settled.imported.values}
     if settled.role is Role.STORAGE:
         figures = {"import_kwh": settled.imported.values, "export_kwh": settled.exported.values}
-    return _rows(settled, settled.quality, [()] * len(settled.coverage), figures)
+    return settled.rows(figures, settled.quality, [()] * len(settled.coverage))
 
 
 class Priced(msgspec.Struct, frozen=True):
@@ -217,33 +208,3 @@ def by_factor(starts: Sequence[int], kind: FactorKind, region: str, factors: Fac
         names.append(() if found is None else (found.factor.id,))
         sure.append(found is not None and found.fit is Fit.EXACT)
     return Priced(np.array(values, np.float64), names, sure)
-
-
-def _rows(
-    settled: Settled,
-    quality: Sequence[RowQuality],
-    factors: Sequence[tuple[str, ...]],
-    figures: Mapping[str, Numbers | None],
-) -> list[Row]:
-    """One row for each interval; what is NaN is missing."""
-    known = {name: values.tolist() for name, values in figures.items() if values is not None}
-    told = zip(*known.values(), strict=True) if known else [()] * len(quality)
-    rows = []
-    for place, row in enumerate(told):
-        mine = {name: value for name, value in zip(known, row, strict=True) if value == value}
-        rows.append(
-            Row(
-                project=settled.project,
-                meter=settled.meter,
-                start=settled.starts[place],
-                end=settled.ends[place],
-                role=settled.role,
-                coverage=float(settled.coverage[place]),
-                quality=quality[place],
-                factors=factors[place],
-                inputs=settled.inputs[place],
-                behind=settled.behind,
-                **mine,
-            )
-        )
-    return rows

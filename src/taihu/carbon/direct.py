@@ -32,7 +32,7 @@ from taihu.carbon.factors import (
     Fit,
 )
 from taihu.carbon.quantity import Direct, Energy, Mass, Volume
-from taihu.carbon.rows import Role, Row, RowQuality
+from taihu.carbon.rows import Intervals, Role, Row, RowQuality
 from taihu.kernel.arrays import Numbers
 
 Amount = Energy | Mass | Volume
@@ -54,18 +54,10 @@ _OWN_FIGURE = {  # gases that have a figure of their own; all others are CO2 equ
 }
 
 
-class Used(msgspec.Struct, frozen=True, kw_only=True):
-    """What was used in whole intervals, NaN where it is missing, and how sure that is."""
+class Used(Intervals, frozen=True, kw_only=True):
+    """What was used in whole intervals, NaN where it is missing."""
 
-    project: str
-    meter: str
-    role: Role
-    starts: Sequence[int]
-    ends: Sequence[int]
     amount: Amount
-    coverage: Numbers
-    quality: Sequence[RowQuality]
-    inputs: Sequence[tuple[str, ...]]
 
 
 class Emitter(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,26 +80,8 @@ def direct_rows(used: Used, emitter: Emitter, factors: Factors) -> list[Row]:
     unit = "" if isinstance(used.amount, Energy) else used.amount.unit
     if unit:
         priced.figures["amount"] = used.amount.values
-    columns = [(name, values.tolist()) for name, values in priced.figures.items()]
-    rows = []
-    for place, start in enumerate(used.starts):
-        figures = {name: values[place] for name, values in columns if values[place] == values[place]}
-        rows.append(
-            Row(
-                project=used.project,
-                meter=used.meter,
-                start=start,
-                end=used.ends[place],
-                role=used.role,
-                coverage=float(used.coverage[place]),
-                quality=_quality(used.quality[place], priced.sure[place]),
-                factors=tuple(dict.fromkeys(priced.names[place])),
-                inputs=used.inputs[place],
-                unit=unit,
-                **figures,
-            )
-        )
-    return rows
+    quality = [_quality(word, sure) for word, sure in zip(used.quality, priced.sure, strict=True)]
+    return used.rows(priced.figures, quality, [tuple(dict.fromkeys(names)) for names in priced.names], unit)
 
 
 def used_of(rows: Sequence[Row]) -> list[Used]:

@@ -1,10 +1,12 @@
 """Rows of the ledger: one meter over one interval, with all its figures and how sure they are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
 import msgspec
+
+from taihu.kernel.arrays import Numbers
 
 
 class RowQuality(StrEnum):
@@ -97,6 +99,44 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         if not (self.behind and other.behind):  # the first release did not know it
             plain["behind"] = ""
         return msgspec.structs.replace(self, **plain) == msgspec.structs.replace(other, **plain)
+
+
+class Intervals(msgspec.Struct, frozen=True, kw_only=True):
+    """Consecutive intervals of one meter: what share of each is known, how sure that is, and what says so."""
+
+    project: str
+    meter: str
+    role: Role
+    behind: str = ""
+    starts: Sequence[int]
+    ends: Sequence[int]
+    coverage: Numbers
+    quality: Sequence[RowQuality]
+    inputs: Sequence[tuple[str, ...]]
+
+    def rows(
+        self, figures: Mapping[str, Numbers | None], quality: Sequence[RowQuality], factors: Sequence[tuple[str, ...]],
+        unit: str = "",
+    ) -> list[Row]:  # fmt: skip
+        """A row for each interval; of `figures` what is NaN is missing. `quality` is that of the row as a whole."""
+        known = {name: values.tolist() for name, values in figures.items() if values is not None}
+        return [
+            Row(
+                project=self.project,
+                meter=self.meter,
+                start=start,
+                end=self.ends[place],
+                role=self.role,
+                coverage=float(self.coverage[place]),
+                quality=quality[place],
+                factors=factors[place],
+                inputs=self.inputs[place],
+                behind=self.behind,
+                unit=unit,
+                **{name: values[place] for name, values in known.items() if values[place] == values[place]},
+            )
+            for place, start in enumerate(self.starts)
+        ]
 
 
 def total(values: Sequence[float | None]) -> float | None:
