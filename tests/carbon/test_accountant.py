@@ -1,7 +1,6 @@
 """The accountant over a real history: each interval once, late readings restated, nothing lost to a crash (§5, §10)."""
 
 from array import array
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,19 +23,6 @@ from taihu.kernel.files import OsFiles
 from taihu.kernel.limits import DEFAULT
 from taihu.kernel.sections import AccountConfig
 from taihu.things.batch import Batch, Column
-
-
-@pytest.fixture
-def plants(tmp_path: Path) -> Iterator[Any]:
-    opened: list[Plant] = []
-
-    def make(*accounts: Account) -> Plant:
-        opened.append(Plant(tmp_path, list(accounts)))
-        return opened[-1]
-
-    yield make
-    for plant in opened:
-        plant.close()
 
 
 def test_an_hour_is_accounted_when_it_is_over_and_settled(plants: Any) -> None:

@@ -15,7 +15,9 @@ from taihu.sim.district import District, House
 energies = st.lists(st.floats(0, 1e3), min_size=3, max_size=3)
 
 
-def meter(name: str, role: Role, energy: ArrayLike, behind: str = "main", first: int = 0) -> MeterHours:
+def meter(
+    name: str, role: Role, energy: ArrayLike, behind: str = "main", first: int = 0, gone: int = 10**6
+) -> MeterHours:
     values = np.asarray(energy, np.float64)
     none = np.full(len(values), np.nan)
     return MeterHours(
@@ -29,6 +31,7 @@ def meter(name: str, role: Role, energy: ArrayLike, behind: str = "main", first:
         certified=np.zeros(len(values)),
         carbon_free=np.full(len(values), 0.25),
         sure=~np.isnan(values),
+        gone=np.arange(len(values)) >= gone,
     )
 
 

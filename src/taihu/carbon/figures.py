@@ -9,6 +9,7 @@ import numpy as np
 
 from taihu.carbon.account import FULL
 from taihu.carbon.columns import WEEK_NS, Columns, columns_of, joined
+from taihu.carbon.ended import ended
 from taihu.carbon.ledger import CURRENT, NOW, Ledger
 from taihu.carbon.rows import DIRECT, PARTS, Role, RowQuality, total
 from taihu.kernel.arrays import Flags, Ints, Numbers
@@ -98,7 +99,8 @@ class MeterHours(msgspec.Struct, frozen=True, kw_only=True):
 
     Of a generator only `generation` counts, of a storage `imported` went into it. Before its first row a meter was not
     there, and counts as zero: `first` is its hour. So does a meter while it is in another place, behind another meter
-    or for another use. `sure` says whose energy is measured in full.
+    or for another use, and in the hours that are `gone`: after its account has ended. `sure` says whose energy is
+    measured in full.
     """
 
     meter: str
@@ -111,6 +113,7 @@ class MeterHours(msgspec.Struct, frozen=True, kw_only=True):
     certified: Numbers
     carbon_free: Numbers
     sure: Flags
+    gone: Flags
 
     @property
     def net(self) -> Numbers:
@@ -187,7 +190,8 @@ def hours(ledger: Ledger, project: str, start: int, count: int, as_of: int = NOW
     found = []
     for meter, first in ledger.meters(project).items():
         rows = _columns(ledger, (project, meter, first), start, start + count * HOUR_NS, as_of)
-        found += _meter_hours(meter, rows, start, count, max(0, (first - start) // HOUR_NS))
+        gone = ended(ledger, project, meter, start, count, as_of)
+        found += _meter_hours(meter, rows, start, gone, max(0, (first - start) // HOUR_NS))
     return found
 
 
@@ -211,15 +215,16 @@ def _columns(ledger: Ledger, of: tuple[str, str, int], start: int, end: int, as_
     return joined(weeks, start, end)
 
 
-def _meter_hours(meter: str, rows: Columns, start: int, count: int, first: int) -> list[MeterHours]:
-    at = (rows.start - start) // HOUR_NS
-    known = np.bincount(at, rows.known_ns, count) == HOUR_NS
+def _meter_hours(meter: str, rows: Columns, start: int, ended: Flags, first: int) -> list[MeterHours]:
+    at, count = (rows.start - start) // HOUR_NS, len(ended)
+    gone = ended & (np.bincount(at, minlength=count) == 0)
+    known = gone | (np.bincount(at, rows.known_ns, count) == HOUR_NS)
     sure = known & (np.bincount(at, rows.unsure, count) == 0)
     found = []
     for number, place in enumerate(rows.places):
         mine = rows.place == number
         if mine.any():
-            found.append(_in_place(meter, place, at[mine], rows.figures[:, mine], known, sure, first))
+            found.append(_in_place(meter, place, at[mine], rows.figures[:, mine], known, sure, gone, first))
     return found
 
 
@@ -230,6 +235,7 @@ def _in_place(
     table: Numbers,
     known: Flags,
     sure: Flags,
+    gone: Flags,
     first: int,
 ) -> MeterHours:
     """A meter's rows in one place, by their hours `at`."""
@@ -254,6 +260,7 @@ def _in_place(
         certified=certified,
         carbon_free=share / np.maximum(shares, 1),
         sure=sure,
+        gone=gone,
     )
 
 

@@ -206,10 +206,11 @@ class Ledger:
         query = "SELECT factor, max(seen_at) FROM factors WHERE seen_at <= ? GROUP BY id"  # of the row with the maximum
         return [_factor.decode(text) for text, _ in self._connection.execute(query, (as_of,)) if text]
 
-    def accounts(self, project: str, meter: str) -> bytes:
-        """The parts of a meter's account as they were last seen; empty when none was."""
-        query = "SELECT parts FROM accounts WHERE project = ? AND meter = ? ORDER BY seen_at DESC LIMIT 1"
-        found = self._connection.execute(query, (project, meter)).fetchone()
+    def accounts(self, project: str, meter: str, as_of: int = NOW) -> bytes:
+        """The parts of a meter's account as they were known at a moment; empty when none were."""
+        where = "project = ? AND meter = ? AND seen_at <= ?"
+        query = f"SELECT parts FROM accounts WHERE {where} ORDER BY seen_at DESC LIMIT 1"  # noqa: S608 - own words
+        found = self._connection.execute(query, (project, meter, as_of)).fetchone()
         return found[0].encode() if found else b""
 
     def see_accounts(self, project: str, meter: str, parts: bytes, mark: Mark | None, now: int) -> None:

@@ -88,7 +88,9 @@ def site_hours(meters: Sequence[MeterHours], count: int) -> SiteHours:
     stores = [meter for meter in meters if meter.role is Role.STORAGE]
     zero = np.zeros(count)
     drawn, given = _sum([meter.imported for meter in mains], count), _sum([meter.exported for meter in mains], count)
-    drawn[: min((meter.first for meter in mains), default=count)] = np.nan  # there was no site yet
+    drawn[: min((meter.first for meter in mains), default=count)] = np.nan  # there was no site yet ...
+    if mains:
+        drawn[np.logical_and.reduce([meter.gone for meter in mains])] = np.nan  # ... or is none any more
     made = _sum([meter.generation for meter in makers], count)
     inside = _sum([meter.generation for meter in makers if meter.behind != APART], count)
     stored = _sum([meter.net for meter in stores if meter.behind != APART], count)
@@ -139,7 +141,7 @@ def balances(meters: Sequence[MeterHours]) -> dict[str, Balance]:
             main = [meter for meter in meters if meter.meter == name]
             sure = np.logical_and.reduce([meter.sure for meter in (*main, *parts)])
             behind = {one: seen([part for part in parts if part.meter == one]) for one in _names(parts)}
-            found[name] = balance(seen(main), behind, sure)
+            found[name] = balance(seen(main, main=True), behind, sure)
     return found
 
 
@@ -152,10 +154,14 @@ def local_hours(start: int, count: int, zone: ZoneInfo) -> Ints:
     return np.array([to_datetime(start + place * HOUR_NS).astimezone(zone).hour for place in range(count)], np.int64)
 
 
-def seen(places: Sequence[MeterHours]) -> Energy:
-    """What a meter drew in all of its places, from when it counts: what was before it, it does not know."""
+def seen(places: Sequence[MeterHours], *, main: bool = False) -> Energy:
+    """What a meter drew in all of its places, from when it counts: what was before it, it does not know.
+
+    A `main` one knows nothing either of what came after its account; behind another, it draws nothing any more.
+    """
     net = sum((one.net for one in places), np.zeros(len(places[0].imported)))
-    return Energy(np.where(np.arange(len(net)) < places[0].first, np.nan, net))
+    unseen = np.arange(len(net)) < places[0].first
+    return Energy(np.where(unseen | places[0].gone if main else unseen, np.nan, net))
 
 
 def _sum(series: Sequence[Numbers], count: int) -> Numbers:

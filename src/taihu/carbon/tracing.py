@@ -225,7 +225,7 @@ def _balanced(meters: Sequence[MeterHours], wanted: Selection, window: Flags) ->
     if not main:
         return _Worked(np.array([], np.int64), {}, None)
     parts = sum((seen([one]).values for one in behind), np.zeros(len(window)))
-    whole = seen(main).values
+    whole = seen(main, main=True).values
     known = ~np.isnan(whole - parts) & window
     sure = np.logical_and.reduce([one.sure for one in (*main, *behind)])
     apart = np.abs(together(np.where(known, whole - parts, 0.0), sure | ~known))
