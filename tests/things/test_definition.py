@@ -18,10 +18,13 @@ def test_a_sound_definition_is_given_back() -> None:
     ("definition", "message"),
     [
         (Property(name="e", kind=Kind.INTERVAL), "no length"),
+        (Property(name="e", kind=Kind.INTERVAL, interval_s=0.0), "interval_s is not above 0"),
+        (Property(name="e", kind=Kind.INTERVAL, interval_s=-900.0), "interval_s is not above 0"),
+        (Property(name="e", kind=Kind.INTERVAL, interval_s=float("inf")), "interval_s .* beyond a century"),
         (Property(name="e", kind=Kind.COUNTER, data_type=DataType.STRING), "must be a number"),
         (Property(name="e", minimum=2.0, maximum=1.0), "minimum is above"),
         (Property(name="e", max_age_s=0.0), "max_age_s"),
-        (Property(name="e", max_age_s=1e10), "beyond a century"),
+        (Property(name="e", max_age_s=1e10), "max_age_s is beyond a century"),
         (Property(name="e", ratio=-1.0), "ratio"),
     ],
 )

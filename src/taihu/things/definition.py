@@ -90,8 +90,12 @@ def _contradictions(definition: Property) -> dict[str, str]:
     low, high = definition.minimum, definition.maximum
     faults = {
         "an interval has no length": (
-            "Set interval_s.",
-            definition.kind is Kind.INTERVAL and not definition.interval_s,
+            "Set interval_s: how many seconds its amount is of.",
+            definition.kind is Kind.INTERVAL and definition.interval_s is None,
+        ),
+        "interval_s is not above 0, or beyond a century": (
+            "Say how many seconds its amount is of.",
+            definition.interval_s is not None and not 0 < definition.interval_s <= _MAX_AGE_S,
         ),
         f"a {definition.kind} must be a number": (
             "Use data_type number or integer.",

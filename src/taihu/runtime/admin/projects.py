@@ -51,6 +51,9 @@ def _thing_create(directory: Directory, principal: Principal, arguments: Mapping
     own(directory, principal, project)
     given = {name: value for name, value in arguments.items() if name not in ("project", "registered_id", "actions")}
     wanted = msgspec.convert(given, Thing)
+    for name, definition in wanted.properties.items():
+        if check_definition(definition).name != name:
+            raise ActionRefused(f"The property {name[:80]!r} calls itself {definition.name!r}.", "Give it one name.")
     return msgspec.to_builtins(directory.create_thing(project, wanted, principal.who))
 
 
