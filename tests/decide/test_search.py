@@ -1,6 +1,8 @@
 """What runs or does not: one asset after the other, soon, within what devices can do and near the best (§12)."""
 
+import threading
 from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taihu.decide.alone import respond
+from taihu.decide.alone import respond, violates
 from taihu.decide.charge import fill
 from taihu.decide.judge import judge
 from taihu.decide.loads import skip_cost, steps_max
@@ -225,3 +227,36 @@ def test_a_park_of_all_kinds_comes_near_its_bound_without_a_search(seed: int, mo
     assert keep_their_least(question, plan)
     ruled = judge(question, by_rule(question)).objective
     assert plan.objective - bound <= 0.1 * (ruled - bound)
+
+
+class _NeverBack(threading.Thread):
+    """A search that has found all it can, and does not say so."""
+
+    def join(self, timeout: float | None = None) -> None:
+        super().join()
+
+    def is_alive(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_search_that_is_abandoned_keeps_the_best_it_found(begun: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps every row and every least power, and costs less than what the search began with."""
+    from taihu.decide.highs import Outcome, Solver
+    from taihu.decide.model import Model
+
+    loads = [
+        Load(name=f"l{place}", profile_kw=(2.0, 0.5), steps=2, earliest=place, latest=20 + place) for place in range(3)
+    ]
+    question = site(loads if begun else [*loads, *cars(1, 3)], 3, 4.0 if begun else 14.0, steps=48)
+    model = Model([question], (1.0,))
+    program = model.program
+    start, best = (Solver().solve(one, 60.0).columns for one in (model.held(by_rule(question)), program))
+    monkeypatch.setattr("taihu.decide.highs.threading", SimpleNamespace(Thread=_NeverBack))
+    found = Solver().solve(program, 60.0, start if begun else None)
+    assert found.outcome is Outcome.GOOD
+    assert float(program.cost @ found.columns) == pytest.approx(float(program.cost @ best), rel=2e-3)
+    assert not begun or float(program.cost @ found.columns) < float(program.cost @ start) - 1e-3
+    sums = np.add.reduceat(program.values * found.columns[program.indices], program.starts[:-1])
+    assert np.all((sums >= program.row_lower - 1e-5) & (sums <= program.row_upper + 1e-5))
+    assert begun or not violates(question.assets[-1], model.powers(found.columns)["v0"])

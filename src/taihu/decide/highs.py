@@ -6,6 +6,7 @@ from enum import StrEnum
 import highspy
 import msgspec
 import numpy as np
+from highspy import cb
 
 from taihu.decide.frame import UNIT
 from taihu.decide.sheet import Program
@@ -25,12 +26,22 @@ def near(cost: float) -> float:
 
 
 class _Quiet(highspy.Highs):
-    """Without the callbacks, which print a banner on stdout before anybody can say not to."""
+    """Without the callbacks that print a banner on stdout before anybody can say not to.
+
+    `found` is the best that a search has found, also while it runs.
+    """
 
     def __init__(self) -> None:
         super(highspy.Highs, self).__init__()
         for option, value in (("output_flag", False), ("threads", 1), ("mip_rel_gap", GAP), ("mip_abs_gap", GAP_MIN)):
             self.setOptionValue(option, value)
+        self.found: list[Numbers] = []
+        super(highspy.Highs, self).setCallback(_keep, self.found)
+        super(highspy.Highs, self).startCallback(cb.kCallbackMipImprovingSolution)
+
+
+def _keep(_type: int, _text: str, out: cb.HighsCallbackOutput, _in: object, found: list[Numbers]) -> None:
+    found[:] = [np.array(out.mip_solution)]
 
 
 class Outcome(StrEnum):
@@ -81,21 +92,28 @@ class Solver:
         # with whole numbers HiGHS counts the seconds of this run, without them those of all its runs
         seconds = max(0.0, seconds)  # a limit below that would be refused, and the last one hold
         self._highs.setOptionValue("time_limit", seconds if program.integral else before + seconds)
+        found = self._highs.found
+        found.clear()
         if not self._ran(program, seconds):
-            outcome = Outcome.NONE if start is None else Outcome.GOOD
-            begun = np.zeros(len(program.cost)) if start is None else start
-            return Solved(outcome, begun, np.zeros(len(program.row_lower)), seconds)
+            known = [
+                one[: len(program.cost)] for one in (start, *found) if one is not None
+            ]  # HiGHS adds some of its own
+            best = min(known, key=lambda one: float(program.cost @ one), default=np.zeros(len(program.cost)))
+            outcome = Outcome.GOOD if known else Outcome.NONE
+            return Solved(outcome, best, np.zeros(len(program.row_lower)), seconds)
         taken = self._highs.getRunTime() - before
         status = self._highs.getModelStatus()
         solution = self._highs.getSolution()
         columns = np.asarray(solution.col_value, np.float64)
         if status == highspy.HighsModelStatus.kOptimal:
+            outcome = Outcome.BEST
             bound, cost = self._highs.getInfo().mip_dual_bound, float(program.cost @ columns) - breached
             if start is not None and cost - bound > 2 * near(cost) and taken < seconds:
                 self._highs.clearSolver()  # with least powers HiGHS may return the start instead of what it found
                 again = self.solve(program, seconds - taken, breached=breached)
-                return msgspec.structs.replace(again, seconds=taken + again.seconds)
-            outcome = Outcome.BEST
+                if again.outcome is not Outcome.NONE:
+                    return msgspec.structs.replace(again, seconds=taken + again.seconds)
+                outcome = Outcome.GOOD
         elif program.integral and solution.value_valid:
             outcome = Outcome.GOOD
         else:
