@@ -1,6 +1,6 @@
 """The book of commands: those that are open, and the last that ended, by project and thing."""
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,7 +25,7 @@ class Book:
         self._commands: dict[str, Command] = {}
         self._open: dict[str, dict[str, dict[str, None]]] = {}  # project, thing, ids
         self._counts: dict[str, int] = {}
-        self._ended: dict[str, dict[str, None]] = {}
+        self._ended: dict[str, OrderedDict[str, None]] = {}  # whose first is found at once however many have gone
         self._keys: dict[tuple[str, str], str] = {}
         self._unanswered = 0
         self.open_total = 0
@@ -155,7 +155,7 @@ class Book:
     def _end(self, command: Command, *, was_open: bool) -> None:
         if was_open:
             self._close(command)
-        ended = self._ended.setdefault(command.project, {})
+        ended = self._ended.setdefault(command.project, OrderedDict())
         ended[command.id] = None
         while len(ended) > self._limits.commands_kept_per_project_max:
             self._drop(self._commands[next(iter(ended))])
@@ -172,6 +172,7 @@ class Book:
         if self._commands.pop(command.id, None) is not None:
             self._unanswered -= command.state in _UNANSWERED
         self._keys.pop((command.project, command.key), None)
-        self._ended.get(command.project, {}).pop(command.id, None)
+        if (ended := self._ended.get(command.project)) is not None:
+            ended.pop(command.id, None)
         if command.id in self._open.get(command.project, {}).get(command.thing, {}):
             self._close(command)

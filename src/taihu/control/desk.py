@@ -332,9 +332,9 @@ class Desk:
 
     def _send_next(self, project: str, thing: str, now: int) -> None:
         """Send the first of what waits for a thing, if it can be reached and has nothing in hand."""
-        while (project, thing) not in self._in_flight and self._facts.reachable(project, thing):
+        while (project, thing) not in self._in_flight:
             waiting = [each for each in self.book.open_of(project, thing) if each.state is State.PERMITTED]
-            if not waiting:
+            if not waiting or not self._facts.reachable(project, thing):
                 return
             first = min(waiting, key=lambda each: (-each.priority, each.at, each.id))
             if fault := self._judge.leaving_fault(first):
