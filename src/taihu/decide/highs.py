@@ -40,7 +40,13 @@ class _Quiet(highspy.Highs):
         super(highspy.Highs, self).startCallback(cb.kCallbackMipImprovingSolution)
 
 
-def _keep(_type: int, _text: str, out: cb.HighsCallbackOutput, _in: object, found: list[Numbers]) -> None:
+def _keep(
+    _kind: cb.HighsCallbackType,
+    _text: str,
+    out: cb.HighsCallbackOutput,
+    _in: cb.HighsCallbackInput,
+    found: list[Numbers],
+) -> None:
     found[:] = [np.array(out.mip_solution)]
 
 
@@ -95,11 +101,10 @@ class Solver:
         found = self._highs.found
         found.clear()
         if not self._ran(program, seconds):
-            known = [
-                one[: len(program.cost)] for one in (start, *found) if one is not None
-            ]  # HiGHS adds some of its own
-            best = min(known, key=lambda one: float(program.cost @ one), default=np.zeros(len(program.cost)))
-            outcome = Outcome.GOOD if known else Outcome.NONE
+            count = len(program.cost)  # HiGHS adds columns of its own
+            able = [one[:count] for one in (start, *found) if one is not None]
+            best = min(able, key=lambda one: float(program.cost @ one), default=np.zeros(count))
+            outcome = Outcome.GOOD if able else Outcome.NONE
             return Solved(outcome, best, np.zeros(len(program.row_lower)), seconds)
         taken = self._highs.getRunTime() - before
         status = self._highs.getModelStatus()
