@@ -107,7 +107,7 @@ class Conformance(ABC):
     bad_urls: ClassVar[Sequence[str]] = ()
     datagrams: ClassVar[bool] = False
     read_only: ClassVar[bool] = False
-    late_s: ClassVar[float] = 1.0
+    late_s: ClassVar[float] = 1.5
     ignores_strangers: ClassVar[bool] = False
 
     @abstractmethod
@@ -193,7 +193,7 @@ class Conformance(ABC):
                     task.cancel()
                     return out
 
-    async def until(self, task: asyncio.Task[None], ready: Any) -> None:
+    async def until(self, task: asyncio.Task[Any], ready: Any) -> None:
         async with asyncio.timeout(WAIT_S):
             while not ready():
                 if task.done():

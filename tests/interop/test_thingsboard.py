@@ -17,10 +17,13 @@ gateway_module = pytest.importorskip("tb_gateway_mqtt", reason="tb-mqtt-client i
 
 @contextmanager
 def connected(client: Any) -> Iterator[Any]:
-    """The client, connected and subscribed to its topics."""
+    """The client, connected and subscribed to its topics.
+
+    It says that it is connected before it subscribes. It asks for its limits afterwards, and is answered there.
+    """
     client.connect()
     try:
-        wait_for(client.is_connected, "the client is connected")
+        wait_for(lambda: client.rate_limits_received, "the client is subscribed")
         yield client
     finally:
         client.disconnect()
@@ -32,8 +35,6 @@ def device(site: Site) -> Iterator[Any]:
     """The thing plant/meter."""
     client = device_module.TBDeviceMqttClient("127.0.0.1", site.mqtt_port, site.tokens["plant/meter"])
     with connected(client):
-        # It says that it is connected before it subscribes; it asks for its limits after, and is answered there.
-        wait_for(lambda: client.rate_limits_received, "the device is subscribed")
         yield client
 
 

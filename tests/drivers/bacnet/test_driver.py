@@ -37,7 +37,6 @@ def point(name: str, place: str, **where: Any) -> Point:
 class TestBacnet(Conformance):
     driver = BacnetDriver
     datagrams = True
-    late_s = 1.5
     bad_urls: ClassVar = ("bacnet://", "bacnet://host/x", "bacnet://host/4194303", "bacnet://host:99999/1")
     garbage: ClassVar = (
         *Conformance.garbage,

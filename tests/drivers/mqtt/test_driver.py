@@ -27,7 +27,7 @@ def point(name: str, where: dict[str, Any], data_type: DataType = DataType.NUMBE
 
 
 def opened(port: int, **options: Any) -> MqttDriver:
-    options = {"keep_alive_s": 1, "discover_s": 1.0, "confirm_s": 1.5} | options
+    options = {"discover_s": 1.0, "confirm_s": 1.5} | options
     connection = Connection(name="peer", url=f"mqtt://127.0.0.1:{port}", options=options)
     return MqttDriver.open(connection, SystemClock(), DEFAULT)
 

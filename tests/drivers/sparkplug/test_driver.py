@@ -105,7 +105,7 @@ class TestSparkplug(Conformance):
     def test_nodes_and_devices_are_found_with_units(self) -> None:
         async def body(driver: SparkplugDriver, peer: Together) -> None:
             finding = asyncio.create_task(driver.discover())
-            await asyncio.sleep(0.5)
+            await self.until(finding, lambda: driver._host._announced)
             peer.speaker.tell("more")  # a change alone: it is asked to be born again
             plan = await finding
             assert [thing.name for thing in plan.things] == ["line", "line-pump"]
@@ -222,11 +222,12 @@ def test_an_edge_node_of_pysparkplug_is_heard_and_obeys() -> None:
     async def body(broker: Broker) -> None:
         peer = TestSparkplug()
         driver = peer.open(broker.port)
+        assert isinstance(driver, SparkplugDriver)
         levels = point("levels", "levels", DataType.OBJECT)
         points = (point("setpoint", "setpoint"), point("count", "count", DataType.INTEGER), levels)
         out = Collected()
         task = asyncio.create_task(driver.run(Plan(things=(ThingPlan(name="pump", points=points),)), out))
-        await asyncio.sleep(0.5)  # it does not answer requests to be born again
+        await peer.until(task, lambda: driver._host._announced)  # it answers no requests to be born again
         speaker = await asyncio.to_thread(lambda: Speaker([PYTHON, str(PY_EDGE), str(broker.port)]).ready())
         try:
             wanted = {"setpoint": 5.5, "count": -7, "levels": [1.5, 2.5]}
