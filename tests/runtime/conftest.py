@@ -30,7 +30,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveNode]:
     live = LiveNode(
         folder,
         ["pump", "fan"],
-        {"http_body_bytes_max": 1_000_000, "http_request_timeout_s": 1.0, "flush_rows": 50},
+        {"http_body_bytes_max": 1_000_000, "http_request_timeout_s": 3.0, "flush_rows": 50},
         things="".join(
             f'[[project.thing]]\nname = "{name}"\nmodel = "meter.tm.json"\n' for name in ("meter", "boiler")
         ),
