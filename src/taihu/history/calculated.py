@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from taihu.history import windows
 from taihu.history.frame import Cells, Frame, Ints
-from taihu.history.windowing import interval_ns
+from taihu.history.windowing import VALUE_MAX, interval_ns
 from taihu.history.windowquery import Swaps, WindowQuery
 from taihu.history.windows import CounterWindows, Floats, GaugeWindows, IntervalWindows, Windows
 from taihu.kernel.clock import NS_PER_S, Clock
@@ -40,7 +40,6 @@ from taihu.things.terms import (
 Plans = Callable[[str, str, Property], Plan]
 """The plan of a calculated property of a thing of a project; one that cannot be worked out is lacking something."""
 
-_VALUE_MAX = 1e200  # far enough below what windows take
 _WINDOWS_MIN = 256  # that a chunk has
 
 
@@ -128,7 +127,7 @@ class Calculated:
         values, covered = figures.of(plan.root), figures.covered(plan.root)
         frame = windows.event(bounds, np.empty(0, np.int64), self._clock.now_ns())
         values = np.broadcast_to(np.asarray(values, np.float64), len(frame))
-        known = np.isfinite(values) & (np.abs(values) < _VALUE_MAX) & (covered > 0)
+        known = (np.abs(values) < VALUE_MAX) & (covered > 0)
         values, covered = np.where(known, values, np.nan), np.where(known, covered, 0)
         columns = (frame.start, frame.end, frame.elapsed, covered)
         return IntervalWindows(*columns, values) if plan.nature is Nature.AMOUNT else LevelWindows(*columns, values)
@@ -184,7 +183,7 @@ class Calculated:
 
         with np.errstate(all="ignore"):
             values = np.broadcast_to(np.asarray(work_out(term, leaf, COLUMNS), np.float64), len(begin))
-        good = np.isfinite(values) & (np.abs(values) < _VALUE_MAX)
+        good = np.abs(values) < VALUE_MAX
 
         def of_all(name: str, work: Any, dtype: Any) -> Any:
             columns = [getattr(one, name)[place[index][good]] for index, one in spans.items()]

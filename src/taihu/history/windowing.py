@@ -16,6 +16,7 @@ from taihu.kernel.errors import LimitError
 from taihu.things.counter import increases
 from taihu.things.property import Kind, Property, Swap
 
+VALUE_MAX = 1e200  # far enough below what windows take
 _STATE_CELLS_MAX = 1 << 23  # of windows by states: 64 MB
 
 
@@ -42,7 +43,10 @@ def interval_ns(definition: Property) -> int:
 def roll(
     definition: Property, edges: Ints, observed: Ints, cells: Cells, now_ns: int, swaps: Sequence[Swap] = ()
 ) -> Windows:
-    """Windows of one thing's readings, sorted by time. Values that the kind cannot use are left out."""
+    """Windows of one thing's readings, sorted by time.
+
+    Values that the kind cannot use are left out, and so are numbers beyond `VALUE_MAX`, which do not add up (§3).
+    """
     count = len(observed)
     max_age_ns = max(1, round(definition.max_age_s * NS_PER_S))
     if definition.kind is Kind.EVENT:
@@ -56,7 +60,7 @@ def roll(
             )
         return windows.state(edges, observed, codes, states, max_age_ns, now_ns)
     values = cells.numbers(count)
-    usable = np.isfinite(values)
+    usable = np.abs(values) < VALUE_MAX
     if not usable.all():
         observed, values = observed[usable], values[usable]
     if definition.kind is Kind.INTERVAL:

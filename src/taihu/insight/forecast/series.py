@@ -11,6 +11,7 @@ from taihu.kernel.clock import NS_PER_S, to_datetime
 
 DAY_S = 86_400
 _OFFSET_EVERY_S = 900  # no time zone changes its clock off the quarter of an hour
+_MOST = 1e15  # of any unit: what no meter says, and squares of which still are numbers
 _MONDAY = 3  # 1970-01-01 was a Thursday
 
 
@@ -44,6 +45,16 @@ class Series(msgspec.Struct, frozen=True):
         """The series as it was known after `count` steps."""
         known = tuple(Regressor(one.values[: count + one.ahead], one.ahead) for one in self.regressors)
         return msgspec.structs.replace(self, values=self.values[:count], regressors=known)
+
+
+def credible(series: Series) -> Series:
+    """A series of which what no meter can say is missing: beyond 1e15 in any unit, as a broken register may read."""
+    known = tuple(Regressor(_can_be(one.values), one.ahead) for one in series.regressors)
+    return msgspec.structs.replace(series, values=_can_be(series.values), regressors=known)
+
+
+def _can_be(values: Numbers) -> Numbers:
+    return np.where(np.abs(values) <= _MOST, values, np.nan)
 
 
 @lru_cache(256)

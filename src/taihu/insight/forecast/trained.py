@@ -15,7 +15,7 @@ from taihu.insight.forecast.candidate import Asked, Candidate
 from taihu.insight.forecast.ets import Smoothing
 from taihu.insight.forecast.regression import Regression
 from taihu.insight.forecast.scale import Scale, scale_of
-from taihu.insight.forecast.series import Series
+from taihu.insight.forecast.series import Series, credible
 from taihu.insight.forecast.simple import SeasonalNaive, WeekMean
 from taihu.insight.forecast.table import Table
 from taihu.kernel.arrays import Numbers
@@ -92,6 +92,7 @@ def train(series: Series, horizon: int, pool: dict[str, Candidate], now_ns: int 
     Raises:
         ForecastRefused: no value is known, or the horizon is more than HORIZON_DAYS_MAX.
     """
+    series = credible(series)
     known = int(np.isfinite(series.values).sum())
     if not known:
         raise ForecastRefused(
@@ -143,7 +144,7 @@ def forecast(trained: Trained, series: Series, pool: dict[str, Candidate], horiz
         raise ForecastRefused("It was trained with other regressors.", "It is trained anew soon.")
     if not 1 <= steps <= trained.horizon:
         raise ForecastRefused(f"It was trained for {trained.horizon} steps.", "Ask for no more, or raise its horizon.")
-    table = Table(series, trained.scale, steps)
+    table = Table(credible(series), trained.scale, steps)
     asked = Asked(np.array([len(series.values) - 1]), np.arange(1, steps + 1))
     found = _filled(champion.predict(trained.learned, table, asked), table, asked)
     found = backtest.corrected(found, table, asked, trained.corrections)
