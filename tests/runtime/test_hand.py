@@ -12,6 +12,8 @@ import pytest
 
 from taihu.kernel.clock import NS_PER_S
 from taihu.kernel.errors import RefusedError, TransientError
+from taihu.kernel.limits import DEFAULT, Limits
+from taihu.kernel.limits import renew as change
 from taihu.runtime.pilot.api import NodeApi
 from taihu.runtime.pilot.decisions import Decisions
 from taihu.runtime.pilot.hand import Hand, give, leave, renew, withdrawn
@@ -69,12 +71,12 @@ class Desk:
 Work = Callable[[NodeApi, list[Hand]], Awaitable[None]]
 
 
-def play(folder: Path, desk: Desk, work: Work, many: int = 3) -> None:
+def play(folder: Path, desk: Desk, work: Work, many: int = 3, limits: Limits = DEFAULT) -> None:
     """Let so many hands work, `a`, `b` and so on."""
 
     async def run() -> None:
         store = Decisions(folder / "decisions.sqlite")
-        api = NodeApi("http://node", {"home": "token"}, httpx.MockTransport(desk.handle))
+        api = NodeApi("http://node", {"home": "token"}, httpx.MockTransport(desk.handle), limits)
         try:
             await work(api, [Hand(api, "home", thing, "kw", -5.0, 5.0, 0.0, store.permits) for thing in "abc"[:many]])
         finally:
@@ -163,6 +165,26 @@ def test_a_permit_of_the_time_before_a_restart_serves_until_it_is_gone(tmp_path:
 
     play(tmp_path, desk, again, 1)
     assert list(desk.permits.values()) == ["a"]
+
+
+def test_no_request_has_more_than_the_node_takes(tmp_path: Path) -> None:
+    """A node may say less than the pilot's own 500; the limit of now counts, as a reload may change it."""
+    desk, limits = Desk(), Limits(commands_per_batch_max=2)
+
+    async def work(api: NodeApi, hands: list[Hand]) -> None:
+        for kw in (1.0, 2.0):
+            orders = [order for hand in hands if (order := hand.order(desk.now, kw, "why"))]
+            assert list((await give(api, "home", desk.now, orders)).values()) == [""] * 3
+            change(limits, Limits(commands_per_batch_max=3))
+        change(limits, Limits(commands_per_batch_max=1))
+        await leave(api, "home", desk.now, hands, "over")
+
+    play(tmp_path, desk, work, limits=limits)
+    assert desk.requests == [
+        *["standing/batch"] * 2, *["commands/batch"] * 2, "commands/batch", "standing",
+        *["commands/batch"] * 3, *["standing/batch"] * 3,
+    ]  # fmt: skip
+    assert desk.permits == {}
 
 
 def test_who_has_no_permit_any_more_holds_none_and_leaves_nothing(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 from taihu.kernel.errors import RefusedError, TransientError
+from taihu.kernel.limits import DEFAULT, Limits
 from taihu.runtime.pilot.permitted import Permitted
 from taihu.runtime.pilot.units import ours, theirs, window_of
 
@@ -24,7 +25,7 @@ _FRESH_S = 0.2
 _LOOKED_S = 1.0  # for which what was looked at together holds for others too
 _LOOK_MAX = 200  # things in one request
 _ADDRESSES_MAX = 1_000
-_BATCH_MAX = 500  # commands, or permits, in one request
+_BATCH_MAX = 500  # commands, or permits, in one request, where the node takes so many
 _MODELS_FRESH_S = 60.0
 _UNITS_PACE_S = 0.05  # no two things are asked again for the units they have sooner
 _UNKNOWN_FRESH_S = 1.0  # a property may come with the next reading, a unit be declared
@@ -39,12 +40,16 @@ class _Problem(msgspec.Struct):
 
 
 class NodeApi:
-    """Reads values and hours, and posts. `tokens` are operators' by project."""
+    """Reads values and hours, and posts. `tokens` are operators' by project, `limits` are the node's."""
 
-    def __init__(self, url: str, tokens: dict[str, str], transport: httpx.AsyncBaseTransport | None = None) -> None:
-        limits = httpx.Limits(keepalive_expiry=_IDLE_S)
+    def __init__(
+        self, url: str, tokens: dict[str, str], transport: httpx.AsyncBaseTransport | None = None,
+        limits: Limits = DEFAULT,
+    ) -> None:  # fmt: skip
+        self._limits = limits
+        pool = httpx.Limits(keepalive_expiry=_IDLE_S)
         self._http = httpx.AsyncClient(
-            base_url=url, timeout=_TIMEOUT_S, limits=limits, trust_env=False, transport=transport
+            base_url=url, timeout=_TIMEOUT_S, limits=pool, trust_env=False, transport=transport
         )
         self._url = url
         self._addresses: dict[tuple[str, tuple[str, ...]], httpx.URL] = {}
@@ -158,12 +163,17 @@ class NodeApi:
             RefusedError: the node says no to all; TransientError: it does not answer now.
         """
         found: list[str] = []
-        for start in range(0, len(commands), _BATCH_MAX):
-            part = [await self._in_its_unit(project, "commands", one) for one in commands[start : start + _BATCH_MAX]]
+        for some in self._parts(len(commands)):
+            part = [await self._in_its_unit(project, "commands", one) for one in commands[some]]
             path = f"/api/v1/projects/{project}/commands/batch"
             body = await self._send("POST", project, path, {}, msgspec.json.encode({"commands": part}))
             found += map(_why_not, body["outcomes"])
         return found
+
+    def _parts(self, count: int) -> list[slice]:
+        """So many at once as the node takes in one request."""
+        most = max(1, min(_BATCH_MAX, self._limits.commands_per_batch_max))
+        return [slice(start, start + most) for start in range(0, count, most)]
 
     async def _in_its_unit(self, project: str, what: str, body: dict[str, Any]) -> dict[str, Any]:
         """A command, or the corridor of a permit, in the unit of the property that is written."""
@@ -209,8 +219,8 @@ class NodeApi:
             RefusedError: the node says no to all; TransientError: it does not answer now.
         """
         found: list[tuple[str, int] | str] = []
-        for start in range(0, len(wishes), _BATCH_MAX):
-            part = [await self._in_its_unit(project, "standing", one) for one in wishes[start : start + _BATCH_MAX]]
+        for some in self._parts(len(wishes)):
+            part = [await self._in_its_unit(project, "standing", one) for one in wishes[some]]
             body = await self._send("POST", project, _standing(project), {}, msgspec.json.encode({"standing": part}))
             found += [
                 one["problem"]["title"] if "problem" in one else (one["id"], one["expires_at"])
@@ -221,8 +231,8 @@ class NodeApi:
 
     async def withdraw(self, project: str, standing: Sequence[str]) -> None:
         """End standing permits; one that there is no more is ended."""
-        for start in range(0, len(standing), _BATCH_MAX):
-            body = {"withdraw": list(standing[start : start + _BATCH_MAX])}
+        for some in self._parts(len(standing)):
+            body = {"withdraw": list(standing[some])}
             await self._send("POST", project, _standing(project), {}, msgspec.json.encode(body))
 
     async def permits(self, project: str) -> Container[str]:

@@ -184,7 +184,7 @@ class Pilot:
         await self._take_tokens()
         host, port = self._address()
         shown = f"[{host}]" if ":" in host else host
-        return NodeApi(f"http://{shown}:{port}", self._tokens)
+        return NodeApi(f"http://{shown}:{port}", self._tokens, limits=self._site.limits)
 
     async def _take_tokens(self) -> None:
         """An operator's token for each project that has something to drive."""
