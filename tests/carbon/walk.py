@@ -66,6 +66,45 @@ def check_figures(page: str, fetch: Callable[[str], Answer]) -> int:
     return checked
 
 
+def check_answer(report: Answer, fetch: Callable[[str], Answer]) -> int:
+    """Each figure of a report as JSON that has an address is the sum of its rows; how many were looked at."""
+    checked = 0
+    for place, figures, addresses in _linked(report, ""):
+        for name, address in addresses.items():
+            query = {key: one[0] for key, one in parse_qs(urlsplit(address).query, keep_blank_values=True).items()}
+            answer = fetch(address)
+            if "id" in query:
+                assert answer["factors"][0]["value"] == figures[name], (place, name)
+                continue
+            if isinstance(figures[name], str):
+                assert answer["rows"], (place, name)  # a factor's own rows
+                continue
+            for value in (added_up(query, answer), answer["figure"]):
+                assert math.isclose(value, figures[name], rel_tol=1e-9, abs_tol=1e-9), (place, name, value)
+            checked += 1
+    return checked
+
+
+def _linked(at: Any, place: str) -> Iterator[tuple[str, Answer, dict[str, str]]]:
+    """Objects of an answer that have figures, and the addresses of these."""
+    if isinstance(at, list):
+        for number, one in enumerate(at):
+            yield from _linked(one, f"{place}[{number}]")
+    elif isinstance(at, dict):
+        rows = at.get("rows", {})
+        figures = at.get("figures", at)
+        plain = {name: one for name, one in rows.items() if isinstance(one, str)}
+        yield place, figures, plain
+        for name, one in rows.items():
+            if isinstance(one, dict):
+                yield f"{place}.{name}", at[name], one
+        known = [name for name, value in figures.items() if isinstance(value, float) and name not in rows]
+        assert not known or "rows" not in at, (place, known)
+        for name, one in at.items():
+            if name not in ("rows", "figures"):
+                yield from _linked(one, f"{place}.{name}")
+
+
 def same(printed: str, summed: float, answer: Answer, where: object) -> None:
     """Both are the same figure, to the printed digits."""
     (text,) = _NUMBER.findall(printed)

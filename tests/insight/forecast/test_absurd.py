@@ -38,8 +38,8 @@ def test_a_regressor_that_cannot_be_is_missing_too() -> None:
     said, missing = (
         Series(0, 3_600, values, "UTC", (Regressor(np.where(PLACES % 7, 20.0, odd), 24),)) for odd in (BIG, np.nan)
     )  # fmt: skip
-    found = [forecast(train(one, 24, POOL), one, POOL).quantiles for one in (said, missing)]
-    np.testing.assert_array_equal(*found)
+    ours, theirs = (forecast(train(one, 24, POOL), one, POOL).quantiles for one in (said, missing))
+    np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_series_of_nothing_else_is_refused_as_one_of_which_nothing_is_known() -> None:
