@@ -3,8 +3,8 @@
 import pytest
 
 from taihu.console.plan_chart import plan_option
-from taihu.console.planned import Decision, Guard, Plan, Saved, Stage
-from taihu.console.plans import replayed, saved_note, why_kind, without_plan
+from taihu.console.planned import Asset, Decision, Guard, Plan, Saved, Stage
+from taihu.console.plans import replayed, runs, saved_note, why_kind, without_plan
 from taihu.console.texts import LANGUAGES, TEXTS, Language, text
 
 STAGE = Stage(-5.0, 5.0, -1.5, 0, 4.0, 1.5, 1.0, 2.0, 0.22, 0.25)
@@ -66,3 +66,27 @@ def test_who_waits_says_for_what(language: Language) -> None:
     waiting = without_plan(language, Plan("home", "flexible", waits="There is no thing 'meter' here."))
     assert waiting.endswith("There is no thing 'meter' here.")
     assert without_plan(language, Plan("home", "flexible")) == without_plan(language, None) != waiting
+
+
+def test_flexible_loads_are_not_called_a_battery() -> None:
+    """Their power stands in place of one; what is stored has a row where something is."""
+    stages = [Stage(0.0, 0.0, 8.0, price=0.3), Stage(0.0, 0.0, 0.0, price=0.1)]
+    option = plan_option("en", stages, "UTC", flexible=True)
+    assert [one["text"] for one in option["title"]][1:] == [text("en", "plan_chart_flexible"), text("en", "price")]
+    assert len(option["grid"]) == len(option["xAxis"]) == len(option["yAxis"]) == 3
+    assert max(one.get("xAxisIndex", 0) for one in option["series"]) == 2
+    stored = plan_option("en", [Stage(0.0, 0.0, 8.0, content_kwh=4.0)], "UTC", flexible=True)
+    assert len(stored["grid"]) == 4 and "kWh" in stored["series"][0]["data"][0]["tip"]
+    assert "kWh" not in option["series"][0]["data"][0]["tip"].replace("/kWh", "")
+
+
+def test_when_an_asset_runs_is_told_by_the_local_clock() -> None:
+    stages = [Stage(0.0, 0.0, 0.0, start=hour * 3_600_000_000_000) for hour in range(6)]
+    truck = Asset("truck", "vehicle", powers_kw=(8.0, 0.1, 0.0, 4.0, 4.0, 8.0))
+    assert runs(truck, stages, "Asia/Shanghai") == "08:00–09:00, 11:00–…"
+    assert (
+        runs(Asset("truck", "vehicle", powers_kw=(1.0, 0.0) * 3), stages, "UTC")
+        == "00:00–01:00, 02:00–03:00, 04:00–05:00"
+    )
+    assert runs(Asset("roof", "solar", powers_kw=(-1.0,) * 6), stages, "UTC") == ""
+    assert runs(Asset("rest", "load", powers_kw=(0.0,) * 6), stages, "UTC") == ""

@@ -163,6 +163,7 @@ def test_the_example_with_all_its_comments_removed_is_valid(tmp_path: Path) -> N
         "my-device.toml",
         "oidc.secret",
         "centre.crt",
+        "prices.csv",
     ):
         (tmp_path / name).touch(mode=0o600)
     text = re.sub(r"^# (?=\[\[|[a-z_]+ = )", "", example_text(), flags=re.MULTILINE)

@@ -119,6 +119,9 @@ def models(node: NodeClient, project: str, every_one: bool, as_json: bool) -> No
         *("80 % held", "trained", "known"),
     )
     show(heads, rows, heads[2:])
+    if not found and not body["left_out"]:
+        remedy = "Write [[project.forecast]] in site.toml (docs/forecasts.md), then: taihu reload"
+        click.echo(f"No series of {project} is kept forecast. {remedy}", err=True)
     for one in found:
         for path, steps in one["lacking"].items():
             name = printable(f"{one['thing']}/{one['property']}")

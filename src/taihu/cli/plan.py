@@ -13,6 +13,7 @@ from taihu.kernel.clock import NS_PER_S
 _COLUMNS = {
     "power_kw": "plan kW", "content_kwh": "holds kWh", "net_kw": "net kW", "price": "price", "intensity": "kg/kWh",
 }  # fmt: skip
+_REMEDY = "Write [[project.scheduler]] in site.toml (docs/flexible-loads.md), then: taihu reload"
 _ASSETS_SHOWN = 6  # with more than so many, what they take together is shown
 
 _ASSET_HEADS = ("asset", "kind", "thing", "plan kW", "now kW", "kWh or °C", "why")
@@ -54,7 +55,7 @@ def show_(node: NodeClient, project: str, controller: str | None, why: bool, lim
         click.echo(printable(f"{one['controller']} waits: {one['waits']}"), err=True)
     if not rows and not waiting:
         waits = f"No controller of {project} has planned yet: its last days are replayed first."
-        click.echo(waits if body["plans"] else f"{project} has no controller, and no scheduler.", err=True)
+        click.echo(waits if body["plans"] else f"{project} has no controller, and no scheduler. {_REMEDY}", err=True)
     zone = zone_of(node, project) if why else ""
     for one in body["plans"] if why else ():
         for decision in one["decisions"]:

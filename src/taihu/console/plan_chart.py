@@ -1,5 +1,5 @@
-"""A plan as an ECharts option: what the meter is to see, what the battery does and holds, and the grid's intensity,
-or the price where that is not known.
+"""A plan as an ECharts option: what the meter is to see, what the battery does and holds, or all flexible loads
+together, and the grid's intensity, or the price where that is not known.
 """
 
 from collections.abc import Sequence
@@ -21,13 +21,19 @@ _LINE: Option = {"type": "line", "showSymbol": False, "emphasis": {"disabled": T
 _STEP: Option = _LINE | {"step": "start"}
 
 
-def plan_option(language: Language, stages: Sequence[Stage], timezone: str, currency: str = "") -> Option:
-    """The option for these steps, with prices in a currency that may not be known."""
+def plan_option(
+    language: Language, stages: Sequence[Stage], timezone: str, currency: str = "", *, flexible: bool = False
+) -> Option:
+    """The option for these steps, with prices in a currency that may not be known.
+
+    A plan of `flexible` loads has the power of them all; what is stored, where a battery is among them.
+    """
     known = any(stage.intensity is not None for stage in stages)
-    rows = ROWS if known else (*ROWS[:-1], Row("price", ROWS[-1].top, ROWS[-1].height))
+    held = not flexible or any(stage.content_kwh for stage in stages)
+    rows = _rows(flexible, held, known)
     last = [stage.intensity if known else stage.price for stage in stages]
     labels = [f"{local(stage.start, timezone):%H:%M}" for stage in stages]
-    tips = [_tip(language, stage, timezone, currency) for stage in stages]
+    tips = [_tip(language, stage, timezone, currency, flexible, held) for stage in stages]
     net = [{"value": stage.net_kw, "tip": tip} for stage, tip in zip(stages, tips, strict=True)]
     title = {"color": "var(--ink-soft)", "fontSize": 12, "fontWeight": "normal"}
     names = [text(language, row.key) for row in rows]
@@ -40,9 +46,9 @@ def plan_option(language: Language, stages: Sequence[Stage], timezone: str, curr
             {"text": name, "left": 0, "top": row.top - 24, "padding": 0, "textStyle": title}
             for name, row in zip(names, rows, strict=True)
         ],
-        "grid": [{"left": 40, "right": 10, "top": row.top, "height": row.height} for row in ROWS],
-        "xAxis": [_time_axis(index, labels) for index in range(len(ROWS))],
-        "yAxis": [_value_axis(index) for index in range(len(ROWS))],
+        "grid": [{"left": 40, "right": 10, "top": row.top, "height": row.height} for row in rows],
+        "xAxis": [_time_axis(index, labels, shown=index == len(rows) - 1) for index in range(len(rows))],
+        "yAxis": [_value_axis(index) for index in range(len(rows))],
         "axisPointer": {"link": [{"xAxisIndex": "all"}], "lineStyle": {"color": "var(--ink-faint)", "type": "solid"}},
         "tooltip": tooltip(),
         "series": [
@@ -64,16 +70,27 @@ def plan_option(language: Language, stages: Sequence[Stage], timezone: str, curr
                     for s in stages
                 ],
             },
-            _STEP
-            | _on(2)
-            | {
-                "data": [stage.content_kwh for stage in stages],
-                "lineStyle": {"color": "var(--accent)", "width": 1.6},
-                "areaStyle": {"color": "var(--outlook-band)", "opacity": 1},
-            },
-            _STEP | _on(3) | {"data": last, "lineStyle": {"color": "var(--ink-soft)", "width": 1.6}},
+            *([_stored(stages)] if held else []),
+            _STEP | _on(len(rows) - 1) | {"data": last, "lineStyle": {"color": "var(--ink-soft)", "width": 1.6}},
         ],
     }
+
+
+def _rows(flexible: bool, held: bool, known: bool) -> tuple[Row, ...]:
+    net, power, stored, last = ROWS
+    if flexible:
+        down_to = power if held else stored
+        power = Row("plan_chart_flexible", power.top, down_to.top + down_to.height - power.top)
+    last = last if known else Row("price", last.top, last.height)
+    return (net, power, stored, last) if held else (net, power, last)
+
+
+def _stored(stages: Sequence[Stage]) -> Option:
+    return _STEP | _on(2) | {
+        "data": [stage.content_kwh for stage in stages],
+        "lineStyle": {"color": "var(--accent)", "width": 1.6},
+        "areaStyle": {"color": "var(--outlook-band)", "opacity": 1},
+    }  # fmt: skip
 
 
 def _band(stages: Sequence[Stage]) -> list[Option]:
@@ -95,8 +112,7 @@ def _on(row: int) -> Option:
     return {"xAxisIndex": row, "yAxisIndex": row}
 
 
-def _time_axis(index: int, labels: list[str]) -> Option:
-    shown = index == len(ROWS) - 1
+def _time_axis(index: int, labels: list[str], *, shown: bool) -> Option:
     every = "(place, words) => words.slice(2) === ':00' && words.slice(0, 2) % 3 === 0"
     return {
         "type": "category",
@@ -119,16 +135,18 @@ def _value_axis(index: int) -> Option:
     }
 
 
-def _tip(language: Language, stage: Stage, timezone: str, currency: str) -> str:
+def _tip(language: Language, stage: Stage, timezone: str, currency: str, flexible: bool, held: bool) -> str:
     """The words for a step; numbers and own words only, so nothing needs escaping."""
     word = "charging" if stage.power_kw > 0 else "discharging"
+    does = f"{text(language, word if stage.power_kw else 'idle')} {number(abs(stage.power_kw))} kW"
     rows: list[Any] = [
         f"<b>{local(stage.start, timezone):%H:%M}</b>",
         f"{text(language, 'plan_without')} {signed(stage.net_kw)} kW",
         f"{text(language, 'plan_with')} {signed(stage.net_kw + stage.power_kw)} kW",
-        f"{text(language, word if stage.power_kw else 'idle')} {number(abs(stage.power_kw))} kW",
-        f"{text(language, 'plan_held')} {number(stage.content_kwh, 1)} kWh",
+        f"{text(language, 'plan_flexible')} {signed(stage.power_kw)} kW" if flexible else does,
     ]
+    if held:
+        rows.append(f"{text(language, 'plan_held')} {number(stage.content_kwh, 1)} kWh")
     if stage.intensity is not None:
         rows.append(f"{text(language, 'intensity')} {number(stage.intensity, 3)} kg/kWh")
     if stage.price:

@@ -36,13 +36,14 @@ class Guard(msgspec.Struct, frozen=True):
 
 
 class Asset(msgspec.Struct, frozen=True):
-    """What a scheduler has one of its assets do."""
+    """What a scheduler has one of its assets do, now and in each step of its plan."""
 
     name: str
     kind: str = ""
     power_kw: float = 0.0
     now_kw: float | None = None
     why: str = ""
+    powers_kw: tuple[float, ...] = ()
 
 
 class Decision(msgspec.Struct, frozen=True):

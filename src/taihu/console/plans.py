@@ -1,14 +1,15 @@
 """The page of plans: what each controller does and why, what it saved, and one plan of the day ahead."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import zip_longest
 
 from nicegui import ui
 
 from taihu.console.canvas import Canvas
 from taihu.console.house import title_of
-from taihu.console.numbers import MISSING, number, signed
+from taihu.console.numbers import MISSING, local, number, signed
 from taihu.console.outlook import model_name
 from taihu.console.plan_chart import plan_option
 from taihu.console.planned import Asset, Decision, Guard, Plan, PlansAnswer, Saved, Stage
@@ -19,6 +20,7 @@ from taihu.console.texts import COLON, SEMICOLON, Language, text, word
 from taihu.console.widgets import Words, box
 
 _COLUMNS = ("plan_one", "plan_mode", "plan_does", "plan_corridor_kw", "plan_held_kwh", "plan_saved", "plan_day")
+_RUNS = 4  # of an asset that are told
 _HOURS = re.compile(r" in (\d+) of (\d+) hours")
 _FORETOLD = re.compile(r"(\S+) by ([^\s;]+)")
 _KEYS = {"without": "plan_without", "with": "plan_with", "band": "outlook_band"}
@@ -105,12 +107,12 @@ class PlanCard:
         self._saved.text = signed(plan.saved.kg if plan.saved.hours else None)
         self._saved_note.text = saved_note(language, plan.saved)
         self._facts.content = _facts(language, last, plan.guard)
-        self._assets.content = _listed((asset.name, _does(language, asset)) for asset in last.assets)
+        self._assets.content = _listed((asset.name, _does(language, asset, last, timezone)) for asset in last.assets)
         self._assets_box.classes(replace="card" if last.assets else "hidden")
         if last.stages == self._stages:
             return
         self._stages = last.stages
-        self._canvas.draw(plan_option(language, last.stages, timezone, last.currency))
+        self._canvas.draw(plan_option(language, last.stages, timezone, last.currency, flexible=bool(last.assets)))
 
 
 def without_plan(language: Language, plan: Plan | None) -> str:
@@ -160,8 +162,26 @@ def _why(language: Language, last: Decision) -> str:
     return text(language, f"plan_why_{why_kind(last)}")
 
 
-def _does(language: Language, asset: Asset) -> str:
-    return f"{signed(asset.power_kw)} kW" + (f" · {said(language, asset.why)}" if asset.why else "")
+def _does(language: Language, asset: Asset, last: Decision, timezone: str) -> str:
+    parts = [f"{signed(asset.power_kw)} kW", said(language, asset.why), runs(asset, last.stages, timezone)]
+    return " · ".join(filter(None, parts))
+
+
+def runs(asset: Asset, stages: Sequence[Stage], timezone: str) -> str:
+    """When an asset takes or gives at least a twentieth of its most, by the local clock: the first few times.
+
+    The sun decides when PV does, so of that nothing is said.
+    """
+    least = max(map(abs, asset.powers_kw), default=0.0) / 20
+    if asset.kind == "solar" or not least or len(asset.powers_kw) != len(stages):
+        return ""
+    on = [abs(power_kw) >= least for power_kw in asset.powers_kw]
+    clock = [f"{local(stage.start, timezone):%H:%M}" for stage in stages]
+    changes = [place for place in range(len(on)) if on[place] != (place > 0 and on[place - 1])]
+    spans = [
+        clock[begin] + "–" + (clock[end] if end else "…") for begin, end in zip_longest(changes[::2], changes[1::2])
+    ]
+    return ", ".join(spans[:_RUNS]) + (", …" if len(spans) > _RUNS else "")
 
 
 def _foretold(language: Language, said: str) -> str:

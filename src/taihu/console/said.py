@@ -143,7 +143,11 @@ _SENTENCES |= {
     rf"Not all can be kept: (.+) misses (\S+) (\S+) \({kind}\)\.": f"约束无法都满足：{{0}} 差 {{1}} {{2}}（{words}）。"
     for kind, words in _BREACHES.items()
 }
-_KNOWN = {re.compile(sentence): words for sentence, words in _SENTENCES.items()}
+_NAME = "([^:;]+?)"  # with which many begin: an asset's may have spaces
+_KNOWN = {
+    re.compile(_NAME + sentence.removeprefix(r"(\S+)") if sentence.startswith(r"(\S+)") else sentence): words
+    for sentence, words in _SENTENCES.items()
+}
 
 
 def said(language: Language, words: str) -> str:
@@ -151,6 +155,8 @@ def said(language: Language, words: str) -> str:
 
     >>> said("zh", "waits 2.5 h"), said("en", "waits 2.5 h"), said("zh", "new words")
     ('等待 2.5 小时', 'waits 2.5 h', 'new words')
+    >>> said("zh", "forklift 1 takes no part: when it was plugged in is not stored")
+    'forklift 1 未参与：没有存储插入时间'
     >>> said("zh", "nothing was measured of m/pv yet: 0 kW is expected of it")
     'm/pv 尚无测量值：按 0 kW 预计'
     """

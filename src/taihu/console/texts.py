@@ -41,7 +41,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     # carbon
     "carbon_days": ("the last {days} days", "最近 {days} 天"),
-    "carbon_none": ("No meter of these projects has an account yet.", "这些项目中还没有电表建立碳账户。"),
+    "carbon_none": (
+        "No meter of these projects has an account yet. Write [[project.account]] in site.toml (docs/carbon.md).",
+        "这些项目中还没有电表建立碳账户。请在 site.toml 中写入 [[project.account]]（见 docs/carbon.md）。",
+    ),
     "carbon_matched": ("Carbon-free energy and emissions", "零碳电量与排放"),
     "carbon_time_of_day": ("Load by the time of day", "各时段用电"),
     "carbon_load": ("load", "用电"),
@@ -177,7 +180,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "refused_count": ("{count} refused", "{count} 条被拒"),
     "filter": ("Filter by project, thing or property", "按项目、设备或属性筛选"),
     "filter_none": ("Nothing here matches.", "没有匹配的内容。"),
-    "no_things": ("No things yet.", "还没有设备。"),
+    "no_things": (
+        "No things yet. They come with a token (taihu token issue), by protocol (taihu add) or by file (taihu import).",
+        "还没有设备。可凭令牌（taihu token issue）、按协议（taihu add）或由文件（taihu import）接入。",
+    ),
     "thing": ("Thing", "设备"),
     "property": ("Property", "属性"),
     "value": ("Value", "数值"),

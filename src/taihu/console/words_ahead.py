@@ -22,7 +22,10 @@ AHEAD: dict[str, tuple[str, str]] = {
         "A plan of the day ahead every 15 minutes; in between, batteries follow their meters inside its corridor.",
         "每 15 分钟制定未来一天的计划；其间电池在计划区间内跟随电表。",
     ),
-    "plans_none": ("No project here has a controller or a scheduler.", "这里的项目都没有控制器或调度器。"),
+    "plans_none": (
+        "No project here has a controller or scheduler. Write [[project.scheduler]] in site.toml (docs/flexible-loads.md).",
+        "这里的项目都没有控制器或调度器。请在 site.toml 中写入 [[project.scheduler]]（见 docs/flexible-loads.md）。",
+    ),
     "plans_note": (
         "It drives only while the lower 90 % bound (≥) of what a replayed day saves, by its objective, is above zero.",
         "仅当重演中每日节省（按其目标计值）的 90% 置信下限（≥）大于零时，控制器才实际控制，否则仅作建议。",
@@ -46,10 +49,15 @@ AHEAD: dict[str, tuple[str, str]] = {
     "plan_held_kwh": ("Stored, kWh", "储电量，kWh"),
     "plan_saved": ("Saved, kg", "减排，kg"),
     "plan_day": ("A replayed day saves, objective", "重演每日节省，目标值"),
-    "plan_assets": ("Each asset now", "各资产当前动作"),
+    "plan_assets": ("Each asset now, and when it runs in the day ahead", "各资产当前动作及未来一天的运行时段"),
     "plan_day_ahead": ("The plan of the day ahead", "未来一天的计划"),
     "plan_chart_net": ("At the meter, kW", "电表处功率，kW"),
     "plan_chart_power": ("Battery, kW: charging above, discharging below", "电池功率，kW：上为充电，下为放电"),
+    "plan_chart_flexible": (
+        "Flexible loads and sun, kW: taken above, given below",
+        "可调负荷与光伏，kW：上为用电，下为供电",
+    ),
+    "plan_flexible": ("flexible loads and sun", "可调负荷与光伏"),
     "plan_chart_held": ("Stored, kWh", "储电量，kWh"),
     "plan_chart_intensity": ("Average intensity, kg/kWh", "平均碳强度，kg/kWh"),
     "plan_without": ("without control", "不控制"),
