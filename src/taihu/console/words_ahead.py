@@ -23,7 +23,7 @@ AHEAD: dict[str, tuple[str, str]] = {
         "每 15 分钟制定未来一天的计划；其间电池在计划区间内跟随电表。",
     ),
     "plans_none": (
-        "No project here has a controller or scheduler. Write [[project.scheduler]] in site.toml (docs/flexible-loads.md).",
+        "No project has a controller or scheduler. Write [[project.scheduler]] in site.toml (docs/flexible-loads.md).",
         "这里的项目都没有控制器或调度器。请在 site.toml 中写入 [[project.scheduler]]（见 docs/flexible-loads.md）。",
     ),
     "plans_note": (
