@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.carbon.plant import HOUR, START, Plant, account
+from tests.carbon.plant import HOUR, PROPERTIES, START, Plant, account
 from tests.carbon.test_tracing import ADDRESSES, fetched
 from tests.carbon.walk import check_figures
 
@@ -28,6 +28,7 @@ from taihu.carbon.rows import Role, RowQuality
 from taihu.carbon.selection import read_selection
 from taihu.carbon.words import said_in
 from taihu.kernel.errors import RefusedError
+from taihu.things.property import Signal
 
 KWH = st.floats(-1e4, 1e4)
 INTENSITY = st.floats(0, 2)
@@ -152,6 +153,20 @@ def test_long_silence_a_pilot_that_is_late_and_a_crash_lose_nothing(plant: Plant
     rows = [row for row in plant.account(START + 2_501 * HOUR) if row.role is Role.AVOIDED]
     assert [(row.start - START) // HOUR for row in rows] == [0, 2_000, 2_100]
     assert [row.avoided_kg for row in rows] == pytest.approx([0.9, 0.9, 1.8])
+
+
+def test_a_property_that_says_what_it_is_stands_for_no_other_8(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    said(plant, 3)
+    plant.drove = hours((1.0, 2.0))
+    for name, signal in (("intensity", Signal.MARGINAL), ("marginal", Signal.AVERAGE)):
+        monkeypatch.setitem(PROPERTIES, name, msgspec.structs.replace(PROPERTIES[name], signal=signal))
+    assert plant.account(START + 5 * HOUR) == []
+    broken = {one["meter"]: one["broken"] for one in plant.accountant.states("plant")}
+    assert "plant/grid/intensity is the marginal intensity" in broken["main"] and "§8" in broken["main"]
+    assert "plant/grid/marginal is the average intensity" in broken["battery-avoided"]
+    for name, signal in (("intensity", Signal.AVERAGE), ("marginal", Signal.MARGINAL)):
+        monkeypatch.setitem(PROPERTIES, name, msgspec.structs.replace(PROPERTIES[name], signal=signal))
+    assert {row.meter for row in plant.account(START + 6 * HOUR)} == {"main", "battery-avoided"}
 
 
 def test_another_factor_restates_and_both_versions_stay_10(plant: Plant) -> None:

@@ -37,6 +37,7 @@ def gone_through(
     load: Any = lambda hour: 1.0,
     came: Any = None,
     days: int = 1,
+    carbon: Any = lambda hour: 0.0,
 ) -> list[float]:
     """What days saved; `states` and `price` are by the hour, `load` is expected and `came` what came of it."""
     twins, found = Twins(config, anchored=False), []
@@ -48,8 +49,8 @@ def gone_through(
         grid = Grid(now, UTC)
         clock = [(int(at) // HOUR_NS) % 24 for at in grid.edges[:-1]]
         prices, loads = np.array([price(one) for one in clock]), np.array([float(load(one)) for one in clock])
-        none = np.zeros(STEPS)
-        twins.plan(states(hour), grid, Expected(load_kw=(loads, loads, loads), buys=prices, sells=none, carbon=none))
+        none, kg = np.zeros(STEPS), np.array([carbon(one) for one in clock])
+        twins.plan(states(hour), grid, Expected(load_kw=(loads, loads, loads), buys=prices, sells=none, carbon=kg))
         found += [saving for _, saving in twins.ended(now)]
     return found
 
@@ -61,6 +62,24 @@ def test_wear_is_no_saving() -> None:
     (less,) = gone_through(with_(batteries=(worn,)), lambda hour: half)
     assert free == pytest.approx(10 * 0.5 - 5 * 0.1 - 5 * (8 * 0.1 + 16 * 0.5) / 24, abs=0.1)
     assert less == pytest.approx(free - 0.05 * 15, abs=0.1)
+
+
+def test_by_the_margin_what_is_fed_in_counts_and_by_the_average_it_does_not_8() -> None:
+    """2 kW of surplus all day: only a marginal intensity tells a clean hour to feed in from a dirty one."""
+    half, dirty = {"battery": State(level=5.0)}, lambda hour: 0.1 if hour < 8 else 0.5
+    config = with_(batteries=(BATTERY,), cost_weight=0.0, carbon_weight=1.0, intensity="grid/a", marginal="grid/m")
+    found = [
+        gone_through(
+            msgspec.structs.replace(config, carbon_signal=signal),
+            lambda hour: half,
+            load=lambda hour: -2.0,
+            carbon=dirty,
+        )
+        for signal in ("average", "marginal")
+    ]
+    mean = (8 * 0.1 + 16 * 0.5) / 24
+    assert found[0] == [pytest.approx(5 * mean, abs=0.02)]  # it is full at the end, and nothing else
+    assert found[1] == [pytest.approx(10 * 0.5 - 5 * 0.1 - 5 * mean, abs=0.1)]
 
 
 def test_a_battery_that_is_to_bring_the_meter_to_zero_follows_what_came() -> None:

@@ -46,7 +46,11 @@ class House:
             clock, luck = hour % 24, np.random.default_rng(hour).uniform(0.6, 1.4)
             load = 0.5 + 0.8 * np.exp(-(((clock - 19) / 3) ** 2)) * luck
             made = 3.0 * max(0.0, np.sin((clock - 6) / 12 * np.pi)) * luck
-            value = {"load": load, "made": made, "kg": 0.2, "energy": load - made, "shadow": load - made + 0.3}[name]
+            margin = 0.9 if 17 <= clock < 22 else 0.3
+            value = {
+                "load": load, "made": made, "kg": 0.2, "margin": margin,
+                "energy": load - made, "shadow": load - made + 0.3,
+            }[name]  # fmt: skip
             found.append({"start": start_ns, "end": start_ns + HOUR_NS, "coverage": 1.0, "sum": float(value)})
         return found
 
@@ -262,6 +266,20 @@ def test_the_hours_it_drove_are_counted_against_the_shadow(tmp_path: Path) -> No
     estimated = play(House(15), tmp_path, 3 * 3_600, msgspec.structs.replace(CONFIG, name="c", shadow=""), step=300)
     assert estimated.saved("home", "c", Errors(0.0, 0.0)).estimated
     estimated.close()
+
+
+def test_it_plans_by_the_margin_and_still_counts_kg_by_the_average_8(tmp_path: Path) -> None:
+    config = msgspec.structs.replace(CONFIG, marginal="grid/meter/margin", carbon_signal="marginal")
+    store = play(House(15), tmp_path, 3 * 3_600, config, step=300)
+    (last,) = store.last("home", "b")
+    assert last["carbon_signal"] == "marginal"
+    assert {round(stage["intensity"], 3) for stage in last["stages"]} == {0.3, 0.9}
+    hours = store.driven("home", "b", 0, 99)
+    assert hours and {one.source for one in hours} == {"meter/energy, shadow/shadow"}
+    assert [one.without_kwh - one.with_kwh for one in hours] == pytest.approx([0.3] * len(hours))
+    kg = sum(0.2 * (max(0.0, one.without_kwh) - max(0.0, one.with_kwh)) for one in hours)
+    assert store.saved("home", "b", Errors(0.0, 0.0)).kg == pytest.approx(kg)
+    store.close()
 
 
 @pytest.mark.parametrize(("status", "error"), [(503, TransientError), (429, TransientError), (403, RefusedError)])

@@ -16,7 +16,7 @@ from taihu.kernel.retention import Retention
 from taihu.things.description import _built, build_description, parse_description
 from taihu.things.document import DescriptionError
 from taihu.things.model import definitions, parse_model
-from taihu.things.property import DataType, Kind, OnBad, Property, Thing, ThingModel
+from taihu.things.property import DataType, Kind, OnBad, Property, Signal, Thing, ThingModel
 
 SCHEMA = Path(__file__).parent.parent / "data" / "wot" / "td-1.1.schema.json"
 BASE = "http://localhost:8080/api/v1/projects/house-03/things"
@@ -76,6 +76,7 @@ def properties(draw: st.DrawFn, name: str) -> Property:
         ratio=draw(amounts) if kind is Kind.COUNTER else 1.0,
         enum=tuple(draw(st.lists(names, max_size=3, unique=True))) if data_type is DataType.STRING else (),
         on_bad=draw(st.sampled_from(OnBad)),
+        signal=draw(st.none() | st.sampled_from(Signal)),
         writable=draw(st.booleans()),
         observable=draw(st.booleans()),
         inferred=draw(st.booleans()),

@@ -101,14 +101,14 @@ def consequences(ledger: Ledger, project: str, edges: Sequence[int], as_of: int 
     return Consequences(total=_together(project, meters, edges), meters=tuple(meters), parts=tuple(parts))
 
 
-def merge_hours(signals: Sequence[Priced]) -> Priced:
-    """Of several sources of a marginal intensity, for each hour the first that knows it."""
-    first, *others = signals
-    values, names, sure = first.values.copy(), list(first.names), list(first.sure)
-    for other in others:
-        for place in np.flatnonzero(np.isnan(values)).tolist():
-            values[place], names[place], sure[place] = other.values[place], other.names[place], other.sure[place]
-    return Priced(values, names, sure)
+def first_known(first: Priced, other: Priced) -> Priced:
+    """Of two sources of a marginal intensity, for each hour the first that knows it."""
+    lacks = np.isnan(first.values).tolist()
+    return Priced(
+        np.where(lacks, other.values, first.values),
+        [theirs if lack else mine for lack, mine, theirs in zip(lacks, first.names, other.names, strict=True)],
+        [theirs if lack else mine for lack, mine, theirs in zip(lacks, first.sure, other.sure, strict=True)],
+    )
 
 
 def _quality(known: bool, *, sure: bool) -> RowQuality:

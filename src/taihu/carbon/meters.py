@@ -24,11 +24,12 @@ from taihu.carbon.account import (
     inputs_of,
     scale,
 )
-from taihu.carbon.avoided import avoided_rows, merge_hours
+from taihu.carbon.avoided import avoided_rows, first_known
 from taihu.carbon.direct import Amount, Used
 from taihu.carbon.driven import Driven
 from taihu.carbon.factors import CARBON_FREE, PER_KWH, FactorKind, FactorMissing, Factors, mix_intensity
 from taihu.carbon.ledger import NOW
+from taihu.carbon.margin import WINDOW, margins
 from taihu.carbon.quantity import AverageIntensity, Energy, Mass, Volume
 from taihu.carbon.rows import Role, Row
 from taihu.history.history import History
@@ -38,7 +39,7 @@ from taihu.kernel.clock import HOUR_NS, from_datetime
 from taihu.kernel.errors import RefusedError
 from taihu.kernel.sections import AccountConfig
 from taihu.kernel.units import commensurable, converter
-from taihu.things.property import Kind, Property
+from taihu.things.property import Kind, Property, Signal
 
 Edges = Ints
 _GRID = ("region", "intensity", "mix", "carbon_free", "supplier", "upstream")
@@ -245,7 +246,7 @@ class Meters:
         """The grid's own intensity of each interval, where a property or its mix gives it."""
         found = None
         if account.intensity:
-            values = self._gauge(account, account.intensity, PER_KWH, edges)
+            values = self._gauge(account, account.intensity, PER_KWH, edges, Signal.AVERAGE)
             found = Hourly(AverageIntensity(values), [(account.intensity,)] * len(values))
         elif account.mix:
             found = self._mix(account, edges, factors)
@@ -257,26 +258,37 @@ class Meters:
         return found
 
     def _marginal(self, account: Account, hours: Sequence[Driven], factors: Factors) -> Priced:
-        """The grid's marginal intensity of hours: as a property says, else a factor of the region."""
-        starts = [one.start for one in hours]
-        found = [by_factor(starts, FactorKind.MARGINAL, account.config.region, factors)]
+        """The grid's marginal intensity of hours: as a property says, or its mix; else a factor of the region."""
+        starts = np.array([one.start for one in hours])
+        found = by_factor(starts.tolist(), FactorKind.MARGINAL, account.config.region, factors)
+        edges = np.arange(starts[0], starts[-1] + 2 * HOUR_NS, HOUR_NS, dtype=np.int64)
+        names: tuple[str, ...]
         if account.marginal:
-            edges = np.arange(starts[0], starts[-1] + 2 * HOUR_NS, HOUR_NS, dtype=np.int64)
-            said = self._gauge(account, account.marginal, PER_KWH, edges)[(np.array(starts) - starts[0]) // HOUR_NS]
-            found.insert(0, Priced(said, [(account.marginal,)] * len(starts), [True] * len(starts)))
-            found[1] = msgspec.structs.replace(found[1], sure=[False] * len(starts))  # the hour was to be known
-        return merge_hours(found)
+            values, names = self._gauge(account, account.marginal, PER_KWH, edges, Signal.MARGINAL), (account.marginal,)
+        elif account.mix:
+            values, names = self._margin(account, edges, factors)
+        else:
+            return found
+        own = Priced(values[(starts - starts[0]) // HOUR_NS], [names] * len(hours), [not account.mix] * len(hours))
+        return first_known(own, msgspec.structs.replace(found, sure=[False] * len(hours)))
+
+    def _margin(self, account: Account, edges: Edges, factors: Factors) -> tuple[Numbers, tuple[str, ...]]:
+        """Of the sources of a mix that burn: an estimate, and the factors it was made with."""
+        sources = [name for name in self._sources_of(account, factors) if name not in CARBON_FREE]
+        project, thing = account.mix.split("/")
+        before = edges[0] - HOUR_NS * np.arange(WINDOW, 0, -1)
+        whole = np.concatenate([before, edges])
+        used = [factors.find(FactorKind.LIFECYCLE, "", int(edges[0]), name).factor for name in sources]
+        if not sources:
+            return np.full(len(edges) - 1, np.nan), (account.mix,)
+        made = np.array([self._made(account, project, thing, name, whole) for name in sources])
+        values = margins(made, np.array([one.in_unit(PER_KWH) for one in used]))
+        return values, (account.mix, *(one.id for one in used))
 
     def _mix(self, account: Account, edges: Edges, factors: Factors) -> Hourly:
         """From generation by source: the grid thing's properties that are named as life-cycle factors are."""
         project, thing = account.mix.split("/")
-        self._check_grant(account, project, thing)
-        sources = sorted(factors.subjects(FactorKind.LIFECYCLE) & set(self._sources.definitions(project, thing)))
-        if not sources:
-            raise AccountBroken(
-                f"No property of {account.mix} is named as a source of generation.",
-                "Name them as the life-cycle factors are: coal, gas, hydro, wind. See: taihu factors",
-            )
+        sources = self._sources_of(account, factors)
         table = np.array([self._made(account, project, thing, name, edges) for name in sources])
         count = len(edges) - 1
         values = np.full(count, np.nan)
@@ -291,6 +303,18 @@ class Meters:
         clean = table[[place for place, name in enumerate(sources) if name in CARBON_FREE]].sum(axis=0)
         whole = table.sum(axis=0)
         return Hourly(AverageIntensity(values), names, np.divide(clean, whole, np.full(count, np.nan), where=whole > 0))
+
+    def _sources_of(self, account: Account, factors: Factors) -> list[str]:
+        """The properties of a mix that are sources of generation."""
+        project, thing = account.mix.split("/")
+        self._check_grant(account, project, thing)
+        sources = sorted(factors.subjects(FactorKind.LIFECYCLE) & set(self._sources.definitions(project, thing)))
+        if not sources:
+            raise AccountBroken(
+                f"No property of {account.mix} is named as a source of generation.",
+                "Name them as the life-cycle factors are: coal, gas, hydro, wind. See: taihu factors",
+            )
+        return sources
 
     def _made(self, account: Account, project: str, thing: str, name: str, edges: Edges) -> Numbers:
         energy, coverage, counted = self._energy(account, thing, name, edges, project)
@@ -311,10 +335,16 @@ class Meters:
             )
         return Energy(values), windows.coverage, isinstance(windows, CounterWindows)
 
-    def _gauge(self, account: Account, path: str, wanted: str, edges: Edges) -> Numbers:
+    def _gauge(self, account: Account, path: str, wanted: str, edges: Edges, signal: Signal | None = None) -> Numbers:
         """A property of the grid in the unit wanted; NaN where most of an interval is not known."""
         project, thing, name = path.split("/")
         self._check_grant(account, project, thing)
+        said = self._sources.definitions(project, thing).get(name)
+        if said and said.signal not in (None, signal):
+            raise AccountBroken(
+                f"{path} is the {said.signal} intensity, which never stands for the other (§8).",
+                "Name another property, or correct its taihu:signal.",
+            )
         key = (path, account.config.every, account.timezone, int(edges[0]), int(edges[-1]))
         if (found := self._grid.get(key)) is not None:
             return found

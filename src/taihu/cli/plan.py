@@ -191,11 +191,26 @@ def _money(said: dict[str, Any]) -> str:
     return f" {said['currency']}" if said.get("currency") else ""
 
 
+def signal_text(decision: dict[str, Any]) -> str:
+    """Which intensity the kg of a plan are of: an average and a marginal one never add (§8).
+
+    >>> signal_text({"carbon_signal": "average", "inputs": {"intensity": "grid/carbon_intensity"}})
+    'CO2 counts by the average intensity grid/carbon_intensity; what is fed in earns none.'
+    >>> signal_text({"carbon_signal": "marginal", "inputs": {"intensity": "grid/marginal"}})
+    'CO2 counts by the marginal intensity grid/marginal; what is fed in displaces as much. It is no inventory.'
+    """
+    by = decision.get("carbon_signal", "average")
+    what = "earns none." if by == "average" else "displaces as much. It is no inventory."
+    return f"CO2 counts by the {by} intensity {decision['inputs'].get('intensity', '')}; what is fed in {what}"
+
+
 def _explain(name: str, decision: dict[str, Any], zone: str) -> None:
     click.echo()
     click.echo(printable(f"{name}: {decision['reason']}"))
     click.echo(printable(f"{decision['why']} What binds: {decision['binding']}."))
     click.echo(ahead_text(decision))
+    if decision["with_kg"] is not None:
+        click.echo(printable(signal_text(decision)))
     if decision.get("forecast"):
         click.echo(printable(f"Load and generation foretold: {decision['forecast']}."))
     for note in decision["notes"]:

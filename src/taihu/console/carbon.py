@@ -54,7 +54,8 @@ class CarbonBody:
             with box("hidden", tag="section") as self._beside:
                 with box("figure-label"):
                     Words(text(language, "carbon_avoided"), "section-title", tag="h2")
-                self._avoided = Figure(text(language, "carbon_avoided_kg"), "kg")
+                with box("figures carbon-figures"):
+                    self._avoided = Figure(text(language, "carbon_avoided_kg"), "kg")
                 Words(text(language, "carbon_avoided_note"), "figure-note", tag="p")
 
     def show(self, snapshot: Snapshot) -> None:
@@ -110,7 +111,7 @@ class CarbonBody:
 
     def _show_avoided(self, found: list[Changed]) -> None:
         """What control avoided, apart from the inventory; nothing where no marginal intensity is accounted."""
-        self._beside.classes(replace="card project" if found else "hidden")
+        self._beside.classes(replace="card" if found else "hidden")
         names = ("measured", "estimated", "missing")
         counts = {name: sum(getattr(one, name) for one in found) for name in names}
         kg = number(_sum([one.avoided_kg for one in found]), 1)

@@ -32,11 +32,15 @@ _ITSELF = "its own"
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """What does not change: the battery, the weights, and what a kWh fed in earns."""
+    """What does not change: the battery, the weights, and what a kWh fed in earns.
+
+    `by_margin`: intensities are marginal, so that what is fed in displaces as much elsewhere (§8).
+    """
 
     battery: Battery
     objective: Objective
     export_price: float = 0.0
+    by_margin: bool = False
     zone: str = "UTC"
 
 
@@ -212,6 +216,7 @@ class Controller:
                     Meter(
                         load_kw=net + shift * spread, import_price=price, carbon=intensity,
                         export_price=np.full(HORIZON, self._setup.export_price),
+                        displaced=intensity if self._setup.by_margin else None,
                     ),
                 ),
                 assets=(self._setup.battery,),
@@ -255,6 +260,7 @@ class Controller:
         self._held += power * battery.one_way if power > 0 else power / battery.one_way
         unit = objective.cost * seen.price + objective.carbon * seen.intensity
         paid = objective.cost * self._setup.export_price
+        paid += objective.carbon * seen.intensity if self._setup.by_margin else 0.0
         cost = [unit * max(one, 0.0) - paid * max(-one, 0.0) for one in (net, net + power)]
         self._day.append(cost[0] - cost[1] - battery.wear_price * abs(power))
         if len(self._day) == 24:
@@ -269,7 +275,8 @@ class Controller:
     def _bill(self, stages: list[Stage], hours: Numbers, net: Numbers) -> tuple[float, float]:
         taken, given = np.maximum(net, 0) * hours, np.maximum(-net, 0) * hours
         price, intensity = (np.array([getattr(one, name) for one in stages]) for name in ("price", "intensity"))
-        return float(price @ taken - self._setup.export_price * given.sum()), float(intensity @ taken)
+        emits = taken - given if self._setup.by_margin else taken
+        return float(price @ taken - self._setup.export_price * given.sum()), float(intensity @ emits)
 
     def _local(self, at: int) -> datetime:
         return to_datetime(at).astimezone(self._zone)
@@ -285,7 +292,7 @@ def corridor(problem: Problem, path: Path, setup: Setup) -> tuple[Numbers, Numbe
     stored, given = path.worth * battery.one_way, path.worth / battery.one_way
     steps = slice(len(path.worth))
     buys = problem.price(problem.meters[0])[steps]
-    sells = (problem.objective.cost * problem.meters[0].export_price)[steps]
+    sells = problem.paid(problem.meters[0])[steps]
     high = np.where(stored > sells, battery.charge_kw, 0.0)
     low = np.where(given < buys, -battery.discharge_kw, 0.0)
     from_grid = (stored > buys) & (path.power_kw > _NEAR_KW)

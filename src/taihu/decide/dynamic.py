@@ -227,7 +227,7 @@ class _Costs:
 
 def _paid(problems: Sequence[Problem]) -> Numbers:
     """What a kWh fed in earns, of steps and problems."""
-    return np.array([one.objective.cost * one.meters[0].export_price for one in problems]).T
+    return np.array([one.paid(one.meters[0]) for one in problems]).T
 
 
 def _bends(problems: Sequence[Problem], unit: Numbers) -> Iterator[tuple[float, Numbers, Numbers]]:

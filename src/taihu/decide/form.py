@@ -72,8 +72,9 @@ def _meter(meter: Meter, steps: int) -> None:
     _sizes(meter, name)
     for part in ("load_kw", "import_price", "export_price"):
         _each(getattr(meter, part), steps, f"{name}.{part}")
-    if meter.carbon is not None:
-        _each(meter.carbon, steps, f"{name}.carbon")
+    for part in ("carbon", "displaced"):
+        if getattr(meter, part) is not None:
+            _each(getattr(meter, part), steps, f"{name}.{part}")
     for part in ("import_max_kw", "export_max_kw"):
         limits(getattr(meter, part), steps, f"{name}.{part}", limit=True)
 

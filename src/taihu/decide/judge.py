@@ -88,6 +88,7 @@ def bill(problem: Problem, meter: Meter, net_kw: Numbers) -> tuple[float, float]
     taken, given = np.maximum(net_kw, 0) * problem.step_h, np.maximum(-net_kw, 0) * problem.step_h
     demand = meter.demand_price * max(0.0, float(net_kw.max()) - meter.demand_seen_kw)
     carbon = 0.0 if meter.carbon is None else float(meter.carbon @ taken)
+    carbon -= 0.0 if meter.displaced is None else float(meter.displaced @ given)
     return float(meter.import_price @ taken - meter.export_price @ given) + demand, carbon
 
 

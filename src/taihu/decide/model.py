@@ -153,7 +153,7 @@ def _alike(problem: Problem) -> list[list[Solar]]:
 def _meter(frame: Frame, meter: Meter) -> Net:
     sheet, count, hours = frame.sheet, frame.problem.steps, frame.hours
     price = frame.prices[meter.name] * hours * frame.scale
-    paid = frame.problem.objective.cost * meter.export_price * hours * frame.scale
+    paid = frame.problem.paid(meter) * hours * frame.scale
     net: Net = []
     for cost, limit, breach, sign in (
         (price, meter.import_max_kw, frame.multiples.grid, 1.0),

@@ -68,8 +68,9 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True):
 class Meter(msgspec.Struct, frozen=True, kw_only=True):
     """A grid connection: what nobody can move behind it, what it may take and give, and prices (money per kWh).
 
-    `carbon` is kg per kWh imported; what is fed in earns none. A demand charge is money per kW of the highest step, as
-    far as it is above `demand_seen_kw`, which this period has seen already.
+    `carbon` is kg per kWh imported, `displaced` what a kWh fed in saves elsewhere: as much by a marginal intensity,
+    nothing by an average one (§8). A demand charge is money per kW of the highest step, as far as it is above
+    `demand_seen_kw`, which this period has seen already.
     """
 
     name: str = ""
@@ -77,6 +78,7 @@ class Meter(msgspec.Struct, frozen=True, kw_only=True):
     import_price: Numbers
     export_price: Numbers
     carbon: Numbers | None = None
+    displaced: Numbers | None = None
     import_max_kw: ArrayLike = INF
     export_max_kw: ArrayLike = INF
     demand_price: float = 0.0
@@ -263,12 +265,17 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         carbon = np.zeros(self.steps) if meter.carbon is None else meter.carbon
         return self.objective.cost * meter.import_price + self.objective.carbon * carbon
 
+    def paid(self, meter: Meter) -> Numbers:
+        """What a kWh fed in earns in each step, likewise."""
+        displaced = np.zeros(self.steps) if meter.displaced is None else meter.displaced
+        return self.objective.cost * meter.export_price + self.objective.carbon * displaced
+
     @property
     def dearest(self) -> float:
         """The most that a kWh can be worth in any step, demand charge, peak and ramp with it: the unit of breaches."""
         worths = [abs(one) for asset in self.assets if isinstance(asset, _WORTHY) for one in self._worths(asset)]
         for meter in self.meters:
-            worths += [np.abs(self.price(meter)).max(), np.abs(self.objective.cost * meter.export_price).max()]
+            worths += [np.abs(self.price(meter)).max(), np.abs(self.paid(meter)).max()]
         energy = float(max(worths))
         power = max(self.objective.cost * one.demand_price for one in self.meters)
         power += self.objective.peak + 2 * self.objective.ramp

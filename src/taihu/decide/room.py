@@ -19,9 +19,7 @@ class Room:
         self._meters = {one.name: one for one in problem.meters}
         self._most = {one.name: series(one.import_max_kw, count, "", limit=True) for one in problem.meters}
         self._least = {one.name: -series(one.export_max_kw, count, "", limit=True) for one in problem.meters}
-        self._prices = {
-            one.name: (problem.price(one), problem.objective.cost * one.export_price) for one in problem.meters
-        }
+        self._prices = {one.name: (problem.price(one), problem.paid(one)) for one in problem.meters}
         self._groups = [
             (set(one.members), np.array(series(one.import_max_kw, count, "", limit=True))) for one in problem.groups
         ]

@@ -100,6 +100,7 @@ def problem_of(
         meters=(
             Meter(
                 load_kw=load_kw, import_price=expected.buys, export_price=expected.sells, carbon=expected.carbon,
+                displaced=expected.carbon if config.by_margin else None,
                 import_max_kw=config.import_max_kw or INF, export_max_kw=config.export_max_kw or INF,
                 demand_price=config.demand_price, demand_seen_kw=expected.demand_seen_kw,
             ),

@@ -122,13 +122,14 @@ class Twins:
         day = next((one for one in self._days if one.start <= hour < one.end), None)
         for one in [slot for slot in self._slots if hour <= slot.start < hour + HOUR_NS]:
             buys, sells = (prices or {}).get(one.start // STEP_NS * STEP_NS, (one.buys, one.sells))
-            price = config.cost_weight * buys + config.carbon_weight * (one.carbon if carbon is None else carbon)
+            kg = config.carbon_weight * (one.carbon if carbon is None else carbon)
+            price, paid = config.cost_weight * buys + kg, config.cost_weight * sells + (kg if config.by_margin else 0.0)
             alone, planned = (load_kwh + kw - used * solar_kwh for kw, used in zip(one.kw, one.used, strict=True))
             planned += self._followed(one, planned)
             part = (one.end - one.start) / HOUR_NS
             without, share = without + part * alone, share + part
             if day is not None:
-                day.take(one, (alone, planned), price, config.cost_weight * sells)
+                day.take(one, (alone, planned), price, paid)
         if day is not None:
             day.settled = max(day.settled, hour + HOUR_NS)
         return without if share > _FULL else None

@@ -1,12 +1,13 @@
-"""What must hold of `[[project.account]]` beyond its types."""
+"""What must hold of `[[project.account]]`, and of the intensities that controllers go by, beyond their types."""
 
 from collections.abc import Iterator
 
-from taihu.kernel.sections import AccountConfig, ProjectConfig
+from taihu.kernel.flexible import SchedulerConfig
+from taihu.kernel.sections import AccountConfig, ControllerConfig, ProjectConfig
 from taihu.kernel.toml import Fault
 
 _NEVER = "An average intensity and a marginal one never stand for each other (§8)."
-_OF_AVOIDED = {"name", "avoided", "marginal", "region", "since", "until"}
+_OF_AVOIDED = {"name", "avoided", "marginal", "mix", "region", "since", "until"}
 _NOTHING = AccountConfig()
 
 
@@ -23,6 +24,14 @@ def account_faults(path: str, project: ProjectConfig) -> Iterator[Fault]:
         else:
             yield from _check_metered(place, account)
         yield from _check_behind(place, account, accounts)
+
+
+def signal_faults(path: str, config: ControllerConfig | SchedulerConfig) -> Iterator[Fault]:
+    """Every fault of the intensity that a controller or scheduler goes by."""
+    if config.marginal and config.marginal == config.intensity:
+        yield Fault(f"{path}.marginal", _NEVER, "Name the property that gives the marginal one.")
+    if config.by_margin and not config.marginal:
+        yield Fault(f"{path}.carbon_signal", "No marginal intensity is named.", "Name marginal too.")
 
 
 def _check_account(path: str, account: AccountConfig, before: list[AccountConfig]) -> Iterator[Fault]:
@@ -71,8 +80,10 @@ def _check_avoided(path: str, account: AccountConfig, controllers: set[str]) -> 
     given = {name for name in AccountConfig.__struct_fields__ if getattr(account, name) != getattr(_NOTHING, name)}
     if odd := sorted(given - _OF_AVOIDED - {"intensity"}):
         yield Fault(f"{path}.{odd[0]}", "What a controller avoided has no meter of its own.", "Leave the rest out.")
-    if not (account.marginal or account.region):
-        yield Fault(f"{path}.marginal", "No marginal intensity is named.", "Name marginal or region.")
+    if account.marginal and account.mix:
+        yield Fault(f"{path}.mix", "The grid's intensity is named twice.", "Name marginal or mix.")
+    if not (account.marginal or account.mix or account.region):
+        yield Fault(f"{path}.marginal", "No marginal intensity is named.", "Name marginal, mix or region.")
 
 
 def _overlap(one: AccountConfig, other: AccountConfig) -> bool:

@@ -158,6 +158,8 @@ class SchedulerConfig(Table, frozen=True, kw_only=True):
     net: str
     base: str
     intensity: str = ""
+    marginal: str = ""
+    carbon_signal: Literal["average", "marginal"] = "average"
     buys: TariffConfig = TariffConfig()
     sells: TariffConfig = TariffConfig()
     import_max_kw: Size = 0.0
@@ -183,6 +185,16 @@ class SchedulerConfig(Table, frozen=True, kw_only=True):
     loads: tuple[LoadConfig, ...] = msgspec.field(default=(), name="load")
     jobs: tuple[JobConfig, ...] = msgspec.field(default=(), name="job")
     solars: tuple[SolarConfig, ...] = msgspec.field(default=(), name="solar")
+
+    @property
+    def by_margin(self) -> bool:
+        """Whether plans go by the marginal intensity."""
+        return self.carbon_signal == "marginal"
+
+    @property
+    def signal(self) -> str:
+        """The property of the intensity that plans go by."""
+        return self.marginal if self.by_margin else self.intensity
 
     @property
     def assets(self) -> tuple[AssetConfig, ...]:

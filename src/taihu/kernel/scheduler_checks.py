@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from taihu.kernel.account_checks import signal_faults
 from taihu.kernel.currencies import CURRENCIES
 from taihu.kernel.flexible import (
     AssetConfig,
@@ -55,7 +56,8 @@ def scheduler_faults(
     """
     if config.name in before:
         yield Fault(f"{path}.name", f"There are two controllers {config.name!r}.", "Give each its own name.")
-    for name in ("net", "base", "intensity"):
+    yield from signal_faults(path, config)
+    for name in ("net", "base", "intensity", "marginal"):
         value = getattr(config, name)
         if value and value.count("/") != 1 and (name == "net" or value.count("/") != 2):
             yield Fault(f"{path}.{name}", f"{value!r} is no property.", _PROPERTY)
@@ -66,7 +68,7 @@ def scheduler_faults(
     if config.cost_weight and not _given(config.buys):
         remedy = f"Add [{_table(path)}.buys], or cost_weight = 0."
         yield Fault(path, "Costs have a weight, and there is no tariff.", remedy)
-    if config.carbon_weight and not config.intensity:
+    if config.carbon_weight and not config.signal:
         remedy = "Name intensity, or carbon_weight = 0."
         yield Fault(f"{path}.carbon_weight", "CO2 has a weight, and there is no intensity.", remedy)
     for side in _SIDES:

@@ -292,6 +292,8 @@ class ControllerConfig(Section, frozen=True, kw_only=True):
     load: str
     generation: str = ""
     intensity: str
+    marginal: str = ""
+    carbon_signal: Literal["average", "marginal"] = "average"
     price: str = ""
     energy: str = ""
     shadow: str = ""
@@ -308,6 +310,16 @@ class ControllerConfig(Section, frozen=True, kw_only=True):
     mode: Literal["auto", "advise"] = "auto"
     meter_error: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
     factor_error: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
+
+    @property
+    def by_margin(self) -> bool:
+        """Whether plans go by the marginal intensity."""
+        return self.carbon_signal == "marginal"
+
+    @property
+    def signal(self) -> str:
+        """The property of the intensity that plans go by."""
+        return self.marginal if self.by_margin else self.intensity
 
 
 class CarbonConfig(Section, frozen=True, kw_only=True):

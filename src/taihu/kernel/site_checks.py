@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import structs
 
-from taihu.kernel.account_checks import account_faults
+from taihu.kernel.account_checks import account_faults, signal_faults
 from taihu.kernel.addresses import is_loopback
 from taihu.kernel.ids import NameRefused, check_name, check_project
 from taihu.kernel.limits import Limits
@@ -250,7 +250,8 @@ def _check_retention(path: str, rule: Retention) -> Iterator[Fault]:
 def _check_controller(path: str, config: ControllerConfig, before: list[str]) -> Iterator[Fault]:
     if config.name in before:
         yield Fault(f"{path}.name", f"There are two controllers {config.name!r}.", "Give each its own name.")
-    for name in ("net", "load", "generation", "intensity", "price", "energy", "shadow"):
+    yield from signal_faults(path, config)
+    for name in ("net", "load", "generation", "intensity", "marginal", "price", "energy", "shadow"):
         value = getattr(config, name)
         if value and value.count("/") != 1 and (name == "net" or value.count("/") != 2):
             yield Fault(f"{path}.{name}", f"{value!r} is no property.", 'Write "thing/property".')

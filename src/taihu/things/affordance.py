@@ -16,7 +16,7 @@ from taihu.things.definition import formula_fault
 from taihu.things.document import Json, Node
 from taihu.things.forms import OP_WRITE
 from taihu.things.formula import FormulaError, parse_formula
-from taihu.things.property import DataType, Kind, OnBad, Property
+from taihu.things.property import DataType, Kind, OnBad, Property, Signal
 
 TAIHU = "urn:taihu:ns#"
 
@@ -67,6 +67,7 @@ def read_property(name: str, node: Node) -> Property:
         observable=node.optional("observable", Node.flag, True),
         inferred=node.optional("taihu:inferred", Node.flag, False),
         formula=node.optional("taihu:formula", lambda text: _formula(node, text, kind), ""),
+        signal=node.optional("taihu:signal", _signal, None),
         retention=node.optional("taihu:retention", _retention, None),
         title=node.optional("title", Node.string, ""),
         description=node.optional("description", Node.string, ""),
@@ -95,6 +96,7 @@ def write_property(definition: Property) -> Json:
         "taihu:onBad": _unless(definition.on_bad.value, OnBad.REFUSE.value),
         "taihu:inferred": definition.inferred or None,
         "taihu:formula": definition.formula or None,
+        "taihu:signal": definition.signal and definition.signal.value,
         "taihu:retention": _ages(definition.retention),
     }
     return {term: value for term, value in members.items() if value is not None}
@@ -222,6 +224,10 @@ def _ages(retention: Retention | None) -> Json | None:
     if retention is None:
         return None
     return {name: getattr(retention, field) for name, field in _AGES.items() if getattr(retention, field)}
+
+
+def _signal(node: Node) -> Signal:
+    return Signal(node.choice(tuple(Signal)))
 
 
 def _on_bad(node: Node) -> str:

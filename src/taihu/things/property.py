@@ -38,6 +38,13 @@ class OnBad(StrEnum):
     FLAG = "flag"  # stored, with quality `suspect`
 
 
+class Signal(StrEnum):
+    """Of which electricity an intensity is: the two never stand for each other (§8)."""
+
+    AVERAGE = "average"  # of all that a grid generates
+    MARGINAL = "marginal"  # of one kWh more or less
+
+
 class Swap(msgspec.Struct, frozen=True):
     """A meter was replaced at `at` (UTC ns): the old one showed `old_final`, the new one began at `new_initial`.
 
@@ -57,8 +64,8 @@ class Property(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     `wrap` is where a counter's register starts again from zero; `ratio` is the transformer ratio already
     applied by `things.counter` when increases are formed; `swaps` are the meters it had before. `period_s` is how
     often the device means to report. `formula` makes it a calculated property: nothing is sent of it, and it is worked
-    out of others when asked for (`things.formula`). `retention` says how long its readings are kept, where that is
-    said of it.
+    out of others when asked for (`things.formula`). `signal` says of which electricity an intensity is. `retention`
+    says how long its readings are kept, where that is said of it.
     """
 
     name: str
@@ -80,6 +87,7 @@ class Property(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     observable: bool = True
     inferred: bool = False
     formula: str = ""
+    signal: Signal | None = None
     retention: Retention | None = None
     title: str = ""
     description: str = ""

@@ -130,7 +130,7 @@ def _battery(config: ControllerConfig | SchedulerConfig) -> str:
 
 def _inputs(config: ControllerConfig | SchedulerConfig) -> dict[str, str]:
     names = ("net", "load", "generation", "price", "intensity", "shadow")
-    found = {name: getattr(config, name, "") for name in names}
+    found = {name: getattr(config, name, "") for name in names} | {"intensity": config.signal}
     if isinstance(config, SchedulerConfig):
         found["base"] = config.base
         found["price"] = config.buys.property or config.buys.file

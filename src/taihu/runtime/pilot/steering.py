@@ -61,8 +61,11 @@ class Loop(Steering):
         )  # fmt: skip
         objective = Objective(cost=config.cost_weight, carbon=config.carbon_weight)
         self._controller = Controller(
-            Setup(battery=battery, objective=objective, export_price=config.export_price, zone=zone)
-        )
+            Setup(
+                battery=battery, objective=objective, export_price=config.export_price, by_margin=config.by_margin,
+                zone=zone,
+            )
+        )  # fmt: skip
         settle_ns = int(max(_SETTLE_S, _DELAY_S * clock.speed) * NS_PER_S)
         lasting_ns = int(_LASTING_S * clock.speed * NS_PER_S)
         self._obedience = Obedience(_TOLERANCE * config.power_kw + SAME_KW, settle_ns, lasting_ns=lasting_ns)
@@ -89,7 +92,7 @@ class Loop(Steering):
         if not self._replayed:
             return ""
         if not self._controller.learned_until:
-            named = (config.load, config.generation, config.price, config.intensity)
+            named = (config.load, config.generation, config.price, config.signal)
             return f"of {', '.join(one for one in named if one)} no hour is known whole yet"
         return f"{config.battery} does not say its {config.charge}" if self._decision is None else ""
 
@@ -134,12 +137,12 @@ class Loop(Steering):
         if start >= end:
             return
         columns = {}
-        for name in ("load", "generation", "price", "intensity", "energy", "shadow"):
+        for name in ("load", "generation", "price", "intensity", "marginal", "energy", "shadow"):
             path = getattr(config, name)
             columns[name] = await self._api.hours(self.project, path, start, end) if path else {}
-        known = []
+        known, signal = [], columns["marginal" if config.by_margin else "intensity"]
         for hour in range(start, end, HOUR_NS):
-            load, intensity = columns["load"].get(hour), columns["intensity"].get(hour)
+            load, intensity = columns["load"].get(hour), signal.get(hour)
             made = columns["generation"].get(hour) if config.generation else 0.0
             price = columns["price"].get(hour) if config.price else 0.0
             if not (load is None or intensity is None or made is None or price is None):
@@ -151,17 +154,20 @@ class Loop(Steering):
                 self._store.came(self.project, config.name, hour, net)
                 if hour >= end - _SHOWN_NS:
                     self._store.expect(self.project, config.name, [_expected(stage)])
-                self._account(hour, net, seen.intensity, columns["energy"].get(hour), columns["shadow"].get(hour))
+                average, energy, shadow = (columns[name].get(hour) for name in ("intensity", "energy", "shadow"))
+                self._account(hour, net, average, energy, shadow)
             await self._api.breathe()
 
-    def _account(self, hour: int, net: float, intensity: float, energy: float | None, shadow: float | None) -> None:
+    def _account(
+        self, hour: int, net: float, average: float | None, energy: float | None, shadow: float | None
+    ) -> None:
         """What an hour that it drove came to, against the shadow, or else against load less generation."""
         if not self._drove_since or hour < self._drove_since or energy is None:
             return
         config = self.config
         other = config.shadow if shadow is not None else " less ".join(filter(None, (config.load, config.generation)))
         driven = Driven(hour, energy, net if shadow is None else shadow, shadow is None, f"{config.energy}, {other}")
-        self._store.account(self.project, config.name, driven, intensity)
+        self._store.account(self.project, config.name, driven, average)
 
     async def _plan(self, now: int) -> None:
         charge = await self._value(self.config.battery, self.config.charge)
@@ -180,6 +186,7 @@ class Loop(Steering):
             "controller": self.config.name,
             "mode": "drives" if self._driving else "advises",
             "reason": self._reason(),
+            "carbon_signal": self.config.carbon_signal,
             "guard": msgspec.to_builtins(verdict) | {"text": verdict.text},
             "currency": await currency_of(self._api, self.project, self.config),
             **msgspec.to_builtins(decision),

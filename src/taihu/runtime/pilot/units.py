@@ -115,6 +115,7 @@ async def currency_of(api: Units, project: str, config: ControllerConfig | Sched
 def _named(config: ControllerConfig | SchedulerConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The properties that a controller reads or writes, with the sorts of units that each may have."""
     found: list[tuple[str, tuple[str, ...]]] = [(config.net, POWER), (config.intensity, INTENSITY)]
+    found.append((config.marginal, INTENSITY))
     if isinstance(config, ControllerConfig):
         found += [(path, FLOW) for path in (config.load, config.generation, config.energy, config.shadow)]
         found += [(f"{config.battery}/{name}", POWER) for name in (config.power, config.setpoint)]

@@ -139,9 +139,9 @@ class Expecting:
             buys, sells = filled.prices, earned.prices
             notes += [*filled.notes, *(f"feed-in: {note}" for note in earned.notes)]
         carbon = none
-        if config.intensity:
+        if config.signal:
             carbon = self._carbons[(starts - self._carbon_until) // HOUR_NS % HORIZON]
-            notes += _age(config.intensity, self._carbon_until, grid.now, "carbon takes no part")
+            notes += _age(config.signal, self._carbon_until, grid.now, "carbon takes no part")
         return Expected(
             load_kw=load, solar_kw=solar, buys=buys, sells=sells, carbon=carbon, before_kw=net_kw, notes=tuple(notes),
             demand_seen_kw=await self._demand_seen(grid, notes) if config.demand_price else 0.0,

@@ -101,8 +101,8 @@ class Replay:
         config, stored = self._config, self._stored
         load = stored.came(config.base, "1h", hour)
         made = {one.name: stored.came(one.energy_path, "1h", hour) for one in config.solars}
-        carbon = stored.came(config.intensity, "1h", hour) if config.intensity else None
-        if load is None or (config.intensity and carbon is None):
+        carbon = stored.came(config.signal, "1h", hour) if config.signal else None
+        if load is None or (config.signal and carbon is None):
             return None
         known = {name: kwh for name, kwh in made.items() if kwh is not None}
         return (load, known, carbon) if len(known) == len(made) else None

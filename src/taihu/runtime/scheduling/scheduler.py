@@ -203,17 +203,18 @@ class Scheduler(Steering):
             return
         self._twins.go_on(now)
         paths = {"load": config.base, "net": config.net}
-        paths |= {"carbon": config.intensity} if config.intensity else {}
+        signals = {"average": config.intensity, "marginal": config.marginal}
+        paths |= {name: path for name, path in signals.items() if path}
         paths |= {one.name: one.energy_path for one in config.solars}
         hours = {name: await self._api.hours(self.project, path, start, end) for name, path in paths.items()}
         for hour in range(start, end, HOUR_NS):
             load = hours["load"].get(hour)
             solar = {one.name: hours[one.name].get(hour) for one in config.solars}
-            carbon = hours["carbon"].get(hour) if config.intensity else None
+            carbon = hours[config.carbon_signal].get(hour) if config.signal else None
             self._expecting.learn(hour, load, solar, carbon)
             if load is not None and abs(load) > self._expecting.most_kw:  # it cannot be: no twin lives it either
                 load = None
-            if load is None or None in solar.values() or (config.intensity and carbon is None):
+            if load is None or None in solar.values() or (config.signal and carbon is None):
                 continue
             self._settled_until = hour + HOUR_NS
             made = {name: kwh for name, kwh in solar.items() if kwh is not None}
@@ -223,7 +224,8 @@ class Scheduler(Steering):
             drove = self._drove_since and hour >= self._drove_since
             if drove and net is not None and without is not None:
                 driven = Driven(hour, net, without, True, f"{config.net}, its twin that is left alone")
-                self._store.account(self.project, config.name, driven, carbon)
+                average = hours["average"].get(hour) if config.intensity else None
+                self._store.account(self.project, config.name, driven, average)
             await self._api.breathe()
         if self._settled_until < end:  # the last hour may still come
             self._learn_at = now + _AGAIN_NS
@@ -311,7 +313,7 @@ class Scheduler(Steering):
             "controller": self.config.name, "mode": "drives" if self._drives else "advises", "reason": self._reason(),
             "guard": msgspec.to_builtins(verdict) | {"text": verdict.text}, "at": now, "content_kwh": stored,
             "stages": _stages(planned, [one.name for one in self.config.batteries], knows),
-            "binding": binding, "why": why,
+            "binding": binding, "why": why, "carbon_signal": self.config.carbon_signal,
             "with_money": plan.money, "without_money": without.money, "with_kg": plan.carbon_kg if knows else None,
             "without_kg": without.carbon_kg if knows else None, "notes": likewise(notes), "method": str(plan.method),
             "breaches": msgspec.to_builtins(plan.breaches), "assets": assets,

@@ -90,7 +90,7 @@ class Stored:
 def hourly(config: SchedulerConfig) -> list[str]:
     """What is read by the hour: load, sun and intensity."""
     suns = (one.energy_path for one in config.solars)
-    return [path for path in dict.fromkeys([config.base, config.intensity, *suns]) if path]
+    return [path for path in dict.fromkeys([config.base, config.signal, *suns]) if path]
 
 
 def quarterly(config: SchedulerConfig) -> list[str]:

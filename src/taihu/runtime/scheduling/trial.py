@@ -72,7 +72,7 @@ async def trial(
     end = local_days(start, now, walk.zone)[-1][2]
     found = walk.days(start, end)[-count:]
     if not found:
-        paths = ", ".join(dict.fromkeys([config.base, *([config.intensity] if config.intensity else [])]))
+        paths = ", ".join(dict.fromkeys([config.base, *([config.signal] if config.signal else [])]))
         raise NothingStored(
             f"Of {paths} and the generators no day can be replayed.",
             "It needs two days to learn from and 20 hours of a day: import more, or correct the names.",
