@@ -15,12 +15,13 @@ import numpy as np
 
 from bench.harness import Options, Report
 from taihu.carbon.accountant import Accountant
+from taihu.carbon.accounts import Account
 from taihu.carbon.factors import Factor, FactorKind, Factors, load_factors
 from taihu.carbon.figures import hours, sums
 from taihu.carbon.inventory import Inventory, inventory
 from taihu.carbon.ledger import Ledger
 from taihu.carbon.matching import Match, match
-from taihu.carbon.meters import Account, Sources
+from taihu.carbon.meters import Sources
 from taihu.carbon.site import site_hours
 from taihu.history.history import History
 from taihu.kernel.clock import HOUR_NS, SimClock

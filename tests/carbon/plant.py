@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from taihu.carbon.accountant import Accountant
+from taihu.carbon.accounts import Account
 from taihu.carbon.driven import Driven
 from taihu.carbon.factors import load_factors
 from taihu.carbon.ledger import Ledger
-from taihu.carbon.meters import Account, Sources
+from taihu.carbon.meters import Sources
 from taihu.history.history import History
 from taihu.kernel.clock import NS_PER_S, SimClock, parse_iso
 from taihu.kernel.files import OsFiles

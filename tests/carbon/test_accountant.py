@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from tests.carbon.plant import HOUR, START, Plant, account
 
+from taihu.carbon.accounts import Account
 from taihu.carbon.certificates import CertificateRefused
 from taihu.carbon.factors import Factor, FactorKind, Factors, load_factors
 from taihu.carbon.figures import sums
 from taihu.carbon.ledger import Cause, Mark
-from taihu.carbon.meters import Account
 from taihu.carbon.rows import RowQuality
 from taihu.history.history import History
 from taihu.kernel.clock import NS_PER_S, from_datetime, to_datetime

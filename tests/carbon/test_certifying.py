@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from taihu.carbon.accounts import Account
 from taihu.carbon.certificates import CertificateRefused
 from taihu.carbon.certifying import Certifier
 from taihu.carbon.ledger import Ledger
-from taihu.carbon.meters import Account
 from taihu.carbon.rows import Role, Row, RowQuality
 from taihu.kernel.errors import TransientError
 from taihu.kernel.sections import AccountConfig

@@ -8,8 +8,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taihu.carbon.accounts import Account, on_grids
 from taihu.carbon.ledger import NOW
-from taihu.carbon.meters import Account, on_grids
 from taihu.carbon.parts import Memory, changed_from, part_at, recall, remember
 from taihu.kernel.sections import AccountConfig
 

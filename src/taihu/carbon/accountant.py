@@ -18,12 +18,13 @@ import msgspec
 import numpy as np
 
 from taihu.carbon.account import FULL, Supply, electricity_rows, energy_rows, settle
+from taihu.carbon.accounts import Account, AccountBroken
 from taihu.carbon.certificates import Event, Registry
 from taihu.carbon.certifying import Certifier
 from taihu.carbon.direct import BURNT, FUEL_KINDS, Emitter, direct_rows
 from taihu.carbon.factors import ELECTRICITY, IS_PROPERTY, Factor, FactorKind, FactorMissing, Factors, outward
 from taihu.carbon.ledger import NOW, Cause, Ledger, Mark
-from taihu.carbon.meters import Account, AccountBroken, Meters, Sources
+from taihu.carbon.meters import Meters, Sources
 from taihu.carbon.parts import Part, changed_from, part_at, recall, remember
 from taihu.carbon.quantity import Energy
 from taihu.carbon.restate import restated

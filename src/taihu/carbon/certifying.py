@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from taihu.carbon.accounts import Account
 from taihu.carbon.certificates import CertificateRefused, Discharge, Event, Issue, Receive, Registry, Transfer
 from taihu.carbon.ledger import Cause, Ledger, Mark
-from taihu.carbon.meters import Account
 from taihu.carbon.rows import Row, RowQuality
 from taihu.carbon.site import APART
 from taihu.kernel.clock import format_iso

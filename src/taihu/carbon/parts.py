@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from taihu.carbon.accounts import Account
 from taihu.carbon.ledger import NOW
-from taihu.carbon.meters import Account
 from taihu.history.calendar import edges, parse_step, parse_zone
 from taihu.kernel.sections import AccountConfig
 

@@ -30,7 +30,7 @@ def signal_faults(path: str, config: ControllerConfig | SchedulerConfig) -> Iter
     """Every fault of the intensity that a controller or scheduler goes by."""
     if config.marginal and config.marginal == config.intensity:
         yield Fault(f"{path}.marginal", _NEVER, "Name the property that gives the marginal one.")
-    if config.by_margin and not config.marginal:
+    if config.carbon_signal == "marginal" and not config.marginal:
         yield Fault(f"{path}.carbon_signal", "No marginal intensity is named.", "Name marginal too.")
 
 

@@ -195,10 +195,7 @@ class ThingConfig(Section, frozen=True, kw_only=True):
 
 
 class AccountConfig(Section, frozen=True, kw_only=True):
-    """`[[project.account]]`: a meter whose every interval is in the carbon ledger, or what a controller avoided there.
-
-    See docs/carbon.md.
-    """
+    """`[[project.account]]`: a meter that is in the ledger, or what a controller avoided at one (docs/carbon.md)."""
 
     meter: str = ""
     name: str = ""
@@ -312,14 +309,9 @@ class ControllerConfig(Section, frozen=True, kw_only=True):
     factor_error: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
 
     @property
-    def by_margin(self) -> bool:
-        """Whether plans go by the marginal intensity."""
-        return self.carbon_signal == "marginal"
-
-    @property
     def signal(self) -> str:
         """The property of the intensity that plans go by."""
-        return self.marginal if self.by_margin else self.intensity
+        return self.marginal if self.carbon_signal == "marginal" else self.intensity
 
 
 class CarbonConfig(Section, frozen=True, kw_only=True):

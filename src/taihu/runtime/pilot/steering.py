@@ -62,8 +62,8 @@ class Loop(Steering):
         objective = Objective(cost=config.cost_weight, carbon=config.carbon_weight)
         self._controller = Controller(
             Setup(
-                battery=battery, objective=objective, export_price=config.export_price, by_margin=config.by_margin,
-                zone=zone,
+                battery=battery, objective=objective, export_price=config.export_price, zone=zone,
+                by_margin=config.carbon_signal == "marginal",
             )
         )  # fmt: skip
         settle_ns = int(max(_SETTLE_S, _DELAY_S * clock.speed) * NS_PER_S)
@@ -140,7 +140,7 @@ class Loop(Steering):
         for name in ("load", "generation", "price", "intensity", "marginal", "energy", "shadow"):
             path = getattr(config, name)
             columns[name] = await self._api.hours(self.project, path, start, end) if path else {}
-        known, signal = [], columns["marginal" if config.by_margin else "intensity"]
+        known, signal = [], columns["marginal" if config.carbon_signal == "marginal" else "intensity"]
         for hour in range(start, end, HOUR_NS):
             load, intensity = columns["load"].get(hour), signal.get(hour)
             made = columns["generation"].get(hour) if config.generation else 0.0

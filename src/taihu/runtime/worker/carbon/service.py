@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from taihu.carbon.accountant import Accountant
+from taihu.carbon.accounts import Account, on_grids
 from taihu.carbon.driven import Driven
 from taihu.carbon.factors import load_factors
 from taihu.carbon.ledger import Ledger
-from taihu.carbon.meters import Account, Sources, on_grids
+from taihu.carbon.meters import Sources
 from taihu.history.history import History
 from taihu.identity.directory import Directory
 from taihu.identity.principal import CredentialKind, Principal
