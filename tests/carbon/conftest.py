@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.carbon.plant import Plant
 
-from taihu.carbon.meters import Account
+from taihu.carbon.accounts import Account
 
 
 @pytest.fixture
