@@ -265,6 +265,7 @@ def test_hours_reports_certificates_and_the_border(node: SupervisedNode, tmp_pat
         plant.post("projects", "plant", "carbon", "certificates", body=pass_on | {"project": "hall"})
     received = node.operator("neighbour").get("projects", "neighbour", "carbon", "certificates", **period(4))
     assert (received["held"], received["bundles"][0]["device"]) == ({"them": {"plant/b1": 200}}, "plant/park")
+    lived(plant)
     capsys.readouterr()
     assert run(["carbon", "certificates", "--site", str(node.folder), "plant", "--start", period(4)["start"]]) == 0
     assert "b1" in capsys.readouterr().out
@@ -354,6 +355,23 @@ def test_a_site_of_many_meters_balances_or_says_by_how_much_not_9(node: Supervis
     capsys.readouterr()
     assert run(["carbon", "summary", "--site", str(node.folder), "hall", "plant", *_words(4)]) == 0
     assert "does not close: 14.286%" in capsys.readouterr().out
+
+
+def lived(plant: NodeClient) -> None:
+    """From what certificates cover to the life of each of them: in a row, as JSON and as a page."""
+    asked: dict[str, Any] = {"start": START, "end": START + 4 * HOUR_NS, "role": "grid", "figure": "certified_kwh"}
+    answer = plant.get("projects", "plant", "carbon", "rows", **asked)
+    (life,) = answer["certificates"]
+    assert (answer["figure"], life["bundle"]) == (1.0, "b1")
+    steps = [(one["event"]["type"], one["event"]["amount_wh"]) for one in life["steps"]]
+    assert steps == [("issue", 1_500), ("cancel", 1_000), ("transfer", 200)]
+    assert [one["at"] for one in life["steps"]] == sorted(one["at"] for one in life["steps"])
+    before = plant.get("projects", "plant", "carbon", "rows", **asked, as_of=life["steps"][1]["at"] - 1)
+    assert before.get("certificates", []) == []
+    page = plant.get_bytes("projects", "plant", "carbon", "rows", **asked, format="html").decode()
+    assert "passed on" in page and "neighbour/them" in page and "1.500" in page
+    shown = plant.get_bytes("projects", "plant", "carbon", "rows", **asked, format="html", language="zh").decode()
+    assert "注销" in shown and "passed on" not in shown
 
 
 def test_every_figure_of_a_report_leads_to_its_rows_through_the_door(node: SupervisedNode) -> None:

@@ -104,8 +104,8 @@ def rows_csv(found: Traced) -> str:
     return csv_text((*names, "figure"), lines)
 
 
-def rows_document(found: Traced, place: Place) -> Document:
-    """One page of what a figure is made of."""
+def rows_document(found: Traced, place: Place, more: Sequence[Section] = ()) -> Document:
+    """One page of what a figure is made of, and what else is to be said of that."""
     wanted = place.selection
     figure = wanted.figure or Figure.ROWS
     pages = max(1, -(-found.count // PAGE_ROWS))
@@ -129,6 +129,7 @@ def rows_document(found: Traced, place: Place) -> Document:
                 table=table if found.count else None,
                 note=_NOTES[hourly] if found.count else empty,
             ),
+            *more,
         ),
     )
 

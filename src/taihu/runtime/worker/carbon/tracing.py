@@ -11,8 +11,9 @@ from taihu.carbon.cells import Addresses
 from taihu.carbon.document import to_html
 from taihu.carbon.factors import Factor, Factors, load_factors
 from taihu.carbon.ledger import NOW
+from taihu.carbon.lives import lives, section
 from taihu.carbon.rows_document import PAGE_ROWS, Place, factors_document, rows_csv, rows_document
-from taihu.carbon.selection import Selection, read_selection
+from taihu.carbon.selection import Figure, Selection, read_selection
 from taihu.carbon.tracing import Traced, trace
 from taihu.carbon.words import said_in
 from taihu.kernel.clock import HOUR_NS
@@ -29,16 +30,20 @@ def rows_answer(accountant: Accountant, body: Body, title: str, zone: ZoneInfo, 
     wanted = _checked(read_selection(body["selection"]), limit)
     page, size = (body["page"], PAGE_ROWS) if form == "html" else (1, limit)
     found = trace(accountant.ledger, project, wanted, zone, (page - 1) * size, size)
+    certified = found.rows if wanted.figure is Figure.CERTIFIED else ()
+    certificates = lives(accountant.ledger, project, certified, wanted.as_of or NOW)
     if form == "html":
         place = Place(
             project=project, title=title, zone=zone, selection=wanted, addresses=addresses_of(body), page=page
         )
-        return formed(form, to_html(said_in(language_of(body), rows_document(found, place))).encode())
+        more = [section(certificates, zone.key)] if certificates else []
+        return formed(form, to_html(said_in(language_of(body), rows_document(found, place, more))).encode())
     if len(found.rows) > limit or found.count > limit:
         raise RefusedError(f"These are more than {limit} rows.", "Ask for one meter, or a shorter time.")
     if form == "csv":
         return formed(form, rows_csv(found).encode())
-    return json_answer(_told(found, wanted) | {"accounts": states})
+    told = _told(found, wanted) | ({"certificates": certificates} if certified else {})
+    return json_answer(told | {"accounts": states})
 
 
 def factors_answer(factors: Factors, accountant: Accountant | None, body: Body) -> Answer:
