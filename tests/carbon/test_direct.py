@@ -103,6 +103,19 @@ def test_a_fuel_of_the_sites_own_may_have_co2_alone() -> None:
     assert (row.scope1_kg, row.ch4_kg, row.n2o_kg) == (pytest.approx(3_000 * 3.6e-4), None, None)
 
 
+@pytest.mark.parametrize("told", ["", "3,"])
+def test_a_gas_whose_row_is_to_be_provided_or_of_another_time_is_not_taken_for_nothing_3(told: str) -> None:
+    value, begin = ("3", "2023-01-01") if told else ("", "")
+    rows = f"""{HEAD}
+chips,,2020,fuel,chips,0,kg/TJ,ours,2020,,
+chips-methane,,2020,fuel-methane,chips,{value},kg/TJ,ours,2020,{begin},
+"""
+    factors = Factors([*FACTORS, *parse_factors(rows, "own.csv")])
+    with pytest.raises(FactorMissing, match="fuel-methane factor of chips") as raised:
+        one(Energy([1_000.0]), Emitter(subject="chips"), factors)
+    assert "chips-methane" in raised.value.remedy or "Add a row" in raised.value.remedy
+
+
 def test_a_refrigerant_leaks_and_a_known_gas_keeps_its_mass() -> None:
     row = one(Mass([2.0]), Emitter(subject="r-410a"), role=Role.LEAK)
     assert (row.scope1_kg, row.gases_kg, row.co2_kg, row.amount, row.unit) == (4_511.0, 4_511.0, None, 2.0, "kg")

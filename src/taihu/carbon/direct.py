@@ -107,8 +107,10 @@ class _Priced:
         for kind, gas in ((FactorKind.FUEL_METHANE, _METHANE), (FactorKind.FUEL_NITROUS_OXIDE, _NITROUS_OXIDE)):
             try:
                 mass = heat * self._values(kind, PER_HEAT) * _TJ_PER_KWH
-            except FactorMissing:  # a fuel of the site's own, whose factor says CO2 alone
-                continue
+            except FactorMissing:
+                if self._factors.has(kind, self._emitter.region, self._emitter.subject):
+                    raise  # its row is to be provided, or of another time: none of it would be said as nothing (§3)
+                continue  # a fuel of the site's own, whose factor says CO2 alone
             self.figures[_OWN_FIGURE[gas]] = mass
             whole = whole + mass * self._potential(gas)
         self.figures["scope1_kg"] = Direct(whole).values

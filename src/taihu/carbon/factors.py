@@ -161,6 +161,10 @@ class Factors:
             )
         return found
 
+    def has(self, kind: FactorKind, region: str, subject: str) -> bool:
+        """Whether there are rows that may answer, be their values still to be provided."""
+        return any(rows for _, rows in self._candidates(kind, region, subject, ""))
+
     def _candidates(self, kind: FactorKind, region: str, subject: str, unit: str) -> list[tuple[Fit, list[Factor]]]:
         """All rows that may answer, from the region outward."""
         found = []
