@@ -381,9 +381,8 @@ def test_every_figure_of_a_report_leads_to_its_rows_through_the_door(node: Super
         client = NodeClient(owner.url, token if project == "hall" else node.token("plant", "viewer"))
         page = client.get_bytes("projects", project, "carbon", kind, format="html", **period(4)).decode()
         assert check_figures(page, partial(fetch, client)) > 25
-        if kind == "report":
-            said = client.get("projects", project, "carbon", kind, **period(4))
-            assert check_answer(said, partial(fetch, client)) > 25
+        said = client.get("projects", project, "carbon", kind, **period(4))
+        assert check_answer(said, partial(fetch, client)) > 25
         first = Page(page).links[0][1]
         assert read(first, f"Bearer {token}")[0] == (200 if project == "hall" else 404)
     password = "Basic " + b64encode(f"x:{token}".encode()).decode()  # as a browser asks for it

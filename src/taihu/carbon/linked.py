@@ -1,4 +1,4 @@
-"""An inventory as JSON has it: beside its figures `rows`, where the rows are that each of them is made of."""
+"""Reports as JSON has them: beside its figures `rows`, where the rows are that each of them is made of."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,15 +8,19 @@ import msgspec
 from taihu.carbon.avoided import Effect
 from taihu.carbon.cells import Addresses, Trail
 from taihu.carbon.figures import SUMMED, Figures, Line, Restated
+from taihu.carbon.hourly import HourlyReport
 from taihu.carbon.inventory import Category, Inventory, MainBalance, UsedFactor
 from taihu.carbon.rows import COUNTED, DIRECT, Role, RowQuality
 from taihu.carbon.selection import CHANGES, OF_AVOIDED, SOURCES, Figure, Selection
+from taihu.carbon.site import Score
 from taihu.kernel.clock import HOUR_NS
 
 _GASES = (Figure.CO2, Figure.CH4, Figure.N2O, Figure.GASES)
 _OF_TOTAL: dict[Figure, dict[str, Any]] = {
     **SOURCES, **{gas: {"role": DIRECT} for gas in _GASES}, Figure.CERTIFIED: {"role": (Role.GRID,)},
 }  # fmt: skip
+_SHARES = (Figure.IN_SUM, Figure.BY_THE_HOUR, Figure.CONTRACTED, Figure.CFE)
+_HOURS = {"coverage": Figure.HOURS, "estimated": Figure.HOURS_ESTIMATED, "impossible": Figure.HOURS_IMPOSSIBLE}
 _CATEGORIES = (Figure.SCOPE1, Figure.LOCATION, Figure.MARKET, Figure.UPSTREAM)
 
 
@@ -42,6 +46,34 @@ def linked(report: Inventory, addresses: Addresses) -> dict[str, Any]:
     if report.avoided is not None:
         _link_avoided(found, report, trail.narrow(role=(Role.AVOIDED,)))
     return found
+
+
+def linked_hours(report: HourlyReport, addresses: Addresses) -> dict[str, Any]:
+    """A report on hourly matching with an address for each figure that is known."""
+    rows = Trail(addresses, Selection(start=report.start, end=report.end, as_of=report.known_at))
+    trail, grid = rows.narrow(since=report.start, until=report.end), rows.narrow(role=(Role.GRID,))
+    found: dict[str, Any] = msgspec.to_builtins(report)
+    drawn = {"drawn_kwh": Figure.IMPORT, "certified_kwh": Figure.CERTIFIED}
+    found["rows"] = {name: grid.address(drawn[name]) for name in _known(report, drawn)}
+    found["score"]["rows"] = _of_score(report.score, trail)
+    for shown, part in zip(found["parts"], report.parts, strict=True):
+        shown["score"]["rows"] = _of_score(part.score, trail.narrow(start=part.start, end=part.end))
+    for shown, hour in zip(found["by_hour"], report.by_hour, strict=True):
+        shown["rows"] = {str(name): trail.address(name, hour=hour.hour) for name in (Figure.LOAD, Figure.MATCHED)}
+    for shown, one, figure in zip(found["scope2"], report.scope2, (Figure.LOCATION, Figure.MARKET), strict=True):
+        shown["rows"] = ({} if one.kg is None else {"kg": grid.address(figure)}) | _counts(one, grid)
+    for shown, balance in zip(found["balances"], report.balances, strict=True):
+        shown["rows"] = _of_balance(balance, rows)
+    for shown, factor in zip(found["factors"], report.factors, strict=True):
+        shown["rows"] = _of_factor(factor, rows)
+    return found
+
+
+def _of_score(one: Score, trail: Trail) -> dict[str, str]:
+    figures = [Figure.LOAD, Figure.MADE, Figure.MATCHED]
+    figures += [share for share in _SHARES if (value := getattr(one, share)) == value]  # without a load there is none
+    found = {str(figure): trail.address(figure) for figure in figures}
+    return found | {name: trail.address(figure) for name, figure in _HOURS.items()}
 
 
 def _known(of: object, names: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ from taihu.carbon.figures import hours, merge, sums
 from taihu.carbon.hourly import by_hour, hourly_report
 from taihu.carbon.hourly_document import hourly_csv, hourly_document
 from taihu.carbon.inventory import Lacking, inventory, main_balances, since_there
-from taihu.carbon.linked import linked
+from taihu.carbon.linked import linked, linked_hours
 from taihu.carbon.matching import Match, match
 from taihu.carbon.report import inventory_csv, inventory_document
 from taihu.carbon.rows import PARTS
@@ -115,7 +115,7 @@ class CarbonAnswers:
         if kind == "csv":
             return formed(kind, hourly_csv(report, found, addresses_of(body)).encode())
         if kind == "json":
-            return json_answer(report)
+            return json_answer(linked_hours(report, addresses_of(body)))
         return _document(hourly_document(report, addresses_of(body)), body, kind)
 
     def _matching(self, accountant: Accountant, body: Body) -> Answer:
