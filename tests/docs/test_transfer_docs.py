@@ -13,7 +13,7 @@ from taihu.things.mapping.matcher import Matcher
 from taihu.things.mapping.rules import builtin_mappings, load_mappings
 from taihu.things.ports import Row
 
-PAGES = ("export-import.md", "migrating.md", "sql.md")
+PAGES = ("export-import.md", "factory.md", "migrating.md", "sql.md")
 
 
 @pytest.mark.parametrize("page", PAGES)
