@@ -98,7 +98,7 @@ class Thing:
         self.client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=f"dev-{name}")
         self.client.username_pw_set(node.tokens[name])
         self.client.on_message = self._take
-        self.listening = threading.Event()
+        self.listening, self.arrived = threading.Event(), threading.Event()
         self.client.on_subscribe = lambda *_: self.listening.set()
         self.client.connect(*node.addresses["mqtt"])
         self.client.subscribe(f"taihu/plant/{name}/$command", 1)
@@ -108,6 +108,7 @@ class Thing:
     def _take(self, client: Any, _: Any, message: Any) -> None:
         command = json.loads(message.payload)
         self.got.append(command)
+        self.arrived.set()
         for state in self.answers:
             body = {"id": command["id"], "state": state, "result": {"power": command["input"]}}
             client.publish(f"taihu/plant/{self.name}/$answer", json.dumps(body), 1)
@@ -210,6 +211,7 @@ def test_no_answer_is_no_acknowledgement_and_no_second_blink(node: Node) -> None
     try:
         blink = give(ann, "heater", action="blink", input={"times": 1}, deadline_s=300)
         assert blink["state"] == "sent"
+        assert heater.arrived.wait(WAIT_S)
         node.crash()
         ann = node.client("ann")
         found = until(ann, blink["id"], "unconfirmed")
