@@ -87,7 +87,10 @@ def trust_of(connection: Connection) -> ssl.SSLContext:
 def unreachable(endpoint: Endpoint, why: Exception) -> DeviceLost:
     """The error of a device that cannot be connected."""
     told = str(why) or type(why).__name__
-    return DeviceLost(f"{endpoint.host}, port {endpoint.port}, cannot be reached: {told}.")
+    return DeviceLost(
+        f"{endpoint.host}, port {endpoint.port}, cannot be reached: {told}.",
+        "See that it is on, that address and port are its own, and that no firewall is between.",
+    )
 
 
 def where_of(point: Point, kind: type[Address], page: str) -> Address:
