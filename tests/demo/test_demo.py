@@ -60,7 +60,12 @@ def wait_for(folder: Path, path: str) -> Any:
 
 def test_demo_stores_what_it_acknowledges_and_goes_on(tmp_path: Path) -> None:
     """§4, §11: all that is acknowledged is stored; a second start goes on; the district reads houses by grant only."""
-    first, errors = finish(start(tmp_path, "--for", "8s"))
+    process = start(tmp_path)
+    try:
+        until(lambda: "power" in newest(tmp_path, "house-17", "meter"))
+    finally:
+        process.send_signal(signal.SIGINT)
+    first, errors = finish(process)
     assert (first["projects"], first["things"], first["refused"]) == (HOUSES + 1, THINGS, 0)
     assert first["acked"] > 0
     assert first["stored"] == first["points"] > first["acked"]
@@ -87,15 +92,12 @@ def test_demo_stores_what_it_acknowledges_and_goes_on(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
-def test_a_taken_port_is_named_and_the_next_one_used_and_ctrl_c_stops(tmp_path: Path) -> None:
+def test_a_taken_port_is_named_and_the_next_one_used_and_its_time_ends_it(tmp_path: Path) -> None:
     """So is what is not installed: then the inverter speaks MQTT."""
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['asyncua'] = None")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        process = start(tmp_path, "--http-port", str(port), PYTHONPATH=str(tmp_path))
-        wait_for(tmp_path, "/api/v1/node")
-        process.send_signal(signal.SIGINT)
-        result, errors = finish(process)
+        result, errors = finish(start(tmp_path, "--for", "1s", "--http-port", str(port), PYTHONPATH=str(tmp_path)))
     assert result["projects"] == HOUSES + 1
     assert f"port {port} is taken by" in errors
     assert f"(pid {os.getpid()})" in errors
