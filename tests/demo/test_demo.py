@@ -62,7 +62,7 @@ def test_demo_stores_what_it_acknowledges_and_goes_on(tmp_path: Path) -> None:
     """§4, §11: all that is acknowledged is stored; a second start goes on; the district reads houses by grant only."""
     process = start(tmp_path)
     try:
-        until(lambda: "power" in newest(tmp_path, "house-17", "meter"))
+        until(lambda: "demand" in newest(tmp_path, "house-17", "meter"))
     finally:
         process.send_signal(signal.SIGINT)
     first, errors = finish(process)

@@ -165,7 +165,7 @@ def lasting(body: Any) -> Any:
     if isinstance(body, dict):
         return {name: lasting(value) for name, value in body.items() if name not in PASSING}
     if isinstance(body, str):
-        return re.sub(r"127\.0\.0\.1:\d+", "node", body)
+        return re.sub(r"&as_of=\d+", "", re.sub(r"127\.0\.0\.1:\d+", "node", body))
     return [lasting(one) for one in body] if isinstance(body, list) else body
 
 
