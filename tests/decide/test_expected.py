@@ -67,6 +67,17 @@ def test_prices_of_nothing_leave_a_plan() -> None:
     assert np.isfinite(plan).all() and (plan >= 0).all() and (plan <= capacity[:, None]).all()
 
 
+def test_prices_and_houses_of_next_to_nothing_leave_a_plan() -> None:
+    content, capacity, expected, prices = case(8, 2)
+    nothing = np.full(HOURS, 1e-300)
+    least = Prices(nothing, nothing, nothing, 0.0, 1.0, 0.0)
+    units = np.array([1.0, 1e-7])
+    empty = msgspec.structs.replace(expected, spread_kwh=units[:, None] * expected.spread_kwh, unit_kwh=units)
+    for known, paid in ((expected, least), (empty, prices)):
+        plan = ExpectedCostPlan(2, HOURS, WAY).solve(content, capacity, known, paid)
+        assert np.isfinite(plan).all() and (plan >= 0).all() and (plan <= capacity[:, None]).all()
+
+
 def test_a_plan_does_not_depend_on_the_size_of_what_is_planned() -> None:
     content, capacity, expected, prices = case(9, 3)
     plan = ExpectedCostPlan(3, HOURS, WAY).solve(content, capacity, expected, prices)

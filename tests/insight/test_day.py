@@ -37,6 +37,19 @@ def test_houses_of_any_size_are_forecast_alike() -> None:
     assert alone.unit_kwh.tolist() == [1.0, 1.0]  # of nothing nothing is known
 
 
+def test_a_house_that_was_empty_does_not_upset_the_others() -> None:
+    """Nor does the first hour of one say how large it is: it is as large as the others until a day is seen."""
+    load, solar = days(30)
+    load[:, 1], solar[:, 1] = 1e-7 * load[:, 0], 0.0
+    forecast = HouseForecast(2)
+    assert forecast.update(0, load[0], solar[0]).unit_kwh.tolist() == [1.0, 1.0]
+    for at in range(1, len(load)):
+        before = forecast.update(at % 24, load[at], solar[at])
+    after = forecast.update(0, np.array([load[0, 0], 3.0]), np.zeros(2))
+    assert after.unit_kwh[1] <= 0.01
+    assert np.abs(after.net_kwh[0, :-1] - before.net_kwh[0, 1:]).max() < 0.3
+
+
 def test_a_daily_shape_is_learned_with_its_errors() -> None:
     load, solar = days(40)
     forecast = HouseForecast(2)

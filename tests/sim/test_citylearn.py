@@ -102,6 +102,13 @@ def test_a_plan_is_better_than_a_forecast_alone() -> None:
 
 
 @pytest.mark.skipif(not find_spec("highspy"), reason="linear programs need HiGHS: pip install 'taihu[plan]'")
+@pytest.mark.parametrize("name", sorted(PHASES))
+def test_a_plan_loses_nothing_in_the_first_days_of_any_phase(name: str) -> None:
+    """A house whose first hour is next to nothing is one of the last phase."""
+    begin = first_hours(PHASES[name], 72)
+    assert evaluate(play(begin, POLICIES["plan"]), begin).score <= 1.005
+
+
 def test_foresight_is_a_mark_that_no_policy_reaches() -> None:
     from taihu.sim.foresight import Foresight
 

@@ -23,6 +23,7 @@ _LOGISTIC_MAE = 2 * np.log(2)  # mean absolute error of a logistic law of scale 
 _SPREAD_MIN = 0.03  # units
 _TOTAL_SPREAD_MIN = 0.05  # mean units
 _KNEE = 0.15  # units, between charging and discharging, where the price of a kWh jumps by what is lost
+_UNIT_MIN = 1e-4  # of the capacity: beside a battery, less is nothing, and a wall of it would not be seen by the solver
 _BARRIER = 1e-3  # of the mean price of a unit
 _MARGIN = 0.02  # of the capacity: where a step may begin
 _STEPS_MAX = 15
@@ -73,12 +74,15 @@ class ExpectedCostPlan:
         start = np.repeat(full / 3, self._hours, axis=1) if self._last is None else self._last
         plan = np.concatenate([start[:, 1:], start[:, -1:]], axis=1)
         plan = np.clip(plan, _MARGIN * full, (1 - _MARGIN) * full)
-        unit = np.reshape(expected.unit_kwh, (-1, 1))
+        unit = _units(expected, full)
         scale = (float(prices.own.mean() + prices.shared.mean()) or 1.0) * unit
         barrier, gain_min = _BARRIER * scale, _GAIN_MIN * float(scale.mean())
         point = self._look(plan, content_kwh, full, expected, prices, barrier)
         for _ in range(_STEPS_MAX):
-            slope, step = self._newton(point, prices, barrier)
+            try:
+                slope, step = self._newton(point, prices, barrier)
+            except np.linalg.LinAlgError:  # prices or sizes too far apart for numbers: what is found so far stands
+                break
             gain = -float(np.vdot(slope, step))
             if gain < gain_min:
                 break
@@ -98,7 +102,7 @@ class ExpectedCostPlan:
         self, plan: Numbers, content: Numbers, full: Numbers, expected: Expected, prices: Prices, barrier: Numbers
     ) -> "_Point":
         moved = _change(plan, content)
-        unit = np.reshape(expected.unit_kwh, (-1, 1))
+        unit = _units(expected, full)
         knee, least = _KNEE * unit, _TOTAL_SPREAD_MIN * float(unit.mean())
         root = np.sqrt(moved**2 + knee**2)
         energy = self._even * moved + self._odd * (root - knee)
@@ -172,6 +176,10 @@ class _Point(msgspec.Struct, frozen=True):
     shared_z: Numbers
     ramp_z: Numbers
     peak_z: Numbers
+
+
+def _units(expected: Expected, full: Numbers) -> Numbers:
+    return np.asarray(np.maximum(np.reshape(expected.unit_kwh, (-1, 1)), _UNIT_MIN * full))
 
 
 def _share(z: Numbers) -> Numbers:

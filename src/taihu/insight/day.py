@@ -26,6 +26,7 @@ _RATIO_MAX = 2.0
 _USUAL_RATE = 0.002
 _UNUSUAL = 5.0  # times the usual departure: beyond, an hour teaches no more than it would at that
 _UNIT_MIN_KWH = 1e-6
+_LOUDEST = 10.0  # units: a house that departs by more, as one that was empty so far, tells the others nothing
 _GUESS = 0.5  # units that are off by, before anything is known; and how much more the errors of a mean, and of all
 _NEAR_SHARE, _TOTAL_SHARE = 0.8, 1.2
 
@@ -34,6 +35,7 @@ class Outlook(msgspec.Struct, frozen=True):
     """The next 24 hours: expected kWh, houses by hours, and mean absolute errors, also those of all houses together.
 
     `unit_kwh` is the size of each house in an hour, to a power of ten: what is a little energy there is a part of it.
+    Until a day of it has been seen, it is taken to be as large as the others.
     """
 
     net_kwh: Numbers
@@ -59,7 +61,7 @@ class HouseForecast:
         self._judge(hour, load_kwh - solar_kwh)
         self._hours += 1
         self._size += (np.abs(load_kwh - solar_kwh) - self._size) / self._hours
-        unit = decade(self._size)
+        unit = decade(self._size if self._hours >= _DAY else np.full_like(self._size, self._size.mean()))
         above = load_kwh - self._load.at(hour) if self._load.known(hour) else np.zeros_like(load_kwh)
         ratio = self._ratio(hour, solar_kwh)
         self._load.learn(hour, load_kwh)
@@ -204,6 +206,7 @@ class _Departures:
         """The last three hours, a day before the next, the last if it was high, the others' last, and means."""
         past = self._above
         last = past[0] / sizes
+        last[np.abs(last) > _LOUDEST] = 0.0
         others = sizes * (last.sum() - last) / max(1, len(last) - 1)
         rows = [past[0], past[1], past[2], past[23], np.maximum(past[0], 0), others, past[:6].mean(axis=0)]
         return np.array([*rows, past.mean(axis=0)]).T
