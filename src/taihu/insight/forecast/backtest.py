@@ -1,8 +1,7 @@
 """The judge: candidates forecast the last weeks from many origins, each knowing only what was before it.
 
 From what they were off by there come the champion, its errors, and how its quantiles are to be moved so that they hold
-what they promise (split conformal prediction: Angelopoulos and Bates, arXiv:2107.07511). What comes after training
-moves them further, error by error (quantile tracking: Angelopoulos, Candes and Tibshirani, arXiv:2307.16895).
+what they promise (split conformal prediction: Angelopoulos and Bates, arXiv:2107.07511).
 """
 
 from collections.abc import Mapping
@@ -18,9 +17,6 @@ MIDDLE = LEVELS.index(0.5)
 _BUCKET_HOURS = (1, 2, 4, 8, 16, 24, 48, 96)  # leads up to these share their errors
 _TINY = 1e-9  # spreads, below which a series does not move
 _ORIGINS_MAX = 160
-_FOLLOWED_DAYS = 7  # back, and every so many hours of them, that corrections follow what came since training
-_FOLLOWED_HOURS = 5
-_FOLLOW_RATE = 1.0  # of what lies between the outer quantiles, for a day in which all truths were beyond one
 _ERRORS_MIN = 20  # below which a bucket takes its neighbour's corrections
 
 
@@ -143,34 +139,6 @@ def corrections_of(found: Numbers, table: Table, asked: Asked) -> tuple[Correcti
         made += [Correction(earlier, tuple(shift)) for earlier in spare if not made]
         made.append(Correction(until, tuple(shift)))
         spare = []
-    return tuple(made)
-
-
-def since_training(count: int, later: int, day: int) -> Ints:
-    """Origins, the newest last, from the end of what was learned on: the last steps of a series, so many as `later`."""
-    newest = count - 2  # the last of which a truth is known
-    first = max(0, count - later - 1, newest - _FOLLOWED_DAYS * day)
-    return np.arange(newest, first - 1, -max(1, _FOLLOWED_HOURS * day // 24))[::-1]
-
-
-def followed(corrections: tuple[Correction, ...], found: Numbers, table: Table, asked: Asked) -> tuple[Correction, ...]:
-    """Corrections after what these forecasts, origin by origin, were off by; the median stays where it was."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        off = (table.at(asked.at[1]) - found) / spread_of(table, asked)
-    usable = np.asarray(np.isfinite(off).all(axis=0))
-    rate = _FOLLOW_RATE * _FOLLOWED_HOURS / 24
-    levels = np.array(LEVELS)
-    made, low = [], 0
-    for one in corrections:
-        columns = np.flatnonzero((asked.leads > low) & (asked.leads <= one.until))
-        low, shift = one.until, np.array(one.shift)
-        apart = rate * (shift[-1] - shift[0]) * (levels != levels[MIDDLE])
-        for origin in range(len(asked.origins)):
-            known = columns[usable[origin, columns]]
-            if len(known):
-                below = (off[:, origin, known] < shift[:, None]).mean(axis=1)
-                shift = shift + apart * (levels - below) * (len(known) / len(columns))
-        made.append(Correction(one.until, tuple(shift.tolist())))
     return tuple(made)
 
 

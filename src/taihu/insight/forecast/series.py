@@ -32,14 +32,9 @@ class Series(msgspec.Struct, frozen=True):
     regressors: tuple[Regressor, ...] = ()
 
     @property
-    def step_ns(self) -> int:
-        """How long a step is."""
-        return self.step_s * NS_PER_S
-
-    @property
     def end_ns(self) -> int:
         """When the last step ends: the forecast's first begins there."""
-        return self.start_ns + len(self.values) * self.step_ns
+        return self.start_ns + len(self.values) * self.step_s * NS_PER_S
 
     @property
     def day(self) -> int:

@@ -52,7 +52,6 @@ class Trained(Summary, frozen=True, kw_only=True):
     scale: Scale
     learned: Any
     corrections: tuple[Correction, ...]
-    until_ns: int = 0  # the end of what was learned from
 
 
 class Forecast(msgspec.Struct, frozen=True):
@@ -126,7 +125,6 @@ def train(series: Series, horizon: int, pool: dict[str, Candidate], now_ns: int 
         known=known,
         regressors=len(series.regressors),
         quick=quick,
-        until_ns=series.end_ns,
     )
 
 
@@ -149,15 +147,7 @@ def forecast(trained: Trained, series: Series, pool: dict[str, Candidate], horiz
     table = Table(credible(series), trained.scale, steps)
     asked = Asked(np.array([len(series.values) - 1]), np.arange(1, steps + 1))
     found = _filled(champion.predict(trained.learned, table, asked), table, asked)
-    corrections = trained.corrections
-    since = backtest.since_training(
-        len(series.values), (series.end_ns - trained.until_ns) // series.step_ns, series.day
-    )
-    if trained.until_ns and len(since):
-        before = Asked(since, asked.leads)
-        came = _filled(champion.predict(trained.learned, table, before), table, before)
-        corrections = backtest.followed(corrections, came, table, before)
-    found = backtest.corrected(found, table, asked, corrections)
+    found = backtest.corrected(found, table, asked, trained.corrections)
     return Forecast(series.end_ns, series.step_s, trained.champion, trained.scale.outside(found[:, 0, :]))
 
 
