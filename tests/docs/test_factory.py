@@ -15,8 +15,9 @@ def test_the_settings_of_the_page_are_a_site(tmp_path: Path) -> None:
     (tmp_path / "prices.csv").touch()
     blocks = re.findall(r"(?:^(?: {4}.*)?\n)+", TEXT, re.MULTILINE)
     settings = "".join(textwrap.dedent(one) for one in blocks if "[[project." in one)
-    site = parse_site('[[project]]\nname = "home"\ntimezone = "Asia/Shanghai"\n' + settings, tmp_path)
+    site = parse_site('[[project]]\nname = "home"\n' + settings, tmp_path)
     (project,) = site.projects
+    assert f"--tz {project.timezone} " in TEXT
     accounts = {one.key: one for one in project.accounts}
     assert {name: accounts[name].energy for name in accounts} == {
         "main": "import",
